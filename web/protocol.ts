@@ -1,0 +1,79 @@
+/**
+ * Every message between the page and the runtime worker. Both sides switch over these unions
+ * exhaustively, so a message that one side does not know is a compile error.
+ */
+
+/** One layer of the Studio's model, as Keras names it: `{type: "Dense", args: {units: 10}}`. */
+export interface LayerSpec {
+  readonly type: string;
+  readonly args: Readonly<Record<string, number | string | boolean>>;
+}
+
+/** What training is set to; every field has a visible control or a fixed default. */
+export interface TrainSettings {
+  readonly optimizer: "adam" | "sgd";
+  readonly learning_rate: number;
+  readonly batch_size: number;
+  readonly seed: number;
+}
+
+/** What the Studio asks of its training session (core/tensorbrook/studio/session.py). */
+export type SessionCommand =
+  | { readonly name: "model"; readonly layers: readonly LayerSpec[]; readonly settings: TrainSettings }
+  | { readonly name: "train" }
+  | { readonly name: "pause" }
+  | { readonly name: "step" }
+  | { readonly name: "reset" }
+  | { readonly name: "predict"; readonly pixels: readonly number[] };
+
+/** One layer as the session sees it: its output shape and size, or why it does not fit. */
+export interface LayerReport {
+  readonly output_shape: readonly number[] | null;
+  readonly parameters: number;
+  readonly error: string | null;
+}
+
+/** What the training session tells the Studio. Times are in seconds. */
+export type SessionEvent =
+  | { readonly name: "model"; readonly layers: readonly LayerReport[]; readonly parameters: number;
+      readonly trainable: boolean; readonly source: string }
+  | { readonly name: "progress"; readonly running: boolean; readonly epoch: number; readonly step: number;
+      readonly train_loss: number | null; readonly train_accuracy: number | null;
+      readonly test_loss: number | null; readonly test_accuracy: number | null;
+      readonly samples_per_second: number | null }
+  | { readonly name: "prediction"; readonly probabilities: readonly number[] }
+  | { readonly name: "stopped"; readonly message: string };
+
+/** A file that a script brings along or leaves behind; the path is relative to its folder. */
+export interface FileEntry {
+  readonly path: string;
+  readonly bytes: Uint8Array;
+}
+
+export type ToWorker =
+  | { readonly kind: "boot"; readonly threads: number | null; readonly backend: string | null;
+      readonly interrupt: SharedArrayBuffer | null }
+  | { readonly kind: "run"; readonly id: number; readonly source: string; readonly filename: string;
+      readonly argv: readonly string[]; readonly files: readonly FileEntry[] }
+  | { readonly kind: "session"; readonly command: SessionCommand };
+
+/** How the runtime came up: what the notice bar and the figures of the Studio show. */
+export interface Capabilities {
+  readonly backend: string;
+  readonly threads: number;
+  readonly isolated: boolean;
+  readonly engine: "threads" | "relaxed" | "simd";
+  readonly version: string;
+}
+
+export type BootStage = "python" | "package" | "engine";
+
+export type FromWorker =
+  | { readonly kind: "booting"; readonly stage: BootStage }
+  | { readonly kind: "ready"; readonly capabilities: Capabilities }
+  | { readonly kind: "boot-failed"; readonly message: string }
+  | { readonly kind: "stdout"; readonly id: number; readonly text: string }
+  | { readonly kind: "stderr"; readonly id: number; readonly text: string }
+  | { readonly kind: "finished"; readonly id: number; readonly error: string | null; readonly exit_code: number;
+      readonly files: readonly FileEntry[] }
+  | { readonly kind: "session"; readonly event: SessionEvent };
