@@ -19,7 +19,8 @@ export interface TrainSettings {
 
 /** What the Studio asks of its training session (core/tensorbrook/studio/session.py). */
 export type SessionCommand =
-  | { readonly name: "model"; readonly layers: readonly LayerSpec[]; readonly settings: TrainSettings }
+  | { readonly name: "model"; readonly revision: number; readonly layers: readonly LayerSpec[];
+      readonly settings: TrainSettings }
   | { readonly name: "train" }
   | { readonly name: "pause" }
   | { readonly name: "step" }
@@ -33,15 +34,22 @@ export interface LayerReport {
   readonly error: string | null;
 }
 
-/** What the training session tells the Studio. Times are in seconds. */
+/**
+ * What the training session tells the Studio. A `model` event carries the revision of the command it
+ * answers, so that an answer to an older edit is not shown. `epoch` counts the fraction under way;
+ * `test_epoch` is the epoch at whose end the test figures were taken. `refused` answers a command that
+ * could not be carried out and changes nothing; `stopped` says that training ended by itself.
+ */
 export type SessionEvent =
-  | { readonly name: "model"; readonly layers: readonly LayerReport[]; readonly parameters: number;
-      readonly trainable: boolean; readonly source: string }
+  | { readonly name: "model"; readonly revision: number; readonly layers: readonly LayerReport[];
+      readonly parameters: number; readonly trainable: boolean; readonly source: string }
   | { readonly name: "progress"; readonly running: boolean; readonly epoch: number; readonly step: number;
       readonly train_loss: number | null; readonly train_accuracy: number | null;
       readonly test_loss: number | null; readonly test_accuracy: number | null;
+      readonly test_epoch: number | null;
       readonly samples_per_second: number | null }
   | { readonly name: "prediction"; readonly probabilities: readonly number[] }
+  | { readonly name: "refused"; readonly command: string; readonly message: string }
   | { readonly name: "stopped"; readonly message: string };
 
 /** A file that a script brings along or leaves behind; the path is relative to its folder. */
