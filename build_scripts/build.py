@@ -1,0 +1,89 @@
+"""Build what is not in git: the engine, the page, and the wheel and Pyodide that the page loads.
+
+    python build_scripts/build.py
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import time
+from pathlib import Path
+
+import environment
+import engine
+import node
+import page_wheel
+import stamps
+import toolchain
+
+ROOT = environment.ROOT
+SCRIPTS = ROOT / "build_scripts"
+STAMPS = ROOT / "build" / "stamps"
+STATIC = ROOT / "core/tensorbrook/studio/static"
+ENGINES = ("engine-threads.wasm", "engine-relaxed.wasm", "engine-simd.wasm")
+PYODIDE = ("pyodide.mjs", "pyodide.asm.mjs", "pyodide.asm.wasm", "python_stdlib.zip",
+           "pyodide-lock.json")
+
+
+def build() -> None:
+    """Everything, in order; what is up to date is left alone."""
+    build_engine()
+    build_page()
+
+
+def build_engine() -> None:
+    """The compiled core, for every kind of host, and the kernel tests' own build of it."""
+    start = time.monotonic()
+    try:
+        made = engine.build()
+    except toolchain.ToolchainError as error:
+        sys.exit(str(error))
+    stamps.report("engine", bool(made), start)
+
+
+def build_page() -> None:
+    """The web build, and beside it everything that the page fetches when it starts."""
+    tools = node.find()
+    node.install_packages(tools)
+    key = stamps.digest(node.WEB)
+    stamps.stage("page", STAMPS / "page.txt", key, [STATIC / "index.html", STATIC / "run.html"],
+                 lambda: bundle(tools))
+    copy("pyodide", node.WEB / "node_modules/pyodide", PYODIDE)
+    copy("engine", engine.ENGINE, ENGINES)
+    build_page_wheel()
+
+
+def bundle(tools: node.Node) -> None:
+    done = node.run(tools, "run", "build")
+    if done.returncode:
+        sys.exit(f"{done.stdout}\nthe page could not be built: see above for where")
+
+
+def copy(folder: str, source: Path, names: tuple[str, ...]) -> None:
+    """Files of one folder into the page's folder of this name."""
+    target = STATIC / folder
+    key = stamps.digest(*(source / name for name in names))
+    stamps.stage(f"page/{folder}", STAMPS / f"page-{folder}.txt", key,
+                 [target / name for name in names],
+                 lambda: copy_all(source, target, names))
+
+
+def copy_all(source: Path, target: Path, names: tuple[str, ...]) -> None:
+    target.mkdir(parents=True, exist_ok=True)
+    for name in names:
+        shutil.copyfile(source / name, target / name)
+
+
+def build_page_wheel() -> None:
+    wheel = STATIC / "tensorbrook.whl"
+    key = stamps.digest(SCRIPTS / "page_wheel.py", page_wheel.version(),
+                        *(str(path.relative_to(ROOT)) for path in page_wheel.members()),
+                        *page_wheel.members())
+    stamps.stage("page wheel", STAMPS / "page-wheel.txt", key, [wheel],
+                 lambda: page_wheel.write(wheel))
+
+
+if __name__ == "__main__":
+    environment.enter("build")
+    build()

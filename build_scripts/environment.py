@@ -1,0 +1,88 @@
+"""The project's own .venv: made once, filled with what pyproject.toml asks for, then entered."""
+
+from __future__ import annotations
+
+import sys
+
+if sys.version_info < (3, 11):
+    sys.exit("tensorbrook needs Python 3.11 or newer and this is Python "
+             f"{sys.version_info[0]}.{sys.version_info[1]}; install a newer one (python.org has "
+             "them) and start this script with it")
+
+import os
+import subprocess
+import tomllib
+from pathlib import Path
+
+import stamps
+
+ROOT = Path(__file__).resolve().parents[1]
+VENV = ROOT / ".venv"
+PYTHON = VENV / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+
+
+def enter(*extras: str) -> None:
+    """Go on inside .venv, with these extras of pyproject.toml installed."""
+    prepare(*extras)
+    if Path(sys.prefix).resolve() == VENV: return
+    sys.exit(hand_over([str(PYTHON), *sys.orig_argv[1:]]))
+
+
+def hand_over(command: list[str]) -> int:
+    """Become another program where the system can; else run it, and return its exit status."""
+    sys.stdout.flush()
+    if os.name == "nt": return subprocess.call(command)
+    os.execv(command[0], command)
+
+
+def prepare(*extras: str) -> None:
+    """Make .venv and install what it lacks; a second call finds nothing to do."""
+    if not PYTHON.exists():
+        make_venv()
+    wanted = requirements(*extras)
+    key = stamps.digest(str(ROOT), VENV / "pyvenv.cfg", *wanted)
+    stamp = VENV / f"installed-{'-'.join(extras)}.txt"
+    stamps.once(stamp, key, [PYTHON], lambda: install(wanted))
+
+
+def requirements(*extras: str) -> list[str]:
+    """What the package itself needs, and what these extras add."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    groups = [project["dependencies"], *(project["optional-dependencies"][e] for e in extras)]
+    return [requirement for group in groups for requirement in group]
+
+
+def make_venv() -> None:
+    print(f"making {VENV}", flush=True)
+    made = run_quietly(sys.executable, "-m", "venv", "--clear", VENV)
+    if made.returncode:
+        sys.exit(f"could not make {VENV}: {last_line(made)}; this Python lacks its venv module: "
+                 "on Debian or Ubuntu, apt-get install python3-venv")
+
+
+def install(wanted: list[str]) -> None:
+    """Install the requirements, then the project itself in place, for its `tensorbrook` command."""
+    print(f"installing {len(wanted)} Python packages into {VENV}", flush=True)
+    pip(*wanted)
+    pip("--no-build-isolation", "--no-deps", "--editable", ROOT)
+
+
+def pip(*arguments: str | Path) -> None:
+    installed = run_quietly(PYTHON, "-m", "pip", "install", "--disable-pip-version-check",
+                            "--quiet", *arguments)
+    if installed.returncode:
+        sys.exit(f"could not install the Python packages: {last_line(installed)}; "
+                 "check the network connection, or pip's proxy and index settings, and try again")
+
+
+def run_quietly(*command: str | Path, **options) -> subprocess.CompletedProcess[str]:
+    """Run a command and keep what it prints, for the sentence that explains its failure."""
+    return subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                          text=True, check=False, **options)
+
+
+def last_line(done: subprocess.CompletedProcess[str]) -> str:
+    """The last thing a failed command said: the line that names the error, where there is one."""
+    lines = [line.strip() for line in done.stdout.splitlines() if line.strip()]
+    errors = [line for line in lines if "error" in line.lower()]
+    return ([f"exit status {done.returncode}"] + lines[-1:] + errors[-1:])[-1]

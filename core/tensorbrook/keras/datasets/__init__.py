@@ -1,0 +1,5 @@
+"""Data to start with, carried in the package: `tf.keras.datasets.digits.load_data()`."""
+
+from . import digits
+
+__all__ = ["digits"]

@@ -1,0 +1,45 @@
+"""The 1,797 handwritten digits of UCI: 8 by 8 pixels each, real, and small enough to carry."""
+
+from __future__ import annotations
+
+import importlib.util
+import zlib
+from array import array
+from pathlib import Path
+from typing import Any
+
+from ...tensor import as_tensor
+
+FILE = Path(__file__).with_name("digits.zlib")
+COUNT = 1797
+TRAIN = 1437  # the file holds these first, then the 360 held out: 36 of each digit
+SIDE = 8
+BRIGHTEST = 16
+
+# A page may do without NumPy; there the data comes as Tensors.
+HAS_NUMPY = importlib.util.find_spec("numpy") is not None
+
+
+def load_data() -> tuple[tuple[Any, Any], tuple[Any, Any]]:
+    """`(x_train, y_train), (x_test, y_test)`: images (n, 8, 8, 1) in 0..1, labels int32.
+
+    >>> (x_train, y_train), (x_test, y_test) = tf.keras.datasets.digits.load_data()
+    >>> x_train.shape, x_test.shape
+    ((1437, 8, 8, 1), (360, 8, 8, 1))
+    """
+    content = zlib.decompress(FILE.read_bytes())
+    labels, pixels = content[:COUNT], content[COUNT:]
+    return part(labels, pixels, 0, TRAIN), part(labels, pixels, TRAIN, COUNT)
+
+
+def part(labels: bytes, pixels: bytes, start: int, stop: int) -> tuple[Any, Any]:
+    """The images and labels from one index to another, as arrays."""
+    area = SIDE * SIDE
+    shades = array("f", (pixel / BRIGHTEST for pixel in pixels[start * area:stop * area]))
+    images = memoryview(shades).cast("B").cast("f", (stop - start, SIDE, SIDE, 1))
+    return as_array(images), as_array(memoryview(array("i", labels[start:stop])))
+
+
+def as_array(values: memoryview) -> Any:
+    """A NumPy array where NumPy is there, else a Tensor."""
+    return importlib.import_module("numpy").array(values) if HAS_NUMPY else as_tensor(values)

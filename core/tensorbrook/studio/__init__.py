@@ -1,0 +1,1 @@
+"""The Studio: its training session in the page, and the programs that serve and drive the page."""

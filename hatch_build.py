@@ -1,0 +1,27 @@
+"""What `pip install .` runs: build engine, runtime and Studio before the wheel is put together."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from hatchling.builders.hooks.plugin.interface import BuildHookInterface
+
+sys.path.insert(0, str(Path(__file__).resolve().parent / "build_scripts"))
+
+import environment
+import build
+import node
+
+
+class Artefacts(BuildHookInterface):
+    """Makes what is not in git; an editable install takes it from the checkout instead."""
+
+    def dependencies(self) -> list[str]:
+        tools = [r for r in environment.requirements("build") if r.startswith("ziglang")]
+        return tools if node.from_system() else [*tools, node.WHEEL]
+
+    def initialize(self, version: str, build_data: dict[str, Any]) -> None:
+        if version != "editable":
+            build.build()
