@@ -58,11 +58,36 @@ export interface FileEntry {
   readonly bytes: Uint8Array;
 }
 
+/** The three builds of the engine, the fastest first. */
+export type EngineBuild = "threads" | "relaxed" | "simd";
+
+/**
+ * What the page asks of the runtime; null leaves the choice to the worker. `base` is the address of
+ * the folder that holds `pyodide/`, `engine/` and `tensorbrook.whl`. `control` is there when the page
+ * is cross-origin isolated: see runtime/control.ts.
+ */
+export interface BootOptions {
+  readonly base: string;
+  readonly threads: number | null;
+  readonly backend: string | null;
+  readonly engine: EngineBuild | null;
+  readonly control: SharedArrayBuffer | null;
+}
+
+/**
+ * One script: its folder is the working directory, made anew with `files` in it. An absolute
+ * `filename` names the folder; any other is shown in tracebacks as it stands.
+ */
+export interface Script {
+  readonly source: string;
+  readonly filename: string;
+  readonly argv: readonly string[];
+  readonly files: readonly FileEntry[];
+}
+
 export type ToWorker =
-  | { readonly kind: "boot"; readonly threads: number | null; readonly backend: string | null;
-      readonly interrupt: SharedArrayBuffer | null }
-  | { readonly kind: "run"; readonly id: number; readonly source: string; readonly filename: string;
-      readonly argv: readonly string[]; readonly files: readonly FileEntry[] }
+  | { readonly kind: "boot"; readonly options: BootOptions }
+  | { readonly kind: "run"; readonly id: number; readonly script: Script }
   | { readonly kind: "session"; readonly command: SessionCommand };
 
 /** How the runtime came up: what the notice bar and the figures of the Studio show. */
@@ -70,8 +95,10 @@ export interface Capabilities {
   readonly backend: string;
   readonly threads: number;
   readonly isolated: boolean;
-  readonly engine: "threads" | "relaxed" | "simd";
+  readonly engine: EngineBuild;
   readonly version: string;
+  /** Milliseconds from the start of the worker to the end of each stage. */
+  readonly boot_ms: Readonly<Record<BootStage, number>>;
 }
 
 export type BootStage = "python" | "package" | "engine";

@@ -1,0 +1,186 @@
+/** The page's side of the runtime: starts the worker, runs scripts in it, stops and restarts it. */
+
+import type {
+  Capabilities, EngineBuild, FileEntry, FromWorker, SessionCommand, ToWorker,
+} from "../protocol";
+import { ControlPanel, newControl } from "./control";
+import RuntimeWorker from "./worker?worker";
+
+export interface RuntimeOptions {
+  readonly threads?: number | null;
+  readonly backend?: string | null;
+  readonly engine?: EngineBuild | null;
+}
+
+export interface RunOptions {
+  readonly filename?: string;
+  readonly argv?: readonly string[];
+  readonly files?: readonly FileEntry[];
+  readonly onStdout?: (text: string) => void;
+  readonly onStderr?: (text: string) => void;
+}
+
+export interface RunResult {
+  readonly stdout: string;
+  readonly stderr: string;
+  /** The traceback of an uncaught exception, or null. */
+  readonly error: string | null;
+  readonly exit_code: number;
+  /** Files that the script created or changed. */
+  readonly files: readonly FileEntry[];
+}
+
+/** What the runtime tells its listeners: the worker's messages, and that it had to start anew. */
+export type RuntimeEvent = FromWorker | { readonly kind: "restarting"; readonly reason: string };
+
+/** A script that does not heed an interrupt (it waits in JavaScript, or catches it) ends with its worker. */
+const GRACE_MS = 3000;
+const STOPPED: Omit<RunResult, "stdout" | "stderr"> = {
+  error: "KeyboardInterrupt: stopped; the runtime was started anew", exit_code: 130, files: [],
+};
+
+class Run {
+  stdout = "";
+  stderr = "";
+  private readonly ended = Promise.withResolvers<RunResult>();
+  readonly result = this.ended.promise;
+  constructor(readonly id: number, readonly options: RunOptions) {}
+
+  write(kind: "stdout" | "stderr", text: string): void {
+    this[kind] += text;
+    (kind === "stdout" ? this.options.onStdout : this.options.onStderr)?.(text);
+  }
+
+  end(outcome: Omit<RunResult, "stdout" | "stderr">): void {
+    this.ended.resolve({ stdout: this.stdout, stderr: this.stderr, ...outcome });
+  }
+}
+
+/** A worker with what belongs to its life: the shared control words and the outcome of its start. */
+class Host {
+  readonly worker = new RuntimeWorker({ name: "tensorbrook" });
+  readonly control = crossOriginIsolated ? newControl() : null;
+  readonly panel = this.control === null ? null : new ControlPanel(this.control);
+  readonly ready = Promise.withResolvers<Capabilities>();
+
+  constructor(options: RuntimeOptions, receive: (message: FromWorker) => void) {
+    this.worker.onmessage = ({ data }: MessageEvent<FromWorker>) => receive(data);
+    this.worker.onerror = ({ message }) => receive({ kind: "boot-failed", message });
+    this.ready.promise.catch(() => undefined); // whoever awaits boot() hears of it
+    const base = new URL("./", location.href).href;
+    const { threads = null, backend = null, engine = null } = options;
+    this.post({ kind: "boot", options: { base, threads, backend, engine, control: this.control } });
+  }
+
+  post(message: ToWorker): void {
+    this.worker.postMessage(message);
+  }
+}
+
+export class Runtime {
+  private readonly listeners = new Set<(event: RuntimeEvent) => void>();
+  private host: Host | null = null;
+  private run_: Run | null = null;
+  private queue: Promise<unknown> = Promise.resolve();
+  private runs = 0;
+
+  constructor(private readonly options: RuntimeOptions = {}) {
+    // A page that goes into the back-forward cache must not go on computing either.
+    addEventListener("pagehide", () => this.dispose());
+  }
+
+  /** Hear every message of the worker; returns the way to stop hearing. */
+  onEvent(listener: (event: RuntimeEvent) => void): () => void {
+    this.listeners.add(listener);
+    return () => void this.listeners.delete(listener);
+  }
+
+  /** Start the worker unless it runs; resolves when Python is ready. */
+  boot(): Promise<Capabilities> {
+    this.host ??= new Host(this.options, (message) => this.receive(message));
+    return this.host.ready.promise;
+  }
+
+  /** Run a script as `python script.py` would, after those that were asked for before. */
+  run(source: string, options: RunOptions = {}): Promise<RunResult> {
+    const result = this.queue.then(() => this.start(source, options));
+    this.queue = result.catch(() => undefined);
+    return result;
+  }
+
+  session(command: SessionCommand): void {
+    void this.boot();
+    this.host?.post({ kind: "session", command });
+  }
+
+  /** Interrupt the script that is running, at once; where that cannot be, start the runtime anew. */
+  stop(): void {
+    const run = this.run_;
+    if (run === null) return;
+    const panel = this.host?.panel;
+    if (!panel) return this.restart("this page is not cross-origin isolated");
+    panel.interrupt();
+    setTimeout(() => {
+      if (this.run_ === run) this.restart("the script did not heed the interrupt");
+    }, GRACE_MS);
+  }
+
+  /** End the worker and its helpers. */
+  dispose(): void {
+    this.host?.worker.terminate();
+    this.host = null;
+    this.finish(STOPPED);
+  }
+
+  private async start(source: string, options: RunOptions): Promise<RunResult> {
+    await this.boot();
+    const run = new Run(++this.runs, options);
+    this.run_ = run;
+    const { filename = "main.py", argv = [], files = [] } = options;
+    this.host?.post({ kind: "run", id: run.id, script: { source, filename, argv, files } });
+    return run.result;
+  }
+
+  private restart(reason: string): void {
+    this.dispose();
+    this.emit({ kind: "restarting", reason });
+    void this.boot();
+  }
+
+  private finish(outcome: Omit<RunResult, "stdout" | "stderr">): void {
+    const run = this.run_;
+    this.run_ = null;
+    run?.end(outcome);
+  }
+
+  private emit(event: RuntimeEvent): void {
+    for (const listener of this.listeners) listener(event);
+  }
+
+  private receive(message: FromWorker): void {
+    switch (message.kind) {
+      case "ready":
+        this.host?.ready.resolve(message.capabilities);
+        break;
+      case "boot-failed":
+        this.host?.ready.reject(new Error(message.message));
+        break;
+      case "stdout":
+      case "stderr":
+        this.host?.panel?.took();
+        if (message.id === this.run_?.id) this.run_.write(message.kind, message.text);
+        break;
+      case "finished": {
+        const { error, exit_code, files } = message;
+        this.finish({ error, exit_code, files });
+        break;
+      }
+      case "booting":
+      case "session":
+        break;
+      default:
+        return message satisfies never;
+    }
+    this.emit(message);
+  }
+}

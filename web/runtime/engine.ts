@@ -1,0 +1,139 @@
+/** The compiled core on every thread of this page: memory, helpers, programs and their runs. */
+
+import type { EngineBuild } from "../protocol";
+import { callable, global, type Callable } from "./exports";
+import type { HelperStart } from "./helper";
+import HelperWorker from "./helper?worker";
+import { Programs } from "./programs";
+import { newStaging, stage } from "./staging";
+
+const PAGE_BYTES = 65536;
+const LINE_BYTES = 64;
+/** Argument block: arena and thread count stand in front of the slots. */
+const FIRST_SLOT = 2;
+/** `publish` commands, as wasm/threads.c numbers them. */
+const LOAD = 1;
+
+/** The largest memory the device grants, at most what the engine declares (65535 pages). */
+function newMemory(shared: boolean, initial: number): WebAssembly.Memory {
+  for (let maximum = 65535; maximum > initial; maximum = maximum >>> 1) {
+    try {
+      return new WebAssembly.Memory({ initial, maximum, shared });
+    } catch (error) {
+      if (!(error instanceof RangeError)) throw error;
+    }
+  }
+  throw new RangeError("this device has no memory left for the engine; close other tabs and reload");
+}
+
+/** Pages that the engine's data and stack need before anything runs. */
+const INITIAL_PAGES = 64;
+
+const align = (address: number): number => Math.ceil(address / LINE_BYTES) * LINE_BYTES;
+
+/** Start a helper and wait until it is about to park. */
+function startHelper(start: HelperStart): Promise<Worker> {
+  return new Promise((resolve, reject) => {
+    const worker = new HelperWorker({ name: `tensorbrook thread ${start.thread}` });
+    worker.onmessage = () => resolve(worker);
+    worker.onerror = (event) => reject(new Error(`thread ${start.thread}: ${event.message}`));
+    worker.postMessage(start);
+  });
+}
+
+export class Engine {
+  /** Host calls made so far: runs, loads, reads and writes. */
+  calls = 0;
+  readonly shared: boolean;
+  readonly relaxed: boolean;
+  /** Where the memory of programs begins; what lies below is the engine's own. */
+  readonly heapBase: number;
+  private bytes: Uint8Array;
+  private words: Int32Array;
+  private readonly programs: Programs;
+  private readonly staging: SharedArrayBuffer | null;
+  private readonly launch: Callable;
+  private readonly publish: Callable;
+  private readonly join: Callable;
+
+  private constructor(
+    readonly build: EngineBuild,
+    readonly threads: number,
+    private readonly memory: WebAssembly.Memory,
+    instance: WebAssembly.Instance,
+  ) {
+    this.shared = build === "threads";
+    this.relaxed = build !== "simd";
+    this.staging = threads > 1 ? newStaging() : null;
+    this.programs = new Programs(instance, memory);
+    this.launch = callable(instance, "launch");
+    this.publish = callable(instance, "publish");
+    this.join = callable(instance, "join");
+    this.bytes = new Uint8Array(memory.buffer);
+    this.words = new Int32Array(memory.buffer);
+
+    const areas = align(global(instance, "__heap_base").value);
+    const stacks = align(areas + threads * callable(instance, "scratch_size")());
+    this.heapBase = align(stacks + (threads - 1) * callable(instance, "stack_size")());
+    this.grow(this.heapBase);
+    callable(instance, "setup")(threads, areas);
+  }
+
+  /** Bring up the engine and its helpers; resolves when every thread can run programs. */
+  static async start(module: WebAssembly.Module, build: EngineBuild, threads: number): Promise<Engine> {
+    const memory = newMemory(build === "threads", INITIAL_PAGES);
+    const instance = await WebAssembly.instantiate(module, { env: { memory } });
+    const engine = new Engine(build, threads, memory, instance);
+    await engine.startHelpers(module, callable(instance, "stack_size")());
+    return engine;
+  }
+
+  private async startHelpers(module: WebAssembly.Module, stackBytes: number): Promise<void> {
+    const { memory, staging } = this;
+    if (staging === null) return;
+    const helpers = Array.from({ length: this.threads - 1 }, (_, i) =>
+      startHelper({ module, memory, staging, thread: i + 1, stackTop: this.heapBase - i * stackBytes }));
+    await Promise.all(helpers);
+  }
+
+  /** Make the memory at least `size` bytes long. */
+  grow(size: number): void {
+    const missing = size - this.memory.buffer.byteLength;
+    if (missing <= 0) return;
+    this.memory.grow(Math.ceil(missing / PAGE_BYTES));
+    this.bytes = new Uint8Array(this.memory.buffer);
+    this.words = new Int32Array(this.memory.buffer);
+  }
+
+  /** Instantiate a program on every thread; returns its number. */
+  load(bytes: Uint8Array<ArrayBuffer>): number {
+    this.calls += 1;
+    const run = this.programs.instantiate(bytes);
+    const slot = this.programs.take();
+    this.programs.place(slot, run);
+    if (this.staging !== null) {
+      stage(this.staging, slot, bytes);
+      this.publish(LOAD, 0, bytes.length);
+      if (this.join() !== 0) throw new Error("a helper thread could not load the program");
+    }
+    return slot;
+  }
+
+  unload(program: number): void {
+    this.programs.release(program);
+  }
+
+  /** Write the slots of the argument block, then run the program on every thread: one call. */
+  run(program: number, block: number, ...slots: number[]): void {
+    this.calls += 1;
+    const first = (block >>> 2) + FIRST_SLOT;
+    this.words.set(slots, first);
+    if (this.launch(program, block) !== 0) throw new Error("a helper thread failed in a program");
+  }
+
+  /** The bytes at an address, not copied; good until the memory grows. */
+  view(address: number, size: number): Uint8Array {
+    this.calls += 1;
+    return this.bytes.subarray(address, address + size);
+  }
+}

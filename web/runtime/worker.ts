@@ -1,0 +1,107 @@
+/** The runtime worker: boots engine and Python side by side, then serves the page's messages. */
+
+import type { PyodideAPI } from "pyodide";
+import type {
+  BootOptions, BootStage, Capabilities, FromWorker, Script, SessionCommand, ToWorker,
+} from "../protocol";
+import { Console } from "./console";
+import { ControlledWorker } from "./control";
+import { Engine } from "./engine";
+import { chooseBuild, chooseThreads, probe } from "./features";
+import { pageModule } from "./page_module";
+import { loadPyodide, Python, setEnvironment } from "./python";
+
+const post = (message: FromWorker): void => postMessage(message);
+
+const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));
+
+async function fetched(url: string): Promise<Response> {
+  const response = await fetch(url);
+  if (!response.ok) throw new Error(`${url} answered ${response.status}; build the page again`);
+  return response;
+}
+
+async function startEngine({ base, engine, threads }: BootOptions): Promise<Engine> {
+  const build = engine ?? chooseBuild(probe(crossOriginIsolated));
+  const response = fetched(`${base}engine/engine-${build}.wasm`);
+  const module = await WebAssembly.compileStreaming(response);
+  return Engine.start(module, build, chooseThreads(build, threads, navigator.hardwareConcurrency));
+}
+
+/** Milliseconds from the worker's start to the end of each stage, noted as the stages end. */
+class Stopwatch {
+  readonly boot_ms: Record<BootStage, number> = { python: 0, engine: 0, package: 0 };
+  async time<T>(stage: BootStage, work: Promise<T>): Promise<T> {
+    const result = await work;
+    this.boot_ms[stage] = Math.round(performance.now());
+    return result;
+  }
+}
+
+async function install(pyodide: PyodideAPI, wheel: ArrayBuffer): Promise<void> {
+  pyodide.unpackArchive(wheel, "wheel");
+  pyodide.pyimport("tensorbrook");
+}
+
+function capabilities(pyodide: PyodideAPI, engine: Engine, watch: Stopwatch): Capabilities {
+  const tensorbrook = pyodide.pyimport("tensorbrook");
+  return {
+    backend: tensorbrook.config.get_backend(),
+    threads: engine.threads,
+    isolated: crossOriginIsolated,
+    engine: engine.build,
+    version: tensorbrook.__version__,
+    boot_ms: watch.boot_ms,
+  };
+}
+
+/** Everything that can start at once does; the package comes last, for it needs the other two. */
+async function boot(options: BootOptions): Promise<Python> {
+  const watch = new Stopwatch();
+  const control = options.control === null ? null : new ControlledWorker(options.control);
+  post({ kind: "booting", stage: "python" });
+  const [pyodide, engine, wheel] = await Promise.all([
+    watch.time("python", loadPyodide(options.base)),
+    watch.time("engine", startEngine(options)),
+    fetched(`${options.base}tensorbrook.whl`).then((response) => response.arrayBuffer()),
+  ]);
+  post({ kind: "booting", stage: "package" });
+  pyodide.registerJsModule("tensorbrook_page", pageModule(engine, post));
+  setEnvironment(pyodide, { TENSORBROOK_BACKEND: options.backend });
+  await watch.time("package", install(pyodide, wheel));
+  const python = new Python(pyodide, new Console(post, control), control);
+  post({ kind: "ready", capabilities: capabilities(pyodide, engine, watch) });
+  return python;
+}
+
+async function run(python: Python, id: number, script: Script): Promise<void> {
+  try {
+    post({ kind: "finished", id, ...(await python.run(id, script)) });
+  } catch (error) {
+    post({ kind: "finished", id, error: messageOf(error), exit_code: 1, files: [] });
+  }
+}
+
+async function session(python: Python, command: SessionCommand): Promise<void> {
+  try {
+    await python.session(command);
+  } catch (error) {
+    post({ kind: "session", event: { name: "stopped", message: messageOf(error) } });
+  }
+}
+
+/** Serve the page. Messages that come before Python is ready wait for it, in order. */
+function serve(): void {
+  const { promise: python, resolve } = Promise.withResolvers<Python>();
+  const failed = (error: unknown): void => post({ kind: "boot-failed", message: messageOf(error) });
+  addEventListener("message", ({ data }: MessageEvent<ToWorker>) => {
+    switch (data.kind) {
+      case "boot": return void boot(data.options).then(resolve, failed);
+      case "run": return void python.then((p) => run(p, data.id, data.script));
+      case "session": return void python.then((p) => session(p, data.command));
+      default: return data satisfies never;
+    }
+  });
+}
+
+serve();
