@@ -55,9 +55,7 @@ def build_page() -> None:
 
 
 def bundle(tools: node.Node) -> None:
-    done = node.run(tools, "run", "build")
-    if done.returncode:
-        sys.exit(f"{done.stdout}\nthe page could not be built: see above for where")
+    environment.check(node.run(tools, "run", "build"), "could not build the page: see above")
 
 
 def copy(folder: str, source: Path, names: tuple[str, ...]) -> None:

@@ -16,10 +16,7 @@ PLAYWRIGHTS_OWN = ("from playwright.sync_api import sync_playwright\n"
 def runs(program: str | Path) -> bool:
     """Does it start here? A browser may lie there and lack the libraries it needs."""
     if os.name == "nt": return Path(program).exists()  # --version would open a window there
-    try:
-        return environment.run_quietly(program, "--version").returncode == 0
-    except OSError:
-        return False
+    return environment.run_quietly(program, "--version").returncode == 0
 
 
 def from_setting() -> str | None:

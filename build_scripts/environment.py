@@ -55,9 +55,8 @@ def requirements(*extras: str) -> list[str]:
 def make_venv() -> None:
     print(f"making {VENV}", flush=True)
     made = run_quietly(sys.executable, "-m", "venv", "--clear", VENV)
-    if made.returncode:
-        sys.exit(f"could not make {VENV}: {last_line(made)}; this Python lacks its venv module: "
-                 "on Debian or Ubuntu, apt-get install python3-venv")
+    check(made, f"could not make {VENV}; this Python may lack its venv module: on Debian or "
+                "Ubuntu, apt-get install python3-venv")
 
 
 def install(wanted: list[str]) -> None:
@@ -70,19 +69,19 @@ def install(wanted: list[str]) -> None:
 def pip(*arguments: str | Path) -> None:
     installed = run_quietly(PYTHON, "-m", "pip", "install", "--disable-pip-version-check",
                             "--quiet", *arguments)
-    if installed.returncode:
-        sys.exit(f"could not install the Python packages: {last_line(installed)}; "
-                 "check the network connection, or pip's proxy and index settings, and try again")
+    check(installed, "could not install the Python packages; check the network connection, or "
+                     "pip's proxy and index settings, and try again")
 
 
 def run_quietly(*command: str | Path, **options) -> subprocess.CompletedProcess[str]:
-    """Run a command and keep what it prints, for the sentence that explains its failure."""
-    return subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                          text=True, check=False, **options)
+    """Run a command and keep what it prints; one that cannot start has failed like any other."""
+    try:
+        return subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                              text=True, check=False, **options)
+    except OSError as error:
+        return subprocess.CompletedProcess(command, 127, stdout=str(error))
 
 
-def last_line(done: subprocess.CompletedProcess[str]) -> str:
-    """The last thing a failed command said: the line that names the error, where there is one."""
-    lines = [line.strip() for line in done.stdout.splitlines() if line.strip()]
-    errors = [line for line in lines if "error" in line.lower()]
-    return ([f"exit status {done.returncode}"] + lines[-1:] + errors[-1:])[-1]
+def check(done: subprocess.CompletedProcess[str], sentence: str) -> None:
+    """End the script where a command failed: what it printed, then what to do about it."""
+    if done.returncode: sys.exit(f"{done.stdout.strip()}\n\n{sentence}")

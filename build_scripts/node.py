@@ -27,10 +27,7 @@ class Node(NamedTuple):
 
 def version(node: str | Path) -> tuple[int, ...]:
     """What `node --version` says, as numbers; () when it does not run."""
-    try:
-        said = environment.run_quietly(node, "--version")
-    except OSError:
-        return ()
+    said = environment.run_quietly(node, "--version")
     match = re.match(r"v(\d+)\.(\d+)\.(\d+)", said.stdout)
     return tuple(map(int, match.groups())) if match else ()
 
@@ -87,6 +84,5 @@ def install_packages(node: Node) -> bool:
 
 def clean_install(node: Node) -> None:
     done = run(node, "ci", "--no-audit", "--no-fund", "--ignore-scripts")
-    if done.returncode:
-        sys.exit(f"could not install the page's packages: {environment.last_line(done)}; check "
-                 "the network connection, or npm's proxy and registry settings, and try again")
+    environment.check(done, "could not install the page's packages; check the network connection, "
+                            "or npm's proxy and registry settings, and try again")

@@ -21,7 +21,7 @@ from starlette.staticfiles import StaticFiles
 
 STATIC = Path(__file__).parent / "static"
 HOST = "127.0.0.1"
-PORT = 8470
+PORT, LAST_PORT = 8470, 65535
 STOP_SECONDS = 1  # how long a download that is under way may hold up the end
 
 # With the first two a page is cross-origin isolated, and only then has it shared memory.
@@ -52,7 +52,7 @@ class Pages(StaticFiles):
 
 
 def application(static: Path = STATIC, routes: Sequence[BaseRoute] = ()) -> Starlette:
-    """The site: some routes first, then the built page; no other name than loopback's reaches it."""
+    """The site: some routes first, then the built page; only loopback's own names reach it."""
     if not (static / "index.html").exists():
         raise FileNotFoundError(f"studio: there is no page in {static}; build it with "
                                 "python build_scripts/build.py")
@@ -90,8 +90,9 @@ class Server:
 def listen(port: int) -> socket.socket:
     """A socket that already takes connections, so that a browser may come before the server."""
     try:
+        if not 0 <= port <= LAST_PORT: raise OSError(f"ports end at {LAST_PORT}")
         return socket.create_server((HOST, port))
-    except (OSError, OverflowError) as error:
+    except OSError as error:
         raise OSError(f"studio: port {port} cannot be used ({error}); choose another with --port, "
                       "or 0 for a free one") from error
 

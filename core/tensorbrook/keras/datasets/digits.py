@@ -37,7 +37,7 @@ def part(labels: bytes, pixels: bytes, start: int, stop: int) -> tuple[Any, Any]
     area = SIDE * SIDE
     shades = array("f", (pixel / BRIGHTEST for pixel in pixels[start * area:stop * area]))
     images = memoryview(shades).cast("B").cast("f", (stop - start, SIDE, SIDE, 1))
-    return as_array(images), as_array(memoryview(array("i", labels[start:stop])))
+    return as_array(images), as_array(memoryview(array("i", [*labels[start:stop]])))
 
 
 def as_array(values: memoryview) -> Any:

@@ -1,0 +1,172 @@
+"""The build scripts: what they find, what they do once, and what they say when they cannot."""
+
+import os
+import runpy
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+import environment
+import chromium
+import node
+import page_wheel
+import stamps
+from tensorbrook.studio import server
+
+
+def program(folder: Path, name: str, *lines: str) -> Path:
+    """A program of this name that can be started: a shell script."""
+    path = folder / name
+    path.write_text("\n".join(["#!/bin/sh", *lines]) + "\n")
+    path.chmod(0o755)
+    return path
+
+
+def sentence(ended: pytest.ExceptionInfo[SystemExit]) -> str:
+    return str(ended.value.code)
+
+
+def test_work_is_done_once_for_each_content(tmp_path):
+    source, output, stamp = tmp_path / "source", tmp_path / "output", tmp_path / "stamps" / "s"
+
+    def run(text: str) -> bool:
+        source.write_text(text)
+        return stamps.once(stamp, stamps.digest(source), [output], lambda: output.write_text(text))
+
+    assert [run("a"), run("a"), run("b"), run("b")] == [True, False, True, False]
+    output.unlink()
+    assert [run("b"), run("b")] == [True, False]
+
+
+def test_work_that_failed_is_done_again(tmp_path):
+    def fail():
+        raise RuntimeError("disk full")
+
+    stamp = tmp_path / "stamp"
+    stamps.once(stamp, "old", [], lambda: None)
+    with pytest.raises(RuntimeError):
+        stamps.once(stamp, "new", [], fail)
+    assert stamps.once(stamp, "old", [], lambda: None)
+
+
+def test_a_digest_sees_names_and_contents_but_not_what_was_built(tmp_path):
+    (tmp_path / "a").write_text("1")
+    first = stamps.digest(tmp_path)
+    (tmp_path / "node_modules").mkdir()
+    (tmp_path / "node_modules" / "b").write_text("2")
+    assert stamps.digest(tmp_path) == first
+    (tmp_path / "a").rename(tmp_path / "c")
+    assert stamps.digest(tmp_path) != first
+
+
+def test_an_old_python_is_told_what_to_install(monkeypatch):
+    monkeypatch.setattr(sys, "version_info", (3, 9, 18))
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_path(environment.__file__)
+    assert sentence(ended) == ("tensorbrook needs Python 3.11 or newer and this is Python 3.9; "
+                               "install a newer one (python.org has them) and start this script "
+                               "with it")
+
+
+def test_a_package_that_cannot_be_fetched_ends_with_a_way_out(monkeypatch):
+    monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
+    monkeypatch.setenv("PIP_INDEX_URL", "http://127.0.0.1:9/simple")
+    monkeypatch.setenv("PIP_RETRIES", "0")
+    with pytest.raises(SystemExit) as ended:
+        environment.pip("tensorbrook-is-not-there")
+    assert sentence(ended).endswith("could not install the Python packages; check the network "
+                                    "connection, or pip's proxy and index settings, and try again")
+
+
+NODES = {(): False, (18, 20, 4): False, (20, 9, 0): False, (20, 19, 0): True, (21, 7, 3): False,
+         (22, 11, 0): False, (22, 12, 0): True, (24, 1, 0): True}
+
+
+@pytest.mark.parametrize("version", NODES)
+def test_which_node_is_new_enough(version):
+    assert node.new_enough(version) is NODES[version]
+
+
+def test_an_old_node_on_the_path_is_passed_over(tmp_path, monkeypatch):
+    program(tmp_path, "npm")
+    old = program(tmp_path, "node", "echo v18.20.4")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert node.version(old) == (18, 20, 4)
+    assert node.from_system() is None
+
+
+def test_the_node_that_is_found_runs():
+    tools = node.find()
+    assert node.new_enough(node.version(tools.node))
+    assert node.run(tools, "--version").returncode == 0
+
+
+def test_a_browser_that_is_named_must_start(tmp_path, monkeypatch):
+    missing = str(tmp_path / "chromium")
+    monkeypatch.setenv("TENSORBROOK_CHROMIUM", missing)
+    with pytest.raises(SystemExit) as ended:
+        chromium.find()
+    assert sentence(ended) == (f"TENSORBROOK_CHROMIUM is {missing}, which does not start as a "
+                               "Chromium; set it to one that does, or unset it to let this "
+                               "script find one")
+
+
+@pytest.fixture
+def no_browser(tmp_path, monkeypatch):
+    """A system without any Chromium, and without the network to fetch one from."""
+    monkeypatch.delenv("TENSORBROOK_CHROMIUM", raising=False)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setenv("PLAYWRIGHT_BROWSERS_PATH", str(tmp_path / "browsers"))
+    monkeypatch.setenv("PLAYWRIGHT_DOWNLOAD_HOST", "http://127.0.0.1:9")
+    return tmp_path
+
+
+def test_without_any_browser_the_sentence_says_what_to_install(no_browser):
+    with pytest.raises(SystemExit) as ended:
+        chromium.find()
+    assert sentence(ended) == ("the page's tests need a Chromium and none could be found or "
+                               "installed; install `chromium` or `google-chrome`, or set "
+                               "TENSORBROOK_CHROMIUM to one, or leave the page out with --fast")
+
+
+def test_browsers_are_tried_in_order_and_must_start(no_browser, monkeypatch):
+    google = program(no_browser, "google-chrome", "exit 0")
+    program(no_browser, "chromium", "exit 1")
+    assert chromium.find() == str(google)
+    plain = program(no_browser, "chromium", "exit 0")
+    assert chromium.find() == str(plain)
+    named = program(no_browser, "my-browser", "exit 0")
+    monkeypatch.setenv("TENSORBROOK_CHROMIUM", str(named))
+    assert chromium.find() == str(named)
+
+
+def test_the_page_wheel_is_reproducible_and_leaves_native_programs_out(tmp_path):
+    first, second = tmp_path / "first.whl", tmp_path / "second.whl"
+    page_wheel.write(first)
+    page_wheel.write(second)
+    assert first.read_bytes() == second.read_bytes()
+    names = set(zipfile.ZipFile(first).namelist())
+    assert {"tensorbrook/__init__.py", "tensorbrook/keras/datasets/digits.zlib",
+            f"tensorbrook-{page_wheel.version()}.dist-info/RECORD"} <= names
+    assert not names & {f"tensorbrook/{name}" for name in page_wheel.NATIVE_ONLY}
+    assert not [name for name in names if name.endswith((".wasm", ".pyc"))]
+
+
+def test_every_native_only_file_exists():
+    assert [n for n in page_wheel.NATIVE_ONLY if not (page_wheel.PACKAGE / n).exists()] == []
+
+
+def test_a_port_that_is_taken_is_named(capsys):
+    with server.listen(0) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(OSError, match=f"studio: port {port} cannot be used.*, or 0 for"):
+            server.listen(port)
+    with pytest.raises(OSError, match="studio: port 70000 cannot be used"):
+        server.listen(70000)
+
+
+def test_a_page_that_was_not_built_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match="build it with python build_scripts/build.py"):
+        server.application(tmp_path)
