@@ -26,10 +26,13 @@ PYODIDE = ("pyodide.mjs", "pyodide.asm.mjs", "pyodide.asm.wasm", "python_stdlib.
            "pyodide-lock.json")
 
 
-def build() -> None:
-    """Everything, in order; what is up to date is left alone."""
+def build(page: bool = True) -> None:
+    """Everything, in order, or all but the page; what is up to date is left alone."""
     build_engine()
-    build_page()
+    tools = node.find()
+    node.install_packages(tools)
+    if page:
+        build_page(tools)
 
 
 def build_engine() -> None:
@@ -42,10 +45,8 @@ def build_engine() -> None:
     stamps.report("engine", bool(made), start)
 
 
-def build_page() -> None:
+def build_page(tools: node.Node) -> None:
     """The web build, and beside it everything that the page fetches when it starts."""
-    tools = node.find()
-    node.install_packages(tools)
     key = stamps.digest(node.WEB)
     stamps.stage("page", STAMPS / "page.txt", key, [STATIC / "index.html", STATIC / "run.html"],
                  lambda: bundle(tools))

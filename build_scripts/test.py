@@ -24,7 +24,7 @@ def arguments() -> argparse.Namespace:
 def main() -> int:
     asked = arguments()
     environment.enter("build", "page", "test")
-    build.build()
+    build.build(page=not asked.fast)
     command = [str(environment.PYTHON), "-m", "pytest"]
     if asked.fast:
         command += ["--ignore", str(environment.ROOT / "tests" / "web")]

@@ -1,4 +1,4 @@
-"""The wheel that `pip install .` makes: its tag, what it holds, and that it runs without a checkout."""
+"""The wheel that `pip install .` makes: its tag, its contents, and that it needs no checkout."""
 
 import os
 import subprocess
