@@ -37,7 +37,7 @@ def hand_over(command: list[str]) -> int:
 
 def prepare(*extras: str) -> None:
     """Make .venv and install what it lacks; a second call finds nothing to do."""
-    if not PYTHON.exists():
+    if not (PYTHON.exists() and has_pip()):
         make_venv()
     wanted = requirements(*extras)
     key = stamps.digest(str(ROOT), VENV / "pyvenv.cfg", *wanted)
@@ -50,6 +50,12 @@ def requirements(*extras: str) -> list[str]:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     groups = [project["dependencies"], *(project["optional-dependencies"][e] for e in extras)]
     return [requirement for group in groups for requirement in group]
+
+
+def has_pip() -> bool:
+    """Was .venv finished? Making it ends with pip, and may have been interrupted."""
+    packages = "Lib/site-packages" if os.name == "nt" else "lib/python*/site-packages"
+    return any(VENV.glob(f"{packages}/pip/__main__.py"))
 
 
 def make_venv() -> None:
