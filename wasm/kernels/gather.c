@@ -1,0 +1,88 @@
+// Rows by index: gather, and its gradient, scatter-add.
+
+#include "engine.h"
+#include "simd.h"
+
+void gather_ref(const uint8_t *x, const int *indices, uint8_t *out, int outer, int rows, int count,
+                int inner_bytes, int thread, int threads) {
+  int end = share((int64_t)outer * count, thread + 1, threads);
+  for (int r = share((int64_t)outer * count, thread, threads); r < end; r++) {
+    int row = indices[r % count], inside = row >= 0 && row < rows;
+    const uint8_t *from = x + ((r / count) * rows + row) * inner_bytes;
+    for (int i = 0; i < inner_bytes; i++) out[r * inner_bytes + i] = inside ? from[i] : 0;
+  }
+}
+
+INLINE void copy_bytes(uint8_t *to, const uint8_t *from, int size) {
+  int i = 0;
+  for (; i + 16 <= size; i += 16) wasm_v128_store(to + i, wasm_v128_load(from + i));
+  for (; i + 4 <= size; i += 4) *(int *)(to + i) = *(const int *)(from + i);
+  for (; i < size; i++) to[i] = from[i];
+}
+
+INLINE void zero_bytes(uint8_t *to, int size) {
+  for (int i = 0; i < size; i++) to[i] = 0;
+}
+
+void gather(const uint8_t *x, const int *indices, uint8_t *out, int outer, int rows, int count,
+            int inner_bytes, int thread, int threads) {
+  int begin = share((int64_t)outer * count, thread, threads);
+  int end = share((int64_t)outer * count, thread + 1, threads);
+  if (begin == end) return;
+  const uint8_t *item = x + (begin / count) * rows * inner_bytes;
+  uint8_t *to = out + begin * inner_bytes;
+  for (int r = begin, i = begin % count; r < end; r++, to += inner_bytes) {
+    // As unsigned, a negative index is a large one.
+    if ((uint32_t)indices[i] < (uint32_t)rows)
+      copy_bytes(to, item + indices[i] * inner_bytes, inner_bytes);
+    else
+      zero_bytes(to, inner_bytes);
+    if (++i == count) i = 0, item += rows * inner_bytes;
+  }
+}
+
+// The share of one thread: some rows of out, all columns; or all rows, some columns, when rows
+// are few. Either way each element is summed by one thread, in order.
+typedef struct {
+  int row, row_end, column, column_end;
+} area_t;
+
+static area_t scatter_area(int rows, int inner, int thread, int threads) {
+  if (rows >= 4 * threads || rows >= inner)
+    return (area_t){share(rows, thread, threads), share(rows, thread + 1, threads), 0, inner};
+  return (area_t){0, rows, share(inner, thread, threads), share(inner, thread + 1, threads)};
+}
+
+#define SCATTER_ADD_REF(name, type)                                                           \
+  void name(const type *updates, const int *indices, type *out, int rows, int count, int inner, \
+            int thread, int threads) {                                                        \
+    int begin = share(rows, thread, threads), end = share(rows, thread + 1, threads);         \
+    for (int i = begin * inner; i < end * inner; i++) out[i] = 0;                             \
+    for (int i = 0; i < count; i++)                                                           \
+      for (int j = 0; j < inner; j++)                                                         \
+        if (indices[i] >= begin && indices[i] < end)                                          \
+          out[indices[i] * inner + j] += updates[i * inner + j];                              \
+  }
+
+SCATTER_ADD_REF(scatter_add_f32_ref, float)
+SCATTER_ADD_REF(scatter_add_i32_ref, int)
+
+#define SCATTER_ADD(name, type, add)                                                          \
+  void name(const type *updates, const int *indices, type *out, int rows, int count, int inner, \
+            int thread, int threads) {                                                        \
+    area_t my = scatter_area(rows, inner, thread, threads);                                   \
+    for (int r = my.row; r < my.row_end; r++)                                                 \
+      for (int j = my.column; j < my.column_end; j++) out[r * inner + j] = 0;                 \
+    for (int i = 0; i < count; i++) {                                                         \
+      if (indices[i] < my.row || indices[i] >= my.row_end) continue;                          \
+      const type *from = updates + i * inner;                                                 \
+      type *to = out + indices[i] * inner;                                                    \
+      int j = my.column;                                                                      \
+      for (; j + 4 <= my.column_end; j += 4)                                                  \
+        wasm_v128_store(to + j, add(wasm_v128_load(to + j), wasm_v128_load(from + j)));       \
+      for (; j < my.column_end; j++) to[j] += from[j];                                        \
+    }                                                                                         \
+  }
+
+SCATTER_ADD(scatter_add_f32, float, wasm_f32x4_add)
+SCATTER_ADD(scatter_add_i32, int, wasm_i32x4_add)

@@ -1,0 +1,169 @@
+// One program on every thread: launch, park, barrier, and commands for the helpers' hosts.
+//
+// The main thread counts `order` up; helpers wait on it, do what it orders, and count `done` up.
+// Everybody spins for a while and then sleeps on the word; nobody is notified unless asleep.
+
+#include "engine.h"
+#include "simd.h"
+
+typedef void (*program_t)(int thread, int *arguments);
+
+#ifdef __wasm_atomics__
+
+enum { RUN = 0, QUIT = 2 };
+
+// About 30 microseconds: longer than the gap between two kernels, shorter than a step of Python.
+enum { SPINS = 20000 };
+// A sleeper looks at `failed` this often, should the one that would wake it have died.
+static const int64_t NAP_NS = 20 * 1000 * 1000;
+
+// A word that threads wait on, with its sleepers, on a cache line of its own.
+typedef struct {
+  _Alignas(64) int value;
+  int sleepers;
+} signal_t;
+
+static signal_t order, done, arrived, generation, failed;
+static int command, first, second;  // what is ordered: RUN (program, arguments) or the host's
+static int in_run;                  // launch has begun and not ended: a trap left it
+static struct {
+  _Alignas(64) int order;  // the last one this thread has seen
+} seen[MAX_THREADS];
+
+static int read(signal_t *s) { return __atomic_load_n(&s->value, __ATOMIC_SEQ_CST); }
+
+static void write(signal_t *s, int value) {
+  __atomic_store_n(&s->value, value, __ATOMIC_SEQ_CST);
+  if (__atomic_load_n(&s->sleepers, __ATOMIC_SEQ_CST))
+    __builtin_wasm_memory_atomic_notify(&s->value, UINT32_MAX);
+}
+
+static int count_up(signal_t *s) { return __atomic_add_fetch(&s->value, 1, __ATOMIC_SEQ_CST); }
+
+static void wake(signal_t *s) {
+  if (__atomic_load_n(&s->sleepers, __ATOMIC_SEQ_CST))
+    __builtin_wasm_memory_atomic_notify(&s->value, UINT32_MAX);
+}
+
+// Return once *s is no longer `value`, or a nap has passed.
+static void doze(signal_t *s, int value) {
+  __atomic_add_fetch(&s->sleepers, 1, __ATOMIC_SEQ_CST);
+  __builtin_wasm_memory_atomic_wait32(&s->value, value, NAP_NS);
+  __atomic_sub_fetch(&s->sleepers, 1, __ATOMIC_SEQ_CST);
+}
+
+// Wait until all helpers have done what was ordered.
+static void wait_for_helpers(void) {
+  int helpers = thread_count() - 1;
+  for (int i = 0; i < SPINS; i++)
+    if (read(&done) == helpers) return;
+  for (int now; (now = read(&done)) != helpers;) doze(&done, now);
+}
+
+// After a trap helpers may still stand in a barrier: `failed` lets them through.
+static void settle(void) {
+  if (in_run) {
+    write(&failed, 1);
+    wake(&generation);
+    wait_for_helpers();
+    in_run = 0;
+  }
+  if (read(&failed)) write(&arrived, 0);
+  write(&failed, 0);
+}
+
+static void give_order(int what, int a, int b) {
+  settle();
+  command = what, first = a, second = b;
+  write(&done, 0);
+  count_up(&order);
+  wake(&order);
+}
+
+int launch(int program, int *arguments) {
+  if (thread_count() == 1) {
+    ((program_t)program)(0, arguments);
+    return 0;
+  }
+  give_order(RUN, program, (int)arguments);
+  in_run = 1;
+  ((program_t)program)(0, arguments);
+  wait_for_helpers();
+  in_run = 0;
+  return read(&failed);
+}
+
+void publish(int what, int a, int b) {
+  if (thread_count() > 1) give_order(what, a, b);
+}
+
+int join(void) {
+  if (thread_count() > 1) wait_for_helpers();
+  return read(&failed);
+}
+
+int load_address(void) { return first; }
+
+int load_size(void) { return second; }
+
+void acknowledge(int ok) {
+  if (!ok) {
+    write(&failed, 1);
+    wake(&generation);
+  }
+  count_up(&done);
+  wake(&done);
+}
+
+static void wait_for_order(int last) {
+  for (int i = 0; i < SPINS; i++)
+    if (read(&order) != last) return;
+  while (read(&order) == last) doze(&order, last);
+}
+
+int park(int thread) {
+  for (;;) {
+    wait_for_order(seen[thread].order);
+    seen[thread].order++;
+    if (command != RUN) return command;
+    ((program_t)first)(thread, (int *)second);
+    acknowledge(1);
+  }
+}
+
+void barrier(void) {
+  int threads = thread_count();
+  if (threads == 1) return;
+  int now = read(&generation);
+  if (count_up(&arrived) == threads) {
+    write(&arrived, 0);
+    write(&generation, now + 1);
+    return;
+  }
+  for (int i = 0; i < SPINS; i++)
+    if (read(&generation) != now) return;
+  while (read(&generation) == now && !read(&failed)) doze(&generation, now);
+}
+
+#else  // a build without threads has the same exports; its host never parks anybody
+
+int launch(int program, int *arguments) {
+  ((program_t)program)(0, arguments);
+  return 0;
+}
+
+int park(int thread) { return (void)thread, 2; }
+
+void publish(int what, int a, int b) { (void)what, (void)a, (void)b; }
+
+int join(void) { return 0; }
+
+int load_address(void) { return 0; }
+
+int load_size(void) { return 0; }
+
+void acknowledge(int ok) { (void)ok; }
+
+void barrier(void) {}
+
+#endif
