@@ -13,6 +13,7 @@ from pathlib import Path
 import environment
 import engine
 import node
+import notices
 import page_wheel
 import stamps
 import toolchain
@@ -52,6 +53,7 @@ def build_page(tools: node.Node) -> None:
                  lambda: bundle(tools))
     copy("pyodide", node.WEB / "node_modules/pyodide", PYODIDE)
     copy("engine", engine.ENGINE, ENGINES)
+    build_notices()
     build_page_wheel()
 
 
@@ -72,6 +74,13 @@ def copy_all(source: Path, target: Path, names: tuple[str, ...]) -> None:
     target.mkdir(parents=True, exist_ok=True)
     for name in names:
         shutil.copyfile(source / name, target / name)
+
+
+def build_notices() -> None:
+    out = STATIC / "THIRD_PARTY.txt"
+    key = stamps.digest(SCRIPTS / "notices.py", node.WEB / "package-lock.json")
+    stamps.stage("page/notices", STAMPS / "page-notices.txt", key, [out],
+                 lambda: notices.write(out))
 
 
 def build_page_wheel() -> None:

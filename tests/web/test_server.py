@@ -99,7 +99,7 @@ def test_a_second_start_builds_nothing():
         process.communicate(timeout=20)
     stages = [line.split("  ")[0] for line in lines if line.endswith("up to date\n")]
     assert stages == ["engine", "npm packages", "page", "page/pyodide", "page/engine",
-                      "page wheel"]
+                      "page/notices", "page wheel"]
     assert len(lines) == len(stages) + 1, "".join(lines)
 
 

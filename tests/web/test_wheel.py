@@ -36,7 +36,8 @@ def test_it_holds_engine_runtime_and_studio(wheel):
     assert {f"studio/static/engine/{name}" for name in build.ENGINES} <= names
     assert {f"studio/static/pyodide/{name}" for name in build.PYODIDE} <= names
     assert {"studio/static/index.html", "studio/static/run.html",
-            "studio/static/tensorbrook.whl", "keras/datasets/digits.zlib"} <= names
+            "studio/static/tensorbrook.whl", "studio/static/THIRD_PARTY.txt",
+            "keras/datasets/digits.zlib"} <= names
     assert page_wheel.NATIVE_ONLY <= names
 
 
