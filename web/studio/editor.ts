@@ -1,0 +1,52 @@
+/** The code editor: CodeMirror with Python, in the Studio's own colours. Loaded when it is first needed. */
+import { autocompletion, closeBrackets, closeBracketsKeymap, completionKeymap } from "@codemirror/autocomplete";
+import { defaultKeymap, history, historyKeymap, indentWithTab } from "@codemirror/commands";
+import { python } from "@codemirror/lang-python";
+import { bracketMatching, indentOnInput, indentUnit, syntaxHighlighting } from "@codemirror/language";
+import { EditorState, Prec } from "@codemirror/state";
+import {
+  drawSelection, EditorView, highlightActiveLine, highlightActiveLineGutter, keymap, lineNumbers,
+} from "@codemirror/view";
+import { classHighlighter } from "@lezer/highlight";
+
+export interface EditorEvents {
+  readonly onchange: (text: string) => void;
+  readonly onrun: () => void;
+}
+
+const look = EditorView.theme({
+  "&": { color: "var(--ink)", backgroundColor: "transparent", fontSize: "13px" },
+  "&.cm-focused": { outline: "none" },
+  ".cm-scroller": { fontFamily: "var(--mono)", lineHeight: "1.6" },
+  ".cm-content": { padding: "12px 0", caretColor: "var(--accent)" },
+  ".cm-line": { padding: "0 16px 0 8px" },
+  ".cm-gutters": { backgroundColor: "transparent", border: "none", color: "var(--muted)" },
+  ".cm-lineNumbers .cm-gutterElement": { minWidth: "40px", padding: "0 8px 0 12px" },
+  ".cm-activeLine, .cm-activeLineGutter": { backgroundColor: "color-mix(in oklab, var(--sunken) 70%, transparent)" },
+  ".cm-cursor": { borderLeftColor: "var(--accent)", borderLeftWidth: "2px" },
+  "&.cm-focused > .cm-scroller > .cm-selectionLayer .cm-selectionBackground, .cm-selectionBackground": {
+    backgroundColor: "color-mix(in oklab, var(--accent) 24%, transparent) !important",
+  },
+  "&.cm-focused .cm-matchingBracket": { backgroundColor: "var(--sunken)", outline: "1px solid var(--edge)" },
+  ".cm-tooltip": { backgroundColor: "var(--surface)", border: "1px solid var(--line)", borderRadius: "6px" },
+  ".cm-tooltip-autocomplete ul li[aria-selected]": { backgroundColor: "var(--accent)", color: "var(--on-accent)" },
+});
+
+export function createEditor(parent: HTMLElement, doc: string, events: EditorEvents): EditorView {
+  const run = (): boolean => {
+    events.onrun();
+    return true;
+  };
+  const extensions = [
+    Prec.highest(keymap.of([{ key: "Mod-Enter", run }])),
+    lineNumbers(), highlightActiveLine(), highlightActiveLineGutter(), history(), drawSelection(),
+    indentOnInput(), indentUnit.of("    "), bracketMatching(), closeBrackets(), autocompletion(),
+    python(), syntaxHighlighting(classHighlighter), look,
+    keymap.of([...closeBracketsKeymap, ...completionKeymap, ...defaultKeymap, ...historyKeymap, indentWithTab]),
+    EditorView.contentAttributes.of({ "aria-label": "Python program", "data-testid": "code" }),
+    EditorView.updateListener.of((update) => {
+      if (update.docChanged) events.onchange(update.state.doc.toString());
+    }),
+  ];
+  return new EditorView({ parent, state: EditorState.create({ doc, extensions }) });
+}

@@ -1,0 +1,15 @@
+import { expect, it } from "vitest";
+import { parseKept } from "./stored";
+
+const settings = { optimizer: "adam", learning_rate: 0.001, batch_size: 64, seed: 0 };
+const layers = [{ type: "Dense", args: { units: 10, activation: "relu" } }];
+
+it("reads what was kept", () =>
+  expect(parseKept(JSON.stringify({ layers, settings }))).toEqual({ layers, settings }));
+
+it.each([
+  null, "", "no json", "null", "[]", "{}", JSON.stringify({ layers }), JSON.stringify({ layers: [1], settings }),
+  JSON.stringify({ layers, settings: { ...settings, optimizer: "magic" } }),
+  JSON.stringify({ layers: [{ type: "Dense", args: { units: [] } }], settings }),
+  JSON.stringify({ layers, settings: { ...settings, seed: "0" } }),
+])("takes %s for nothing", (text) => expect(parseKept(text)).toBeNull());

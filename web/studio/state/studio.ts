@@ -1,0 +1,216 @@
+/** The Train view as data: what happened goes in, the next state and the commands to send come out. */
+import type {
+  BootStage, Capabilities, LayerReport, LayerSpec, SessionCommand, SessionEvent, TrainSettings,
+} from "../../protocol";
+import type { Curve } from "./curves";
+import { appended, empty } from "./curves";
+import type { Row } from "./layers";
+import { numbered } from "./layers";
+
+export interface Model {
+  readonly reports: readonly LayerReport[];
+  readonly parameters: number;
+  readonly trainable: boolean;
+  readonly source: string;
+}
+
+export interface Figures {
+  readonly epoch: number;
+  readonly step: number;
+  readonly trainLoss: number | null;
+  readonly testLoss: number | null;
+  readonly trainAccuracy: number | null;
+  readonly testAccuracy: number | null;
+  readonly samplesPerSecond: number | null;
+}
+
+export interface Curves {
+  readonly trainLoss: Curve;
+  readonly testLoss: Curve;
+  readonly trainAccuracy: Curve;
+  readonly testAccuracy: Curve;
+  readonly testEpoch: number;
+}
+
+/** `waiting`: asked for, but the runtime or the model is not there yet. */
+export type Training = "idle" | "waiting" | "running" | "paused";
+
+export interface State {
+  readonly boot: BootStage | "ready" | "failed";
+  readonly capabilities: Capabilities | null;
+  readonly rows: readonly Row[];
+  readonly settings: TrainSettings;
+  readonly revision: number;
+  /** What the session said of the latest model; while an edit is being looked at, of the one before. */
+  readonly model: Model;
+  readonly answered: number;
+  readonly training: Training;
+  readonly figures: Figures;
+  readonly curves: Curves;
+  readonly pixels: readonly number[] | null;
+  readonly probabilities: readonly number[] | null;
+  /** Why training ended by itself or a command was refused: one sentence, until the next command. */
+  readonly trouble: string | null;
+}
+
+export type Action =
+  | { readonly do: "booting"; readonly stage: BootStage }
+  | { readonly do: "ready"; readonly capabilities: Capabilities }
+  | { readonly do: "failed"; readonly message: string }
+  | { readonly do: "restarting"; readonly reason: string }
+  | { readonly do: "heard"; readonly event: SessionEvent }
+  | { readonly do: "build"; readonly rows: readonly Row[] }
+  | { readonly do: "set"; readonly settings: TrainSettings }
+  | { readonly do: "draw"; readonly pixels: readonly number[] | null }
+  | { readonly do: "train" | "pause" | "step" | "reset" };
+
+/** The next state, and what the session is to be asked, in order. */
+export type Next = readonly [State, readonly SessionCommand[]];
+
+/** Before the session has said anything of it: taken to fit, so that Train can be pressed. */
+const unknownModel: Model = { reports: [], parameters: 0, trainable: true, source: "" };
+export const noFigures: Figures = {
+  epoch: 0, step: 0, trainLoss: null, testLoss: null, trainAccuracy: null, testAccuracy: null,
+  samplesPerSecond: null,
+};
+export const noCurves: Curves = {
+  trainLoss: empty, testLoss: empty, trainAccuracy: empty, testAccuracy: empty, testEpoch: 0,
+};
+
+export function begin(layers: readonly LayerSpec[], settings: TrainSettings, model: Model | null): State {
+  return {
+    boot: "python", capabilities: null, rows: numbered(layers), settings, revision: 0,
+    model: model ?? unknownModel, answered: model === null ? -1 : 0, training: "idle", figures: noFigures, curves: noCurves, pixels: null,
+    probabilities: null, trouble: null,
+  };
+}
+
+export function update(state: State, action: Action): Next {
+  switch (action.do) {
+    case "booting": return [{ ...state, boot: action.stage }, []];
+    case "failed": return [{ ...state, boot: "failed", training: "idle", trouble: action.message }, []];
+    case "restarting": return [restarting(state, action.reason), []];
+    case "ready": return ready({ ...state, boot: "ready", capabilities: action.capabilities });
+    case "heard": return heard(state, action.event);
+    case "build": return build(state, action.rows);
+    case "set": return sendModel({ ...state, settings: action.settings, trouble: null });
+    case "draw": return draw(state, action.pixels);
+    case "train": return train(state);
+    case "pause": return pause(state);
+    case "step": return ask({ ...state, trouble: null }, [{ name: "step" }]);
+    case "reset": return ask(cleared(state), [{ name: "reset" }]);
+    default: return action satisfies never;
+  }
+}
+
+/** Nothing reaches a session that is not up: what matters is sent again when it is ready. */
+function ask(state: State, commands: readonly SessionCommand[]): Next {
+  return [state, state.boot === "ready" ? commands : []];
+}
+
+function modelCommand(state: State): SessionCommand {
+  const layers = state.rows.map((row) => row.spec);
+  return { name: "model", revision: state.revision, layers, settings: state.settings };
+}
+
+function ready(state: State): Next {
+  const { pixels } = state;
+  return [state, [
+    modelCommand(state),
+    ...(pixels === null ? [] : [{ name: "predict", pixels } satisfies SessionCommand]),
+  ]];
+}
+
+function sendModel(state: State): Next {
+  const next = { ...state, revision: state.revision + 1 };
+  return ask(next, [modelCommand(next)]);
+}
+
+function cleared(state: State): State {
+  return { ...state, training: "idle", figures: noFigures, curves: noCurves, trouble: null };
+}
+
+/** A new worker knows nothing of the old one's network; the layers and settings are the page's own. */
+function restarting(state: State, reason: string): State {
+  const lost = state.figures.step === 0 ? null
+    : `Python was started anew because ${reason}: layers and settings are kept, the training begins again.`;
+  return { ...cleared(state), boot: "python", trouble: lost };
+}
+
+/** Other layers are another network: what the old one had learnt is gone, and its curves with it. */
+function build(state: State, rows: readonly Row[]): Next {
+  return rows === state.rows ? [state, []] : sendModel({ ...cleared(state), rows, probabilities: null });
+}
+
+function draw(state: State, pixels: readonly number[] | null): Next {
+  if (pixels === null) return [{ ...state, pixels, probabilities: null }, []];
+  return ask({ ...state, pixels }, [{ name: "predict", pixels }]);
+}
+
+function train(state: State): Next {
+  if (state.training === "running" || state.boot === "failed") return [state, []];
+  const next: State = { ...state, trouble: null };
+  if (state.boot !== "ready" || !answered(state)) return [{ ...next, training: "waiting" }, []];
+  if (!state.model.trainable) return [state, []];
+  return [{ ...next, training: "running" }, [{ name: "train" }]];
+}
+
+function pause(state: State): Next {
+  if (state.training === "waiting") return [{ ...state, training: "idle" }, []];
+  return state.training === "running" ? ask({ ...state, training: "paused" }, [{ name: "pause" }]) : [state, []];
+}
+
+/** Whether what is shown of the model is about the layers that are shown. */
+export function answered(state: State): boolean {
+  return state.answered === state.revision;
+}
+
+function heard(state: State, event: SessionEvent): Next {
+  switch (event.name) {
+    case "model": return event.revision === state.revision ? modelled(state, event) : [state, []];
+    case "progress": return [progressed(state, event), []];
+    case "prediction":
+      return [{ ...state, probabilities: state.pixels === null ? null : event.probabilities }, []];
+    case "refused": return [{ ...state, trouble: event.message }, []];
+    case "stopped": return [{ ...state, training: "paused", trouble: event.message }, []];
+    default: return event satisfies never;
+  }
+}
+
+function modelled(state: State, event: SessionEvent & { name: "model" }): Next {
+  const { layers: reports, parameters, trainable, source } = event;
+  const next = { ...state, answered: event.revision, model: { reports, parameters, trainable, source } };
+  if (next.training === "waiting") return train({ ...next, training: "idle" });
+  const { pixels } = next;
+  return [next, pixels === null || next.probabilities !== null ? [] : [{ name: "predict", pixels }]];
+}
+
+function progressed(state: State, event: SessionEvent & { name: "progress" }): State {
+  if (!answered(state)) return state; // of the network before the last edit
+  const figures: Figures = {
+    epoch: event.epoch, step: event.step, trainLoss: event.train_loss ?? state.figures.trainLoss,
+    trainAccuracy: event.train_accuracy ?? state.figures.trainAccuracy, testLoss: event.test_loss,
+    testAccuracy: event.test_accuracy, samplesPerSecond: event.samples_per_second,
+  };
+  if (event.step === 0) return { ...state, training: "idle", figures: noFigures, curves: noCurves };
+  return { ...state, training: phase(state, event.running), figures, curves: drawn(state, event) };
+}
+
+/** A progress message that left before a Pause was heard does not bring `running` back. */
+function phase(state: State, running: boolean): Training {
+  return running && state.training === "paused" ? "paused" : running ? "running" : "paused";
+}
+
+function drawn({ curves }: State, event: SessionEvent & { name: "progress" }): Curves {
+  const { epoch, test_epoch: tested } = event;
+  const add = (curve: Curve, x: number | null, y: number | null): Curve =>
+    x === null || y === null ? curve : appended(curve, x, y);
+  const test = tested !== null && tested > curves.testEpoch ? tested : null;
+  return {
+    trainLoss: add(curves.trainLoss, epoch, event.train_loss),
+    trainAccuracy: add(curves.trainAccuracy, epoch, event.train_accuracy),
+    testLoss: add(curves.testLoss, test, event.test_loss),
+    testAccuracy: add(curves.testAccuracy, test, event.test_accuracy),
+    testEpoch: test ?? curves.testEpoch,
+  };
+}
