@@ -75,8 +75,8 @@ export interface BootOptions {
 }
 
 /**
- * One script: its folder is the working directory, made anew with `files` in it. An absolute
- * `filename` names the folder; any other is shown in tracebacks as it stands.
+ * One script. It runs in a folder made anew with `files` in it; tracebacks show its path, and those of
+ * the files beside it, as `filename` names them.
  */
 export interface Script {
   readonly source: string;

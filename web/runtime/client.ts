@@ -63,9 +63,11 @@ class Host {
   readonly panel = this.control === null ? null : new ControlPanel(this.control);
   readonly ready = Promise.withResolvers<Capabilities>();
 
-  constructor(options: RuntimeOptions, receive: (message: FromWorker) => void) {
+  constructor(
+    options: RuntimeOptions, receive: (message: FromWorker) => void, fail: (reason: string) => void,
+  ) {
     this.worker.onmessage = ({ data }: MessageEvent<FromWorker>) => receive(data);
-    this.worker.onerror = ({ message }) => receive({ kind: "boot-failed", message });
+    this.worker.onerror = ({ message }) => fail(message);
     this.ready.promise.catch(() => undefined); // whoever awaits boot() hears of it
     const base = new URL("./", location.href).href;
     const { threads = null, backend = null, engine = null } = options;
@@ -80,9 +82,10 @@ class Host {
 export class Runtime {
   private readonly listeners = new Set<(event: RuntimeEvent) => void>();
   private host: Host | null = null;
-  private run_: Run | null = null;
+  private current: Run | null = null;
   private queue: Promise<unknown> = Promise.resolve();
   private runs = 0;
+  private booted = false;
 
   constructor(private readonly options: RuntimeOptions = {}) {
     // A page that goes into the back-forward cache must not go on computing either.
@@ -97,7 +100,8 @@ export class Runtime {
 
   /** Start the worker unless it runs; resolves when Python is ready. */
   boot(): Promise<Capabilities> {
-    this.host ??= new Host(this.options, (message) => this.receive(message));
+    this.host ??= new Host(
+      this.options, (message) => this.receive(message), (reason) => this.broken(reason));
     return this.host.ready.promise;
   }
 
@@ -115,13 +119,13 @@ export class Runtime {
 
   /** Interrupt the script that is running, at once; where that cannot be, start the runtime anew. */
   stop(): void {
-    const run = this.run_;
+    const run = this.current;
     if (run === null) return;
     const panel = this.host?.panel;
     if (!panel) return this.restart("this page is not cross-origin isolated");
     panel.interrupt();
     setTimeout(() => {
-      if (this.run_ === run) this.restart("the script did not heed the interrupt");
+      if (this.current === run) this.restart("the script did not heed the interrupt");
     }, GRACE_MS);
   }
 
@@ -129,16 +133,23 @@ export class Runtime {
   dispose(): void {
     this.host?.worker.terminate();
     this.host = null;
+    this.booted = false;
     this.finish(STOPPED);
   }
 
   private async start(source: string, options: RunOptions): Promise<RunResult> {
     await this.boot();
     const run = new Run(++this.runs, options);
-    this.run_ = run;
+    this.current = run;
     const { filename = "main.py", argv = [], files = [] } = options;
     this.host?.post({ kind: "run", id: run.id, script: { source, filename, argv, files } });
     return run.result;
+  }
+
+  /** The worker died of an error of its own: before it was ready there is no use in another. */
+  private broken(reason: string): void {
+    if (this.booted) this.restart(`Python broke down: ${reason}`);
+    else this.receive({ kind: "boot-failed", message: reason });
   }
 
   private restart(reason: string): void {
@@ -148,8 +159,8 @@ export class Runtime {
   }
 
   private finish(outcome: Omit<RunResult, "stdout" | "stderr">): void {
-    const run = this.run_;
-    this.run_ = null;
+    const run = this.current;
+    this.current = null;
     run?.end(outcome);
   }
 
@@ -160,6 +171,7 @@ export class Runtime {
   private receive(message: FromWorker): void {
     switch (message.kind) {
       case "ready":
+        this.booted = true;
         this.host?.ready.resolve(message.capabilities);
         break;
       case "boot-failed":
@@ -168,7 +180,7 @@ export class Runtime {
       case "stdout":
       case "stderr":
         this.host?.panel?.took();
-        if (message.id === this.run_?.id) this.run_.write(message.kind, message.text);
+        if (message.id === this.current?.id) this.current.write(message.kind, message.text);
         break;
       case "finished": {
         const { error, exit_code, files } = message;

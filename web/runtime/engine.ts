@@ -11,7 +11,7 @@ const PAGE_BYTES = 65536;
 const LINE_BYTES = 64;
 /** Argument block: arena and thread count stand in front of the slots. */
 const FIRST_SLOT = 2;
-/** `publish` commands, as wasm/threads.c numbers them. */
+/** `publish` commands, as wasm/engine.h numbers them. */
 const LOAD = 1;
 
 /** The largest memory the device grants, at most what the engine declares (65535 pages). */
@@ -52,6 +52,8 @@ export class Engine {
   private words: Int32Array;
   private readonly programs: Programs;
   private readonly staging: SharedArrayBuffer | null;
+  private readonly stack: WebAssembly.Global;
+  private readonly stackTop: number;
   private readonly launch: Callable;
   private readonly publish: Callable;
   private readonly join: Callable;
@@ -66,6 +68,8 @@ export class Engine {
     this.relaxed = build !== "simd";
     this.staging = threads > 1 ? newStaging() : null;
     this.programs = new Programs(instance, memory);
+    this.stack = global(instance, "__stack_pointer");
+    this.stackTop = this.stack.value;
     this.launch = callable(instance, "launch");
     this.publish = callable(instance, "publish");
     this.join = callable(instance, "join");
@@ -126,9 +130,13 @@ export class Engine {
   /** Write the slots of the argument block, then run the program on every thread: one call. */
   run(program: number, block: number, ...slots: number[]): void {
     this.calls += 1;
-    const first = (block >>> 2) + FIRST_SLOT;
-    this.words.set(slots, first);
-    if (this.launch(program, block) !== 0) throw new Error("a helper thread failed in a program");
+    this.words.set(slots, (block >>> 2) + FIRST_SLOT);
+    try {
+      if (this.launch(program, block) !== 0) throw new Error("a helper thread failed in a program");
+    } catch (error) {
+      this.stack.value = this.stackTop; // a trap leaves its frames on the stack
+      throw error;
+    }
   }
 
   /** The bytes at an address, not copied; good until the memory grows. */

@@ -5,13 +5,10 @@ import type { FileEntry } from "../protocol";
 
 type FileSystem = PyodideAPI["FS"];
 
-const HOME = "/home/pyodide/script";
+/** The working directory of every script. */
+export const FOLDER = "/home/pyodide/script";
 
-const parent = (path: string): string => path.slice(0, Math.max(path.lastIndexOf("/"), 1));
-
-/** An absolute script path names the working directory; any other runs in a folder of our own. */
-export const folderOf = (filename: string): string =>
-  filename.startsWith("/") ? parent(filename) : HOME;
+const parent = (path: string): string => path.slice(0, path.lastIndexOf("/"));
 
 function* walk(fs: FileSystem, folder: string): Generator<string> {
   for (const name of fs.readdir(folder)) {
@@ -27,15 +24,15 @@ function sameBytes(a: Uint8Array, b: Uint8Array | undefined): boolean {
   return b !== undefined && a.length === b.length && a.every((byte, i) => byte === b[i]);
 }
 
-/** The working directory of one run. */
+/** The working directory as one run finds it and leaves it. */
 export class Folder {
   private readonly before: ReadonlyMap<string, Uint8Array>;
-  constructor(private readonly fs: FileSystem, readonly path: string, files: readonly FileEntry[]) {
+  constructor(private readonly fs: FileSystem, files: readonly FileEntry[]) {
     this.before = new Map(files.map((file) => [file.path, file.bytes]));
-    fs.mkdirTree(path);
-    for (const old of [...walk(fs, path)]) fs.unlink(old);
+    fs.mkdirTree(FOLDER);
+    for (const old of [...walk(fs, FOLDER)]) fs.unlink(old);
     for (const file of files) {
-      const target = `${path}/${file.path}`;
+      const target = `${FOLDER}/${file.path}`;
       fs.mkdirTree(parent(target));
       fs.writeFile(target, file.bytes);
     }
@@ -43,8 +40,9 @@ export class Folder {
 
   /** Files that are new or have another content than before the run. */
   changed(): FileEntry[] {
-    return [...walk(this.fs, this.path)]
-      .map((path) => ({ path: path.slice(this.path.length + 1), bytes: this.fs.readFile(path) }))
-      .filter(({ path, bytes }) => !path.includes("__pycache__/") && !sameBytes(bytes, this.before.get(path)));
+    return [...walk(this.fs, FOLDER)]
+      .filter((path) => !path.includes("/__pycache__/"))
+      .map((path) => ({ path: path.slice(FOLDER.length + 1), bytes: this.fs.readFile(path) }))
+      .filter(({ path, bytes }) => !sameBytes(bytes, this.before.get(path)));
   }
 }

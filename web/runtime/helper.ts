@@ -3,7 +3,7 @@
  * inside `park`, where it waits for program runs, and comes out only to load a program or to quit.
  */
 
-import { callable, global } from "./exports";
+import { callable, global, type Callable } from "./exports";
 import { Programs } from "./programs";
 import { staged } from "./staging";
 
@@ -15,8 +15,9 @@ export interface HelperStart {
   readonly stackTop: number;
 }
 
-/** What `park` returns, as wasm/threads.c numbers it. */
+/** What `park` returns, as wasm/engine.h numbers it, and a number of our own for a trap in it. */
 const LOAD = 1;
+const TRAPPED = -1;
 
 function load(programs: Programs, staging: SharedArrayBuffer, size: number): number {
   try {
@@ -29,16 +30,34 @@ function load(programs: Programs, staging: SharedArrayBuffer, size: number): num
   }
 }
 
-function live({ module, memory, staging, thread, stackTop }: HelperStart): void {
+/** Park until the host must act. A trap on the way is reported, and its frames left behind. */
+function parkSafely(park: Callable, { thread, stackTop }: HelperStart, stack: WebAssembly.Global): number {
+  try {
+    return park(thread);
+  } catch (error) {
+    console.error(error);
+    stack.value = stackTop;
+    return TRAPPED;
+  }
+}
+
+function live(start: HelperStart): void {
+  const { module, memory, staging, stackTop } = start;
   const engine = new WebAssembly.Instance(module, { env: { memory } });
-  global(engine, "__stack_pointer").value = stackTop;
+  const stack = global(engine, "__stack_pointer");
+  stack.value = stackTop;
   const programs = new Programs(engine, memory);
   const park = callable(engine, "park");
   const loadSize = callable(engine, "load_size");
   const acknowledge = callable(engine, "acknowledge");
   postMessage("ready");
-  while (park(thread) === LOAD) acknowledge(load(programs, staging, loadSize()));
-  close();
+  for (;;) {
+    switch (parkSafely(park, start, stack)) {
+      case LOAD: acknowledge(load(programs, staging, loadSize())); break;
+      case TRAPPED: acknowledge(0); break;
+      default: return close();
+    }
+  }
 }
 
 addEventListener("message", (event: MessageEvent<HelperStart>) => live(event.data), { once: true });

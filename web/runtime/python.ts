@@ -5,7 +5,7 @@ import type { PyCallable, PyDict } from "pyodide/ffi";
 import type { FileEntry, Script, SessionCommand } from "../protocol";
 import type { Console } from "./console";
 import type { ControlledWorker } from "./control";
-import { Folder, folderOf } from "./files";
+import { Folder, FOLDER } from "./files";
 import SCRIPT from "./script.py?raw";
 
 export interface Outcome {
@@ -21,11 +21,22 @@ export async function loadPyodide(base: string): Promise<PyodideAPI> {
   return loader.loadPyodide({ indexURL });
 }
 
+/** Where our wheel lies in Python's file system. */
+const PACKAGE = "/lib/tensorbrook";
+
+/** Unpack the wheel and put it on Python's path. */
+export function install(pyodide: PyodideAPI, wheel: ArrayBuffer): void {
+  pyodide.unpackArchive(wheel, "wheel", { extractDir: PACKAGE });
+  pyodide.pyimport("sys").path.append(PACKAGE);
+}
+
 /** Environment variables by which the package learns what the page chose. */
 export function setEnvironment(pyodide: PyodideAPI, variables: Record<string, string | null>): void {
   const environ: PyDict = pyodide.pyimport("os").environ;
   for (const [name, value] of Object.entries(variables)) if (value !== null) environ.set(name, value);
 }
+
+const canSwitchStacks = "Suspending" in WebAssembly;
 
 export class Python {
   private readonly runScript: PyCallable;
@@ -47,11 +58,13 @@ export class Python {
 
   /** Run a script to its end; whatever happens in it comes back as an outcome. */
   async run(id: number, script: Script): Promise<Outcome> {
-    const folder = new Folder(this.pyodide.FS, folderOf(script.filename), script.files);
+    const name = script.filename.split("/").at(-1) ?? script.filename;
+    const bytes = new TextEncoder().encode(script.source);
+    const folder = new Folder(this.pyodide.FS, [...script.files, { path: name, bytes }]);
     this.control?.clear();
     this.console.id = id;
     try {
-      const [error, exit_code] = await this.call(script, folder.path);
+      const [error, exit_code] = await this.call(script, `${FOLDER}/${name}`);
       return { error, exit_code, files: folder.changed() };
     } finally {
       this.console.id = 0;
@@ -59,12 +72,15 @@ export class Python {
     }
   }
 
-  private async call(script: Script, folder: string): Promise<[string | null, number]> {
-    const argv = this.pyodide.toPy(script.argv);
-    const outcome = await this.runScript.callPromising(script.source, script.filename, argv, folder);
+  private async call({ filename, argv }: Script, path: string): Promise<[string | null, number]> {
+    const words = this.pyodide.toPy(argv);
+    // Stack switching, where the browser has it, lets a script wait for promises: asyncio.run.
+    const outcome = canSwitchStacks
+      ? await this.runScript.callPromising(path, filename, words)
+      : this.runScript(path, filename, words);
     const [error, exitCode] = outcome.toJs();
     outcome.destroy();
-    argv.destroy();
+    words.destroy();
     return [error ?? null, exitCode];
   }
 

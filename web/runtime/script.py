@@ -7,30 +7,34 @@ import traceback
 import types
 
 STOPPED = 130  # the exit code of a shell command that Ctrl-C ended
+PACKAGE = "/lib/tensorbrook/"  # where web/runtime/python.ts installs the wheel
 PATH = list(sys.path)  # every script starts from the same one
 
 
-def run(source, filename, argv, folder):
+def run(path, filename, argv):
     """Run a script in a fresh __main__; returns (traceback or None, exit code)."""
-    _enter(folder, filename, argv)
-    _show_lines(filename, source)
+    _enter(os.path.dirname(path), [path, *argv])
     try:
-        exec(compile(source, filename, "exec"), _fresh_main(folder, filename))
+        with open(path, "rb") as file:
+            code = compile(file.read(), path, "exec")
+        exec(code, _fresh_main(path))
         outcome = None, 0
     except SystemExit as end:
         outcome = None, _exit_code(end.code)
     except KeyboardInterrupt as stop:
-        outcome = describe(stop), STOPPED
+        outcome = describe(stop, path, filename), STOPPED
     except BaseException as error:
-        outcome = describe(error), 1
+        outcome = describe(error, path, filename), 1
     _flush()
     return outcome
 
 
-def describe(error):
-    """The traceback as the user should read it: from their first line, without our own frames."""
+def describe(error, path, filename):
+    """The traceback as the user should read it: their own paths, and none of our frames."""
     report = traceback.TracebackException.from_exception(error)
+    folder, shown = os.path.dirname(path) + "/", filename[: -len(os.path.basename(path))]
     _trim(report, ours=type(error).__module__.partition(".")[0] == "tensorbrook")
+    _rename(report, lambda name: shown + name.removeprefix(folder) if name.startswith(folder) else name)
     return "".join(report.format())
 
 
@@ -38,33 +42,43 @@ def _trim(report, ours):
     frames = [f for f in report.stack if f.filename != RUNNER]
     if ours:
         # Such an error explains itself; the way it took through the package would hide the line.
-        frames = [f for f in frames if "/site-packages/tensorbrook/" not in f.filename]
+        frames = [f for f in frames if not f.filename.startswith(PACKAGE)]
     report.stack[:] = frames
-    for inner in (report.__cause__, report.__context__):
-        if inner is not None:
-            _trim(inner, ours)
+    for inner in _inner(report):
+        _trim(inner, ours)
+
+
+def _rename(report, shown):
+    for frame in report.stack:
+        frame.filename = shown(frame.filename)
+    if getattr(report, "filename", None):  # of a SyntaxError
+        report.filename = shown(report.filename)
+    for inner in _inner(report):
+        _rename(inner, shown)
+
+
+def _inner(report):
+    members = report.exceptions or ()  # of an ExceptionGroup
+    return [r for r in (report.__cause__, report.__context__, *members) if r is not None]
 
 
 RUNNER = describe.__code__.co_filename
 
 
-def _enter(folder, filename, argv):
+def _enter(folder, argv):
     # Modules that an earlier script brought along must not answer for this one's.
     for name, module in list(sys.modules.items()):
         if (getattr(module, "__file__", None) or "").startswith(folder + "/"):
             del sys.modules[name]
+    linecache.clearcache()
     os.chdir(folder)
-    sys.argv = [filename, *argv]
+    sys.argv = argv
     sys.path[:] = [folder, *PATH]
 
 
-def _show_lines(filename, source):
-    linecache.cache[filename] = len(source), None, source.splitlines(True), filename
-
-
-def _fresh_main(folder, filename):
+def _fresh_main(path):
     main = types.ModuleType("__main__")
-    main.__file__ = os.path.join(folder, filename)
+    main.__file__ = path
     main.__builtins__ = __builtins__
     sys.modules["__main__"] = main
     return main.__dict__

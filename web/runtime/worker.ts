@@ -9,7 +9,7 @@ import { ControlledWorker } from "./control";
 import { Engine } from "./engine";
 import { chooseBuild, chooseThreads, probe } from "./features";
 import { pageModule } from "./page_module";
-import { loadPyodide, Python, setEnvironment } from "./python";
+import { install, loadPyodide, Python, setEnvironment } from "./python";
 
 const post = (message: FromWorker): void => postMessage(message);
 
@@ -31,19 +31,20 @@ async function startEngine({ base, engine, threads }: BootOptions): Promise<Engi
 /** Milliseconds from the worker's start to the end of each stage, noted as the stages end. */
 class Stopwatch {
   readonly boot_ms: Record<BootStage, number> = { python: 0, engine: 0, package: 0 };
+  note(stage: BootStage): void {
+    this.boot_ms[stage] = Math.round(performance.now());
+  }
   async time<T>(stage: BootStage, work: Promise<T>): Promise<T> {
     const result = await work;
-    this.boot_ms[stage] = Math.round(performance.now());
+    this.note(stage);
     return result;
   }
 }
 
-async function install(pyodide: PyodideAPI, wheel: ArrayBuffer): Promise<void> {
-  pyodide.unpackArchive(wheel, "wheel");
-  pyodide.pyimport("tensorbrook");
-}
-
-function capabilities(pyodide: PyodideAPI, engine: Engine, watch: Stopwatch): Capabilities {
+/** Import the package, which takes its place on the engine, and say how it came up. */
+function capabilities(
+  pyodide: PyodideAPI, engine: Engine, boot_ms: Capabilities["boot_ms"],
+): Capabilities {
   const tensorbrook = pyodide.pyimport("tensorbrook");
   return {
     backend: tensorbrook.config.get_backend(),
@@ -51,7 +52,7 @@ function capabilities(pyodide: PyodideAPI, engine: Engine, watch: Stopwatch): Ca
     isolated: crossOriginIsolated,
     engine: engine.build,
     version: tensorbrook.__version__,
-    boot_ms: watch.boot_ms,
+    boot_ms,
   };
 }
 
@@ -68,9 +69,11 @@ async function boot(options: BootOptions): Promise<Python> {
   post({ kind: "booting", stage: "package" });
   pyodide.registerJsModule("tensorbrook_page", pageModule(engine, post));
   setEnvironment(pyodide, { TENSORBROOK_BACKEND: options.backend });
-  await watch.time("package", install(pyodide, wheel));
+  install(pyodide, wheel);
   const python = new Python(pyodide, new Console(post, control), control);
-  post({ kind: "ready", capabilities: capabilities(pyodide, engine, watch) });
+  const ready = capabilities(pyodide, engine, watch.boot_ms);
+  watch.note("package");
+  post({ kind: "ready", capabilities: ready });
   return python;
 }
 
@@ -78,7 +81,9 @@ async function run(python: Python, id: number, script: Script): Promise<void> {
   try {
     post({ kind: "finished", id, ...(await python.run(id, script)) });
   } catch (error) {
+    // What a script raises is an outcome; this is Python itself breaking. The page starts anew.
     post({ kind: "finished", id, error: messageOf(error), exit_code: 1, files: [] });
+    reportError(error);
   }
 }
 
