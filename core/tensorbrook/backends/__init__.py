@@ -1,0 +1,50 @@
+"""Layer 5: what carries out plans. Each backend is a folder here and sees plans, never tensors."""
+import importlib
+from typing import Protocol, Sequence
+
+from ..base.errors import InvalidArgumentError
+from ..base.hostdata import HostData
+from ..ir import Limits, Plan
+
+
+class Storage(Protocol):
+    """A buffer that a backend holds. `shared`: someone besides its Variable may look at it, so an
+    update must go to another buffer."""
+
+    shared: bool
+    backend: "Backend"
+
+    def read(self) -> bytes: ...
+
+
+class Program(Protocol):
+    """A plan, loaded."""
+
+    plan: Plan
+
+    def run(self, inputs: Sequence[Storage]) -> list[Storage]: ...
+
+
+class Backend(Protocol):
+    """All that the rest of Tensorbrook asks of a backend."""
+
+    name: str
+    limits: Limits
+    threads: int
+
+    def put(self, data: HostData) -> Storage: ...
+    def load(self, plan: Plan) -> Program: ...
+    def counters(self) -> dict[str, int]: ...
+
+
+NAMES = ("wasm", "reference")
+_made: dict[str, Backend] = {}
+
+
+def backend(name: str) -> Backend:
+    """The backend of that name, made on first use."""
+    if name not in NAMES:
+        raise InvalidArgumentError("backend", f"{name!r} is not known", f"use one of {', '.join(NAMES)}")
+    if name not in _made:
+        _made[name] = importlib.import_module(f".{name}", __name__).create()
+    return _made[name]

@@ -1,0 +1,66 @@
+"""The slow backend that defines the fast ones: each equation means what its primitive says, in NumPy."""
+import numpy as np
+
+from ...base.hostdata import HostData
+from ...ir import Atom, Const, Limits, Plan
+
+
+class Array:
+    """A NumPy array as a Storage."""
+
+    __slots__ = ("value", "shared", "backend")
+
+    def __init__(self, value: np.ndarray, backend: "Reference"):
+        self.value, self.shared, self.backend = value, False, backend
+
+    def read(self) -> bytes:
+        return self.value.tobytes()
+
+
+class Reference:
+    name = "reference"
+    limits = Limits()
+    threads = 1
+
+    def __init__(self):
+        self.programs_run = self.equations_run = 0
+
+    def put(self, data: HostData) -> Array:
+        value = np.frombuffer(bytes(data.data), data.dtype.name).reshape(data.shape)
+        return Array(value, self)
+
+    def load(self, plan: Plan) -> "Program":
+        return Program(plan, self)
+
+    def counters(self) -> dict[str, int]:
+        return {"host_calls": 0, "programs": self.programs_run, "kernels": self.equations_run}
+
+
+class Program:
+    """Runs a graph's equations one by one."""
+
+    def __init__(self, plan: Plan, backend: Reference):
+        self.plan, self.backend = plan, backend
+
+    def run(self, inputs) -> list[Array]:
+        graph = self.plan.graph
+        self.backend.programs_run += 1
+        self.backend.equations_run += len(graph.eqns)
+        values = {v: storage.value for v, storage in zip(graph.inputs, inputs)}
+        with np.errstate(all="ignore"):
+            for e in graph.eqns:
+                out = e.prim.meaning(np, *(self._value(a, values) for a in e.args), **e.attrs)
+                values[e.out] = np.ascontiguousarray(out, e.out.spec.dtype.name).reshape(e.out.spec.shape)
+        return [Array(self._value(o, values), self.backend) for o in graph.outputs]
+
+    @staticmethod
+    def _value(atom: Atom, values) -> np.ndarray:
+        if not isinstance(atom, Const):
+            return values[atom]
+        if atom.is_number:
+            return np.asarray(atom.value, atom.spec.dtype.name)
+        return np.frombuffer(atom.value, atom.spec.dtype.name).reshape(atom.spec.shape)
+
+
+def create() -> Reference:
+    return Reference()

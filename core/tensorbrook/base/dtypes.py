@@ -1,0 +1,88 @@
+"""Element types, and the rules by which Python values take one on."""
+from .errors import DTypeError
+
+
+class DType:
+    """An element type: `tf.float32`. Compared by identity; there is one object for each name."""
+
+    __slots__ = ("name", "size", "format", "kind", "min", "max")
+
+    def __init__(self, name: str, size: int, format: str, kind: str, min=None, max=None):
+        self.name, self.size, self.format, self.kind = name, size, format, kind
+        self.min, self.max = min, max
+
+    is_floating = property(lambda self: self.kind == "f")
+    is_integer = property(lambda self: self.kind in "iu")
+    is_bool = property(lambda self: self.kind == "b")
+    as_numpy_dtype = property(lambda self: self.name)
+
+    def __repr__(self):
+        return f"tf.{self.name}"
+
+    def __str__(self):
+        return self.name
+
+    def __eq__(self, other):
+        return self is (other if isinstance(other, DType) else _BY_NAME.get(_name_of(other)))
+
+    def __hash__(self):
+        return hash(self.name)
+
+    def __reduce__(self):
+        return of, (self.name,)
+
+
+# `format` is the buffer protocol's letter (PEP 3118) and that of the struct and array modules.
+bool_ = DType("bool", 1, "?", "b", False, True)
+uint8 = DType("uint8", 1, "B", "u", 0, 255)
+int32 = DType("int32", 4, "i", "i", -2**31, 2**31 - 1)
+float32 = DType("float32", 4, "f", "f", -3.4028234663852886e38, 3.4028234663852886e38)
+float64 = DType("float64", 8, "d", "f", -1.7976931348623157e308, 1.7976931348623157e308)
+
+ALL = (bool_, uint8, int32, float32, float64)
+_BY_NAME = {d.name: d for d in ALL} | {"float": float32, "int": int32, "bool_": bool_}
+_BY_FORMAT = {d.format: d for d in ALL} | {"l": None, "q": None}
+
+
+def _name_of(x) -> str | None:
+    """The name under which `x` may be a dtype: a string, a type, or NumPy's dtype object."""
+    if isinstance(x, str):
+        return x
+    name = getattr(x, "name", None) or getattr(x, "__name__", None)
+    return name if isinstance(name, str) else None
+
+
+def of(x) -> DType:
+    """The DType that `x` names: `of("float32")`, `of(tf.float32)`, `of(np.float32)`, `of(float)`."""
+    found = x if isinstance(x, DType) else _BY_NAME.get(_name_of(x) or "")
+    if found is None:
+        known = ", ".join(d.name for d in ALL)
+        raise DTypeError("dtype", f"{x!r} is not an element type known here", f"use one of {known}")
+    return found
+
+
+def of_format(letter: str) -> DType | None:
+    """The DType of a buffer's format letter, or None if it has no equal here."""
+    return _BY_FORMAT.get(letter.lstrip("@=<"))
+
+
+def of_python(value) -> DType:
+    """What a plain Python scalar becomes when nothing else decides."""
+    if isinstance(value, bool):
+        return bool_
+    if isinstance(value, int):
+        return int32
+    if isinstance(value, float):
+        return float32
+    raise DTypeError("constant", f"{type(value).__name__} {value!r} is not a number",
+                     "pass numbers, nested lists of numbers, or an array")
+
+
+def same(op: str, *dtypes: DType) -> DType:
+    """The one dtype that all arguments share; TensorFlow does not promote, and neither do we."""
+    first = dtypes[0]
+    for d in dtypes[1:]:
+        if d is not first:
+            raise DTypeError(op, f"dtypes differ: {first.name} and {d.name}",
+                             f"convert one with tf.cast(x, tf.{first.name})")
+    return first

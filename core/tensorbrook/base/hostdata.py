@@ -1,0 +1,112 @@
+"""Data of the host language, as bytes: numbers, nested lists, and anything with a buffer."""
+from array import array
+from typing import NamedTuple
+
+from . import dtypes
+from .dtypes import DType
+from .errors import DTypeError, InvalidArgumentError
+from .shapes import Shape
+
+
+class HostData(NamedTuple):
+    """Elements in row-major order, in the machine's own byte order."""
+
+    data: bytes | bytearray | memoryview
+    shape: Shape
+    dtype: DType
+
+
+def gather(value, dtype: DType | None = None) -> HostData:
+    """The elements of a number, nested lists or a buffer, as `dtype` (by default their own)."""
+    if isinstance(value, (bool, int, float)):
+        return _from_list([value], (), dtype)
+    if isinstance(value, (list, tuple)):
+        flat: list = []
+        shape = _walk(value, flat)
+        return _from_list(flat, shape, dtype)
+    try:
+        view = memoryview(value)
+    except TypeError:
+        raise DTypeError("constant", f"a {type(value).__name__} cannot become a tensor",
+                         "pass numbers, nested lists of numbers, or an array") from None
+    return _from_buffer(view, dtype)
+
+
+def _from_list(flat: list, shape: Shape, dtype: DType | None) -> HostData:
+    if dtype is None:
+        kinds = {dtypes.of_python(v) for v in flat} or {dtypes.float32}
+        dtype = next(d for d in (dtypes.float32, dtypes.int32, dtypes.bool_) if d in kinds)
+    return HostData(_pack(flat, dtype), shape, dtype)
+
+
+def _pack(flat: list, dtype: DType) -> bytes:
+    if dtype.is_bool:
+        return bytes(map(bool, flat))
+    if dtype.is_integer and any(isinstance(v, float) for v in flat):
+        bad = next(v for v in flat if isinstance(v, float))
+        raise DTypeError("constant", f"{bad!r} is not a whole number, but dtype is {dtype}",
+                         "use tf.cast to round, or a float dtype")
+    try:
+        return array(dtype.format, flat).tobytes()
+    except OverflowError:
+        bad = next(v for v in flat if not dtype.min <= v <= dtype.max)
+        raise InvalidArgumentError("constant", f"{bad} is out of range for {dtype}",
+                                   f"it holds {dtype.min} to {dtype.max}") from None
+    except TypeError:
+        bad = next(v for v in flat if not isinstance(v, (bool, int, float)))
+        raise DTypeError("constant", f"{type(bad).__name__} {bad!r} is not a number",
+                         "pass numbers only") from None
+
+
+def _walk(value, flat: list) -> Shape:
+    """Append the leaves of nested lists to `flat`; returns their shape."""
+    if hasattr(value, "tolist") and not isinstance(value, (list, tuple)):
+        value = value.tolist()
+    if not isinstance(value, (list, tuple)):
+        flat.append(value)
+        return ()
+    shapes = [_walk(v, flat) for v in value]
+    if any(s != shapes[0] for s in shapes):
+        odd = next(s for s in shapes if s != shapes[0])
+        raise InvalidArgumentError("constant", f"rows differ in shape: {shapes[0]} and {odd}",
+                                   "give every row the same number of elements")
+    return (len(value), *(shapes[0] if shapes else ()))
+
+
+def _from_buffer(view: memoryview, dtype: DType | None) -> HostData:
+    own = dtypes.of_format(view.format)
+    if own is None and view.format.lstrip("@=<") not in "lqLQIhHbe":
+        raise DTypeError("constant", f"elements of buffer format {view.format!r} are not supported",
+                         "convert the array to float32, int32, uint8 or bool first")
+    if own is not None and (dtype is None or dtype is own):
+        plain = view.c_contiguous and view.nbytes > 0
+        return HostData(view.cast("B") if plain else view.tobytes(), tuple(view.shape), own)
+    if own is None and view.format.lstrip("@=<") == "e":
+        own = dtypes.float32
+    return _converted(view, dtype or own or dtypes.int32)
+
+
+def _converted(view: memoryview, dtype: DType) -> HostData:
+    """Element by element into another dtype; 64-bit whole numbers become int32 if they fit."""
+    flat: list = []
+    shape = _walk(view.tolist(), flat) if view.ndim else (flat.append(view.tolist()) or ())
+    if dtype.is_integer and any(isinstance(v, float) for v in flat):
+        flat = [int(v) for v in flat]
+    return HostData(_pack(flat, dtype), tuple(view.shape) if view.ndim else shape, dtype)
+
+
+def nested(data, shape: Shape, dtype: DType):
+    """The elements as nested lists of Python numbers; a plain number for a scalar."""
+    view = memoryview(data).cast("B").cast(dtype.format)
+    if shape == ():
+        return view[0]
+
+    def rows(begin: int, axis: int):
+        if axis == len(shape) - 1:
+            return view[begin:begin + shape[axis]].tolist()
+        step = 1
+        for n in shape[axis + 1:]:
+            step *= n
+        return [rows(begin + i * step, axis + 1) for i in range(shape[axis])]
+
+    return rows(0, 0)

@@ -1,0 +1,41 @@
+"""Flatten nested dicts, lists and tuples to a list of leaves, and back."""
+
+
+def flatten(tree):
+    """(leaves, structure) of `tree`; dicts are walked in the order of their sorted keys."""
+    leaves: list = []
+    return leaves, _walk(tree, leaves)
+
+
+def _walk(tree, leaves):
+    if isinstance(tree, dict):
+        keys = tuple(sorted(tree))
+        return (type(tree), keys, tuple(_walk(tree[k], leaves) for k in keys))
+    if isinstance(tree, tuple) and hasattr(tree, "_fields"):
+        return (type(tree), tree._fields, tuple(_walk(x, leaves) for x in tree))
+    if isinstance(tree, (list, tuple)):
+        return (type(tree), None, tuple(_walk(x, leaves) for x in tree))
+    leaves.append(tree)
+    return None
+
+
+def unflatten(structure, leaves):
+    """The tree of that structure with those leaves."""
+    leaves = iter(leaves)
+
+    def build(node):
+        if node is None:
+            return next(leaves)
+        kind, keys, children = node
+        built = [build(child) for child in children]
+        if keys is None:
+            return kind(built)
+        return kind(**dict(zip(keys, built))) if hasattr(kind, "_fields") else kind(zip(keys, built))
+
+    return build(structure)
+
+
+def tree_map(f, tree, *rest):
+    """`f` applied to the leaves of trees of one structure."""
+    leaves, structure = flatten(tree)
+    return unflatten(structure, [f(*xs) for xs in zip(leaves, *(flatten(r)[0] for r in rest))])

@@ -1,0 +1,6 @@
+"""Layer 4: pure passes over plain data, Graph -> Graph -> Kernels -> Plan."""
+from .fuse import fuse
+from .plan import plan
+from .simplify import simplify
+
+__all__ = ["fuse", "plan", "simplify"]

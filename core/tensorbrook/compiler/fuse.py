@@ -1,0 +1,190 @@
+"""Graph -> kernels: what visits the same index space shares a kernel; movement is a change of view.
+
+Equations are taken in order. A map joins the latest kernel that makes one of its arguments if that
+kernel visits the same elements in the same order; so a chain, and all that hangs on it, is one
+pass. A fold joins the kernel of what it folds, and maps of its result become that kernel's tail.
+Joining the *latest* maker keeps the order right: whatever else the equation reads exists by then.
+"""
+from ..base import shapes
+from ..base.views import View
+from ..ir import PRIMS, Atom, Call, Const, Eqn, Graph, Kernel, Limits, Spec, Var
+from .group import Group
+
+
+def fuse(graph: Graph, limits: Limits) -> tuple[list[Kernel], list[Var]]:
+    """The kernels that carry out the graph, and the variable that each output is written to."""
+    f = _Fusion(graph, limits)
+    for e in graph.eqns:
+        _TAKE[e.prim.kind](f, e)
+    outputs = f.outputs_of_their_own(graph)
+    needed = f.needed(outputs)
+    return [k.close(needed) if isinstance(k, Group) else k for k in f.kernels], outputs
+
+
+class _Fusion:
+    def __init__(self, graph: Graph, limits: Limits):
+        self.limits = limits
+        self.kernels: list[Group | Call] = []
+        self.maker: dict[Var, int] = {}                 # base variable -> the kernel that makes it
+        self.sources: dict[Atom, tuple[Atom, View]] = {v: (v, View.of(v.spec.shape)) for v in graph.inputs}
+
+    def source(self, atom: Atom) -> tuple[Atom, View]:
+        """Where an atom's elements lie: a buffer, and the view of it."""
+        return self.sources.get(atom) or (atom, View.of(atom.spec.shape))
+
+    def open(self, group: Group | Call) -> int:
+        self.kernels.append(group)
+        return len(self.kernels) - 1
+
+    def makes(self, e_out: Var, kernel: int) -> None:
+        self.maker[e_out] = kernel
+        self.sources[e_out] = (e_out, View.of(e_out.spec.shape))
+
+    def latest(self, args) -> int | None:
+        return max((self.maker[b] for b, _ in map(self.source, args) if b in self.maker), default=None)
+
+    # ── maps ──
+
+    def take_map(self, e: Eqn) -> None:
+        k = self.latest(e.args)
+        if k is None or not self.joins(k, e):
+            k = self.open(group := Group(e.out.spec.shape))
+            self.add(group, e, in_tail=False)
+        self.makes(e.out, k)
+
+    def joins(self, k: int, e: Eqn) -> bool:
+        """Put a map into kernel k, if its space, its values and the limits allow."""
+        group = self.kernels[k]
+        if not isinstance(group, Group) or group.buffers() + len(e.args) >= self.limits.buffers:
+            return False
+        for in_tail in (False, True) if group.axes or group.tail else (False,):
+            if self.fits(group, e, in_tail):
+                self.add(group, e, in_tail)
+                return True
+        return False
+
+    def fits(self, group: Group, e: Eqn, in_tail: bool) -> bool:
+        space = group.outer if in_tail else group.space
+        if shapes.size(space) != e.out.spec.count or group.stored:
+            return False
+        for arg in e.args:
+            base, view = self.source(arg)
+            if isinstance(base, Const) and base.is_number:
+                continue
+            seen = self.seen(view, e.out.spec.shape, space)
+            made = group.level(base)
+            if seen is None or made is not None and (made != in_tail or not seen.contiguous):
+                return False
+        return True
+
+    @staticmethod
+    def seen(view: View, shape, space) -> View | None:
+        """A view that broadcasts to `shape`, over a space of as many elements."""
+        return view.broadcast_to(shape).reshape(space)
+
+    def add(self, group: Group, e: Eqn, in_tail: bool) -> None:
+        space = group.outer if in_tail else group.space
+        args = []
+        for arg in e.args:
+            base, view = self.source(arg)
+            args.append(group.value_of(base, self.seen(view, e.out.spec.shape, space), in_tail))
+        group.apply(e, args, in_tail)
+
+    def take_index(self, e: Eqn) -> None:
+        shape, axis = e.attrs["shape"], e.attrs["axis"]
+        k = self.open(group := Group(shape))
+        group.count(e, (int(i == axis) for i in range(len(shape))))
+        self.makes(e.out, k)
+
+    # ── folds ──
+
+    def take_reduce(self, e: Eqn) -> None:
+        x, axes = e.args[0], e.attrs["axes"]
+        base, view = self.source(x)
+        k = self.maker.get(base) if isinstance(base, Var) else None
+        if k is None or not self.folds_into(k, base, view, e):
+            k = self.open(group := Group(x.spec.shape, axes))
+            group.fold(e, group.value_of(base, view, False))
+        self.makes(e.out, k)
+
+    def folds_into(self, k: int, base: Var, view: View, e: Eqn) -> bool:
+        """Fold a value in the very kernel that makes it, if it visits the elements in this order."""
+        group, shape, axes = self.kernels[k], view.shape, e.attrs["axes"]
+        if not isinstance(group, Group) or group.level(base) is not False or not view.contiguous or group.stored:
+            return False
+        if group.axes and (group.axes != axes or group.space != shape):
+            return False
+        if not group.axes:
+            body = group.respaced(shape)
+            if body is None:
+                return False
+            group.respace(shape, body)
+            group.axes = axes
+        group.fold(e, group.value_of(base, None, False))
+        return True
+
+    # ── movement ──
+
+    def take_view(self, e: Eqn) -> None:
+        base, view = self.source(e.args[0])
+        moved = e.prim.view(view, **e.attrs)
+        if moved is None:
+            base = self.copied(e.args[0])
+            moved = e.prim.view(View.of(view.shape), **e.attrs)
+        self.sources[e.out] = base, moved
+
+    def copied(self, atom: Atom) -> Var:
+        """A new variable with the same elements in a buffer of its own, in order."""
+        out = Var(Spec(atom.spec.shape, atom.spec.dtype))
+        self.take_map(Eqn(PRIMS["identity"], (atom,), {}, out))
+        return out
+
+    def take_region(self, e: Eqn) -> None:
+        fill, parts = e.prim.region([a.spec for a in e.args], **e.attrs)
+        last = -1
+        if fill is not None:
+            last = self.open(group := Group(e.out.spec.shape))
+            number = Const(Spec((), e.out.spec.dtype), fill)
+            group.apply(e, [group.value_of(number, None, False)], False)
+        for i, region in parts:
+            last = self.open(group := Group(region.shape))
+            group.apply(e, [group.value_of(*self.source(e.args[i]), False)], False)
+            group.stored[e.out] = region
+        self.makes(e.out, last)
+
+    # ── kernels of the engine ──
+
+    def take_call(self, e: Eqn) -> None:
+        reads = tuple(self.buffer(a) for a in e.args)
+        function, numbers, work = e.prim.call([a.spec for a in e.args], e.out.spec, **e.attrs)
+        self.makes(e.out, self.open(Call(function, reads, (e.out,), numbers, work, (e,))))
+
+    def buffer(self, atom: Atom) -> Atom:
+        """A buffer that holds the atom's elements in order: its own if it has one, else a copy."""
+        base, view = self.source(atom)
+        plain = view.contiguous and base.spec.count == atom.spec.count
+        return base if plain and not (isinstance(base, Const) and base.is_number) else self.copied(atom)
+
+    # ── ends ──
+
+    def outputs_of_their_own(self, graph: Graph) -> list[Var]:
+        """Each output as a variable that a kernel makes, in order, and that no other output is."""
+        outputs: list = []
+        for o in graph.outputs:
+            base, view = self.source(o)
+            own = isinstance(base, Var) and base in self.maker and base not in outputs
+            own = own and view.contiguous and base.spec.count == o.spec.count
+            outputs.append(base if own else self.copied(o))
+        return outputs
+
+    def needed(self, outputs) -> set:
+        """The variables that someone beyond their own kernel reads."""
+        wanted = set(outputs)
+        for k in self.kernels:
+            wanted.update(k.reads if isinstance(k, Call) else [v.source for v in k.body + k.tail
+                                                               if hasattr(v, "source")])
+        return wanted
+
+
+_TAKE = {"map": _Fusion.take_map, "index": _Fusion.take_index, "reduce": _Fusion.take_reduce,
+         "view": _Fusion.take_view, "region": _Fusion.take_region, "call": _Fusion.take_call}

@@ -1,0 +1,141 @@
+"""A kernel while it grows: equations that visit one index space together."""
+from ..base import shapes
+from ..base.views import View, collapse
+from ..ir import Apply, Atom, Const, Eqn, Index, Load, Loop, Number, Reduced, Store, Var
+
+
+class Group:
+    """Body values at every index of `space`; tail values where `axes` have been folded away.
+
+    Views and index weights are over `space` as it is now: `respace` changes it.
+    """
+
+    def __init__(self, space, axes=()):
+        self.space, self.axes = tuple(space), tuple(axes)
+        self.body: list = []
+        self.tail: list = []
+        self.at: dict[Atom, tuple[bool, int]] = {}       # var -> (in the tail?, position there)
+        self.loaded: dict = {}                           # (in the tail?, source, view) -> position
+        self.eqns: list[Eqn] = []
+        self.stored: dict[Var, View] = {}                # var -> view it is stored through
+
+    @property
+    def outer(self):
+        return shapes.kept(self.space, self.axes)
+
+    def level(self, var) -> bool | None:
+        """Whether `var` is made in the tail (True) or the body (False) here; None if neither."""
+        found = self.at.get(var)
+        return None if found is None else found[0]
+
+    def buffers(self) -> int:
+        return len({v.source for v in self.body + self.tail if isinstance(v, Load)}) + len(self.at)
+
+    # ── growing ──
+
+    def value_of(self, atom: Atom, view: View | None, in_tail: bool) -> int:
+        """The position of a number, of a value made here, or of a load through `view`."""
+        values = self.tail if in_tail else self.body
+        if isinstance(atom, Const) and atom.is_number:
+            return self._add(values, ("number", atom.spec, repr(atom.value)), Number(atom.value, atom.spec.dtype))
+        if atom in self.at:
+            return self.at[atom][1]
+        return self._add(values, (in_tail, atom, view), Load(atom, view, atom.spec.dtype))
+
+    def _add(self, values, key, value) -> int:
+        key = (values is self.tail, key)
+        if key not in self.loaded:
+            self.loaded[key] = len(values)
+            values.append(value)
+        return self.loaded[key]
+
+    def apply(self, e: Eqn, args: list[int], in_tail: bool) -> None:
+        values = self.tail if in_tail else self.body
+        values.append(Apply(e.prim.formula, tuple(args), e.out.spec.dtype))
+        self._made(e, in_tail)
+
+    def count(self, e: Eqn, weights) -> None:
+        self.body.append(Index(tuple(weights), 0, e.out.spec.dtype))
+        self._made(e, False)
+
+    def fold(self, e: Eqn, arg: int) -> None:
+        self.tail.append(Reduced(arg, e.prim.reduction, e.out.spec.dtype))
+        self._made(e, True)
+
+    def _made(self, e: Eqn, in_tail: bool) -> None:
+        self.at[e.out] = in_tail, len(self.tail if in_tail else self.body) - 1
+        self.eqns.append(e)
+
+    # ── changing the space ──
+
+    def respaced(self, space) -> "list | None":
+        """The body over another space of the same elements in order, or None if a view cannot say it."""
+        if self.tail or shapes.size(space) != shapes.size(self.space):
+            return None
+        out = []
+        for v in self.body:
+            if isinstance(v, Load):
+                view = v.view.reshape(space)
+                v = view and Load(v.source, view, v.dtype)
+            elif isinstance(v, Index):
+                view = View(self.space, v.weights, v.begin).reshape(space)
+                v = view and Index(view.strides, view.offset, v.dtype)
+            if v is None:
+                return None
+            out.append(v)
+        return out
+
+    def respace(self, space, body) -> None:
+        self.loaded = {(False, (False, v.source, v.view)): i for i, v in enumerate(body) if isinstance(v, Load)}
+        self.space, self.body = tuple(space), body
+
+    # ── closing ──
+
+    def close(self, needed) -> Loop:
+        """The finished kernel: stores what others need, tail numbered on from the body, axes merged."""
+        begin = len(self.body)
+        stores = []
+        for var, (in_tail, i) in self.at.items():
+            if var in needed or var in self.stored:
+                view = self.stored.get(var) or View.of(self.outer if in_tail else self.space)
+                stores.append(Store(i + begin * in_tail, var, view))
+        return _collapsed(self, stores, self._numbered_on(begin))
+
+    def _numbered_on(self, begin: int) -> list:
+        """The tail with its positions counted on from the body's; a fold's argument is in the body."""
+        return [Apply(v.formula, tuple(a + begin for a in v.args), v.dtype) if isinstance(v, Apply) else v
+                for v in self.tail]
+
+
+def _collapsed(group: Group, stores: list[Store], tail: list) -> Loop:
+    views = [v.view for v in group.body + tail if isinstance(v, Load)] + [s.view for s in stores]
+    weights = [View(group.space, v.weights) for v in group.body if isinstance(v, Index)]
+    labels = tuple(i in group.axes for i in range(len(group.space)))
+    # Along folded axes a view of the outer space has one element, so its stride there is 0.
+    wide = [_wide(v, group.space) for v in views]
+    merged = collapse(group.space, wide + weights, labels)
+    last = [g[-1] for g in merged]
+    # A loop has an axis, and a fold has one to fold, though it be of size 1.
+    pad = 1 if not last or tail and not any(labels[i] for i in last) else 0
+    space = tuple(shapes.size(tuple(group.space[i] for i in g)) for g in merged) + (1,) * pad
+    axes = tuple(n for n, i in enumerate(last) if labels[i]) + ((len(last),) if tail and pad else ())
+
+    def thin(view: View) -> View:
+        w = _wide(view, group.space)
+        of = space if view.shape == group.space else shapes.kept(space, axes)
+        return View(of, tuple(w.strides[i] for i in last) + (0,) * pad, view.offset)
+
+    def value(v):
+        if isinstance(v, Load):
+            return Load(v.source, thin(v.view), v.dtype)
+        if isinstance(v, Index):
+            return Index(tuple(v.weights[i] for i in last) + (0,) * pad, v.begin, v.dtype)
+        return v
+
+    return Loop(space, axes, tuple(map(value, group.body)), tuple(map(value, tail)),
+                tuple(Store(s.value, s.target, thin(s.view)) for s in stores), tuple(group.eqns))
+
+
+def _wide(view: View, space) -> View:
+    strides = tuple(0 if n == 1 else s for n, s in zip(view.shape, view.strides))
+    return View(tuple(space), strides, view.offset)

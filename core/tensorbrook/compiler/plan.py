@@ -1,0 +1,156 @@
+"""Kernels -> a plan: where each buffer lies, what the threads share, and where they must meet."""
+from dataclasses import dataclass
+from math import prod
+
+from ..base.views import View
+from ..ir import (PRIMS, Apply, Call, Const, Eqn, Graph, Kernel, Load, Loop, Place, Plan, Spec, Step, Store,
+                  Var)
+
+ALIGN = 64           # bytes; a cache line, so that no two threads write to one
+# A kernel with less work than this (loads, formulas and products) is done before the other threads
+# would have met at the barrier: 8 us in Chromium (FACTS: a barrier costs 6 to 8 us) at about 4 per ns.
+SPLIT_WORK = 1 << 15
+
+
+def plan(graph: Graph, kernels: list[Kernel], outputs: list[Var]) -> Plan:
+    kernels = list(kernels)
+    outputs = _safe_outputs(graph, kernels, outputs)
+    kernels = [k for k in kernels if not isinstance(k, Loop) or prod(_outer(k)) > 0]
+    constants = _constants(kernels)
+    places: dict = {}
+    for i, atom in enumerate([*graph.inputs, *constants, *outputs]):
+        places[atom] = Place("slot", i)
+    lives = _lives(kernels, places)
+    arena_size = _allocate(lives, places)
+    steps = _steps(kernels, places, graph, len(graph.inputs) + len(constants))
+    return Plan(tuple(graph.inputs), tuple(constants), tuple(outputs), dict(graph.updates), places, steps,
+                arena_size, graph)
+
+
+def _outer(k: Loop):
+    return tuple(n for i, n in enumerate(k.space) if i not in k.axes)
+
+
+def _constants(kernels) -> list[Const]:
+    found = [a for k in kernels for a in k.reads if isinstance(a, Const)]
+    return list(dict.fromkeys(found))
+
+
+# ── Variables updated in place ────────────────────────────────────────────────────────────────
+
+
+def _safe_outputs(graph: Graph, kernels: list[Kernel], outputs: list[Var]) -> list[Var]:
+    """The outputs; one that would overwrite a Variable still to be read is copied at the end."""
+    outputs = list(outputs)
+    late = []
+    for i, j in graph.updates.items():
+        if not _safe(outputs[i], graph.inputs[j], kernels):
+            late.append((i, outputs[i]))
+    for i, var in late:
+        outputs[i] = out = Var(Spec(var.spec.shape, var.spec.dtype))
+        view = View.of((max(var.spec.count, 1),) if var.spec.count else (0,))
+        e = Eqn(PRIMS["identity"], (var,), {}, out)
+        kernels.append(Loop(view.shape, (), (Load(var, view, var.spec.dtype), Apply("x", (0,), var.spec.dtype)),
+                            (), (Store(1, out, view),), (e,)))
+    return outputs
+
+
+def _safe(out: Var, old: Var, kernels: list[Kernel]) -> bool:
+    """Whether `out` may lie where `old` does: nobody reads `old` after the first write to `out`, and
+    the kernel that writes reads each element before it writes it."""
+    writers = [n for n, k in enumerate(kernels) if out in k.writes]
+    readers = [n for n, k in enumerate(kernels) if old in k.reads]
+    if any(n > writers[0] for n in readers):
+        return False
+    return all(isinstance(kernels[n], Loop) and _same_elements(kernels[n], out, old)
+               for n in writers if n in readers)
+
+
+def _same_elements(k: Loop, out: Var, old: Var) -> bool:
+    begin = len(k.body)
+    stores = [s for s in k.stores if s.target is out]
+    for i, v in enumerate(k.body + k.tail):
+        if isinstance(v, Load) and v.source is old:
+            if k.axes and i < begin or any(s.view != v.view for s in stores):
+                return False
+    return True
+
+
+# ── memory ────────────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass
+class _Life:
+    var: Var
+    size: int
+    first: int
+    last: int
+
+
+def _lives(kernels, places) -> list[_Life]:
+    """When each variable that is neither input nor output is first written and last touched."""
+    lives: dict[Var, _Life] = {}
+    for n, k in enumerate(kernels):
+        for var in (*k.writes, *k.reads):
+            if isinstance(var, Const) or var in places:
+                continue
+            size = -(-max(var.spec.size_bytes, 1) // ALIGN) * ALIGN
+            lives.setdefault(var, _Life(var, size, n, n)).last = n
+    return list(lives.values())
+
+
+def _allocate(lives: list[_Life], places) -> int:
+    """Offsets in the arena, largest first, each at the lowest gap among those alive with it."""
+    placed: list[tuple[int, _Life]] = []
+    total = 0
+    for life in sorted(lives, key=lambda one: (-one.size, one.first)):
+        at = 0
+        for offset, other in sorted(((o, p) for o, p in placed if p.first <= life.last and life.first <= p.last),
+                                    key=lambda pair: pair[0]):
+            if at + life.size <= offset:
+                break
+            at = max(at, offset + other.size)
+        placed.append((at, life))
+        places[life.var] = Place("arena", at)
+        total = max(total, at + life.size)
+    return total
+
+
+# ── threads ───────────────────────────────────────────────────────────────────────────────────
+
+
+def work_of(k: Kernel) -> int:
+    """About how many element visits or multiplications a kernel takes."""
+    if isinstance(k, Call):
+        return k.work
+    return prod(k.space) * len(k.body) + prod(_outer(k)) * len(k.tail)
+
+
+def _steps(kernels, places, graph: Graph, first_output: int) -> tuple[Step, ...]:
+    """Each kernel with its share of threads, and a barrier wherever data may cross between them."""
+    alias = {first_output + i: j for i, j in graph.updates.items()}
+    steps: list[Step] = []
+    open_accesses: list = []                            # since the last barrier
+    for k in kernels:
+        split = work_of(k) >= SPLIT_WORK and (isinstance(k, Call) or prod(_outer(k)) >= 32)
+        mine = [(*_range(v, places, alias), True, split) for v in k.writes] + \
+               [(*_range(v, places, alias), False, split) for v in k.reads]
+        barrier = any(_conflict(a, b) for a in open_accesses for b in mine)
+        open_accesses = mine if barrier else open_accesses + mine
+        steps.append(Step(k, split, barrier))
+    return tuple(steps)
+
+
+def _range(atom, places, alias):
+    """(memory, begin, end): the bytes that a buffer takes; each slot is a memory of its own."""
+    place = places[atom]
+    if place.kind == "slot":
+        return alias.get(place.at, place.at), 0, 1
+    return "arena", place.at, place.at + max(atom.spec.size_bytes, 1)
+
+
+def _conflict(a, b) -> bool:
+    memory_a, begin_a, end_a, writes_a, split_a = a
+    memory_b, begin_b, end_b, writes_b, split_b = b
+    return (memory_a == memory_b and begin_a < end_b and begin_b < end_a
+            and (writes_a or writes_b) and (split_a or split_b))

@@ -1,0 +1,110 @@
+"""The conductor of single operations: each is a program of one equation, compiled once and cached."""
+from __future__ import annotations
+
+import os
+
+from typing import Any
+
+from . import backends
+from .backends import Backend, Program, Storage
+from .base.hostdata import HostData
+from .base.views import View
+from .compiler import fuse, plan, simplify
+from .ir import Eqn, Graph, Prim, Spec, Var
+from .tensor import Tensor, Variable, constant_bytes, context, contexts
+
+
+def compile(graph: Graph, on: Backend) -> Program:
+    """Every stage of compilation, in order."""
+    graph = simplify(graph)
+    kernels, outputs = fuse(graph, on.limits)
+    return on.load(plan(graph, kernels, outputs))
+
+
+class Eager:
+    """The bottom context: carries out what is bound at once, on the backend that was chosen."""
+
+    # Storages of numbers that were met in eager operations; a training loop meets few different ones.
+    NUMBERS = 1024
+
+    def __init__(self, backend_name: str):
+        self.backend_name = backend_name
+        self._backend: Backend | None = None
+        self._programs: dict[Any, tuple[Program, Spec]] = {}
+        self._numbers: dict[Any, Storage] = {}
+
+    @property
+    def backend(self) -> Backend:
+        if self._backend is None:
+            self._backend = backends.backend(self.backend_name)
+        return self._backend
+
+    def choose(self, name: str) -> None:
+        """Carry out on another backend from now on."""
+        self._backend, self.backend_name = backends.backend(name), name
+        self._programs, self._numbers = {}, {}
+
+    def bind(self, prim: Prim, args: list[Tensor], attrs: dict[str, Any]) -> Tensor:
+        key = (prim.name, *[a.spec for a in args], *attrs.items())
+        found = self._programs.get(key)
+        if found is None:
+            spec = prim.spec(*[a.spec for a in args], **attrs)
+            if prim.kind == "view" and (alias := self._alias(prim, args[0], spec, attrs)) is not None:
+                return alias
+            found = self._programs[key] = compile(_one_equation(prim, args, attrs, spec), self.backend), spec
+        program, spec = found
+        return Tensor(spec, program.run([self.store(a) for a in args])[0])
+
+    def _alias(self, prim: Prim, x: Tensor, spec: Spec, attrs) -> Tensor | None:
+        """A view whose elements lie as those of `x` shares its storage: nothing moves."""
+        view = prim.view(View.of(x.spec.shape), **attrs)
+        if view is None or not view.contiguous or spec.count != x.spec.count:
+            return None
+        storage = self.store(x)
+        storage.shared = True
+        return Tensor(spec, storage)
+
+    def read(self, variable: Variable) -> Tensor:
+        variable.storage.shared = True
+        return Tensor(variable.spec, variable.storage)
+
+    def assign(self, variable: Variable, value: Tensor) -> None:
+        variable.storage = self.store(value)
+        variable.storage.shared = True
+
+    def store(self, tensor: Tensor) -> Storage:
+        """Where a concrete tensor lies on the chosen backend; put there if need be."""
+        storage = tensor.storage
+        if storage is None:
+            storage = tensor.storage = self._put_constant(tensor)
+        if storage.backend is not self.backend:
+            data = HostData(storage.read(), tensor.spec.shape, tensor.spec.dtype)
+            storage = tensor.storage = self.backend.put(data)
+        return storage
+
+    def _put_constant(self, tensor: Tensor) -> Storage:
+        const = tensor.atom
+        if not const.is_number:
+            return self.backend.put(HostData(const.value, const.spec.shape, const.spec.dtype))
+        key = const.spec.dtype.name, repr(const.value)
+        if key not in self._numbers:
+            if len(self._numbers) >= self.NUMBERS:
+                self._numbers.clear()
+            storage = self.backend.put(HostData(constant_bytes(const), (), const.spec.dtype))
+            storage.shared = True
+            self._numbers[key] = storage
+        return self._numbers[key]
+
+
+def _one_equation(prim: Prim, args: list[Tensor], attrs, spec: Spec) -> Graph:
+    inputs, out = [Var(a.spec) for a in args], Var(spec)
+    return Graph(list(inputs), [Eqn(prim, tuple(inputs), attrs, out)], [out])
+
+
+EAGER = Eager(os.environ.get("TENSORBROOK_BACKEND", "wasm"))
+contexts().append(EAGER)
+
+
+def init_scope():
+    """Within the block operations run at once, even while a tf.function is being traced."""
+    return context(EAGER)

@@ -1,0 +1,238 @@
+"""tf.function: Python code, traced once for each signature into one program."""
+from __future__ import annotations
+
+import functools
+from typing import Any, Callable
+
+from .base import tree
+from .base.errors import FailedPreconditionError, InvalidArgumentError
+from .autodiff import GradientTape
+from .backends import Program
+from .eager import EAGER, compile
+from .ir import Const, Eqn, Graph, Prim, Spec, Var
+from .tensor import Tensor, Variable, as_tensor, context, contexts, observers
+
+
+class Trace:
+    """The context that writes down what is bound. What it meets from outside becomes an input."""
+
+    def __init__(self):
+        self.graph = Graph([])
+        self.captured: list[Tensor | Variable] = []       # the graph's inputs after the arguments
+        self._tensors: dict[int, Var] = {}                # id of a captured tensor -> its input
+        self._values: dict[Variable, Tensor] = {}         # what each Variable holds at this point
+        self.assigned: dict[Variable, Tensor] = {}
+
+    def placeholder(self, spec: Spec) -> Tensor:
+        var = Var(spec)
+        self.graph.inputs.append(var)
+        return Tensor(spec, atom=var, trace=self)
+
+    def bind(self, prim: Prim, args: list[Tensor], attrs: dict[str, Any]) -> Tensor:
+        spec = prim.spec(*[a.spec for a in args], **attrs)
+        out = Var(spec)
+        self.graph.eqns.append(Eqn(prim, tuple(map(self.atom, args)), attrs, out))
+        return Tensor(spec, atom=out, trace=self)
+
+    def atom(self, tensor: Tensor) -> Var | Const:
+        """The variable or constant that stands for a tensor here."""
+        if tensor.trace is self or tensor.storage is None and not tensor.symbolic:
+            return tensor.atom
+        if tensor.symbolic:
+            raise FailedPreconditionError("tf.function", f"{tensor.spec} belongs to another trace",
+                                          "return it from the function that made it, and pass it on as an argument")
+        if id(tensor) not in self._tensors:
+            self._tensors[id(tensor)] = self._capture(tensor)
+        return self._tensors[id(tensor)]
+
+    def _capture(self, held: Tensor | Variable) -> Var:
+        self.captured.append(held)
+        return self.placeholder(held.spec).atom
+
+    def read(self, variable: Variable) -> Tensor:
+        if variable not in self._values:
+            self._values[variable] = Tensor(variable.spec, atom=self._capture(variable), trace=self)
+        # A new handle each time, so that a tape tells the reads before an assignment from those after.
+        value = self._values[variable]
+        return Tensor(value.spec, atom=value.atom, trace=self)
+
+    def assign(self, variable: Variable, value: Tensor) -> None:
+        self.read(variable)
+        self._values[variable] = self.assigned[variable] = Tensor(value.spec, atom=self.atom(value), trace=self)
+
+    def store(self, tensor: Tensor):
+        return EAGER.store(tensor)
+
+    def finish(self, outputs: list[Tensor]) -> Graph:
+        """The graph with those outputs, then the new values of Variables that were assigned to."""
+        self.graph.outputs = [self.atom(o) for o in outputs] + [v.atom for v in self.assigned.values()]
+        first = len(self.graph.inputs) - len(self.captured)
+        for i, variable in enumerate(self.assigned):
+            at = next(n for n, held in enumerate(self.captured) if held is variable)
+            self.graph.updates[len(outputs) + i] = first + at
+        return self.graph
+
+
+class ConcreteFunction:
+    """One signature of a function: a graph, its program, and what it captured."""
+
+    def __init__(self, f: Callable, structure, specs: list[Spec | None], leaves: list):
+        self.trace = Trace()
+        placeholders = [self.trace.placeholder(s) if s else leaf for s, leaf in zip(specs, leaves)]
+        self.argument_count = sum(s is not None for s in specs)
+        with context(self.trace):
+            args, kwargs = tree.unflatten(structure, placeholders)
+            result = f(*args, **kwargs)
+            outputs, self.out_structure = tree.flatten(result)
+            self.constants = [None if isinstance(o, (Tensor, Variable)) or _is_number(o) else (o,) for o in outputs]
+            tensors = [as_tensor(o) for o, c in zip(outputs, self.constants) if c is None]
+        self.graph = self.trace.finish(tensors)
+        self.out_specs = [t.spec for t in tensors]
+        self.captured, self.assigned = self.trace.captured, list(self.trace.assigned)
+        self._program: Program | None = None
+        self._on = None
+        self._backward: Function | None = None
+
+    @property
+    def program(self) -> Program:
+        if self._program is None or self._on is not EAGER.backend:
+            self._program, self._on = compile(self.graph, EAGER.backend), EAGER.backend
+        return self._program
+
+    def __call__(self, args: list[Tensor]):
+        if observers():
+            return self._observed(args)
+        return self._packed(self._run([EAGER.store(a) for a in args]))
+
+    def _run(self, storages: list) -> list[Tensor]:
+        """Run the program: arguments, then captures, go in; results come out, Variables are updated."""
+        for held in self.captured:
+            storages.append(EAGER.store(held))
+        out = self.program.run(storages)
+        count = len(self.out_specs)
+        for variable, storage in zip(self.assigned, out[count:]):
+            variable.storage = storage
+        return [Tensor(spec, storage) for spec, storage in zip(self.out_specs, out)]
+
+    def _packed(self, outs: list[Tensor]):
+        results = iter(outs)
+        leaves = [next(results) if c is None else c[0] for c in self.constants]
+        return tree.unflatten(self.out_structure, leaves)
+
+    # ── under a tape ──
+
+    def _observed(self, args: list[Tensor]):
+        """Run it, and tell every tape how to walk back through it."""
+        inputs = args + [held.value() if isinstance(held, Variable) else held for held in self.captured]
+        outs = self._run([EAGER.store(a) for a in args])
+
+        def shares(gradients):
+            given = [_zeros(o) if g is None else g for g, o in zip(gradients, outs)]
+            return self.backward(inputs, given)
+
+        for observer in observers():
+            observer.record_call(inputs, outs, shares)
+        return self._packed(outs)
+
+    @property
+    def backward(self) -> "Function":
+        """The gradients of the inputs, given the inputs and the gradients of the results."""
+        if self._backward is None:
+            self._backward = Function(self._walk_back)
+        return self._backward
+
+    def _walk_back(self, inputs: list[Tensor], gradients: list[Tensor]) -> list[Tensor]:
+        with GradientTape() as tape:
+            tape.watch([x for x in inputs if x.dtype.is_floating])
+            outs = replay(self.graph, inputs)[:len(gradients)]
+        pairs = [(o, g) for o, g in zip(outs, gradients) if o.dtype.is_floating]
+        found = tape.gradient([o for o, _ in pairs], inputs, [g for _, g in pairs])
+        return found
+
+
+def _zeros(x: Tensor) -> Tensor:
+    return as_tensor(0, x.dtype) * x if x.dtype.is_floating else x
+
+
+def _is_number(x) -> bool:
+    return isinstance(x, (bool, int, float)) or hasattr(x, "__array_interface__")
+
+
+def replay(graph: Graph, inputs: list[Tensor]) -> list[Tensor]:
+    """Send a graph's equations through bind again, from other inputs; returns its outputs."""
+    from_atom: dict = dict(zip(graph.inputs, inputs))
+
+    def tensor(atom):
+        return Tensor(atom.spec, atom=atom) if isinstance(atom, Const) else from_atom[atom]
+
+    for e in graph.eqns:
+        args = [tensor(a) for a in e.args]
+        out = contexts()[-1].bind(e.prim, args, e.attrs)
+        for observer in observers():
+            observer.record(e.prim, args, e.attrs, out)
+        from_atom[e.out] = out
+    return [tensor(o) for o in graph.outputs]
+
+
+class Function:
+    """A Python function that runs as one compiled program, one for each signature it meets.
+
+    A signature is the structure of the arguments, the shape and dtype of each tensor among them,
+    and the value of everything else.
+    """
+
+    def __init__(self, f: Callable, name: str | None = None):
+        self._f, self._cache = f, {}
+        functools.update_wrapper(self, f)
+        self._name = name or getattr(f, "__name__", "function")
+
+    def __call__(self, *args, **kwargs):
+        if contexts()[-1] is not EAGER:
+            return self._f(*args, **kwargs)               # within another trace: part of it
+        concrete, tensors = self._concrete(args, kwargs)
+        return concrete(tensors)
+
+    def __get__(self, instance, owner=None):
+        return self if instance is None else functools.partial(self, instance)
+
+    def _concrete(self, args, kwargs) -> tuple[ConcreteFunction, list[Tensor]]:
+        leaves, structure = tree.flatten((args, kwargs))
+        leaves = [as_tensor(x) if hasattr(x, "__array_interface__") and not isinstance(x, (Tensor, Variable))
+                  else x for x in leaves]
+        specs = [x.spec if isinstance(x, Tensor) else None for x in leaves]
+        key = (structure, *[s or _by_value(x) for s, x in zip(specs, leaves)])
+        if key not in self._cache:
+            self._cache[key] = ConcreteFunction(self._f, structure, specs, leaves)
+        return self._cache[key], [x for x in leaves if isinstance(x, Tensor)]
+
+    def get_concrete_function(self, *args, **kwargs) -> ConcreteFunction:
+        return self._concrete(args, kwargs)[0]
+
+    @property
+    def plan(self):
+        """The plan of the one signature traced so far, or of the last of them."""
+        if not self._cache:
+            raise FailedPreconditionError(f"{self._name}.plan", "it has not been called yet", "call it once first")
+        return list(self._cache.values())[-1].program.plan
+
+
+def _by_value(x):
+    """What makes a Python argument the same one: its value if it can be a key, else the object."""
+    try:
+        hash(x)
+    except TypeError:
+        raise InvalidArgumentError("tf.function", f"argument {x!r} is neither a tensor nor hashable",
+                                   "pass tensors, numbers, strings, or lists and dicts of them") from None
+    return type(x), x
+
+
+def function(func: Callable | None = None, *, name: str | None = None):
+    """Compile a Python function into one program, as a decorator or a call.
+
+    >>> @tf.function
+    ... def area(r):
+    ...     return 3.14159 * r * r
+    >>> float(area(tf.constant(2.0)))
+    12.56636...
+    """
+    return (lambda f: Function(f, name)) if func is None else Function(func, name)

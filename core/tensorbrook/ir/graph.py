@@ -1,0 +1,112 @@
+"""The program: a straight line of equations over typed variables."""
+from dataclasses import dataclass, field
+from math import prod
+from typing import Any, Callable, Union
+
+from ..base.dtypes import DType
+
+
+@dataclass(frozen=True)
+class Spec:
+    """What is known of a value before it exists."""
+
+    shape: tuple[int, ...]
+    dtype: DType
+
+    @property
+    def count(self) -> int:
+        return prod(self.shape)
+
+    @property
+    def size_bytes(self) -> int:
+        return prod(self.shape) * self.dtype.size
+
+    def __str__(self):
+        return f"{self.dtype.name}[{','.join(map(str, self.shape))}]"
+
+
+class Var:
+    """A value that an input or an equation defines; compared by identity."""
+
+    __slots__ = ("spec",)
+
+    def __init__(self, spec: Spec):
+        self.spec = spec
+
+
+class Const:
+    """A value known while tracing: a number for scalars, else bytes in row-major order."""
+
+    __slots__ = ("spec", "value")
+
+    def __init__(self, spec: Spec, value):
+        self.spec, self.value = spec, value
+
+    @property
+    def is_number(self) -> bool:
+        return self.spec.shape == ()
+
+
+Atom = Union[Var, Const]
+
+
+@dataclass(frozen=True)
+class Reduction:
+    """How a reduction folds: `out = formula(out, element)`, beginning from `start`.
+
+    `start` is a number, or "lowest" or "highest" for the end of the dtype's range
+    (minus or plus infinity where it has one).
+    """
+
+    formula: str
+    start: float | str
+
+
+@dataclass(frozen=True)
+class Prim:
+    """One primitive: everything that any pass or backend may ask of it.
+
+    kind     what a compiler may do with it, and which of the last fields is set
+      map    one element out for one element in; `formula` over x, y, z (see backends/*/functions)
+      index  the loop's own counter along attribute `axis`
+      reduce folds attribute `axes` away; `reduction`
+      view   moves no data; `view(view of x, shape of out, **attrs)` is the view of the result
+      region fills the result from parts; `region(specs, **attrs)` gives (value or None to fill
+             with, ((argument number, View into the result), ...))
+      call   a kernel of the engine; `call(specs, out spec, **attrs)` gives (name, numbers)
+    """
+
+    name: str
+    kind: str
+    spec: Callable[..., Spec]
+    vjp: Callable | None
+    meaning: Callable
+    formula: str = ""
+    reduction: Reduction | None = None
+    view: Callable | None = None
+    region: Callable | None = None
+    call: Callable | None = None
+
+
+PRIMS: dict[str, Prim] = {}
+
+
+@dataclass(frozen=True, eq=False)
+class Eqn:
+    """`out = prim(*args, **attrs)`; attrs are hashable values."""
+
+    prim: Prim
+    args: tuple[Atom, ...]
+    attrs: dict[str, Any]
+    out: Var
+
+
+@dataclass(eq=False)
+class Graph:
+    """Inputs, equations in order, outputs. `updates[i] = j`: output i is the new value of the
+    Variable that came in as input j, and may be written over it."""
+
+    inputs: list[Var]
+    eqns: list[Eqn] = field(default_factory=list)
+    outputs: list[Atom] = field(default_factory=list)
+    updates: dict[int, int] = field(default_factory=dict)

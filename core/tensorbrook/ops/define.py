@@ -1,0 +1,61 @@
+"""How a primitive is written down: one call, one block, everything that is known of it."""
+from ..base import dtypes, shapes
+from ..base.errors import DTypeError
+from ..ir import PRIMS, Prim, Reduction, Spec
+from ..tensor import Tensor, bind
+
+
+def primitive(name: str, kind: str, spec, vjp, meaning, **rest):
+    """Enter a primitive into the table; returns the function that applies it."""
+    PRIMS[name] = Prim(name, kind, spec, vjp, meaning, **rest)
+
+    def apply(*args, **attrs) -> Tensor:
+        return bind(name, *args, **attrs)
+
+    apply.__name__ = name
+    return apply
+
+
+def elementwise(name: str, formula: str, meaning, vjp=None, takes: str = "fiub", gives=None):
+    """A map over the elements. `takes` are the kinds of dtype it is defined for ("f" floating, "i"
+    signed, "u" unsigned, "b" bool); `gives` is the result's dtype where it is not the arguments'.
+
+    Shapes broadcast, so each share of the gradient is summed back to its argument's shape.
+    """
+    def spec(*args: Spec) -> Spec:
+        dtype = dtypes.same(name, *(a.dtype for a in args))
+        if dtype.kind not in takes:
+            fit = ", ".join(d.name for d in dtypes.ALL if d.kind in takes)
+            raise DTypeError(name, f"it is not defined for {dtype}", f"use tf.cast to one of {fit}")
+        return Spec(shapes.broadcast(name, *(a.shape for a in args)), gives or dtype)
+
+    def shares(g, out, *args):
+        return [d if d is None else sum_to(d, a.shape) for d, a in zip(vjp(g, out, *args), args)]
+
+    return primitive(name, "map", spec, vjp and shares, meaning, formula=formula)
+
+
+def reduction(name: str, formula: str, start, meaning, vjp, takes: str = "fiu"):
+    """A fold over attribute `axes`, which leave the shape."""
+    def spec(x: Spec, axes) -> Spec:
+        if x.dtype.kind not in takes:
+            raise DTypeError(name, f"it is not defined for {x.dtype}", "use tf.cast first")
+        return Spec(shapes.dropped(x.shape, axes), x.dtype)
+
+    return primitive(name, "reduce", spec, vjp, meaning, reduction=Reduction(formula, start))
+
+
+def sum_to(g: Tensor, shape) -> Tensor:
+    """The gradient of a broadcast: `g` summed over the axes along which `shape` was repeated."""
+    shape = tuple(shape)
+    if tuple(g.shape) == shape:
+        return g
+    axes = shapes.stretched_axes(tuple(g.shape), shape)
+    folded = bind("reduce_sum", g, axes=axes) if axes else g
+    return bind("reshape", folded, shape=shape)
+
+
+def spread(x: Tensor, axes, shape) -> Tensor:
+    """The gradient of a fold: `x`, which lost `axes`, repeated along them to `shape`."""
+    kept = bind("reshape", x, shape=shapes.kept(tuple(shape), axes))
+    return bind("broadcast_to", kept, shape=tuple(shape))

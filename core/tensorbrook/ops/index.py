@@ -1,0 +1,87 @@
+"""Picking elements: Python's square brackets, gather, one-hot, and adding at indices."""
+from builtins import range, slice
+
+from ..base import dtypes, shapes
+from ..base.errors import InvalidArgumentError
+from ..tensor import SYNTAX, Tensor, Variable, as_tensor
+from . import contractions as c
+from . import primitives as p
+
+
+def getitem(x, key) -> Tensor:
+    """`x[key]` for ints, slices, None and ..., as in NumPy; one int Tensor gathers along axis 0."""
+    x = as_tensor(x)
+    keys = key if isinstance(key, tuple) else (key,)
+    if len(keys) == 1 and isinstance(keys[0], (Tensor, Variable, list)):
+        return gather(x, keys[0])
+    begin, counts, steps, out = [], [], [], []
+    axis = 0
+    for k in _spelled_out(keys, x):
+        if k is None:
+            out.append(1)
+            continue
+        b, n, s, stays = _picked(k, axis, x)
+        begin, counts, steps = begin + [b], counts + [n], steps + [s]
+        out += [n] if stays else []
+        axis += 1
+    cut = p.strided_slice(x, begin=tuple(begin), shape=tuple(counts), steps=tuple(steps))
+    return p.reshape(cut, shape=tuple(out))
+
+
+def _spelled_out(keys, x: Tensor) -> list:
+    """The keys with `...` and what is left out at the end written as full slices."""
+    keys = list(keys)
+    named = sum(k is not None and k is not Ellipsis for k in keys)
+    if named > x.ndim:
+        raise InvalidArgumentError("getitem", f"{named} indices for shape {tuple(x.shape)}",
+                                   f"it has {x.ndim} axes")
+    at = next((i for i, k in enumerate(keys) if k is Ellipsis), len(keys))
+    rest = [slice(None)] * (x.ndim - named)
+    return keys[:at] + rest + keys[at + 1:]
+
+
+def _picked(key, axis: int, x: Tensor) -> tuple[int, int, int, bool]:
+    """(first, count, step, whether the axis stays) of one key."""
+    n = x.shape[axis]
+    if isinstance(key, slice):
+        begin, end, step = key.indices(n)
+        return begin if end != begin else 0, len(range(begin, end, step)), step, True
+    if not hasattr(key, "__index__"):
+        raise InvalidArgumentError("getitem", f"{key!r} is not an index", "use ints, slices, None or ...")
+    i = key.__index__()
+    if not -n <= i < n:
+        # An IndexError too, so that Python's own iteration protocols end.
+        raise _OutOfRange("getitem", f"index {i} is outside axis {axis} of shape {tuple(x.shape)}",
+                          f"use {-n} to {n - 1}" if n else "the axis is empty")
+    return i % n, 1, 1, False
+
+
+class _OutOfRange(InvalidArgumentError, IndexError):
+    """An index beyond an axis."""
+
+
+def gather(params, indices, axis=0) -> Tensor:
+    """The rows of `params` along `axis` that `indices` (int32) name; a row outside is all zero."""
+    params = as_tensor(params)
+    return c.gather(params, as_tensor(indices), axis=shapes.axis_of("gather", axis, params.ndim))
+
+
+def one_hot(indices, depth: int, on_value=1.0, off_value=0.0, axis=-1, dtype=None) -> Tensor:
+    """A new axis of size `depth` with `on_value` at the index and `off_value` elsewhere."""
+    indices = as_tensor(indices)
+    axis = shapes.axis_of("one_hot", axis, indices.ndim + 1)
+    whole = (*indices.shape[:axis], depth, *indices.shape[axis:])
+    thin = p.reshape(indices, shape=(*indices.shape[:axis], 1, *indices.shape[axis:]))
+    hit = p.equal(p.iota(shape=whole, axis=axis), thin)
+    dtype = dtypes.of(dtype) if dtype is not None else dtypes.float32
+    return p.select(hit, as_tensor(on_value, dtype if not isinstance(on_value, Tensor) else None),
+                    as_tensor(off_value, dtype if not isinstance(off_value, Tensor) else None))
+
+
+def unsorted_segment_sum(data, segment_ids, num_segments: int) -> Tensor:
+    """Row i of the result is the sum of the rows of `data` whose id is i."""
+    return c.scatter_add(as_tensor(data), as_tensor(segment_ids), rows=num_segments)
+
+
+
+SYNTAX["getitem"] = getitem

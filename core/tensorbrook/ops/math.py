@@ -1,0 +1,209 @@
+"""Elementwise functions and reductions, by TensorFlow's names: functions of the primitives."""
+from ..base import dtypes, shapes
+from ..base.errors import InvalidArgumentError
+from ..tensor import SYNTAX, Tensor, Variable, as_tensor
+from . import primitives as p
+
+add, subtract, multiply, divide = p.add, p.subtract, p.multiply, p.divide
+negative, abs, sign, maximum, minimum = p.negative, p.abs_, p.sign, p.maximum, p.minimum
+exp, expm1, log, log1p, sqrt, tanh, sin, cos, erf = (
+    p.exp, p.expm1, p.log, p.log1p, p.sqrt, p.tanh, p.sin, p.cos, p.erf)
+floor, ceil, round, floordiv = p.floor, p.ceil, p.round_, p.floordiv
+equal, not_equal, less, less_equal, greater, greater_equal = (
+    p.equal, p.not_equal, p.less, p.less_equal, p.greater, p.greater_equal)
+identity, stop_gradient = p.identity, p.stop_gradient
+
+
+def cast(x, dtype) -> Tensor:
+    """`x` with another element type. Floats lose their fraction; NaN becomes 0; uint8 wraps."""
+    x, dtype = as_tensor(x), dtypes.of(dtype)
+    return x if x.dtype is dtype else p.cast(x, dtype=dtype)
+
+
+def truediv(x, y) -> Tensor:
+    """`x / y`; whole numbers become float32 first."""
+    x, y = (cast(v, dtypes.float32) if isinstance(v, (Tensor, Variable)) and not v.dtype.is_floating else v
+            for v in (x, y))
+    if isinstance(x, int) and isinstance(y, int):
+        x = float(x)
+    return p.divide(x, y)
+
+
+def mod(x, y) -> Tensor:
+    """The remainder of floored division, with the sign of `y`."""
+    return x - p.floordiv(x, y) * y
+
+
+def pow(x, y) -> Tensor:
+    """`x ** y`, element by element. Small whole exponents of whole numbers are multiplied out."""
+    if isinstance(y, (int, float)) and y == int(y) and 1 <= y <= 4:
+        return _multiplied_out(as_tensor(x), int(y))
+    x = as_tensor(x, None if isinstance(x, (Tensor, Variable)) else getattr(y, "dtype", None))
+    if not x.dtype.is_floating:
+        raise InvalidArgumentError("pow", f"x holds {x.dtype} and the exponent is {y!r}",
+                                   "use an exponent of 1 to 4, or tf.cast x to float32")
+    return p.pow_(x, float(y) if isinstance(y, (int, float)) else y)
+
+
+def _multiplied_out(x: Tensor, n: int) -> Tensor:
+    if n == 1:
+        return x
+    half = _multiplied_out(x, n // 2)
+    return half * half * x if n % 2 else half * half
+
+
+def square(x) -> Tensor:
+    x = as_tensor(x)
+    return x * x
+
+
+def rsqrt(x) -> Tensor:
+    return 1.0 / p.sqrt(x)
+
+
+def reciprocal(x) -> Tensor:
+    return 1.0 / as_tensor(x)
+
+
+def sigmoid(x) -> Tensor:
+    """1 / (1 + exp(-x)), through tanh, which does not overflow."""
+    return p.tanh(as_tensor(x) * 0.5) * 0.5 + 0.5
+
+
+def where(condition, x, y) -> Tensor:
+    """`x` where the condition holds, else `y`; the three broadcast."""
+    return p.select(condition, x, y)
+
+
+def clip_by_value(x, clip_value_min, clip_value_max) -> Tensor:
+    return p.minimum(p.maximum(x, clip_value_min), clip_value_max)
+
+
+def logical_and(x, y) -> Tensor:
+    return p.bitwise_and(_truth("logical_and", x), _truth("logical_and", y))
+
+
+def logical_or(x, y) -> Tensor:
+    return p.bitwise_or(_truth("logical_or", x), _truth("logical_or", y))
+
+
+def logical_xor(x, y) -> Tensor:
+    return p.bitwise_xor(_truth("logical_xor", x), _truth("logical_xor", y))
+
+
+def logical_not(x) -> Tensor:
+    return p.invert(_truth("logical_not", x))
+
+
+def _truth(op: str, x) -> Tensor:
+    x = as_tensor(x)
+    if not x.dtype.is_bool:
+        raise InvalidArgumentError(op, f"it takes bool, not {x.dtype}", "compare first, or use tf.bitwise")
+    return x
+
+
+def is_nan(x) -> Tensor:
+    x = as_tensor(x)
+    return p.not_equal(x, x)
+
+
+def is_finite(x) -> Tensor:
+    x = as_tensor(x)
+    return p.equal(x - x, 0.0)
+
+
+# ── reductions ────────────────────────────────────────────────────────────────────────────────
+
+
+def _folded(op: str, fold, x, axis, keepdims: bool) -> Tensor:
+    x = as_tensor(x)
+    axes = shapes.axes_of(op, axis, x.ndim)
+    out = fold(x, axes=axes) if axes else x
+    return p.reshape(out, shape=shapes.kept(tuple(x.shape), axes)) if keepdims else out
+
+
+def reduce_sum(input_tensor, axis=None, keepdims=False) -> Tensor:
+    """The sum over `axis` (None: over all)."""
+    return _folded("reduce_sum", p.reduce_sum, input_tensor, axis, keepdims)
+
+
+def reduce_max(input_tensor, axis=None, keepdims=False) -> Tensor:
+    return _folded("reduce_max", p.reduce_max, input_tensor, axis, keepdims)
+
+
+def reduce_min(input_tensor, axis=None, keepdims=False) -> Tensor:
+    return _folded("reduce_min", p.reduce_min, input_tensor, axis, keepdims)
+
+
+def reduce_mean(input_tensor, axis=None, keepdims=False) -> Tensor:
+    """The mean over `axis`; NaN of nothing; whole numbers are divided rounding down, as in TensorFlow."""
+    x = as_tensor(input_tensor)
+    axes = shapes.axes_of("reduce_mean", axis, x.ndim)
+    count = shapes.size(tuple(x.shape[a] for a in axes))
+    total = reduce_sum(x, axis=axes, keepdims=keepdims)
+    return total / float(count) if x.dtype.is_floating else p.floordiv(total, count)
+
+
+def reduce_variance(input_tensor, axis=None, keepdims=False) -> Tensor:
+    x = as_tensor(input_tensor)
+    return reduce_mean(square(x - reduce_mean(x, axis, True)), axis, keepdims)
+
+
+def reduce_std(input_tensor, axis=None, keepdims=False) -> Tensor:
+    return p.sqrt(reduce_variance(input_tensor, axis, keepdims))
+
+
+def reduce_any(input_tensor, axis=None, keepdims=False) -> Tensor:
+    ones = cast(_truth("reduce_any", input_tensor), dtypes.int32)
+    return p.greater(reduce_max(ones, axis, keepdims), 0)
+
+
+def reduce_all(input_tensor, axis=None, keepdims=False) -> Tensor:
+    ones = cast(_truth("reduce_all", input_tensor), dtypes.int32)
+    return p.greater(reduce_min(ones, axis, keepdims), 0)
+
+
+def reduce_logsumexp(input_tensor, axis=None, keepdims=False) -> Tensor:
+    """log(sum(exp(x))), from the maximum on, so that nothing overflows."""
+    x = as_tensor(input_tensor)
+    peak = p.stop_gradient(reduce_max(x, axis, keepdims=True))
+    peak = where(is_finite(peak), peak, 0.0)
+    out = p.log(reduce_sum(p.exp(x - peak), axis, keepdims=True)) + peak
+    axes = shapes.axes_of("reduce_logsumexp", axis, x.ndim)
+    return out if keepdims else p.reshape(out, shape=shapes.dropped(tuple(x.shape), axes))
+
+
+def _first_where_extreme(op: str, fold, input, axis, output_type) -> Tensor:
+    x = as_tensor(input)
+    axis = shapes.axis_of(op, axis, x.ndim)
+    n = x.shape[axis]
+    if n == 0:
+        raise InvalidArgumentError(op, f"axis {axis} of shape {tuple(x.shape)} is empty",
+                                   "it has no largest or smallest element")
+    hit = p.equal(x, fold(x, axis, keepdims=True))
+    places = where(hit, p.iota(shape=tuple(x.shape), axis=axis), n - 1)
+    return cast(reduce_min(places, axis), output_type)
+
+
+def argmax(input, axis=0, output_type=dtypes.int32) -> Tensor:
+    """The first index of the largest element along `axis` (default int32: there is no int64 yet)."""
+    return _first_where_extreme("argmax", reduce_max, input, axis, output_type)
+
+
+def argmin(input, axis=0, output_type=dtypes.int32) -> Tensor:
+    return _first_where_extreme("argmin", reduce_min, input, axis, output_type)
+
+
+def add_n(inputs) -> Tensor:
+    total = as_tensor(inputs[0])
+    for x in inputs[1:]:
+        total = total + x
+    return total
+
+
+SYNTAX.update({
+    "add": p.add, "subtract": p.subtract, "multiply": p.multiply, "divide": truediv, "floordiv": p.floordiv,
+    "mod": mod, "pow": pow, "negative": p.negative, "abs": p.abs_, "invert": p.invert,
+    "and": p.bitwise_and, "or": p.bitwise_or, "xor": p.bitwise_xor, "less": p.less,
+    "less_equal": p.less_equal, "greater": p.greater, "greater_equal": p.greater_equal,
+    "equal": p.equal, "not_equal": p.not_equal})

@@ -1,0 +1,148 @@
+"""`tf.random`: numbers from one counter-based stream, the same on every backend and host.
+
+The state is a Variable, (key0, key1, counter low, counter high) of Philox 4x32-10. A draw reads it
+and moves the counter on, so a program that draws is an ordinary program that updates a Variable.
+"""
+from math import pi, prod
+
+from ..base import dtypes, shapes
+from ..base.errors import InvalidArgumentError
+from ..tensor import Tensor, Variable, context, contexts
+from . import contractions as c
+from . import math
+from . import primitives as p
+from .shape import constant, slice
+
+
+class Generator:
+    """A stream of random numbers of its own: `tf.random.Generator.from_seed(7).normal((2,))`."""
+
+    def __init__(self, seed: int = 0):
+        self._seed = seed
+        self._state: Variable | None = None
+
+    @classmethod
+    def from_seed(cls, seed: int) -> "Generator":
+        return cls(seed)
+
+    @property
+    def state(self) -> Variable:
+        if self._state is None:
+            with context(contexts()[0]):
+                self._state = Variable(_state_of(self._seed), trainable=False, name="random_state")
+        return self._state
+
+    def reset_from_seed(self, seed: int) -> None:
+        self._seed = seed
+        if self._state is not None:
+            self._state.assign(_state_of(seed))
+
+    def bits(self, shape) -> Tensor:
+        """Random int32, every bit of which is 0 or 1 with equal chance."""
+        shape = shapes.as_shape("random", shape)
+        now = self.state.value()
+        self.state.assign(_advanced(now, -(-prod(shape) // 4)))
+        return c.random_bits(now, shape=shape)
+
+    def uniform(self, shape, minval=0.0, maxval=None, dtype=dtypes.float32) -> Tensor:
+        """Numbers from `minval` up to, not including, `maxval` (1 for floats)."""
+        if not dtypes.of(dtype).is_floating:
+            return self._whole(shape, minval, maxval, dtypes.of(dtype))
+        unit = _unit(self.bits(shape))
+        maxval = 1.0 if maxval is None else maxval
+        out = unit if (minval, maxval) == (0.0, 1.0) else unit * (maxval - minval) + minval
+        return math.cast(out, dtype)
+
+    def _whole(self, shape, minval, maxval, dtype) -> Tensor:
+        if maxval is None or maxval <= minval:
+            raise InvalidArgumentError("random.uniform", f"the range {minval} to {maxval} of {dtype} is empty",
+                                       "give maxval > minval")
+        low31 = p.bitwise_and(self.bits(shape), 0x7FFFFFFF)
+        return math.cast(math.mod(low31, int(maxval) - int(minval)) + int(minval), dtype)
+
+    def normal(self, shape, mean=0.0, stddev=1.0, dtype=dtypes.float32) -> Tensor:
+        """The normal distribution, by Box and Muller's transform."""
+        shape = shapes.as_shape("random", shape)
+        # 1 - u is never 0, so its logarithm is finite.
+        radius = p.sqrt(p.log(1.0 - _unit(self.bits(shape))) * -2.0)
+        out = radius * p.cos(_unit(self.bits(shape)) * (2 * pi))
+        return math.cast(out if (mean, stddev) == (0.0, 1.0) else out * stddev + mean, dtype)
+
+    def truncated_normal(self, shape, mean=0.0, stddev=1.0, dtype=dtypes.float32) -> Tensor:
+        """The normal distribution within two deviations: uniform numbers through its quantiles."""
+        # Phi(-2) and Phi(2): the part of the distribution that is kept.
+        low, high = 0.022750131948179195, 0.9772498680518208
+        quantile = self.uniform(shape, low, high)
+        out = _normal_quantile(quantile)
+        return math.cast(out * stddev + mean, dtype)
+
+
+def _state_of(seed: int) -> Tensor:
+    words = [seed & 0xFFFFFFFF, seed >> 32 & 0xFFFFFFFF, 0, 0]
+    return constant([w - 2**32 if w >= 2**31 else w for w in words], dtypes.int32)
+
+
+def _advanced(state: Tensor, blocks: int) -> Tensor:
+    """The state after `blocks` blocks: a 64-bit addition in two 32-bit words."""
+    low = slice(state, (2,), (1,))
+    moved = low + blocks
+    # The low word ran over if it is now smaller; comparing as unsigned flips the sign bit.
+    flip = -2**31
+    carry = math.cast(p.less(p.bitwise_xor(moved, flip), p.bitwise_xor(low, flip)), dtypes.int32)
+    from_parts = [slice(state, (0,), (2,)), moved, slice(state, (3,), (1,)) + carry]
+    return p.concat(*from_parts, axis=0)
+
+
+def _unit(bits: Tensor) -> Tensor:
+    """[0, 1) in steps of 2**-24, from the upper bits."""
+    top = p.bitwise_and(p.right_shift(bits, 8), 0xFFFFFF)
+    return math.cast(top, dtypes.float32) * 2.0**-24
+
+
+def _normal_quantile(u: Tensor) -> Tensor:
+    """The inverse of the normal distribution function, for u in [1e-10, 1 - 1e-10], relative 1e-6:
+    PPND7 of Wichura, "Algorithm AS 241", Applied Statistics 37 (1988)."""
+    q = u - 0.5
+    r = q * q * -1.0 + 0.180625
+    centre = q * _ratio(r, (3.3871327179, 50.434271938, 159.29113202, 59.109374720),
+                        (1.0, 17.895169469, 78.757757664, 67.187563600))
+    tail = p.minimum(u, 1.0 - u)
+    s = p.sqrt(p.log(tail) * -1.0) - 1.6
+    edge = _ratio(s, (1.4234372777, 2.7568153900, 1.3067284816, 0.17023821103),
+                  (1.0, 0.73700164250, 0.12021132975))
+    return math.where(p.less_equal(p.abs_(q), 0.425), centre, edge * p.sign(q))
+
+
+def _ratio(x: Tensor, top, bottom) -> Tensor:
+    """A quotient of two polynomials, lowest power first."""
+    parts = []
+    for coefficients in (top, bottom):
+        total = x * coefficients[-1] + coefficients[-2]
+        for a in reversed(coefficients[:-2]):
+            total = total * x + a
+        parts.append(total)
+    return parts[0] / parts[1]
+
+
+_global = Generator(0)
+
+
+def get_global_generator() -> Generator:
+    return _global
+
+
+def set_seed(seed: int) -> None:
+    """Begin the stream of random numbers anew from `seed`; the same seed gives the same numbers."""
+    _global.reset_from_seed(seed)
+
+
+def uniform(shape, minval=0.0, maxval=None, dtype=dtypes.float32) -> Tensor:
+    return _global.uniform(shape, minval, maxval, dtype)
+
+
+def normal(shape, mean=0.0, stddev=1.0, dtype=dtypes.float32) -> Tensor:
+    return _global.normal(shape, mean, stddev, dtype)
+
+
+def truncated_normal(shape, mean=0.0, stddev=1.0, dtype=dtypes.float32) -> Tensor:
+    return _global.truncated_normal(shape, mean, stddev, dtype)

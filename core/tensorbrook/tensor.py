@@ -1,0 +1,325 @@
+"""Tensor and Variable, the user's handles, and bind, the one door every operation goes through."""
+from __future__ import annotations
+
+import importlib
+from contextlib import contextmanager
+from typing import Any, Callable, Protocol
+
+from .base import dtypes, hostdata
+from .base.dtypes import DType
+from .base.errors import DTypeError, FailedPreconditionError, InvalidArgumentError
+from .ir import PRIMS, Const, Prim, Spec, Var
+
+# What Python's syntax means, filled by ops: SYNTAX["add"](x, y) is x + y.
+SYNTAX: dict[str, Callable] = {}
+
+
+class TensorShape(tuple):
+    """A shape: a tuple of ints that also answers to TensorFlow's names."""
+
+    __slots__ = ()
+    rank = property(len)
+
+    def as_list(self) -> list[int]:
+        return list(self)
+
+    def num_elements(self) -> int:
+        count = 1
+        for n in self:
+            count *= n
+        return count
+
+
+class Context(Protocol):
+    """Who carries out what is bound: the eager conductor, or a trace that writes it down."""
+
+    def bind(self, prim: Prim, args: list[Tensor], attrs: dict[str, Any]) -> Tensor: ...
+    def read(self, variable: Variable) -> Tensor: ...
+    def assign(self, variable: Variable, value: Tensor) -> None: ...
+    def store(self, tensor: Tensor) -> Any: ...
+
+
+class Observer(Protocol):
+    """Who watches what is bound: a gradient tape."""
+
+    def record(self, prim: Prim, args: list[Tensor], attrs: dict[str, Any], out: Tensor) -> None: ...
+    def record_call(self, args: list[Tensor], outs: list[Tensor], shares: Callable) -> None: ...
+    def record_read(self, variable: Variable, value: Tensor) -> None: ...
+
+
+_contexts: list[Context] = []        # the bottom one runs, any above it is a trace
+_observers: list[Observer] = []
+
+
+def bind(name: str, *args, **attrs) -> Tensor:
+    """Apply a primitive: hand it to whoever is in charge, and show it to whoever watches."""
+    prim = PRIMS[name]
+    tensors = _matched(prim, args) if prim.kind == "map" else [as_tensor(a) for a in args]
+    out = _contexts[-1].bind(prim, tensors, attrs)
+    for observer in _observers:
+        observer.record(prim, tensors, attrs, out)
+    return out
+
+
+def _matched(prim: Prim, args) -> list[Tensor]:
+    """Tensors of a map's arguments, where plain Python numbers take the dtype of their peers."""
+    peers = args[1:] if prim.name == "select" else args
+    dtype = next((a.dtype for a in peers if isinstance(a, _Handle)), None)
+    if dtype is None:
+        dtype = next((as_tensor(a).dtype for a in peers if not isinstance(a, (int, float))), None)
+    if dtype is None and any(isinstance(a, float) for a in peers):
+        dtype = dtypes.float32
+    out = []
+    for i, a in enumerate(args):
+        plain = not isinstance(a, _Handle) and not (prim.name == "select" and i == 0)
+        out.append(_as_peer(prim.name, a, dtype) if plain and dtype else as_tensor(a))
+    return out
+
+
+def _as_peer(op: str, value, dtype: DType) -> Tensor:
+    if isinstance(value, float) and dtype.kind != "f":
+        raise DTypeError(op, f"the number {value!r} cannot join a tensor of {dtype}",
+                         "convert the tensor with tf.cast(x, tf.float32)")
+    return as_tensor(value, None if hasattr(value, "__array_interface__") else dtype)
+
+
+class _Handle:
+    """What Tensor and Variable share: Python's operators, each of which names an operation."""
+
+    __slots__ = ()
+    __array_priority__ = 100
+    dtype: DType
+    shape: TensorShape
+
+    def __neg__(self): return SYNTAX["negative"](self)
+    def __abs__(self): return SYNTAX["abs"](self)
+    def __invert__(self): return SYNTAX["invert"](self)
+    def __add__(self, other): return SYNTAX["add"](self, other)
+    def __radd__(self, other): return SYNTAX["add"](other, self)
+    def __sub__(self, other): return SYNTAX["subtract"](self, other)
+    def __rsub__(self, other): return SYNTAX["subtract"](other, self)
+    def __mul__(self, other): return SYNTAX["multiply"](self, other)
+    def __rmul__(self, other): return SYNTAX["multiply"](other, self)
+    def __truediv__(self, other): return SYNTAX["divide"](self, other)
+    def __rtruediv__(self, other): return SYNTAX["divide"](other, self)
+    def __floordiv__(self, other): return SYNTAX["floordiv"](self, other)
+    def __rfloordiv__(self, other): return SYNTAX["floordiv"](other, self)
+    def __mod__(self, other): return SYNTAX["mod"](self, other)
+    def __rmod__(self, other): return SYNTAX["mod"](other, self)
+    def __pow__(self, other): return SYNTAX["pow"](self, other)
+    def __rpow__(self, other): return SYNTAX["pow"](other, self)
+    def __matmul__(self, other): return SYNTAX["matmul"](self, other)
+    def __rmatmul__(self, other): return SYNTAX["matmul"](other, self)
+    def __and__(self, other): return SYNTAX["and"](self, other)
+    def __rand__(self, other): return SYNTAX["and"](other, self)
+    def __or__(self, other): return SYNTAX["or"](self, other)
+    def __ror__(self, other): return SYNTAX["or"](other, self)
+    def __xor__(self, other): return SYNTAX["xor"](self, other)
+    def __rxor__(self, other): return SYNTAX["xor"](other, self)
+    def __lt__(self, other): return SYNTAX["less"](self, other)
+    def __le__(self, other): return SYNTAX["less_equal"](self, other)
+    def __gt__(self, other): return SYNTAX["greater"](self, other)
+    def __ge__(self, other): return SYNTAX["greater_equal"](self, other)
+    def __eq__(self, other): return SYNTAX["equal"](self, other)
+    def __ne__(self, other): return SYNTAX["not_equal"](self, other)
+    def __getitem__(self, key): return SYNTAX["getitem"](self, key)
+
+    # `==` compares elements, so a handle is a key by its identity, as TensorFlow's `ref()` is.
+    def __hash__(self): return id(self)
+
+    def __len__(self):
+        if not self.shape:
+            raise TypeError("len: a scalar tensor has no length; use x.shape")
+        return self.shape[0]
+
+    def __iter__(self):
+        return (self[i] for i in range(len(self)))
+
+    @property
+    def ndim(self) -> int:
+        return len(self.shape)
+
+    @property
+    def __array_interface__(self) -> dict:
+        order = {"b": "|b1", "u": "|u1"}.get(self.dtype.kind, f"<{self.dtype.kind}{self.dtype.size}")
+        return {"shape": tuple(self.shape), "typestr": order, "data": self._bytes(), "version": 3}
+
+    def _bytes(self) -> bytes:
+        raise NotImplementedError
+
+    def numpy(self):
+        """A NumPy array of the elements (needs NumPy; `tolist` does not)."""
+        np = importlib.import_module("numpy")
+        data = np.frombuffer(self._bytes(), dtype=self.dtype.name).reshape(self.shape)
+        return data.copy() if self.shape else data[()]
+
+    def tolist(self):
+        """The elements as nested lists of Python numbers; a plain number for a scalar."""
+        return hostdata.nested(self._bytes(), tuple(self.shape), self.dtype)
+
+    def item(self):
+        """The one element as a Python number."""
+        if self.shape.num_elements() != 1:
+            raise InvalidArgumentError("item", f"a tensor of shape {tuple(self.shape)} is not one number",
+                                       "reduce it first, for example with tf.reduce_mean")
+        return hostdata.nested(self._bytes(), (1,), self.dtype)[0]
+
+    def __float__(self): return float(self.item())
+    def __int__(self): return int(self.item())
+    def __index__(self): return self.item().__index__()
+    def __bool__(self): return bool(self.item())
+
+
+class Tensor(_Handle):
+    """An array of numbers that never changes: held by a backend, or a value of a trace."""
+
+    __slots__ = ("spec", "storage", "atom", "trace", "__weakref__")
+
+    def __init__(self, spec: Spec, storage=None, atom: Var | Const | None = None, trace=None):
+        self.spec, self.storage, self.atom, self.trace = spec, storage, atom, trace
+
+    @property
+    def shape(self) -> TensorShape:
+        return TensorShape(self.spec.shape)
+
+    @property
+    def dtype(self) -> DType:
+        return self.spec.dtype
+
+    @property
+    def symbolic(self) -> bool:
+        """Whether this is a value of a trace, known only when the traced program runs."""
+        return isinstance(self.atom, Var)
+
+    def _bytes(self) -> bytes:
+        if self.symbolic:
+            raise FailedPreconditionError(
+                "numpy", f"{self.spec} is being traced by tf.function and has no value yet",
+                "return it from the function and read it there")
+        return self.storage.read() if self.storage is not None else constant_bytes(self.atom)
+
+    def __repr__(self):
+        if self.symbolic:
+            return f"<tf.Tensor: shape={tuple(self.shape)}, dtype={self.dtype}, traced>"
+        return f"<tf.Tensor: shape={tuple(self.shape)}, dtype={self.dtype}, value={_shown(self.tolist())}>"
+
+    def __format__(self, style):
+        return format(self.item() if style and not self.shape else str(self), style)
+
+    def __bool__(self):
+        if self.symbolic:
+            raise FailedPreconditionError(
+                "if", f"{self.spec} is being traced by tf.function, so Python cannot branch on it",
+                "use tf.where, or branch on a Python value")
+        return bool(self.item())
+
+
+class Variable(_Handle):
+    """A tensor that can be assigned to; what a model learns.
+
+    >>> w = tf.Variable([1., 2.])
+    >>> w.assign_add([1., 1.]).numpy()
+    array([2., 3.], dtype=float32)
+    """
+
+    __slots__ = ("spec", "storage", "name", "trainable", "__weakref__")
+
+    def __init__(self, initial_value, trainable: bool = True, dtype=None, name: str = "Variable"):
+        value = as_tensor(initial_value, None if dtype is None else dtypes.of(dtype))
+        if value.symbolic:
+            raise FailedPreconditionError("Variable", "its initial value is being traced",
+                                          "create Variables outside of tf.function")
+        self.spec, self.name, self.trainable = value.spec, name, trainable
+        self.storage = _contexts[0].store(value)
+        self.storage.shared = True       # with `value`, so the first in-place update must not use it
+
+    @property
+    def shape(self) -> TensorShape:
+        return TensorShape(self.spec.shape)
+
+    @property
+    def dtype(self) -> DType:
+        return self.spec.dtype
+
+    def value(self) -> Tensor:
+        """What it holds now, as a Tensor that later assignments leave alone."""
+        out = _contexts[-1].read(self)
+        for observer in _observers:
+            observer.record_read(self, out)
+        return out
+
+    read_value = value
+
+    def assign(self, value) -> Variable:
+        value = as_tensor(value, None if isinstance(value, _Handle) else self.dtype)
+        if value.spec != self.spec:
+            raise InvalidArgumentError(f"assign to {self.name}", f"it holds {self.spec}, the new value is "
+                                       f"{value.spec}", "shape and dtype must stay the same")
+        _contexts[-1].assign(self, value)
+        return self
+
+    def assign_add(self, delta) -> Variable:
+        return self.assign(self + delta)
+
+    def assign_sub(self, delta) -> Variable:
+        return self.assign(self - delta)
+
+    def _bytes(self) -> bytes:
+        return self.value()._bytes()
+
+    def __repr__(self):
+        return f"<tf.Variable {self.name!r} shape={tuple(self.shape)} dtype={self.dtype}, " \
+               f"value={_shown(self.tolist())}>"
+
+
+def _shown(nested) -> str:
+    text = repr(nested)
+    return text if len(text) <= 400 else f"{text[:380]} ..."
+
+
+def as_tensor(value, dtype: DType | None = None) -> Tensor:
+    """`value` as a Tensor; numbers, lists and buffers become constants."""
+    if isinstance(value, Variable):
+        value = value.value()
+    if isinstance(value, Tensor):
+        if dtype is not None and value.dtype is not dtype:
+            raise DTypeError("convert_to_tensor", f"the tensor holds {value.dtype}, asked for was {dtype}",
+                             f"convert it with tf.cast(x, tf.{dtype.name})")
+        return value
+    if isinstance(value, (list, tuple)) and any(isinstance(v, _Handle) for v in value):
+        return SYNTAX["stack"](value)
+    return constant_of(hostdata.gather(value, dtype))
+
+
+def constant_of(host: hostdata.HostData) -> Tensor:
+    """A Tensor that holds a copy of host data."""
+    spec = Spec(host.shape, host.dtype)
+    if host.shape == ():
+        number = memoryview(host.data).cast("B").cast(host.dtype.format)[0]
+        return Tensor(spec, atom=Const(spec, number))
+    return Tensor(spec, atom=Const(spec, bytes(host.data)))
+
+
+def constant_bytes(const: Const) -> bytes:
+    """A constant's elements in row-major order."""
+    return hostdata.gather(const.value, const.spec.dtype).data if const.is_number else const.value
+
+
+@contextmanager
+def context(inner: Context):
+    """Let `inner` carry out what is bound within the block."""
+    _contexts.append(inner)
+    try:
+        yield inner
+    finally:
+        _contexts.pop()
+
+
+def contexts() -> list[Context]:
+    """Who carries out what is bound: the last one does; the first one always computes at once."""
+    return _contexts
+
+
+def observers() -> list[Observer]:
+    """Those who watch now, outermost first; append to it to watch, remove to stop."""
+    return _observers
