@@ -16,7 +16,7 @@ PACKAGE = CORE / "tensorbrook"
 
 # Programs and hosts of the desktop; a page has neither a server nor a wasmtime.
 NATIVE_ONLY = {"__main__.py", "cli.py", "backends/wasm/host_wasmtime.py",
-               "studio/browser.py", "studio/run.py", "studio/server.py"}
+               "studio/browser.py", "studio/page_run.py", "studio/run.py", "studio/server.py"}
 
 
 def members() -> list[Path]:

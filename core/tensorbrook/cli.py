@@ -29,5 +29,9 @@ def parser_for(name: str | None) -> argparse.ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status of the process."""
     words = sys.argv[1:] if arguments is None else list(arguments)
+    # What stands after -- is not ours to parse: `run` hands it to the script.
+    end = words.index("--") if "--" in words else len(words)
+    words, rest = words[:end], words[end + 1:]
     args = parser_for(words[0] if words else None).parse_args(words)
+    args.rest = rest
     return importlib.import_module(COMMANDS[args.command][0]).main(args)

@@ -14,6 +14,8 @@ const FIRST_SLOT = 2;
 /** `publish` commands, as wasm/engine.h numbers them. */
 const LOAD = 1;
 
+const NO_MEMORY = "this device has no memory left for the engine; close other tabs and reload";
+
 /** The largest memory the device grants, at most what the engine declares (65535 pages). */
 function newMemory(shared: boolean, initial: number): WebAssembly.Memory {
   for (let maximum = 65535; maximum > initial; maximum = maximum >>> 1) {
@@ -23,7 +25,7 @@ function newMemory(shared: boolean, initial: number): WebAssembly.Memory {
       if (!(error instanceof RangeError)) throw error;
     }
   }
-  throw new RangeError("this device has no memory left for the engine; close other tabs and reload");
+  throw new RangeError(NO_MEMORY);
 }
 
 /** Pages that the engine's data and stack need before anything runs. */
@@ -79,7 +81,7 @@ export class Engine {
     const areas = align(global(instance, "__heap_base").value);
     const stacks = align(areas + threads * callable(instance, "scratch_size")());
     this.heapBase = align(stacks + (threads - 1) * callable(instance, "stack_size")());
-    this.grow(this.heapBase);
+    if (!this.grow(this.heapBase)) throw new RangeError(NO_MEMORY);
     callable(instance, "setup")(threads, areas);
   }
 
@@ -100,13 +102,19 @@ export class Engine {
     await Promise.all(helpers);
   }
 
-  /** Make the memory at least `size` bytes long. */
-  grow(size: number): void {
+  /** Make the memory at least `size` bytes long; false where there is no more to be had. */
+  grow(size: number): boolean {
     const missing = size - this.memory.buffer.byteLength;
-    if (missing <= 0) return;
-    this.memory.grow(Math.ceil(missing / PAGE_BYTES));
+    if (missing <= 0) return true;
+    try {
+      this.memory.grow(Math.ceil(missing / PAGE_BYTES));
+    } catch (error) {
+      if (error instanceof RangeError) return false;
+      throw error;
+    }
     this.bytes = new Uint8Array(this.memory.buffer);
     this.words = new Int32Array(this.memory.buffer);
+    return true;
   }
 
   /** Instantiate a program on every thread; returns its number. */

@@ -25,7 +25,7 @@ export function pageModule(engine: Engine, post: (message: FromWorker) => void):
     shared: engine.shared,
     heapBase: engine.heapBase,
     calls: (): number => engine.calls,
-    grow: (size: number): void => engine.grow(size),
+    grow: (size: number): boolean => engine.grow(size),
     load: (program: PyBuffer): number => engine.load(copyOf(program)),
     unload: (program: number): void => engine.unload(program),
     run: (program: number, block: number, ...slots: number[]): void =>

@@ -2,6 +2,7 @@
 
 import { Runtime, type RuntimeEvent, type RuntimeOptions } from "./client";
 import type { EngineBuild } from "../protocol";
+import { runJob, type Job, type JobResult } from "./job";
 import { threadNotice } from "./notice";
 import { exposeScripting } from "./scripting";
 
@@ -45,7 +46,14 @@ function show(event: RuntimeEvent): void {
   }
 }
 
+declare global {
+  /** For whoever drives the page: run a script with its files; output goes to tensorbrookWrite. */
+  var tensorbrookRun: ((job: Job) => Promise<JobResult>) | undefined;
+}
+
 const runtime = new Runtime(optionsOf(new URLSearchParams(location.search)));
 runtime.onEvent(show);
 exposeScripting(runtime);
+globalThis.tensorbrookRun = (job) =>
+  runJob(runtime, job, globalThis.tensorbrookWrite ?? (() => Promise.resolve()));
 runtime.boot().catch(() => undefined); // shown as boot-failed

@@ -1,4 +1,4 @@
-/** `window.tensorbrook`: how scripts outside the page run Python in it. The same on every page. */
+/** `window.tensorbrook`: how programs outside the page run Python in it. The same on every page. */
 
 import type { Runtime } from "./client";
 

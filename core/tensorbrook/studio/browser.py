@@ -1,0 +1,37 @@
+"""The Chromium that runs a page without a window, for `tensorbrook run --page` and the tests."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+# A browser that starts quietly and asks nothing of the network.
+FLAGS = ("--disable-quic", "--no-first-run", "--disable-background-networking",
+         "--disable-component-update", "--disable-sync")
+
+NAMES = ("chromium", "google-chrome")
+
+
+def find(playwrights_own: str) -> str:
+    """The path of a Chromium: TENSORBROOK_CHROMIUM, else Playwright's own, else one on the PATH."""
+    set_by_user = os.environ.get("TENSORBROOK_CHROMIUM")
+    if set_by_user:
+        return set_by_user
+    if Path(playwrights_own).exists():
+        return playwrights_own
+    found = next(filter(None, map(shutil.which, NAMES)), None)
+    if found is None:
+        raise FileNotFoundError("there is no Chromium here; install one with `playwright install "
+                                "chromium`, or set TENSORBROOK_CHROMIUM to the path of one")
+    return found
+
+
+def launch_options(playwrights_own: str, headed: bool = False) -> dict:
+    """What Playwright's `chromium.launch` needs; it is told its own browser's path."""
+    # Chromium refuses to start as root inside its sandbox.
+    as_root = hasattr(os, "geteuid") and os.geteuid() == 0
+    flags = [*FLAGS, "--no-sandbox"] if as_root else [*FLAGS]
+    # Ctrl-C is for the script: the browser ends when we close it.
+    return {"executable_path": find(playwrights_own), "headless": not headed, "args": flags,
+            "handle_sigint": False}

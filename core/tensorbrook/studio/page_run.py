@@ -1,0 +1,107 @@
+"""Run a script inside the page runtime, in a browser without a window, as if it ran here."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from urllib.parse import urlencode
+
+from playwright.async_api import Error, Page, async_playwright
+
+from tensorbrook.studio.browser import launch_options
+from tensorbrook.studio.server import Server
+
+FAILED = 2
+MOST_BYTES = 64 << 20  # of files beside the script: they all travel into the page
+SKIPPED = {"node_modules", "__pycache__"}
+
+
+def run(script: Path, words: Sequence[str], *, backend: str | None = None,
+        threads: int | None = None, headed: bool = False) -> int:
+    """Run a script with its folder in a page; returns its exit code."""
+    query = {"backend": backend, "threads": threads}
+    options = urlencode({name: value for name, value in query.items() if value is not None})
+    try:
+        job = {"source": script.read_text(encoding="utf-8"), "filename": script.as_posix(),
+               "argv": list(words), "files": files_of(script.parent)}
+        return asyncio.run(run_in_browser(job, script.parent, options, headed))
+    except (Error, OSError, ValueError) as error:
+        print(f"tensorbrook run: {error}", file=sys.stderr)
+        return FAILED
+
+
+async def run_in_browser(job: dict, folder: Path, options: str, headed: bool) -> int:
+    with Server() as server:
+        async with async_playwright() as playwright:
+            chromium = playwright.chromium
+            browser = await chromium.launch(**launch_options(chromium.executable_path, headed))
+            try:
+                page = await browser.new_page()
+                await page.expose_function("tensorbrookWrite", write)
+                await page.goto(f"{server.url}run.html?{options}")
+                result = await outcome(page, job)
+            finally:
+                await browser.close()
+    keep(folder, result["files"])
+    if result["error"]:
+        write("stderr", result["error"])
+    return result["exit_code"]
+
+
+async def outcome(page: Page, job: dict) -> dict:
+    """The script's outcome. Ctrl-C interrupts it in the page, and then it ends as it likes."""
+    running = asyncio.ensure_future(page.evaluate("job => tensorbrookRun(job)", job))
+    while True:
+        try:
+            return await asyncio.shield(running)
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            assert task is not None, "a coroutine runs in a task"
+            task.uncancel()
+            await page.evaluate("tensorbrook.runtime.stop()")
+
+
+def write(stream: str, text: str) -> None:
+    """Pass on what the script prints, as it comes."""
+    out = sys.stdout if stream == "stdout" else sys.stderr
+    out.write(text)
+    out.flush()
+
+
+def files_of(folder: Path) -> list[list[str]]:
+    """Path and base64 content of what lies in the folder; hidden and installed things stay out."""
+    files, total = [], 0
+    for path in walk(folder):
+        content = path.read_bytes()
+        total += len(content)
+        if total > MOST_BYTES:
+            raise ValueError(f"the folder {folder} holds more than {MOST_BYTES >> 20} MB, which "
+                             "would all travel into the page; give the script a folder of its own")
+        files.append([path.relative_to(folder).as_posix(), base64.b64encode(content).decode()])
+    return files
+
+
+def walk(folder: Path):
+    """Regular files below a folder, without hidden folders, caches and virtual environments."""
+    for parent, folders, names in os.walk(folder):
+        folders[:] = sorted(name for name in folders if travels(Path(parent, name)))
+        yield from (Path(parent, name) for name in sorted(names)
+                    if not name.startswith(".") and Path(parent, name).is_file())
+
+
+def travels(folder: Path) -> bool:
+    return not (folder.name.startswith(".") or folder.name in SKIPPED
+                or (folder / "pyvenv.cfg").exists())
+
+
+def keep(folder: Path, files: Sequence[Sequence[str]]) -> None:
+    """Write the files that the script made or changed, inside its folder."""
+    for name, content in files:
+        path = (folder / name).resolve()
+        assert path.is_relative_to(folder), f"{name} leads out of {folder}"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(base64.b64decode(content))
