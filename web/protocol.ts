@@ -25,7 +25,7 @@ export type SessionCommand =
   | { readonly name: "pause" }
   | { readonly name: "step" }
   | { readonly name: "reset" }
-  | { readonly name: "predict"; readonly pixels: readonly number[] };
+  | { readonly name: "predict"; readonly pixels: readonly number[] | null };
 
 /** One layer as the session sees it: its output shape and size, or why it does not fit. */
 export interface LayerReport {

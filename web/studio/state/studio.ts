@@ -143,8 +143,8 @@ function build(state: State, rows: readonly Row[]): Next {
 }
 
 function draw(state: State, pixels: readonly number[] | null): Next {
-  if (pixels === null) return [{ ...state, pixels, probabilities: null }, []];
-  return ask({ ...state, pixels }, [{ name: "predict", pixels }]);
+  const probabilities = pixels === null ? null : state.probabilities;
+  return ask({ ...state, pixels, probabilities }, [{ name: "predict", pixels }]);
 }
 
 function train(state: State): Next {
@@ -171,7 +171,10 @@ function heard(state: State, event: SessionEvent): Next {
     case "progress": return [progressed(state, event), []];
     case "prediction":
       return [{ ...state, probabilities: state.pixels === null ? null : event.probabilities }, []];
-    case "refused": return [{ ...state, trouble: event.message }, []];
+    case "refused": {
+      const training = event.command === "train" ? "paused" : state.training;
+      return [{ ...state, training, trouble: event.message }, []];
+    }
     case "stopped": return [{ ...state, training: "paused", trouble: event.message }, []];
     default: return event satisfies never;
   }

@@ -1,0 +1,243 @@
+"""The Studio's training session: commands come in as data, events go out as data.
+
+It runs in the page's worker, and natively in the tests. Training is an asyncio task that works in
+slices and yields between them, so that a pause or a drawing gets in within one slice.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import math
+import sys
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import asdict
+from functools import cache
+from typing import Any
+
+from ..base.errors import InvalidArgumentError, OpError
+from . import layer_specs, model_source
+from .trainer import Data, Settings, Trainer, digits
+
+if sys.platform == "emscripten":
+    import tensorbrook_page
+
+SLICE_SECONDS = 0.025  # half of the 50 ms after which a wait is felt
+POST_SECONDS = 1 / 15
+RATE_SECONDS = 2.0  # how far back samples per second look
+PIXELS = 64
+
+Event = dict[str, Any]
+
+
+class Session:
+    """One network, from its layers to its training. `post` receives every event."""
+
+    def __init__(self, post: Callable[[Event], None]):
+        self.send = post
+        self.specs: list[layer_specs.LayerSpec] | None = None  # None where they do not fit
+        self.settings: Settings | None = None
+        self.trainer: Trainer | None = None
+        self.tested: tuple[float, float] | None = None
+        self.pixels: list[float] | None = None
+        self.task: asyncio.Task | None = None
+        self.running = False
+        self.posted = 0.0
+        self.pace: deque[tuple[float, int]] = deque()
+        self.commands = {"model": self.take_model, "train": self.train, "pause": self.pause,
+                         "step": self.step, "reset": self.reset, "predict": self.draw}
+
+    def handle(self, command: dict[str, Any]) -> None:
+        """Carry out one command; what goes wrong becomes an event, never an exception."""
+        name, arguments = command["name"], {k: v for k, v in command.items() if k != "name"}
+        self.guarded(name, lambda: self.commands[name](**arguments))
+
+    def guarded(self, name: str, work: Callable[[], None]) -> None:
+        try:
+            work()
+        except MemoryError:
+            self.stop(too_large(self.size(), self.settings))
+            self.trainer = None
+        except (OpError, ValueError, TypeError) as error:
+            self.send({"name": "refused", "command": name, "message": str(error)})
+
+    # ── commands ──
+
+    def take_model(self, revision: int, layers: list[Any], settings: dict[str, Any]) -> None:
+        """Other layers are another network; other settings alone keep its weights."""
+        reports = layer_specs.report(layers)
+        chosen = checked(settings)
+        fits = bool(reports) and all(each.error is None for each in reports)
+        specs = [layer_specs.parse(raw) for raw in layers] if fits else None
+        if specs is None or specs != self.specs:
+            self.forget()
+        elif self.trainer and chosen != self.settings:
+            self.trainer.set(chosen)
+        self.specs, self.settings = specs, chosen
+        self.send({"name": "model", "revision": revision, "layers": [asdict(r) for r in reports],
+                   "parameters": sum(r.parameters for r in reports), "trainable": fits,
+                   "source": model_source.program(specs, chosen) if specs else ""})
+
+    def train(self) -> None:
+        self.built()
+        if not self.running:
+            self.running = True
+            self.pace.clear()
+            self.task = asyncio.ensure_future(self.keep_training())
+
+    def pause(self) -> None:
+        if self.running:
+            self.running = False
+            self.progress()
+
+    def step(self) -> None:
+        """One batch, when training does not run by itself."""
+        if not self.running:
+            self.one_step(self.built())
+            self.progress()
+
+    def reset(self) -> None:
+        """New weights from the seed."""
+        self.forget()
+        self.progress()
+        self.predict()
+
+    def draw(self, pixels: list[float] | None) -> None:
+        """Predict this picture, now and after each progress; None where nothing is drawn."""
+        self.pixels = None if pixels is None else picture(pixels)
+        self.predict()
+
+    # ── training ──
+
+    async def keep_training(self) -> None:
+        while self.running:
+            self.guarded("train", self.slice)
+            await asyncio.sleep(0)
+
+    def slice(self) -> None:
+        trainer = self.built()
+        end = time.perf_counter() + SLICE_SECONDS
+        while self.running and time.perf_counter() < end:
+            self.one_step(trainer)
+        if self.running and time.perf_counter() - self.posted >= POST_SECONDS:
+            self.progress()
+            self.predict()
+
+    def one_step(self, trainer: Trainer) -> None:
+        if trainer.step():
+            self.tested = trainer.test()
+
+    def built(self) -> Trainer:
+        """The trainer of the present layers, made when it is first needed."""
+        if self.specs is None or self.settings is None:
+            raise InvalidArgumentError("train", "the layers do not fit together",
+                                       "mend the layer that is marked")
+        if self.trainer is None:
+            self.trainer = Trainer(self.specs, self.settings, self.data())
+        return self.trainer
+
+    @staticmethod
+    @cache
+    def data() -> Data:
+        return digits()
+
+    def size(self) -> int:
+        return sum(report.parameters for report in layer_specs.report(
+            [asdict(spec) for spec in self.specs or ()]))
+
+    def forget(self) -> None:
+        self.running, self.trainer, self.tested = False, None, None
+
+    def stop(self, message: str) -> None:
+        self.running = False
+        self.send({"name": "stopped", "message": message})
+
+    # ── what the page is told ──
+
+    def predict(self) -> None:
+        if self.pixels is not None and self.specs is not None:
+            probabilities = self.built().predict(self.pixels)
+            # A network whose weights are no numbers any more has no opinion.
+            if all(map(math.isfinite, probabilities)):
+                self.send({"name": "prediction", "probabilities": probabilities})
+
+    def progress(self) -> None:
+        """Tell how far training is; stop it when its loss is no number any more."""
+        self.posted = time.perf_counter()
+        trainer, read = self.trainer, self.trainer and self.trainer.read()
+        if trainer and read and not math.isfinite(read[0]):
+            return self.stop(not_a_number(trainer.steps, self.settings))
+        loss, accuracy = read or (None, None)
+        test_loss, test_accuracy = self.tested or (None, None)
+        self.send({
+            "name": "progress", "running": self.running,
+            "epoch": trainer.epoch if trainer else 0, "step": trainer.steps if trainer else 0,
+            "train_loss": loss, "train_accuracy": accuracy, "test_loss": finite(test_loss),
+            "test_accuracy": test_accuracy,
+            "test_epoch": trainer.epochs if trainer and self.tested else None,
+            "samples_per_second": self.rate(),
+        })
+
+    def rate(self) -> float | None:
+        """Samples per second over the last seconds of training."""
+        if not self.running or self.trainer is None:
+            return None
+        self.pace.append((self.posted, self.trainer.samples))
+        while self.posted - self.pace[0][0] > RATE_SECONDS:
+            self.pace.popleft()
+        (start, before), (end, now) = self.pace[0], self.pace[-1]
+        return (now - before) / (end - start) if end > start else None
+
+
+def finite(value: float | None) -> float | None:
+    """The value, or None for what JSON has no word for."""
+    return value if value is not None and math.isfinite(value) else None
+
+
+def picture(pixels: Any) -> list[float]:
+    """64 finite numbers, or one sentence that says what came instead."""
+    if not isinstance(pixels, list) or len(pixels) != PIXELS:
+        came = f"{len(pixels)} values" if isinstance(pixels, list) else repr(pixels)
+        raise InvalidArgumentError("predict", f"{came} came", f"a picture is {PIXELS} numbers in 0..1")
+    for i, value in enumerate(pixels):
+        if not layer_specs.is_number(value):
+            raise InvalidArgumentError("predict", f"cell {i} is {value!r}", "each is a number in 0..1")
+    return [float(value) for value in pixels]
+
+
+def checked(settings: dict[str, Any]) -> Settings:
+    """The settings, or one sentence about the first that cannot be."""
+    chosen = Settings(**settings)
+    if chosen.optimizer not in model_source.OPTIMIZERS:
+        raise InvalidArgumentError("optimizer", f"there is no {chosen.optimizer!r}",
+                                   f"use {' or '.join(model_source.OPTIMIZERS)}")
+    if not layer_specs.is_number(chosen.learning_rate) or chosen.learning_rate <= 0:
+        raise InvalidArgumentError("learning_rate", f"it is {chosen.learning_rate!r}",
+                                   "it takes a number above 0, such as 0.001")
+    for name in ("batch_size", "seed"):
+        value, least = getattr(chosen, name), int(name == "batch_size")
+        if not isinstance(value, int) or isinstance(value, bool) or value < least:
+            raise InvalidArgumentError(name, f"it is {value!r}", f"it takes a whole number from {least}")
+    return chosen
+
+
+def not_a_number(steps: int, settings: Settings | None) -> str:
+    rate = settings.learning_rate if settings else 0
+    return (f"train: the loss is not a number any more at step {steps:,} with a learning rate of "
+            f"{rate:g}; set a lower learning rate and press Reset")
+
+
+def too_large(parameters: int, settings: Settings | None) -> str:
+    batch = settings.batch_size if settings else 0
+    return (f"train: {parameters:,} parameters and a batch of {batch:,} do not fit into memory; "
+            "use fewer units or filters, or a smaller batch")
+
+
+if sys.platform == "emscripten":
+    _page = Session(lambda event: tensorbrook_page.post("session", json.dumps(event)))
+
+    def handle(command_json: str) -> None:
+        """What the page's worker calls for each command."""
+        _page.handle(json.loads(command_json))
