@@ -1,13 +1,14 @@
 """Graph -> kernels: what visits the same index space shares a kernel; movement is a change of view.
 
-Equations are taken in order. A map joins the latest kernel that makes one of its arguments if that
-kernel visits the same elements in the same order; so a chain, and all that hangs on it, is one
-pass. A fold joins the kernel of what it folds, and maps of its result become that kernel's tail.
-Joining the *latest* maker keeps the order right: whatever else the equation reads exists by then.
+Equations are taken in order. A map joins the latest kernel that makes one of its arguments, or else
+a later one that reads one of them too, if that kernel visits the same elements in the same order;
+so a chain, and all that hangs on it, is one pass. A fold joins the kernel of what it folds, and
+maps of its result become that kernel's tail. Joining the *latest* maker, or a kernel after it,
+keeps the order right: whatever else the equation reads exists by then.
 """
 from ..base import shapes
 from ..base.views import View
-from ..ir import PRIMS, Atom, Call, Const, Eqn, Graph, Kernel, Limits, Spec, Var
+from ..ir import PRIMS, Atom, Call, Const, Eqn, Graph, Kernel, Limits, Load, Spec, Var
 from .group import Group
 
 
@@ -46,11 +47,23 @@ class _Fusion:
     # ── maps ──
 
     def take_map(self, e: Eqn) -> None:
-        k = self.latest(e.args)
-        if k is None or not self.joins(k, e):
+        k = next((k for k in self.candidates(e) if self.joins(k, e)), None)
+        if k is None:
             k = self.open(group := Group(e.out.spec.shape))
             self.add(group, e, in_tail=False)
         self.makes(e.out, k)
+
+    def candidates(self, e: Eqn):
+        """The kernels that a map may join: the latest maker of its arguments, then later readers."""
+        latest = self.latest(e.args)
+        if latest is not None:
+            yield latest
+        bases = {base for base, _ in map(self.source, e.args) if isinstance(base, Var)}
+        for k in range(0 if latest is None else latest + 1, len(self.kernels)):
+            group = self.kernels[k]
+            if isinstance(group, Group) and any(
+                    isinstance(v, Load) and v.source in bases for v in group.body):
+                yield k
 
     def joins(self, k: int, e: Eqn) -> bool:
         """Put a map into kernel k, if its space, its values and the limits allow."""

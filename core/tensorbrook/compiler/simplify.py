@@ -3,6 +3,7 @@ from math import prod
 
 from ..base import shapes
 from ..ir import PRIMS, Const, Eqn, Graph, Spec, Var
+from .numbers import fold_numbers
 
 # A fold over fewer elements than this is not worth a second kernel.
 LONG_FOLD = 1 << 15
@@ -11,7 +12,7 @@ PARTS = 64
 
 
 def simplify(graph: Graph) -> Graph:
-    return cut_long_folds(drop_unused(share_equal(graph)))
+    return cut_long_folds(drop_unused(share_equal(fold_numbers(graph))))
 
 
 def share_equal(graph: Graph) -> Graph:

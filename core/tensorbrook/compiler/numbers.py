@@ -1,0 +1,72 @@
+"""Arithmetic that is known while compiling: equations on numbers alone, and on 0 and 1."""
+import math
+import struct
+
+from ..ir import Const, Eqn, Graph, Spec, Var
+
+# A formula is Python's syntax too, so Python computes it; in double precision, then rounded once.
+_FUNCTIONS = {
+    "__builtins__": {}, "sqrt": math.sqrt, "exp": math.exp, "log": math.log, "abs": abs, "floor": math.floor,
+    "ceil": math.ceil, "max": max, "min": min, "pow": math.pow,
+    "select": lambda condition, x, y: x if condition else y}
+
+
+def fold_numbers(graph: Graph) -> Graph:
+    """Maps read numbers in place of tensors that repeat one number; a map that changes nothing goes.
+
+    What is no longer read is left for `drop_unused`."""
+    numbers: dict[Var, Const] = {}                # tensors that hold one number throughout
+    renamed: dict[Var, Var] = {}
+    eqns = []
+    for e in graph.eqns:
+        args = tuple(renamed.get(a, a) for a in e.args)
+        if e.prim.kind == "map":
+            args = tuple(numbers.get(a, a) for a in args)
+        e = Eqn(e.prim, args, e.attrs, e.out)
+        eqns.append(e)
+        if (number := _number(e, numbers)) is not None:
+            numbers[e.out] = number
+        elif (same := _unchanged(e)) is not None:
+            renamed[e.out] = same
+    return Graph(graph.inputs, eqns, [renamed.get(o, o) for o in graph.outputs], graph.updates)
+
+
+def _number(e: Eqn, numbers) -> Const | None:
+    """The number that fills the result of an equation, if it is known."""
+    args = [numbers.get(a, a) for a in e.args]
+    if not args or not all(_is_number(a) for a in args):
+        return None
+    if e.prim.kind == "view":
+        return args[0]
+    if e.prim.kind != "map" or e.prim.name == "cast" and e.out.spec.dtype.kind == "u":
+        return None
+    try:
+        formula = "x" if e.prim.name == "cast" else e.prim.formula
+        value = eval(formula, _FUNCTIONS, dict(zip("xyz", (a.value for a in args))))
+        spec = Spec((), e.out.spec.dtype)
+        return Const(spec, _rounded(value, spec))
+    except (ArithmeticError, ValueError, NameError, TypeError, struct.error):
+        return None                       # beyond what Python computes as the backends do: they shall
+
+
+def _rounded(value, spec: Spec):
+    kind = spec.dtype.kind
+    if kind == "b":
+        return bool(value)
+    if kind == "f":
+        return struct.unpack(spec.dtype.format, struct.pack(spec.dtype.format, value))[0]
+    return struct.unpack(spec.dtype.format, struct.pack(spec.dtype.format, int(value)))[0]
+
+
+def _unchanged(e: Eqn) -> Var | None:
+    """The argument that multiplying or dividing by 1 leaves as it was."""
+    sides = {"multiply": ((0, 1), (1, 0)), "divide": ((0, 1),)}.get(e.prim.name, ())
+    for i, j in sides:
+        x, unit = e.args[i], e.args[j]
+        if isinstance(x, Var) and _is_number(unit) and unit.value == 1 and x.spec == e.out.spec:
+            return x
+    return None
+
+
+def _is_number(atom) -> bool:
+    return isinstance(atom, Const) and atom.is_number

@@ -1,0 +1,84 @@
+"""Graphs and plans as text: stable, one line an equation or kernel, for people and golden files."""
+from .graph import Const, Graph, Var
+from .kernel import Call, Index, Load, Loop, Number, Plan, Reduced
+
+
+class Names:
+    """Variables numbered in the order in which they are met: %0, %1, ..."""
+
+    def __init__(self):
+        self._seen: dict[Var, str] = {}
+
+    def of(self, atom) -> str:
+        if isinstance(atom, Const):
+            return f"{atom.value:g}" if atom.is_number else f"constant {atom.spec}"
+        return self._seen.setdefault(atom, f"%{len(self._seen)}")
+
+    def typed(self, atom) -> str:
+        return f"{self.of(atom)}: {atom.spec}"
+
+
+def graph_text(graph: Graph) -> str:
+    names = Names()
+    lines = [f"inputs {', '.join(map(names.typed, graph.inputs))}"]
+    for e in graph.eqns:
+        attrs = "".join(f" {key}={_plain(value)}" for key, value in e.attrs.items())
+        args = ", ".join(map(names.of, e.args))
+        lines.append(f"  {names.typed(e.out)} = {e.prim.name}({args}){attrs}")
+    lines.append(f"outputs {', '.join(map(names.of, graph.outputs))}")
+    lines += [f"update input {j} with output {i}" for i, j in graph.updates.items()]
+    return "\n".join(lines)
+
+
+def _plain(value) -> str:
+    return str(value).replace(" ", "")
+
+
+def plan_text(plan: Plan) -> str:
+    """Every step with its place among the threads, its kernel, and where its buffers lie."""
+    names = Names()
+    lines = [f"inputs {', '.join(map(names.typed, plan.inputs))}",
+             f"arena {plan.arena_size} bytes, {len(plan.steps)} kernels"]
+    for n, step in enumerate(plan.steps):
+        threads = "all threads" if step.split else "one thread"
+        if step.barrier:
+            lines.append("  ---- barrier")
+        lines.append(f"  {n}: {threads}: " + kernel_text(step.kernel, names, plan))
+    lines.append(f"outputs {', '.join(map(names.of, plan.outputs))}")
+    lines += [f"output {i} over input {j}" for i, j in plan.updates.items()]
+    return "\n".join(lines)
+
+
+def kernel_text(kernel: Loop | Call, names: Names, plan: Plan) -> str:
+    def where(atom) -> str:
+        place = plan.places[atom]
+        return f"{names.of(atom)}@{place.kind}{place.at}"
+
+    if isinstance(kernel, Call):
+        numbers = ", ".join(f"{n:g}" for n in kernel.numbers)
+        return f"{', '.join(map(where, kernel.writes))} = {kernel.function}" \
+               f"({', '.join(map(where, kernel.reads))}; {numbers})"
+    head = f"loop {_plain(kernel.space)}" + (f" fold {_plain(kernel.axes)}" if kernel.axes else "")
+    lines = [head]
+    for i, value in enumerate(kernel.body + kernel.tail):
+        lines.append(f"       v{i} = {_value_text(value, where)}")
+    lines += [f"       {where(s.target)}{_view_text(s.view)} = v{s.value}" for s in kernel.stores]
+    return "\n".join(lines)
+
+
+def _value_text(value, where) -> str:
+    if isinstance(value, Load):
+        return f"{where(value.source)}{_view_text(value.view)}"
+    if isinstance(value, Number):
+        return f"{value.value:g}"
+    if isinstance(value, Index):
+        return f"index {_plain(value.weights)} + {value.begin}"
+    if isinstance(value, Reduced):
+        return f"fold {value.reduction.formula} over v{value.arg}"
+    args = " ".join(f"{name}=v{i}" for name, i in zip("xyz", value.args))
+    return f"{value.formula} with {args}" + (f" as {value.dtype}" if "cast" in value.formula else "")
+
+
+def _view_text(view) -> str:
+    return f"[{','.join(map(str, view.strides))}]" + (f"+{view.offset}" if view.offset else "")
+
