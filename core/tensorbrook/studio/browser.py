@@ -17,7 +17,7 @@ def find(playwrights_own: str) -> str:
     """The path of a Chromium: TENSORBROOK_CHROMIUM, else Playwright's own, else one on the PATH."""
     set_by_user = os.environ.get("TENSORBROOK_CHROMIUM")
     if set_by_user:
-        return set_by_user
+        return checked(set_by_user)
     if Path(playwrights_own).exists():
         return playwrights_own
     found = next(filter(None, map(shutil.which, NAMES)), None)
@@ -25,6 +25,13 @@ def find(playwrights_own: str) -> str:
         raise FileNotFoundError("there is no Chromium here; install one with `playwright install "
                                 "chromium`, or set TENSORBROOK_CHROMIUM to the path of one")
     return found
+
+
+def checked(path: str) -> str:
+    if not Path(path).exists():
+        raise FileNotFoundError(f"TENSORBROOK_CHROMIUM is {path}, and there is nothing; set it to "
+                                "the path of a Chromium, or unset it to let us look for one")
+    return path
 
 
 def launch_options(playwrights_own: str, headed: bool = False) -> dict:

@@ -1,0 +1,152 @@
+"""`tensorbrook run`: the same script natively and in a page, as its user sees it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+CORE = Path(__file__).parents[2] / "core"
+EVERYWHERE = pytest.mark.parametrize("where", [[], ["--page"]], ids=["native", "page"])
+IN_PAGE = ["--page"]
+
+pytestmark = pytest.mark.usefixtures("built")
+
+
+def start(*arguments: str | Path, **options) -> subprocess.Popen:
+    command = [sys.executable, "-m", "tensorbrook", "run", *map(str, arguments)]
+    return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                            stderr=subprocess.PIPE, text=True,
+                            env=os.environ | {"PYTHONPATH": str(CORE)}, **options)
+
+
+def run(*arguments: str | Path) -> tuple[int, str, str]:
+    with start(*arguments) as process:
+        out, err = process.communicate(timeout=120)
+    return process.returncode, out, err
+
+
+@pytest.fixture
+def script(tmp_path: Path):
+    """Writes a script into a folder of its own."""
+    def write(source: str) -> Path:
+        path = tmp_path / "script.py"
+        path.write_text(source, encoding="utf-8")
+        return path
+    return write
+
+
+@EVERYWHERE
+def test_a_script_has_its_folder_its_files_and_its_words(script, tmp_path: Path, where: list[str]):
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data/in.txt").write_text("7\n")
+    (tmp_path / "beside.py").write_text("def double(x): return 2 * x\n")
+    path = script("""
+import sys
+from pathlib import Path
+from beside import double
+print(Path("data/in.txt").read_text().strip(), double(21), sys.argv[1:], Path(__file__).name)
+print(Path.cwd() == Path(__file__).parent, __name__)
+Path("out").mkdir()
+Path("out/made.bin").write_bytes(bytes(range(256)))
+Path("data/in.txt").write_text("8")
+print("to stderr", file=sys.stderr)
+sys.exit(5)
+""")
+    code, out, err = run(path, *where, "--", "--flag", "a b")
+    assert out == "7 42 ['--flag', 'a b'] script.py\nTrue __main__\n"
+    assert (code, err) == (5, "to stderr\n")
+    assert (tmp_path / "out/made.bin").read_bytes() == bytes(range(256))
+    assert (tmp_path / "data/in.txt").read_text() == "8"
+
+
+@EVERYWHERE
+def test_an_uncaught_exception_shows_the_file_and_the_line(script, tmp_path: Path,
+                                                           where: list[str]):
+    (tmp_path / "beside.py").write_text("def fail():\n    raise ValueError('no')\n")
+    path = script("import beside\n\nbeside.fail()\n")
+    code, out, err = run(path, *where)
+    assert (code, out) == (1, "")
+    assert f'File "{path}", line 3, in <module>' in err
+    assert f'File "{tmp_path / "beside.py"}", line 2, in fail' in err
+    assert err.endswith("ValueError: no\n")
+
+
+@EVERYWHERE
+def test_output_streams(script, where: list[str]):
+    path = script("import time\nprint('first', flush=True)\ntime.sleep(3)\nprint('second')\n")
+    with start(path, *where) as process:
+        assert process.stdout.readline() == "first\n"
+        first = time.monotonic()
+        assert process.stdout.readline() == "second\n"
+        assert time.monotonic() - first > 1.5
+    assert process.returncode == 0
+
+
+@EVERYWHERE
+def test_ctrl_c_interrupts_the_script_which_may_still_clean_up(script, tmp_path: Path,
+                                                               where: list[str]):
+    path = script("""
+try:
+    print("waiting", flush=True)
+    while True: pass
+finally:
+    print("cleaned")
+    open("kept.txt", "w").write("kept")
+""")
+    with start(path, *where) as process:
+        assert process.stdout.readline() == "waiting\n"
+        process.send_signal(signal.SIGINT)
+        begun = time.monotonic()
+        out, err = process.communicate(timeout=60)
+    assert time.monotonic() - begun < 10
+    assert out == "cleaned\n"
+    assert "KeyboardInterrupt" in err
+    assert process.returncode == 130
+    assert (tmp_path / "kept.txt").read_text() == "kept"
+
+
+@EVERYWHERE
+def test_backend_and_threads_are_chosen_from_outside(script, where: list[str]):
+    path = script("import tensorbrook as tf\n"
+                  "print(tf.config.get_backend(), tf.config.get_threads())\n")
+    code, out, err = run(path, *where, "--backend", "wasm", "--threads", "2")
+    assert (code, out, err) == (0, "wasm 2\n", "")
+
+
+def test_a_page_takes_only_what_a_script_needs(script, tmp_path: Path):
+    for folder in (".git", "node_modules", "venv", "__pycache__"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "inside").write_text("x")
+    (tmp_path / "venv/pyvenv.cfg").write_text("home = here\n")
+    (tmp_path / ".hidden").write_text("x")
+    path = script("import os\nprint(sorted(os.listdir('.')))\n")
+    assert run(path, *IN_PAGE)[1] == "['script.py']\n"
+
+
+def test_a_folder_too_large_for_a_page_is_refused(script, tmp_path: Path):
+    with open(tmp_path / "large.bin", "wb") as file:
+        file.truncate(65 << 20)
+    code, out, err = run(script("print(1)"), *IN_PAGE)
+    assert (code, out) == (2, "")
+    assert err == (f"tensorbrook run: the folder {tmp_path} holds more than 64 MB, which would all "
+                   "travel into the page; give the script a folder of its own\n")
+
+
+def test_a_script_that_is_not_there(tmp_path: Path):
+    code, out, err = run(tmp_path / "none.py")
+    assert (code, out) == (2, "")
+    assert "there is no script" in err and "none.py; name a Python file" in err
+
+
+def test_a_browser_that_is_not_there(script, tmp_path: Path, monkeypatch):
+    monkeypatch.setenv("TENSORBROOK_CHROMIUM", str(tmp_path / "no-chromium"))
+    code, out, err = run(script("print(1)"), *IN_PAGE)
+    assert (code, out) == (2, "")
+    assert err == (f"tensorbrook run: TENSORBROOK_CHROMIUM is {tmp_path}/no-chromium, and there is "
+                   "nothing; set it to the path of a Chromium, or unset it to let us look for one\n")

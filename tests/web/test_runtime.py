@@ -1,0 +1,230 @@
+"""The page runtime: how it comes up, runs Python, says what went wrong, and stops."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+from pages import opened
+from playwright.sync_api import Browser, Error, Page
+
+ENDLESS = "print('begun', flush=True)\nwhile True: pass"
+DEAF = "while True:\n    try:\n        while True: pass\n    except BaseException: pass"
+
+
+def run_python(page: Page, source: str) -> dict:
+    return page.evaluate("source => tensorbrook.runPython(source)", source)
+
+
+def capabilities(page: Page) -> dict:
+    return page.evaluate("tensorbrook.runtime.boot()")
+
+
+STOP = """
+async ([source, milliseconds]) => {
+  const running = tensorbrook.runtime.run(source);
+  await new Promise((resolve) => setTimeout(resolve, milliseconds));
+  const start = performance.now();
+  tensorbrook.runtime.stop();
+  return [await running, performance.now() - start];
+}"""
+
+
+def stopped(page: Page, source: str, after_ms: int = 300) -> tuple[dict, float]:
+    """What came of a script that was stopped, and how many seconds that took."""
+    outcome, milliseconds = page.evaluate(STOP, [source, after_ms])
+    return outcome, milliseconds / 1000
+
+
+def test_an_isolated_page_runs_on_threads(runtime: Page):
+    assert runtime.evaluate("crossOriginIsolated") is True
+    found = capabilities(runtime)
+    assert (found["isolated"], found["engine"], found["threads"]) == (True, "threads", 2)
+    assert found["backend"] == "wasm"
+    assert "threads: 2" in runtime.get_by_test_id("status").inner_text()
+    assert runtime.get_by_test_id("notice").is_hidden()
+
+
+def test_it_takes_a_thread_for_each_core(browser: Browser, address: str):
+    page = opened(browser, f"{address}run.html")
+    cores = page.evaluate("navigator.hardwareConcurrency")
+    assert capabilities(page)["threads"] == min(cores, 8)
+    page.close()
+
+
+@pytest.mark.parametrize("engine", ["relaxed", "simd"])
+def test_every_build_of_the_engine_boots_and_computes(browser: Browser, address: str, engine: str):
+    page = opened(browser, f"{address}run.html?engine={engine}")
+    found = capabilities(page)
+    assert (found["engine"], found["threads"]) == (engine, 1)
+    assert run_python(page, COMPUTE) == {"stdout": "[5.0, 11.0]\n", "stderr": "", "error": None}
+    assert "one thread" in page.get_by_test_id("notice").inner_text()
+    page.close()
+
+
+COMPUTE = """
+import tensorbrook as tf
+x = tf.constant([[1., 2.], [3., 4.]])
+print(tf.reshape(x @ tf.constant([[1.], [2.]]), (2,)).tolist())
+"""
+
+
+def test_python_computes_on_threads(runtime: Page):
+    assert run_python(runtime, COMPUTE) == {"stdout": "[5.0, 11.0]\n", "stderr": "", "error": None}
+
+
+def test_both_streams_come_back(runtime: Page):
+    source = "import sys\nprint('out')\nprint('err', file=sys.stderr)\nprint('ünï', end='')"
+    assert run_python(runtime, source) == {"stdout": "out\nünï", "stderr": "err\n", "error": None}
+
+
+def test_every_script_starts_afresh(runtime: Page):
+    run_python(runtime, "left_over = 1")
+    assert "NameError" in run_python(runtime, "left_over")["error"]
+    name = run_python(runtime, "print(__name__, __file__.rpartition('/')[2])")["stdout"]
+    assert name == "__main__ main.py\n"
+
+
+TRACEBACKS = {
+    "an exception": ("x = 1\n\ndef f():\n    return x / 0\nf()", [
+        'File "main.py", line 5, in <module>', 'File "main.py", line 4, in f',
+        "    return x / 0", "ZeroDivisionError: division by zero"]),
+    "a syntax error": ("x = (", ['File "main.py", line 1', "SyntaxError"]),
+    "an exception while another is handled": (
+        "try:\n    1 / 0\nexcept ZeroDivisionError as e:\n    raise KeyError('k') from e",
+        ['File "main.py", line 2', "direct cause", 'File "main.py", line 4', "KeyError: 'k'"]),
+    "an error of ours": (
+        "import tensorbrook as tf\n\ntf.constant([1., 2.]) @ tf.constant([[1.]])",
+        ['File "main.py", line 3, in <module>', "matmul"]),
+}
+
+
+@pytest.mark.parametrize("name", TRACEBACKS)
+def test_a_traceback_points_at_the_users_line(runtime: Page, name: str):
+    source, expected = TRACEBACKS[name]
+    error = run_python(runtime, source)["error"]
+    for piece in expected:
+        assert piece in error
+    for internal in ("<runtime>", "_pyodide", "/lib/tensorbrook", "/home/pyodide"):
+        assert internal not in error
+
+
+EXITS = {"sys.exit(3)": (3, ""), "sys.exit()": (0, ""), "sys.exit('why')": (1, "why\n"),
+         "raise SystemExit(True)": (1, "")}
+
+
+@pytest.mark.parametrize("statement", EXITS)
+def test_exit_codes_are_honoured(runtime: Page, statement: str):
+    result = runtime.evaluate("source => tensorbrook.runtime.run(source)", f"import sys\n{statement}")
+    assert (result["exit_code"], result["stderr"]) == EXITS[statement]
+    assert result["error"] is None
+
+
+def test_a_script_may_wait_for_a_promise(runtime: Page):
+    source = "import asyncio\nasyncio.run(asyncio.sleep(0.01))\nprint('woke')"
+    assert run_python(runtime, source)["stdout"] == "woke\n"
+
+
+def test_reading_from_the_terminal_ends_at_once(runtime: Page):
+    assert "EOFError" in run_python(runtime, "input()")["error"]
+
+
+def test_output_comes_while_the_script_runs(runtime: Page):
+    source = "import time\nfor i in range(3):\n    print(i)\n    time.sleep(0.2)"
+    times = runtime.evaluate("""async (source) => {
+      const times = [];
+      await tensorbrook.runtime.run(source, { onStdout: () => times.push(performance.now()) });
+      return times;
+    }""", source)
+    assert len(times) == 3
+    assert times[2] - times[0] > 300
+
+
+def test_an_endless_loop_stops_at_once_and_the_runtime_lives_on(runtime: Page):
+    run_python(runtime, "import sys\nsys.kept = 'the same interpreter'")
+    outcome, seconds = stopped(runtime, ENDLESS)
+    assert seconds < 0.5
+    assert outcome["stdout"] == "begun\n"
+    assert outcome["exit_code"] == 130
+    assert 'File "main.py", line 2' in outcome["error"]
+    assert run_python(runtime, "import sys\nprint(sys.kept)")["stdout"] == "the same interpreter\n"
+
+
+def test_an_endless_printer_waits_for_the_page_and_stops(runtime: Page):
+    outcome, seconds = stopped(runtime, "while True: print('x' * 100)", after_ms=1000)
+    assert seconds < 0.5
+    assert outcome["exit_code"] == 130
+    assert run_python(runtime, "print('alive')")["stdout"] == "alive\n"
+
+
+def test_stop_between_scripts_interrupts_nothing(runtime: Page):
+    runtime.evaluate("tensorbrook.runtime.stop()")
+    assert run_python(runtime, "print('calm')")["stdout"] == "calm\n"
+
+
+def test_a_script_that_does_not_heed_the_interrupt_ends_with_its_worker(
+        browser: Browser, address: str):
+    page = opened(browser, f"{address}run.html?threads=2")
+    outcome, seconds = stopped(page, DEAF)
+    assert seconds < 5
+    assert outcome["exit_code"] == 130
+    assert run_python(page, COMPUTE)["stdout"] == "[5.0, 11.0]\n"
+    page.close()
+
+
+def test_a_page_without_isolation_runs_on_one_thread_and_says_so(
+        browser: Browser, bare_address: str):
+    page = opened(browser, f"{bare_address}run.html")
+    assert page.evaluate("crossOriginIsolated") is False
+    found = capabilities(page)
+    assert (found["isolated"], found["engine"], found["threads"]) == (False, "relaxed", 1)
+    notice = page.get_by_test_id("notice")
+    assert notice.is_visible()
+    assert "one thread" in notice.inner_text()
+    assert run_python(page, COMPUTE)["stdout"] == "[5.0, 11.0]\n"
+
+    outcome, seconds = stopped(page, ENDLESS)
+    assert seconds < 0.5
+    assert outcome["exit_code"] == 130
+    assert run_python(page, "print('anew')")["stdout"] == "anew\n"
+    page.close()
+
+
+def test_a_boot_that_fails_says_why(browser: Browser, address: str):
+    page = browser.new_page()
+    page.route("**/engine-threads.wasm", lambda route: route.fulfill(status=404))
+    page.goto(f"{address}run.html")
+    with pytest.raises(Error, match="engine-threads.wasm answered 404; build the page again"):
+        capabilities(page)
+    page.get_by_text("Could not start").wait_for()
+    page.close()
+
+
+def renderers_seconds(browser: Browser) -> float:
+    """The CPU time that all pages of the browser have used."""
+    session = browser.new_browser_cdp_session()
+    processes = session.send("SystemInfo.getProcessInfo")["processInfo"]
+    session.detach()
+    return sum(p["cpuTime"] for p in processes if p["type"] == "renderer")
+
+
+@pytest.mark.parametrize("leave", [lambda page: page.close(),
+                                   lambda page: page.goto("about:blank")],
+                         ids=["closed", "left"])
+def test_a_page_that_is_left_computes_no_more(browser: Browser, address: str, leave):
+    page = opened(browser, f"{address}run.html?threads=2")
+    page.evaluate("source => void tensorbrook.runPython(source)", ENDLESS)
+    time.sleep(0.3)
+    assert busy(browser) > 0.2
+    leave(page)
+    time.sleep(1)
+    assert busy(browser) < 0.2
+    if not page.is_closed():
+        page.close()
+
+
+def busy(browser: Browser) -> float:
+    """CPU seconds that pages use in a second."""
+    before = renderers_seconds(browser)
+    time.sleep(1)
+    return renderers_seconds(browser) - before
