@@ -1,0 +1,232 @@
+"""The mathematical functions, in the language of `formulas`, four lanes at a time.
+
+Errors are the largest seen against float64, in units in the last place (ulp), with `madd` fused
+or not; tests/test_functions.py holds the functions to them. Zeros keep their sign, and infinities,
+NaN and denormals give what IEEE 754 and C99 (annex F) say.
+
+Sources: Cephes, single precision, by S. L. Moshier (netlib.org/cephes/single.tgz): the polynomials
+of exp, log, sin and cos. The reduction x - n c1 - n c2 with a short c1 is Cody and Waite's
+("Software Manual for the Elementary Functions", 1980). pi/2 in two parts is fdlibm's
+(netlib.org/fdlibm/e_rem_pio2.c). erf is N. Juffa's pair of polynomials
+(stackoverflow.com/questions/35148198).
+"""
+
+BASIC = '''
+def abs(x: float32): return f32x4.abs(x)
+def abs(x: int32): return i32x4.abs(x)
+def abs(x: uint8): return x
+def sqrt(x: float32): return f32x4.sqrt(x)
+def floor(x: float32): return f32x4.floor(x)
+def floor(x: int32): return x
+def floor(x: uint8): return x
+def ceil(x: float32): return f32x4.ceil(x)
+def ceil(x: int32): return x
+def ceil(x: uint8): return x
+def round(x: float32): return f32x4.nearest(x)
+def round(x: int32): return x
+def round(x: uint8): return x
+def min(x: float32, y: float32): return f32x4.min(x, y)
+def min(x: int32, y: int32): return i32x4.min_s(x, y)
+def min(x: uint8, y: uint8): return as_uint8(i32x4.min_s(as_int32(x), as_int32(y)))
+def min(x: bool, y: bool): return x & y
+def max(x: float32, y: float32): return f32x4.max(x, y)
+def max(x: int32, y: int32): return i32x4.max_s(x, y)
+def max(x: uint8, y: uint8): return as_uint8(i32x4.max_s(as_int32(x), as_int32(y)))
+def max(x: bool, y: bool): return x | y
+def copysign(x: float32, y: float32):
+    return v128.bitselect(y, x, as_float32(as_int32(0x80000000)))
+def sign(x: float32): return select(f32x4.abs(x) > 0, copysign(1, x), x)
+def sign(x: int32): return i32x4.max_s(i32x4.min_s(x, 1), -1)
+def sign(x: uint8): return as_uint8(i32x4.min_s(as_int32(x), 1))
+def within(x: float32, low: float32, high: float32): return f32x4.pmax(f32x4.pmin(x, high), low)
+'''
+
+CASTS = '''
+def float32(x: int32): return f32x4.convert_i32x4_s(x)
+def float32(x: uint8): return as_float32(f32x4.convert_i32x4_s(x))
+def float32(x: bool): return as_float32(as_int32(x) & as_int32(0x3f800000))
+def int32(x: float32): return i32x4.trunc_sat_f32x4_s(x)
+def int32(x: uint8): return as_int32(x)
+def int32(x: bool): return as_int32(x) & 1
+def uint8(x: float32): return as_uint8(i32x4.trunc_sat_f32x4_s(x) & 255)
+def uint8(x: int32): return as_uint8(x & 255)
+def uint8(x: bool): return as_uint8(as_int32(x) & 1)
+def bool(x: float32): return x != 0
+def bool(x: int32): return x != 0
+def bool(x: uint8): return x != 0
+'''
+
+# x = n ln 2 + r with |r| <= ln 2 / 2, so exp x = 2^n exp r. Adding 1.5 * 2^23 rounds to a whole
+# number and leaves it in the low bits. Below -104 exp is 0, above 89 infinite. Errors: exp 1 ulp,
+# expm1 and tanh 2.
+EXPONENTIALS = '''
+def nearest_bits(x: float32): return madd(x, 1.4426950408889634, 12582912)
+def whole(bits: float32): return as_int32(bits) - as_int32(0x4b400000)
+def reduced(x: float32, bits: float32):
+    n = bits - 12582912
+    return madd(n, 2.12194440e-4, madd(n, -0.693359375, x))
+def exp_rest(r: float32):
+    p = madd(1.9875691500e-4, r, 1.3981999507e-3)
+    p = madd(p, r, 8.3334519073e-3)
+    p = madd(p, r, 4.1665795894e-2)
+    p = madd(p, r, 1.6666665459e-1)
+    p = madd(p, r, 5.0000001201e-1)
+    return madd(p, r * r, r)
+def power_of_two(n: int32): return as_float32((n + 127) << 23)
+def scaled(x: float32, n: int32):
+    half = n >> 1
+    return as_float32(as_int32(x) + ((n - half) << 23)) * power_of_two(half)
+
+def exp(x: float32):
+    x = within(x, -104, 89)
+    bits = nearest_bits(x)
+    return scaled(exp_rest(reduced(x, bits)) + 1, whole(bits))
+def expm1(x: float32):
+    near = within(x, -20, 89)
+    bits = nearest_bits(near)
+    half = power_of_two(whole(bits) - 1)
+    return copysign(madd(exp_rest(reduced(near, bits)), half, half - 0.5) * 2, x)
+def tanh(x: float32):
+    near = f32x4.pmax(f32x4.abs(x) * -2, -20)
+    bits = nearest_bits(near)
+    scale = power_of_two(whole(bits))
+    below = madd(exp_rest(reduced(near, bits)), scale, scale - 1)
+    return copysign(below / (below + 2), x)
+'''
+
+# x = 2^e m with m in [sqrt 1/2, sqrt 2). Errors: log 1 ulp, log1p 3.
+LOGARITHMS = '''
+def raised(x: float32): return select(x < 1.17549435e-38, x * 8388608, x)
+def exponent(x: float32): return (as_int32(raised(x)) - as_int32(0x3f3504f3)) >> 23
+def mantissa(x: float32): return as_float32(as_int32(raised(x)) - (exponent(x) << 23))
+def log2_floor(x: float32): return float32(exponent(x) - (as_int32(x < 1.17549435e-38) & 23))
+def log_rest(r: float32):
+    p = madd(7.0376836292e-2, r, -1.1514610310e-1)
+    p = madd(p, r, 1.1676998740e-1)
+    p = madd(p, r, -1.2420140846e-1)
+    p = madd(p, r, 1.4249322787e-1)
+    p = madd(p, r, -1.6668057665e-1)
+    p = madd(p, r, 2.0000714765e-1)
+    p = madd(p, r, -2.4999993993e-1)
+    p = madd(p, r, 3.3333331174e-1)
+    return p * r
+
+def log(x: float32):
+    e = log2_floor(x)
+    r = mantissa(x) - 1
+    rest = madd(log_rest(r), r * r, e * -2.12194440e-4)
+    near = madd(e, 0.693359375, r + madd(r * r, -0.5, rest))
+    far = select(x == 0, -inf, select(x == inf, inf, nan))
+    return select((x > 0) & (x < inf), near, far)
+def log1p(x: float32):
+    y = x + 1
+    lost = (x - (y - 1)) / y
+    return select(x == 0, x, log(y) + select(lost == lost, lost, 0))
+'''
+
+# x = n pi/2 + r, found in float64. Error 1 ulp up to |x| = 1e6; beyond, what is left stays
+# within -1..1.
+CIRCULAR = '''
+def reduced_turns(x: float64):
+    n = f64x2.nearest(x * 0.63661977236758134)
+    return (x - n * 1.57079632673412561417e+00) - n * 6.07710050650619224932e-11
+def turns(x: float64): return i32x4.trunc_sat_f64x2_s_zero(f64x2.nearest(x * 0.63661977236758134))
+def low_half(x: float32): return f64x2.promote_low_f32x4(x)
+def high_half(x: float32): return f64x2.promote_low_f32x4(high(x))
+def narrowed(low: float64, high: float64):
+    return join(f32x4.demote_f64x2_zero(low), f32x4.demote_f64x2_zero(high))
+
+def sine(x: float32, quarters: int32):
+    r = within(narrowed(reduced_turns(low_half(x)), reduced_turns(high_half(x))), -0.8, 0.8)
+    n = join(turns(low_half(x)), turns(high_half(x))) + quarters
+    z = r * r
+    p = madd(madd(-1.9515295891e-4, z, 8.3321608736e-3), z, -1.6666654611e-1)
+    odd = madd(p * z, r, r)
+    q = madd(madd(2.443315711809948e-5, z, -1.388731625493765e-3), z, 4.166664568298827e-2)
+    even = madd(q * z, z, madd(z, -0.5, 1))
+    y = select((n & 1) == 0, odd, even)
+    return as_float32(as_int32(y) ^ ((n & 2) << 30))
+def sin(x: float32): return select(x == 0, x, sine(x, 0))
+def cos(x: float32): return sine(x, 1)
+'''
+
+# Error 2 ulp.
+ERROR_FUNCTION = '''
+def erf(x: float32):
+    t = f32x4.abs(x)
+    s = x * x
+    far = madd(madd(-1.72853470e-5, t, 3.83197126e-4), s, madd(-3.88396438e-3, t, 2.42546219e-2))
+    far = madd(madd(far, t, -1.06777877e-1), t, -6.34846687e-1)
+    far = madd(madd(far, t, -1.28717512e-1), t, -t)
+    near = madd(madd(-5.96761703e-4, s, 4.99119423e-3), s, -2.67681349e-2)
+    near = madd(madd(near, s, 1.12819925e-1), s, -3.76125336e-1)
+    near = madd(madd(near, s, 1.28379166e-1), x, x)
+    return select(t > 0.927734375, copysign(1 - exp(far), x), near)
+'''
+
+# 2^(y log2 |x|), the logarithm by the series of artanh in float64. Error 1 ulp.
+POWERS = '''
+def log2_wide(m: float64, e: float64):
+    s = (m - 1) / (m + 1)
+    z = s * s
+    p = ((0.22195308321 * z + 0.26230818925) * z + 0.32059889797) * z + 0.41219858311
+    return e + s * (((p * z + 0.57707801636) * z + 0.96179669393) * z + 2.88539008178)
+def steps(x: float64): return f64x2.pmax(f64x2.pmin(x, 160), -160)
+def fraction(x: float64): return steps(x) - f64x2.nearest(steps(x))
+def number(x: float64): return i32x4.trunc_sat_f64x2_s_zero(f64x2.nearest(steps(x)))
+def exp2_wide(low: float64, high: float64):
+    r = narrowed(fraction(low), fraction(high)) * 0.6931471805599453
+    return scaled(exp_rest(r) + 1, join(number(low), number(high)))
+def magnitude_power(x: float32, y: float32):
+    m = mantissa(x)
+    e = select(x == 0, -inf, select(x < inf, log2_floor(x), x))
+    low = log2_wide(low_half(m), low_half(e)) * low_half(y)
+    return exp2_wide(low, log2_wide(high_half(m), high_half(e)) * high_half(y))
+def pow(x: float32, y: float32):
+    odd = (f32x4.nearest(y) == y) & (f32x4.nearest(y * 0.5) != y * 0.5)
+    size = magnitude_power(f32x4.abs(x), y)
+    size = select((x < 0) & (x > -inf) & (f32x4.nearest(y) != y), nan, size)
+    size = as_float32(as_int32(size) ^ (as_int32(x) & as_int32(0x80000000) & as_int32(odd)))
+    return select((y == 0) | (x == 1) | (x == -1) & (f32x4.abs(y) == inf), 1, size)
+'''
+
+# An int32 quotient in float64 is never rounded across a whole number. Dividing by 0 gives 0.
+WHOLE_DIVISION = '''
+def wide(x: int32): return f64x2.convert_low_i32x4_s(x)
+def low_quotient(x: int32, y: int32):
+    return i32x4.trunc_sat_f64x2_s_zero(f64x2.floor(wide(x) / wide(y)))
+def floordiv(x: int32, y: int32):
+    q = join(low_quotient(x, y), low_quotient(high(x), high(y)))
+    return select(y == 0, 0, select(y == -1, -x, q))
+def floordiv(x: uint8, y: uint8): return as_uint8(floordiv(as_int32(x), as_int32(y)))
+def floordiv(x: float32, y: float32): return f32x4.floor(x / y)
+def mod(x: int32, y: int32): return select(y == 0, 0, x - floordiv(x, y) * y)
+def mod(x: uint8, y: uint8): return as_uint8(mod(as_int32(x), as_int32(y)))
+def mod(x: float32, y: float32): return x - f32x4.floor(x / y) * y
+'''
+
+# A shift by 32 or more gives what shifting by one, over and over, would. A power by a negative
+# number is 1 / x^n, cut off to a whole number.
+_SHIFTS = [f"    x = select((y & {1 << k}) == 0, x, x >> {1 << k})" for k in range(5)]
+_SQUARINGS = [f"    out = out * select((y & {1 << k}) == 0, 1, x)\n    x = x * x" for k in range(32)]
+BY_BITS = '''
+def shift_left(x: int32, y: int32):
+    factor = i32x4.trunc_sat_f32x4_u(as_float32((y + 127) << 23))
+    return select(as_bool(i32x4.lt_u(y, 32)), x * factor, 0)
+def shift_left(x: uint8, y: uint8):
+    return as_uint8(shift_left(as_int32(x), as_int32(y)) & 255)
+def shift_right(x: int32, y: int32):
+    y = i32x4.min_u(y, 31)
+''' + "\n".join(_SHIFTS) + '''
+    return x
+def shift_right(x: uint8, y: uint8): return as_uint8(shift_right(as_int32(x), as_int32(y)))
+def pow(x: int32, y: int32):
+    known = (y >= 0) | (x == 1) | (x == -1)
+    out = select(y == y, 1, 0)
+''' + "\n".join(_SQUARINGS) + '''
+    return select(known, out, 0)
+def pow(x: uint8, y: uint8): return as_uint8(pow(as_int32(x), as_int32(y)) & 255)
+'''
+
+LIBRARY = "".join((BASIC, CASTS, EXPONENTIALS, LOGARITHMS, CIRCULAR, ERROR_FUNCTION, POWERS,
+                   WHOLE_DIVISION, BY_BITS))

@@ -1,0 +1,95 @@
+"""The values of one kernel as a graph of vector instructions, each different one once.
+
+A node's level says which loops it depends on: 0 on none, i on loop i - 1 and perhaps on those
+around it. `varies` says whether its lanes belong to different elements.
+"""
+from struct import unpack
+
+from .assembler import OPCODES
+from .formulas import Template
+
+# max(x, 0) may be the one instruction that takes its first operand when the two do not compare:
+# that is the NaN, for a number from the text is none.
+_TO_NUMBER = {OPCODES["f32x4.max"]: OPCODES["f32x4.pmax"], OPCODES["f32x4.min"]: OPCODES["f32x4.pmin"]}
+_CONSTANT = OPCODES["v128.const"]
+_DEEPEST = 24                    # nodes on the stack before one is put into a local
+
+
+class Lanes:
+    """Nodes by number; every argument has a smaller number than what uses it."""
+
+    def __init__(self):
+        self.code: list = []                     # bytes of an instruction, or a leaf
+        self.args: list[tuple[int, ...]] = []
+        self.level: list[int] = []
+        self.varies: list[bool] = []
+        self.known: dict = {}
+
+    def leaf(self, leaf, level: int, varies: bool) -> int:
+        """A node that reads memory or a local; equal leaves are one node."""
+        return self._node(leaf, (), level, varies)
+
+    def op(self, code: bytes, args: tuple[int, ...] = ()) -> int:
+        if code in _TO_NUMBER:
+            code, args = self._to_number(code, *args)
+        found = self.known.get((code, args))
+        if found is not None:
+            return found
+        return self._node(code, args, max((self.level[a] for a in args), default=0),
+                          any(self.varies[a] for a in args))
+
+    def apply(self, template: Template, args: tuple[int, ...]) -> int:
+        """A formula over nodes."""
+        values = list(args)
+        for code, operands in template.code:
+            values.append(self.op(code, tuple(values[i] for i in operands)))
+        return values[template.result]
+
+    def _node(self, code, args, level, varies) -> int:
+        key = code, args
+        if key not in self.known:
+            self.known[key] = len(self.code)
+            self.code.append(code)
+            self.args.append(args)
+            self.level.append(level)
+            self.varies.append(varies)
+        return self.known[key]
+
+    def _to_number(self, code: bytes, x: int, y: int) -> tuple[bytes, tuple[int, int]]:
+        for value, number in ((x, y), (y, x)):
+            known = self.code[number]
+            if isinstance(known, bytes) and known[:2] == _CONSTANT:
+                if unpack("<f", known[2:6])[0] == unpack("<f", known[2:6])[0]:
+                    return _TO_NUMBER[code], (value, number)
+        return code, (x, y)
+
+
+def used(lanes: Lanes, roots: list[int]) -> list[int]:
+    """The nodes that `roots` need, in order."""
+    needed = set(roots)
+    for node in range(len(lanes.code) - 1, -1, -1):
+        if node in needed:
+            needed.update(lanes.args[node])
+    return sorted(needed)
+
+
+def named(lanes: Lanes, nodes: list[int], roots: dict[int, int], keep: set[int]) -> set[int]:
+    """Which nodes deserve a local: those used twice, in a deeper loop than their own, by more than
+    one copy of an unrolled body, or standing on a tall pile. `roots` gives the level of use."""
+    uses, chosen, height = dict.fromkeys(nodes, 0), set(keep), {}
+    for node, level in roots.items():
+        uses[node] += 1
+        if level > lanes.level[node]:
+            chosen.add(node)
+    for node in nodes:
+        for arg in lanes.args[node]:
+            uses[arg] += 1
+            if lanes.level[arg] < lanes.level[node] or lanes.varies[arg] != lanes.varies[node]:
+                chosen.add(arg)
+    for node in nodes:
+        height[node] = 1 + max((height[a] for a in lanes.args[node]), default=0)
+        if uses[node] > 1 or height[node] > _DEEPEST:
+            chosen.add(node)
+        if node in chosen:
+            height[node] = 0
+    return chosen

@@ -1,0 +1,90 @@
+"""A Plan as one WebAssembly module: a function for each kernel, and `run`, which calls them in order.
+
+V8 compiles a function well once it has been called often, so kernels stay functions of their own.
+"""
+from ...ir.graph import Atom
+from ...ir.kernel import Call, Loop, Place, Plan, Step
+from .assembler import F32, I32, Function, Module, f32_const
+from .listing import listing_of
+from .loops import ARGUMENTS, THREAD, WORD, kernel
+from .values import ARENA, SLOTS, THREADS
+
+
+def render(plan: Plan, relaxed: bool, shared: bool) -> bytes:
+    """The module of a program: for engines with relaxed SIMD or not, with shared memory or not."""
+    return _module(plan, relaxed, shared).encode()
+
+
+def listing(plan: Plan) -> str:
+    """The module's code as text, one function after the other."""
+    return listing_of(_module(plan, relaxed=True, shared=True))
+
+
+def _module(plan: Plan, relaxed: bool, shared: bool) -> Module:
+    module = Module()
+    module.import_memory("env", "memory", shared)
+    engine = _imports(plan, module)
+    functions = [kernel(step.kernel, plan.places, step.split, relaxed)
+                 for step in plan.steps if isinstance(step.kernel, Loop)]
+    numbers = iter([module.add(f) for f in functions])
+    run = Function((I32, I32))
+    for step in plan.steps:
+        if step.barrier:
+            run.op("call", engine["barrier"])
+        if not step.split:
+            run.get(THREAD)
+            run.op("i32.eqz")
+            run.block("if")
+        if isinstance(step.kernel, Call):
+            _call(run, step, plan, engine[step.kernel.function])
+        else:
+            run.get(THREAD)
+            run.get(ARGUMENTS)
+            run.op("call", next(numbers))
+        if not step.split:
+            run.op("end")
+    module.export("run", module.add(run))
+    return module
+
+
+def _imports(plan: Plan, module: Module) -> dict[str, int]:
+    """The engine's functions that the plan uses, by name."""
+    needed = {"barrier": ()} if any(step.barrier for step in plan.steps) else {}
+    for step in plan.steps:
+        if isinstance(step.kernel, Call):
+            needed[step.kernel.function] = _signature(step.kernel)
+    return {name: module.import_function("engine", name, params) for name, params in needed.items()}
+
+
+def _signature(call: Call) -> tuple[int, ...]:
+    pointers = (I32,) * (len(call.reads) + len(call.writes))
+    return pointers + tuple(F32 if isinstance(n, float) else I32 for n in call.numbers) + (I32, I32)
+
+
+def _call(run: Function, step: Step, plan: Plan, function: int):
+    """The engine's kernel over buffers and numbers, for this thread of all or for one alone."""
+    for atom in step.kernel.reads + step.kernel.writes:
+        _address(run, plan.places[atom])
+    for n in step.kernel.numbers:
+        if isinstance(n, float):
+            run.code += f32_const(n)
+        else:
+            run.const(n)
+    if step.split:
+        run.get(THREAD)
+        run.get(ARGUMENTS)
+        run.memory("i32.load", WORD * THREADS)
+    else:
+        run.const(0)
+        run.const(1)
+    run.op("call", function)
+
+
+def _address(run: Function, place: Place):
+    run.get(ARGUMENTS)
+    if place.kind == "slot":
+        run.memory("i32.load", WORD * (SLOTS + place.at))
+    else:
+        run.memory("i32.load", WORD * ARENA)
+        run.const(place.at)
+        run.op("i32.add")
