@@ -158,10 +158,10 @@ class _Fusion:
         if fill is not None:
             last = self.open(group := Group(e.out.spec.shape))
             number = Const(Spec((), e.out.spec.dtype), fill)
-            group.apply(e, [group.value_of(number, None, False)], False)
+            group.copy(e, group.value_of(number, None, False))
         for i, region in parts:
             last = self.open(group := Group(region.shape))
-            group.apply(e, [group.value_of(*self.source(e.args[i]), False)], False)
+            group.copy(e, group.value_of(*self.source(e.args[i]), False))
             group.stored[e.out] = region
         self.makes(e.out, last)
 

@@ -54,6 +54,11 @@ class Group:
         values.append(Apply(e.prim.formula, tuple(args), e.out.spec.dtype))
         self._made(e, in_tail)
 
+    def copy(self, e: Eqn, arg: int) -> None:
+        """Let the equation's result be the body value `arg` as it is."""
+        self.body.append(Apply("x", (arg,), e.out.spec.dtype))
+        self._made(e, False)
+
     def count(self, e: Eqn, weights) -> None:
         self.body.append(Index(tuple(weights), 0, e.out.spec.dtype))
         self._made(e, False)
