@@ -8,7 +8,11 @@ import tensorbrook_page as page  # pyright: ignore[reportMissingImports]
 class Host:
     """Threads, memory and programs of this page's engine; there is one, and it ends with the page."""
 
-    def __init__(self):
+    def __init__(self, threads: int | None = None):
+        """The page has started its threads already; asking for another number is a mistake."""
+        if threads not in (None, page.threads):
+            raise ValueError(f"threads: this page runs on {page.threads}, not {threads}; "
+                             "choose when it starts, with ?threads= or tensorbrook run --threads")
         self.threads: int = page.threads
         self.relaxed: bool = page.relaxed
         self.shared: bool = page.shared
