@@ -6,6 +6,7 @@ from typing import Any, Callable
 
 from .base import tree
 from .base.errors import FailedPreconditionError, InvalidArgumentError
+from .base.hostdata import is_array
 from .autodiff import GradientTape
 from .backends import Program
 from .eager import EAGER, compile
@@ -155,7 +156,7 @@ def _zeros(x: Tensor) -> Tensor:
 
 
 def _is_number(x) -> bool:
-    return isinstance(x, (bool, int, float)) or hasattr(x, "__array_interface__")
+    return isinstance(x, (bool, int, float)) or is_array(x)
 
 
 def replay(graph: Graph, inputs: list[Tensor]) -> list[Tensor]:
@@ -197,8 +198,7 @@ class Function:
 
     def _concrete(self, args, kwargs) -> tuple[ConcreteFunction, list[Tensor]]:
         leaves, structure = tree.flatten((args, kwargs))
-        leaves = [as_tensor(x) if hasattr(x, "__array_interface__") and not isinstance(x, (Tensor, Variable))
-                  else x for x in leaves]
+        leaves = [as_tensor(x) if is_array(x) and not isinstance(x, (Tensor, Variable)) else x for x in leaves]
         specs = [x.spec if isinstance(x, Tensor) else None for x in leaves]
         key = (structure, *[s or _by_value(x) for s, x in zip(specs, leaves)])
         if key not in self._cache:

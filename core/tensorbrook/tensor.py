@@ -80,7 +80,7 @@ def _as_peer(op: str, value, dtype: DType) -> Tensor:
     if isinstance(value, float) and dtype.kind != "f":
         raise DTypeError(op, f"the number {value!r} cannot join a tensor of {dtype}",
                          "convert the tensor with tf.cast(x, tf.float32)")
-    return as_tensor(value, None if hasattr(value, "__array_interface__") else dtype)
+    return as_tensor(value, None if hostdata.is_array(value) else dtype)
 
 
 class _Handle:

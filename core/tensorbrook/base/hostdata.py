@@ -16,6 +16,11 @@ class HostData(NamedTuple):
     dtype: DType
 
 
+def is_array(value) -> bool:
+    """Whether `value` is an array of another library: asked of its type, as looking may copy it."""
+    return hasattr(type(value), "__array_interface__")
+
+
 def gather(value, dtype: DType | None = None) -> HostData:
     """The elements of a number, nested lists or a buffer, as `dtype` (by default their own)."""
     if isinstance(value, (bool, int, float)):
