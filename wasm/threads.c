@@ -81,7 +81,8 @@ static void give_order(int what, int a, int b) {
 }
 
 int launch(int program, int *arguments) {
-  if (thread_count() == 1) {
+  // A program that says it needs one thread (arguments[1]) does not wake the others.
+  if (thread_count() == 1 || arguments[1] == 1) {
     ((program_t)program)(0, arguments);
     return 0;
   }

@@ -78,6 +78,8 @@ class Program:
         self.arena: int | None = None
         self.id = host.load(render(plan, relaxed=host.relaxed, shared=host.shared)) if plan.steps else None
         self.sizes = [o.spec.size_bytes for o in plan.outputs]
+        # Where no kernel is shared there is nothing to wake the other threads for.
+        self.threads = backend.threads if any(step.split for step in plan.steps) else 1
         if self.id is not None:
             weakref.finalize(self, host.unload, self.id)
 
@@ -99,7 +101,7 @@ class Program:
         """Keep the words before the slots right: they change only when the arena grows."""
         arena = self.backend.arena_of(self.plan.arena_size)
         if arena != self.arena:
-            words = arena.to_bytes(4, "little") + self.backend.threads.to_bytes(4, "little")
+            words = arena.to_bytes(4, "little") + self.threads.to_bytes(4, "little")
             self.backend.host.write(self.block.address, words)
             self.arena = arena
 
