@@ -24,7 +24,9 @@ def compile(graph: Graph, on: Backend) -> Program:
 class Eager:
     """The bottom context: carries out what is bound at once, on the backend that was chosen."""
 
-    # Storages of numbers that were met in eager operations; a training loop meets few different ones.
+    # How many programs, and storages of numbers, are kept; a loop meets few different ones, and a
+    # page that meets new shapes for hours must not fill its memory with them.
+    PROGRAMS = 4096
     NUMBERS = 1024
 
     def __init__(self, backend_name: str):
@@ -51,6 +53,8 @@ class Eager:
             spec = prim.spec(*[a.spec for a in args], **attrs)
             if prim.kind == "view" and (alias := self._alias(prim, args[0], spec, attrs)) is not None:
                 return alias
+            if len(self._programs) >= self.PROGRAMS:
+                self._programs.clear()
             found = self._programs[key] = compile(_one_equation(prim, args, attrs, spec), self.backend), spec
         program, spec = found
         return Tensor(spec, program.run([self.store(a) for a in args])[0])
