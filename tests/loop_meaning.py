@@ -1,0 +1,74 @@
+"""What a Loop means, told by NumPy one value at a time: the reference for generated code."""
+from math import prod
+
+import numpy as np
+
+from tensorbrook.ir import Apply, Index, Load, Loop, Number, Reduced
+
+FUNCTIONS = {"select": np.where, "exp": np.exp, "tanh": np.tanh, "abs": np.abs, "sqrt": np.sqrt,
+             "max": np.maximum, "min": np.minimum, "floor": np.floor}
+
+
+def interpret(loop: Loop, arrays: dict) -> dict:
+    """The arrays of `loop.writes` afterwards; `arrays` holds those of every atom before."""
+    after = {v: arrays[v].copy() for v in loop.writes}
+    outer = tuple(1 if i in loop.axes else n for i, n in enumerate(loop.space))
+    values: list[np.ndarray] = []
+    with np.errstate(all="ignore"):
+        for value in loop.body:
+            values.append(_value(value, loop.space, values, arrays, loop))
+        for value in loop.tail:
+            values.append(_value(value, outer, values, arrays, loop))
+    for store in loop.stores:
+        space = loop.space if store.value < len(loop.body) else outer
+        flat = after[store.target].reshape(-1)
+        flat[_places(store.view, space)] = values[store.value]
+    return after
+
+
+def _value(value, space, values, arrays, loop):
+    match value:
+        case Load():
+            return arrays[value.source].reshape(-1)[_places(value.view, space)]
+        case Number():
+            return np.full(space, value.value, value.dtype.name)
+        case Index():
+            counters = np.indices(space, np.int32)
+            steps = np.array(value.weights, np.int32).reshape(-1, *[1] * len(space))
+            return (value.begin + (counters * steps).sum(0, np.int32)).astype(np.int32)
+        case Apply():
+            return _apply(value.formula, [values[i] for i in value.args], value.dtype)
+        case Reduced():
+            return _fold(values[value.arg], value, loop.axes)
+
+
+def _apply(formula, arguments, dtype):
+    names = dict(zip("xyz", arguments)) | {"cast": lambda x: x.astype(dtype.name)}
+    return np.asarray(eval(formula, FUNCTIONS | names)).astype(dtype.name)
+
+
+def _fold(x, value, axes):
+    """The fold of `x`, in float64 where it is float32."""
+    start = value.reduction.start
+    if start in ("lowest", "highest"):
+        sign = -1 if start == "lowest" else 1
+        ends = {-1: value.dtype.min, 1: value.dtype.max}
+        start = sign * np.inf if value.dtype.is_floating else ends[sign]
+    wide = np.float64 if value.dtype.is_floating else x.dtype
+    kept = [i for i in range(x.ndim) if i not in axes]
+    count = prod(x.shape[i] for i in axes)
+    rows = x.astype(wide).transpose(*axes, *kept).reshape(count, *[x.shape[i] for i in kept])
+    out = np.full(rows.shape[1:], start, wide)
+    for row in rows:
+        out = eval(value.reduction.formula, FUNCTIONS | {"x": out, "y": row})
+    return out.astype(x.dtype).reshape([1 if i in axes else n for i, n in enumerate(x.shape)])
+
+
+def _places(view, space):
+    """Where each index lies in a flat buffer."""
+    assert tuple(view.shape) == tuple(space)
+    places = np.full(space, view.offset, np.int64)
+    for axis, step in enumerate(view.strides):
+        shape = [-1 if i == axis else 1 for i in range(len(space))]
+        places += (np.arange(space[axis]) * step).reshape(shape)
+    return places

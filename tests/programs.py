@@ -1,0 +1,70 @@
+"""Runs plans that need no engine: one instance, a memory with guard bytes around every buffer."""
+import functools
+
+import numpy as np
+import wasmtime
+
+from tensorbrook.backends.wasm.program import render
+from tensorbrook.ir import Loop, Place, Plan, Spec, Step, Var
+
+PAGE = 65536
+GUARD = 64
+FILLER = 0xA5
+
+
+@functools.cache
+def _engine() -> wasmtime.Engine:
+    return wasmtime.Engine(wasmtime.Config())
+
+
+def one_loop(loop: Loop, split: bool = False) -> Plan:
+    """The plan that runs `loop` alone: what it reads are inputs, what it writes outputs."""
+    inputs = tuple(a for a in loop.reads if a not in loop.writes)
+    places = {a: Place("slot", i) for i, a in enumerate(inputs + loop.writes)}
+    return Plan(inputs, (), loop.writes, {}, places, (Step(loop, split, False),), 0,
+                tuple(v.spec for v in loop.writes))
+
+
+def variable(array: np.ndarray, dtype) -> Var:
+    return Var(Spec(array.shape, dtype))
+
+
+def run(plan: Plan, inputs, outputs, relaxed=True, threads=1) -> list[np.ndarray]:
+    """What a plan leaves in its outputs; `outputs` are the arrays they begin as."""
+    arrays = [*inputs, *outputs]
+    store = wasmtime.Store(_engine())
+    module = wasmtime.Module(_engine(), render(plan, relaxed, shared=False))
+    addresses, end = _laid_out(arrays)
+    pages = wasmtime.Limits(end // PAGE + 1, None)
+    memory = wasmtime.Memory(store, wasmtime.MemoryType(pages))
+    call = wasmtime.Instance(store, module, [memory]).exports(store)["run"]
+    content = np.ctypeslib.as_array(memory.data_ptr(store), (memory.data_len(store),))
+    content[:] = FILLER
+    words = np.array([0, threads, *addresses], np.uint32).view(np.uint8)
+    content[:len(words)] = words
+    for at, array in zip(addresses, arrays):
+        content[at:at + array.nbytes] = array.reshape(-1).view(np.uint8)
+    for thread in range(threads):
+        call(store, thread, 0)
+    found = [content[at:at + a.nbytes].view(a.dtype).reshape(a.shape).copy()
+             for at, a in zip(addresses, arrays)]
+    _check_guards(content, addresses, arrays, len(words))
+    for before, after in zip(inputs, found):
+        assert before.tobytes() == after.tobytes(), "an input was written"
+    return found[len(inputs):]
+
+
+def _laid_out(arrays) -> tuple[list[int], int]:
+    addresses, at = [], 1024
+    for array in arrays:
+        addresses.append(at)
+        at += -(-array.nbytes // GUARD) * GUARD + GUARD
+    return addresses, at
+
+
+def _check_guards(content, addresses, arrays, words):
+    free = np.ones(len(content), bool)
+    free[:words] = False
+    for at, array in zip(addresses, arrays):
+        free[at:at + array.nbytes] = False
+    assert (content[free] == FILLER).all(), "memory outside every buffer was written"

@@ -1,0 +1,321 @@
+"""Generated loops against what they mean: sizes, layouts, dtypes, folds, threads, guard bytes."""
+import itertools
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from loop_meaning import interpret
+from programs import one_loop, run, variable
+
+from tensorbrook.base import dtypes
+from tensorbrook.base.dtypes import bool_, float32, int32, uint8
+from tensorbrook.base.views import View, row_major
+from tensorbrook.ir import Apply, Index, Load, Loop, Number, Reduced, Reduction, Store
+
+SIZES = (0, 1, 2, 3, 4, 5, 7, 13, 16, 17, 64, 67)
+SUM, HIGHEST = Reduction("x + y", 0), Reduction("max(x, y)", "lowest")
+LOWEST, ANY = Reduction("min(x, y)", "highest"), Reduction("x | y", False)
+
+
+def draw(shape, dtype=float32, seed=0):
+    rng = np.random.default_rng(seed)
+    if dtype is float32:
+        return rng.normal(0, 3, shape).astype(np.float32)
+    high = {bool_: 2, uint8: 256, int32: 1000}[dtype]
+    return rng.integers(-high if dtype is int32 else 0, high, shape).astype(dtype.name)
+
+
+class Build:
+    """Collects a loop's values and the arrays behind them."""
+
+    def __init__(self, space, axes=()):
+        self.space, self.axes = tuple(space), tuple(axes)
+        self.outer = tuple(1 if i in self.axes else n for i, n in enumerate(self.space))
+        self.body, self.tail, self.stores, self.arrays = [], [], [], {}
+
+    def value(self, value) -> int:
+        assert not self.tail
+        self.body.append(value)
+        return len(self.body) - 1
+
+    def late(self, value) -> int:
+        self.tail.append(value)
+        return len(self.body) + len(self.tail) - 1
+
+    def load(self, array, view=None, late=False) -> int:
+        """The elements of `array`; by default as broadcast over the space."""
+        dtype = dtypes.of(array.dtype)
+        source = variable(array, dtype)
+        self.arrays[source] = array
+        view = view or View.of(array.shape).broadcast_to(self.outer if late else self.space)
+        return (self.late if late else self.value)(Load(source, view, dtype))
+
+    def apply(self, formula, *args, dtype=float32, late=False) -> int:
+        return (self.late if late else self.value)(Apply(formula, args, dtype))
+
+    def store(self, value, view=None, count=None):
+        """Into a buffer of its own, of `count` elements; by default just as many as needed."""
+        dtype = (self.body + self.tail)[value].dtype
+        view = view or View.of(self.space if value < len(self.body) else self.outer)
+        array = draw((int(np.prod(view.shape)) if count is None else count,), dtype, seed=9)
+        target = variable(array, dtype)
+        self.arrays[target] = array
+        self.stores.append(Store(value, target, view))
+
+    def loop(self) -> Loop:
+        return Loop(self.space, self.axes, tuple(self.body), tuple(self.tail), tuple(self.stores), ())
+
+
+def check(build: Build, threads=(1, 2, 3), rtol=0.0, atol=0.0):
+    """Both forms of the code, on some numbers of threads, against the meaning; all forms agree."""
+    loop = build.loop()
+    expected = interpret(loop, build.arrays)
+    outputs = [build.arrays[v] for v in loop.writes]
+    for relaxed, count in itertools.product((True, False), (0, *threads)):
+        plan = one_loop(loop, split=count > 0)
+        inputs = [build.arrays[v] for v in plan.inputs]
+        found = run(plan, inputs, outputs, relaxed, max(count, 1))
+        for target, out in zip(loop.writes, found):
+            np.testing.assert_allclose(out, expected[target], rtol=rtol, atol=atol)
+
+
+# ── maps ──────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("n", SIZES)
+def test_sizes(n):
+    build = Build((n,))
+    x, y = build.load(draw((n,))), build.load(draw((n,), seed=1))
+    build.store(build.apply("x * y - 1", x, y))
+    check(build)
+
+
+@pytest.mark.parametrize("dtype", [float32, int32, uint8, bool_], ids=str)
+@pytest.mark.parametrize("n", SIZES)
+def test_dtypes(dtype, n):
+    build = Build((n,))
+    x, y = build.load(draw((n,), dtype)), build.load(draw((n,), dtype, seed=1))
+    build.store(build.apply("x | y" if dtype is bool_ else "x + y", x, y, dtype=dtype))
+    build.store(build.apply("x < y", x, y, dtype=bool_))
+    check(build)
+
+
+@pytest.mark.parametrize("shapes", [((3, 17), (17,)), ((3, 17), (3, 1)), ((5, 1, 7), (1, 6, 1)),
+                                    ((), (4, 5)), ((2, 3, 4, 5), (3, 1, 5)), ((1,), (9, 9))], ids=str)
+def test_broadcasting(shapes):
+    build = Build(np.broadcast_shapes(*shapes))
+    x, y = (build.load(draw(shape, seed=i)) for i, shape in enumerate(shapes))
+    build.store(build.apply("x - y", x, y))
+    check(build)
+
+
+@pytest.mark.parametrize("dtype", [float32, uint8, bool_], ids=str)
+@pytest.mark.parametrize("shape, perm", [((5, 7), (1, 0)), ((64, 67), (1, 0)), ((2, 3, 17), (0, 2, 1)),
+                                         ((4, 3, 5, 2), (3, 1, 0, 2)), ((16, 1, 8), (2, 1, 0))], ids=str)
+def test_transpose(shape, perm, dtype):
+    view = View.of(shape).transpose(perm)
+    build = Build(view.shape)
+    build.store(build.load(draw(shape, dtype), view))
+    check(build)
+
+
+def test_transpose_beside_what_lies_straight():
+    build = Build((30, 21))
+    x, y = build.load(draw((21, 30)), View.of((21, 30)).transpose((1, 0))), build.load(draw((30, 21)))
+    build.store(build.apply("x + y", x, y))
+    check(build)
+
+
+@pytest.mark.parametrize("dtype", [float32, uint8], ids=str)
+@pytest.mark.parametrize("begin, steps", [((0, 1), (1, 2)), ((9, 20), (-1, -1)), ((9, 0), (-2, 3))], ids=str)
+def test_slices(begin, steps, dtype):
+    shape = tuple(len(range(b, n if s > 0 else -1, s)) for b, s, n in zip(begin, steps, (10, 21)))
+    build = Build(shape)
+    build.store(build.load(draw((10, 21), dtype), View.of((10, 21)).slice(begin, shape, steps)))
+    check(build)
+
+
+@pytest.mark.parametrize("dtype", [float32, uint8, bool_], ids=str)
+def test_stores_into_a_region(dtype):
+    build = Build((5, 9))
+    whole = View.of((7, 20))
+    x = build.load(draw((5, 9), dtype))
+    build.store(x, whole.slice((1, 3), (5, 9), (1, 1)), count=140)
+    build.store(x, whole.slice((6, 19), (5, 9), (-1, -2)), count=140)
+    build.store(x, View.of((9, 5)).transpose((1, 0)), count=45)
+    check(build)
+
+
+def test_index():
+    build = Build((3, 6, 7))
+    i = build.value(Index((0, 1, 0), 5, int32))
+    j = build.value(Index((42, 7, 1), 0, int32))
+    k = build.value(Index((0, 0, -3), -1, int32))
+    build.store(build.apply("x * 100 + y - z", i, j, k, dtype=int32))
+    build.store(i)
+    check(build)
+
+
+def test_numbers_and_what_does_not_vary():
+    build = Build((4, 10))
+    number = build.value(Number(2.5, float32))
+    column = build.apply("exp(x) * y", build.load(draw((4, 1))), number)
+    build.store(number)
+    build.store(column)
+    build.store(build.apply("x + y", column, build.load(draw((10,)))))
+    check(build, rtol=1e-5, atol=1e-6)
+
+
+def test_values_stay_what_they_were_while_buffers_are_written():
+    n = 23
+    build = Build((n,))
+    a, b = build.load(draw((n,))), build.load(draw((n,), seed=1))
+    first, second = (v.source for v in build.body)
+    view = View.of((n,))
+    build.stores = [Store(b, first, view), Store(a, second, view)]
+    check(build)
+
+
+def test_a_long_chain():
+    build = Build((9,))
+    value = build.load(draw((9,)))
+    for _ in range(1500):
+        value = build.apply("x * 1.001", value)
+    build.store(value)
+    check(build, threads=(), rtol=1e-3)
+
+
+# ── folds ─────────────────────────────────────────────────────────────────────
+
+
+def fold(build, value, reduction=SUM, dtype=float32):
+    build.store(build.late(Reduced(value, reduction, dtype)))
+
+
+@pytest.mark.parametrize("axes", [(0,), (1,), (0, 1)], ids=str)
+@pytest.mark.parametrize("rows, columns", [(r, c) for r in (0, 1, 3, 17) for c in SIZES])
+def test_sums_of_a_matrix(rows, columns, axes):
+    build = Build((rows, columns), axes)
+    fold(build, build.load(draw((rows, columns))))
+    check(build, threads=(1, 3), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("axes", [a for n in range(5) for a in itertools.combinations(range(4), n)], ids=str)
+@pytest.mark.parametrize("shape", [(2, 3, 4, 5), (5, 1, 3, 17), (1, 6, 16, 1)], ids=str)
+def test_sums_over_any_axes(shape, axes):
+    build = Build(shape, axes)
+    fold(build, build.load(draw(shape)))
+    check(build, threads=(2,), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("perm", list(itertools.permutations(range(3))), ids=str)
+@pytest.mark.parametrize("axes", [(0,), (1,), (2,), (0, 2)], ids=str)
+def test_sums_of_what_was_transposed(perm, axes):
+    view = View.of((6, 5, 9)).transpose(perm)
+    build = Build(view.shape, axes)
+    fold(build, build.load(draw((6, 5, 9)), view))
+    check(build, threads=(2,), rtol=1e-5, atol=1e-5)
+
+
+REDUCTIONS = [(float32, SUM), (float32, HIGHEST), (float32, LOWEST), (int32, SUM), (int32, HIGHEST),
+              (int32, LOWEST), (uint8, SUM), (uint8, HIGHEST), (uint8, LOWEST), (bool_, ANY),
+              (bool_, HIGHEST), (bool_, LOWEST), (bool_, Reduction("x & y", True)),
+              (float32, Reduction("x * y", 1))]
+
+
+@pytest.mark.parametrize("shape, axes", [((3, 19), (1,)), ((19, 3), (0,)), ((7, 18), (0,)), ((0, 5), (0,)),
+                                         ((5, 0), (1,)), ((70,), (0,)), ((), ())], ids=str)
+@pytest.mark.parametrize("dtype, reduction", REDUCTIONS, ids=str)
+def test_reductions(dtype, reduction, shape, axes):
+    build = Build(shape, axes)
+    fold(build, build.load(draw(shape, dtype)), reduction, dtype)
+    check(build, threads=(2,), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("axes", [(0,), (1,), (0, 1), ()], ids=str)
+@pytest.mark.parametrize("shape", [(5, 18), (18, 5), (1, 1)], ids=str)
+def test_tails_and_stores_in_the_body(shape, axes):
+    """Mean and largest, from one pass that also stores every square."""
+    build = Build(shape, axes)
+    x = build.load(draw(shape))
+    square = build.apply("x * x", x)
+    build.store(square)
+    total, top = build.late(Reduced(square, SUM, float32)), build.late(Reduced(x, HIGHEST, float32))
+    count = build.late(Number(float(np.prod([shape[a] for a in axes])), float32))
+    scale = build.load(draw(build.outer, seed=4), late=True)
+    mean = build.apply("x / y * z", total, count, scale, late=True)
+    build.store(mean)
+    build.store(build.apply("x - y", top, mean, late=True))
+    build.store(build.apply("x > y", top, mean, dtype=bool_, late=True))
+    check(build, rtol=1e-5, atol=1e-5)
+
+
+def test_a_tail_with_an_index_and_something_that_does_not_vary():
+    build = Build((6, 4, 21), (2,))
+    total = build.load(draw((6, 4, 21)))
+    total = build.late(Reduced(total, SUM, float32))
+    row = build.late(Index((10, 1, 0), 3, int32))
+    shared = build.apply("exp(x)", build.load(draw((6, 1, 1)), late=True), late=True)
+    row = build.apply("cast(x)", row, late=True)
+    build.store(build.apply("x + y * z", total, row, shared, late=True))
+    check(build, rtol=1e-5, atol=1e-5)
+
+
+def test_softmax_of_columns_reads_their_maximum_once():
+    build = Build((50, 13), (0,))
+    x, top = build.load(draw((50, 13))), build.load(draw((1, 13), seed=2))
+    fold(build, build.apply("exp(x - y)", x, build.apply("exp(x)", top)))
+    check(build, rtol=1e-5)
+
+
+# ── anything ──────────────────────────────────────────────────────────────────
+
+FORMULAS = {float32: ("x + y", "x * y", "x - y * 2", "max(x, y)", "select(x > y, x, 0.5)", "tanh(x) - y"),
+            int32: ("x + y", "x ^ y", "min(x, y)", "select(x < y, x * 3, y)"),
+            uint8: ("x + y", "x * y", "max(x, y)", "~x & y"), bool_: ("x & y", "x | ~y", "x != y")}
+
+
+@st.composite
+def views(draw_one, space):
+    """A buffer's size and a view of it over `space`: axes permuted, repeated, stepped, reversed."""
+    perm = draw_one(st.permutations(range(len(space))))
+    repeated = draw_one(st.lists(st.booleans(), min_size=len(space), max_size=len(space)))
+    steps = draw_one(st.lists(st.sampled_from([1, 1, 1, 2, -1, -2]), min_size=len(space), max_size=len(space)))
+    sizes = [1 if repeated[p] else max(abs(steps[p]) * (space[p] - 1) + 1, 1) for p in perm]
+    strides, offset, begin = [0] * len(space), draw_one(st.integers(0, 3)), 0
+    for p, stride in zip(perm, row_major(tuple(sizes))):
+        strides[p] = 0 if repeated[p] else stride * steps[p]
+        begin -= min(strides[p], 0) * max(space[p] - 1, 0)
+    return offset + int(np.prod(sizes)), View(tuple(space), tuple(strides), offset + begin)
+
+
+@st.composite
+def loops(draw_one):
+    space = tuple(draw_one(st.lists(st.sampled_from([1, 2, 3, 4, 5, 9, 17]), max_size=4)))
+    axes = tuple(i for i in range(len(space)) if draw_one(st.booleans())) if draw_one(st.booleans()) else ()
+    dtype = draw_one(st.sampled_from(list(FORMULAS)))
+    build = Build(space, axes)
+    for seed in range(draw_one(st.integers(1, 3))):
+        count, view = draw_one(views(space))
+        build.load(draw((count,), dtype, seed), view)
+    for _ in range(draw_one(st.integers(0, 4))):
+        pick = st.integers(0, len(build.body) - 1)
+        formula = draw_one(st.sampled_from(FORMULAS[dtype]))
+        build.apply(formula, draw_one(pick), draw_one(pick), dtype=dtype)
+    last = len(build.body) - 1
+    if not axes or draw_one(st.booleans()):
+        build.store(last)
+    if axes:
+        total = build.late(Reduced(last, ANY if dtype is bool_ else HIGHEST, dtype))
+        count, view = draw_one(views(build.outer))
+        other = build.load(draw((count,), dtype, 8), view, late=True)
+        build.store(build.apply(draw_one(st.sampled_from(FORMULAS[dtype])), total, other,
+                                dtype=dtype, late=True))
+    return build
+
+
+@settings(max_examples=150, deadline=None)
+@given(loops(), st.integers(1, 4))
+def test_any_loop(build, threads):
+    check(build, threads=(threads,), rtol=1e-5, atol=1e-5)
