@@ -92,11 +92,18 @@ def test_serving_until_ctrl_c(command):
     assert (process.returncode, rest.strip()) == (0, ""), "".join(lines) + rest
 
 
-def test_a_second_start_builds_nothing():
+def started() -> list[str]:
+    """The lines of one start that is ended at once."""
     process, lines = start(SCRIPT, *SERVE)
     with process:
         process.terminate()
         process.communicate(timeout=20)
+    return lines
+
+
+def test_a_second_start_builds_nothing():
+    started()
+    lines = started()
     stages = [line.split("  ")[0] for line in lines if line.endswith("up to date\n")]
     assert stages == ["engine", "npm packages", "page", "page/pyodide", "page/engine",
                       "page/notices", "page wheel"]

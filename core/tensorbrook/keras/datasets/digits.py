@@ -40,6 +40,6 @@ def part(labels: bytes, pixels: bytes, start: int, stop: int) -> tuple[Any, Any]
     return as_array(images), as_array(memoryview(array("i", [*labels[start:stop]])))
 
 
-def as_array(values: memoryview) -> Any:
+def as_array(values: memoryview[Any]) -> Any:
     """A NumPy array where NumPy is there, else a Tensor."""
     return importlib.import_module("numpy").array(values) if HAS_NUMPY else as_tensor(values)
