@@ -1,8 +1,12 @@
-/** The code editor: CodeMirror with Python, in the Studio's own colours. Loaded when it is first needed. */
-import { autocompletion, closeBrackets, closeBracketsKeymap, completionKeymap } from "@codemirror/autocomplete";
+/** The code editor: CodeMirror with Python, in the Studio's own colours. Loaded when needed. */
+import {
+  autocompletion, closeBrackets, closeBracketsKeymap, completionKeymap,
+} from "@codemirror/autocomplete";
 import { defaultKeymap, history, historyKeymap, indentWithTab } from "@codemirror/commands";
 import { python } from "@codemirror/lang-python";
-import { bracketMatching, indentOnInput, indentUnit, syntaxHighlighting } from "@codemirror/language";
+import {
+  bracketMatching, indentOnInput, indentUnit, syntaxHighlighting,
+} from "@codemirror/language";
 import { EditorState, Prec } from "@codemirror/state";
 import {
   drawSelection, EditorView, highlightActiveLine, highlightActiveLineGutter, keymap, lineNumbers,
@@ -22,14 +26,23 @@ const look = EditorView.theme({
   ".cm-line": { padding: "0 16px 0 8px" },
   ".cm-gutters": { backgroundColor: "transparent", border: "none", color: "var(--muted)" },
   ".cm-lineNumbers .cm-gutterElement": { minWidth: "40px", padding: "0 8px 0 12px" },
-  ".cm-activeLine, .cm-activeLineGutter": { backgroundColor: "color-mix(in oklab, var(--sunken) 70%, transparent)" },
-  ".cm-cursor": { borderLeftColor: "var(--accent)", borderLeftWidth: "2px" },
-  "&.cm-focused > .cm-scroller > .cm-selectionLayer .cm-selectionBackground, .cm-selectionBackground": {
-    backgroundColor: "color-mix(in oklab, var(--accent) 24%, transparent) !important",
+  ".cm-activeLine, .cm-activeLineGutter": {
+    backgroundColor: "color-mix(in oklab, var(--sunken) 70%, transparent)",
   },
-  "&.cm-focused .cm-matchingBracket": { backgroundColor: "var(--sunken)", outline: "1px solid var(--edge)" },
-  ".cm-tooltip": { backgroundColor: "var(--surface)", border: "1px solid var(--line)", borderRadius: "6px" },
-  ".cm-tooltip-autocomplete ul li[aria-selected]": { backgroundColor: "var(--accent)", color: "var(--on-accent)" },
+  ".cm-cursor": { borderLeftColor: "var(--accent)", borderLeftWidth: "2px" },
+  // As precise as the editor's own rule, which it stands against.
+  "&.cm-focused > .cm-scroller > .cm-selectionLayer .cm-selectionBackground": {
+    backgroundColor: "color-mix(in oklab, var(--accent) 24%, transparent)",
+  },
+  "&.cm-focused .cm-matchingBracket": {
+    backgroundColor: "var(--sunken)", outline: "1px solid var(--edge)",
+  },
+  ".cm-tooltip": {
+    backgroundColor: "var(--surface)", border: "1px solid var(--line)", borderRadius: "6px",
+  },
+  "& .cm-tooltip-autocomplete ul li[aria-selected]": {
+    backgroundColor: "var(--accent)", color: "var(--on-accent)",
+  },
 });
 
 export function createEditor(parent: HTMLElement, doc: string, events: EditorEvents): EditorView {
@@ -42,7 +55,10 @@ export function createEditor(parent: HTMLElement, doc: string, events: EditorEve
     lineNumbers(), highlightActiveLine(), highlightActiveLineGutter(), history(), drawSelection(),
     indentOnInput(), indentUnit.of("    "), bracketMatching(), closeBrackets(), autocompletion(),
     python(), syntaxHighlighting(classHighlighter), look,
-    keymap.of([...closeBracketsKeymap, ...completionKeymap, ...defaultKeymap, ...historyKeymap, indentWithTab]),
+    keymap.of([
+      ...closeBracketsKeymap, ...completionKeymap, ...defaultKeymap, ...historyKeymap,
+      indentWithTab,
+    ]),
     EditorView.contentAttributes.of({ "aria-label": "Python program", "data-testid": "code" }),
     EditorView.updateListener.of((update) => {
       if (update.docChanged) events.onchange(update.state.doc.toString());

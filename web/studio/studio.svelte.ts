@@ -1,4 +1,4 @@
-/** The Train view's state, joined to the runtime: actions go in, commands go out, the screen follows. */
+/** The Train view's state, joined to the runtime: actions in, commands out, the screen follows. */
 import type { Runtime, RuntimeEvent } from "../runtime/client";
 import starter from "./starter.json";
 import { parseKept, read, toKept, write } from "./state/stored";

@@ -1,4 +1,4 @@
-"""The layers the Studio can build: what each argument may be, and what a list of layers comes to."""
+"""The layers the Studio can build: what each argument may be, and what a list of them comes to."""
 
 from __future__ import annotations
 
@@ -39,7 +39,8 @@ def one_of(*names: str) -> Argument:
 
 ACTIVATION = one_of("linear", "relu", "tanh", "sigmoid", "softmax")
 PADDING = one_of("valid", "same")
-RATE = Argument("a number from 0 up to, but not including, 1", lambda v: is_number(v) and 0 <= v < 1)
+RATE = Argument("a number from 0 up to, but not including, 1",
+                lambda v: is_number(v) and 0 <= v < 1)
 SIZE = whole(1024)
 
 # More units than any memory of a page holds weights for, so that a typing slip is told as one.
@@ -69,7 +70,7 @@ class LayerSpec:
 
 @dataclass(frozen=True)
 class Report:
-    """What one layer gives: its output shape without the batch, its size, or why it does not fit."""
+    """A layer's output shape without the batch, and its size; or why it does not fit."""
 
     output_shape: tuple[int, ...] | None = None
     parameters: int = 0
@@ -77,10 +78,11 @@ class Report:
 
 
 def parse(raw: Any) -> LayerSpec:
-    """A checked spec of what came as JSON; raises one sentence that says what is wrong and what goes."""
+    """A checked spec of what came as JSON; raises one sentence that says what goes instead."""
     kind, args = raw["type"], raw["args"]
     if kind not in TYPES:
-        raise InvalidArgumentError("studio", f"there is no layer {kind!r}", f"use {', '.join(TYPES)}")
+        raise InvalidArgumentError("studio", f"there is no layer {kind!r}",
+                                   f"use {', '.join(TYPES)}")
     for name, value in args.items():
         check(kind, name, value)
     for name in NEEDED.get(kind, ()):
@@ -131,10 +133,10 @@ def ending(last: Report) -> Report:
     """The last layer's report, wrong where it does not give one number for each digit."""
     if last.output_shape in (None, (CLASSES,)):
         return last
-    flat = "" if last.output_shape is not None and len(last.output_shape) == 1 else "Flatten and "
-    what = f"the last layer gives {shown(last.output_shape)}, not one number for each of {CLASSES} digits"
+    flat = "" if last.output_shape and len(last.output_shape) == 1 else "Flatten and "
     return Report(last.output_shape, last.parameters,
-                  f"output: {what}; end with {flat}Dense of {CLASSES} units")
+                  f"output: the last layer gives {shown(last.output_shape)}, not one number for "
+                  f"each of {CLASSES} digits; end with {flat}Dense of {CLASSES} units")
 
 
 def shown(shape: Sequence[int] | None) -> str:

@@ -200,10 +200,12 @@ def picture(pixels: Any) -> list[float]:
     """64 finite numbers, or one sentence that says what came instead."""
     if not isinstance(pixels, list) or len(pixels) != PIXELS:
         came = f"{len(pixels)} values" if isinstance(pixels, list) else repr(pixels)
-        raise InvalidArgumentError("predict", f"{came} came", f"a picture is {PIXELS} numbers in 0..1")
+        raise InvalidArgumentError("predict", f"{came} came",
+                                   f"a picture is {PIXELS} numbers in 0..1")
     for i, value in enumerate(pixels):
         if not layer_specs.is_number(value):
-            raise InvalidArgumentError("predict", f"cell {i} is {value!r}", "each is a number in 0..1")
+            raise InvalidArgumentError("predict", f"cell {i} is {value!r}",
+                                       "each is a number in 0..1")
     return [float(value) for value in pixels]
 
 
@@ -219,14 +221,15 @@ def checked(settings: dict[str, Any]) -> Settings:
     for name in ("batch_size", "seed"):
         value, least = getattr(chosen, name), int(name == "batch_size")
         if not isinstance(value, int) or isinstance(value, bool) or value < least:
-            raise InvalidArgumentError(name, f"it is {value!r}", f"it takes a whole number from {least}")
+            raise InvalidArgumentError(name, f"it is {value!r}",
+                                       f"it takes a whole number from {least}")
     return chosen
 
 
 def not_a_number(steps: int, settings: Settings | None) -> str:
     rate = settings.learning_rate if settings else 0
-    return (f"train: the loss is not a number any more at step {steps:,} with a learning rate of "
-            f"{rate:g}; set a lower learning rate and press Reset")
+    return (f"train: the loss is no number any more at step {steps:,}; "
+            f"lower the learning rate from {rate:g} and press Reset")
 
 
 def too_large(parameters: int, settings: Settings | None) -> str:

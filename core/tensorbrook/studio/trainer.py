@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import tensorbrook as tf
 
@@ -40,7 +39,7 @@ def digits() -> Data:
 
 
 class Trainer:
-    """Trains batch by batch. A step runs as one compiled program; sums of loss and hits stay in it."""
+    """Trains batch by batch. A step is one compiled program; sums of loss and hits stay in it."""
 
     def __init__(self, specs: Sequence[LayerSpec], settings: Settings, data: Data):
         tf.random.set_seed(settings.seed)
@@ -87,7 +86,7 @@ class Trainer:
         return ended
 
     def read(self) -> tuple[float, float] | None:
-        """Mean loss and accuracy of the steps since the last reading; None where there were none."""
+        """Mean loss and accuracy of the steps since the last reading; None if there were none."""
         if not self.unread:
             return None
         loss, hits = self.sums.value().tolist()

@@ -6,8 +6,9 @@ const text = (code: typeof noCode): string => code.pieces.map((piece) => piece.t
 describe("what a program prints", () => {
   it("joins pieces of one stream and parts the two", () => {
     const code = [["out", "a"], ["out", "b\n"], ["err", "c"]] as const;
-    const { pieces } = code.reduce((state, [stream, what]) => printed(state, stream, what), started());
-    expect(pieces.map(({ stream, text: what }) => [stream, what])).toEqual([["out", "ab\n"], ["err", "c"]]);
+    const { pieces } = code.reduce((all, [stream, what]) => printed(all, stream, what), started());
+    const shown = pieces.map((piece) => [piece.stream, piece.text]);
+    expect(shown).toEqual([["out", "ab\n"], ["err", "c"]]);
   });
   it("drops the oldest when there is too much, and says so", () => {
     let code = started();
@@ -30,10 +31,11 @@ it.each([
 });
 
 it("finds the places of a traceback in the editor, and only those", () => {
-  const trace = 'Traceback:\n  File "/work/main.py", line 12, in f\n  File "/lib/main.pyc", line 3\nEnd';
+  const trace =
+    'Traceback:\n  File "/a/main.py", line 12, in f\n  File "/a/main.pyc", line 3\nEnd';
   expect(parts(trace)).toEqual([
     { text: "Traceback:\n  ", line: null },
-    { text: 'File "/work/main.py", line 12', line: 12 },
-    { text: ', in f\n  File "/lib/main.pyc", line 3\nEnd', line: null },
+    { text: 'File "/a/main.py", line 12', line: 12 },
+    { text: ', in f\n  File "/a/main.pyc", line 3\nEnd', line: null },
   ]);
 });

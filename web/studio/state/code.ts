@@ -1,4 +1,4 @@
-/** The Code view as data: what a run printed, how it ended, and which of its lines point at the editor. */
+/** The Code view as data: what a run printed, how it ended, and which lines point at the editor. */
 
 /** The name under which the editor's text runs; tracebacks show it. */
 export const FILE = "main.py";
@@ -45,7 +45,8 @@ function trimmed(code: Code): Code {
     return keep;
   });
   if (first === 0 || code.pieces.length < 2) return code;
-  return { ...code, cut: true, pieces: first < 0 ? code.pieces.slice(-1) : code.pieces.slice(first) };
+  const pieces = first < 0 ? code.pieces.slice(-1) : code.pieces.slice(first);
+  return { ...code, cut: true, pieces };
 }
 
 export function started(): Code {
@@ -74,14 +75,16 @@ export function parts(text: string): readonly Part[] {
   const found: Part[] = [];
   let end = 0;
   for (const match of text.matchAll(place)) {
-    found.push({ text: text.slice(end, match.index), line: null }, { text: match[0], line: Number(match[1]) });
+    found.push({ text: text.slice(end, match.index), line: null });
+    found.push({ text: match[0], line: Number(match[1]) });
     end = match.index + match[0].length;
   }
   return [...found, { text: text.slice(end), line: null }].filter((part) => part.text !== "");
 }
 
 export function outcomeText(code: Code): string {
-  const took = code.seconds === null ? "" : ` after ${code.seconds.toFixed(code.seconds < 10 ? 2 : 0)} s`;
+  const digits = code.seconds !== null && code.seconds < 10 ? 2 : 0;
+  const took = code.seconds === null ? "" : ` after ${code.seconds.toFixed(digits)} s`;
   switch (code.outcome) {
     case "none": return "";
     case "running": return "Running…";

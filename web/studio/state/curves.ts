@@ -28,7 +28,7 @@ export function lastY(curve: Curve): number | null {
   return curve.y[curve.y.length - 1] ?? null;
 }
 
-/** The right end of the epoch axis: ten epochs at first, then always a little more than was trained. */
+/** The right end of the epoch axis: ten epochs at first, then a little more than was trained. */
 export function epochsShown(epoch: number): number {
   return Math.max(10, epoch * 1.05);
 }

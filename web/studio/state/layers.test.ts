@@ -1,5 +1,7 @@
 import { describe, expect, it } from "vitest";
-import { added, edited, fresh, layerTypes, moved, numbered, parseNumber, removed, summary } from "./layers";
+import {
+  added, edited, fresh, layerTypes, moved, numbered, parseNumber, removed, summary,
+} from "./layers";
 
 const rows = numbered(["Flatten", "Dropout", "Dense"].map((type) => ({ type, args: {} })));
 const types = (list: typeof rows): string[] => list.map((row) => row.spec.type);
@@ -10,7 +12,8 @@ describe("the list of layers", () => {
     expect(types(next)).toEqual(["Flatten", "Dropout", "Conv2D", "Dense"]);
     expect(new Set(next.map((row) => row.id)).size).toBe(4);
   });
-  it("takes a first layer", () => expect(types(added([], { type: "Dense", args: {} }))).toEqual(["Dense"]));
+  it("takes a first layer", () =>
+    expect(types(added([], { type: "Dense", args: {} }))).toEqual(["Dense"]));
   it("loses a layer", () => expect(types(removed(rows, 1))).toEqual(["Flatten", "Dense"]));
   it.each([
     [0, 1, ["Dropout", "Flatten", "Dense"]],
@@ -36,8 +39,9 @@ it("says of every kind of layer what it is set to", () => {
 
 it.each([
   ["12", 12], [" 3.5 ", 3.5], ["0", 0],
-  ["", "Units takes a whole number from 1 to 9"], ["three", "Units takes a whole number from 1 to 9"],
+  ["", "Units takes a whole number from 1 to 9"],
+  ["three", "Units takes a whole number from 1 to 9"],
 ])("reads %j in a number field", (text, read) => {
-  const field = { kind: "number", name: "units", label: "Units", start: 1, min: 1, max: 9, step: 1 } as const;
-  expect(parseNumber(text, field)).toBe(read);
+  const size = { start: 1, min: 1, max: 9, step: 1 };
+  expect(parseNumber(text, { kind: "number", name: "units", label: "Units", ...size })).toBe(read);
 });

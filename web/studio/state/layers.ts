@@ -1,12 +1,12 @@
-/** The layers a model can be built of, and the edits a person can make. Pure data in, new data out. */
+/** The layers a model can be built of, and the edits a person can make: data in, new data out. */
 import type { LayerSpec } from "../../protocol";
 
 /** One argument of a layer, as a control shows it. */
 export type Field =
-  | { readonly kind: "number"; readonly name: string; readonly label: string; readonly start: number;
-      readonly min: number; readonly max: number; readonly step: number }
-  | { readonly kind: "choice"; readonly name: string; readonly label: string; readonly start: string;
-      readonly options: readonly string[] };
+  | { readonly kind: "number"; readonly name: string; readonly label: string;
+      readonly start: number; readonly min: number; readonly max: number; readonly step: number }
+  | { readonly kind: "choice"; readonly name: string; readonly label: string;
+      readonly start: string; readonly options: readonly string[] };
 
 export interface LayerType {
   readonly type: string;
@@ -51,7 +51,9 @@ export const layerTypes: readonly LayerType[] = [
   },
   {
     type: "Dropout", says: "forgets some values while training",
-    fields: [{ kind: "number", name: "rate", label: "Rate", start: 0.25, min: 0, max: 0.95, step: 0.05 }],
+    fields: [
+      { kind: "number", name: "rate", label: "Rate", start: 0.25, min: 0, max: 0.95, step: 0.05 },
+    ],
   },
 ];
 
@@ -96,13 +98,14 @@ export function edited(
     row.id === id ? { id, spec: { ...row.spec, args: { ...row.spec.args, [name]: value } } } : row);
 }
 
-/** What a layer is set to, in a few words: `32 · 3×3 · relu`. Arguments that change nothing are left out. */
+/** What a layer is set to: `32 · 3×3 · relu`. What changes nothing is left out. */
 export function summary(spec: LayerSpec): string {
-  const { filters, kernel_size, strides, pool_size, units, rate, padding: pad, activation: act } = spec.args;
+  const { filters, kernel_size, strides, pool_size, units, rate } = spec.args;
   const plain = strides === undefined || strides === (pool_size ?? 1);
   const words = [
     filters, units, rate, square(kernel_size ?? pool_size), plain ? "" : `stride ${strides}`,
-    pad === "same" ? "same" : "", act === "linear" ? "" : act,
+    spec.args.padding === "same" ? "same" : "",
+    spec.args.activation === "linear" ? "" : spec.args.activation,
   ];
   return words.filter((word) => word !== undefined && word !== "").join(" · ");
 }

@@ -1,14 +1,16 @@
 import { describe, expect, it } from "vitest";
+import type { Stroke } from "./raster";
 import { rasterise, SIDE } from "./raster";
 import { sample } from "./sample";
 
 const rows = (pixels: readonly number[]): number[][] =>
   Array.from({ length: SIDE }, (_, r) => pixels.slice(r * SIDE, (r + 1) * SIDE));
-const drawn = (strokes: Parameters<typeof rasterise>[0]): number[][] => rows(rasterise(strokes) ?? []);
-const total = (picture: number[][]): number => picture.flat().reduce((sum, value) => sum + value, 0);
+const drawn = (strokes: readonly Stroke[]): number[][] => rows(rasterise(strokes) ?? []);
+const total = (picture: number[][]): number => picture.flat().reduce((sum, v) => sum + v, 0);
 
 describe("a drawing as the network sees it", () => {
-  it("is nothing when nothing is drawn", () => expect([rasterise([]), rasterise([[]])]).toEqual([null, null]));
+  it("is nothing when nothing is drawn", () =>
+    expect([rasterise([]), rasterise([[]])]).toEqual([null, null]));
   it("has 64 values in 0..1", () => {
     const pixels = rasterise(sample) ?? [];
     expect(pixels).toHaveLength(64);
@@ -22,8 +24,9 @@ describe("a drawing as the network sees it", () => {
     expect(total(picture)).toBeLessThan(25);
   });
   it("does not depend on where or how large it was drawn", () => {
-    const small = sample.map((stroke) => stroke.map(({ x, y }) => ({ x: 0.6 + x / 5, y: 0.1 + y / 5 })));
-    drawn(small).flat().forEach((value, i) => expect(value).toBeCloseTo(drawn(sample).flat()[i] ?? -1, 5));
+    const shrunk = sample.map((stroke) => stroke.map((p) => ({ x: p.x / 5, y: 0.1 + p.y / 5 })));
+    const large = drawn(sample).flat();
+    drawn(shrunk).flat().forEach((value, i) => expect(value).toBeCloseTo(large[i] ?? -1, 5));
   });
   it("leaves a lone stroke upright and in the middle", () => {
     const one = drawn([[{ x: 0.1, y: 0.2 }, { x: 0.1, y: 0.8 }]]);

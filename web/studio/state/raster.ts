@@ -1,6 +1,6 @@
 /**
- * From pen strokes to the 8 x 8 picture the network was trained on. The UCI data were made from 32 x 32
- * bitmaps in which the digit fills the height, by counting the ink of 4 x 4 blocks; this does the same.
+ * From pen strokes to the 8 x 8 picture the network was trained on. The UCI data were made from
+ * 32 x 32 bitmaps in which the digit fills the height, by counting the ink of 4 x 4 blocks.
  */
 
 export interface Point {
@@ -13,7 +13,7 @@ export const SIDE = 8;
 const FINE = 32;
 const BLOCK = FINE / SIDE;
 
-/** Share of inked cells and the widest digit in the 1,797 pictures: means of 0.305 and 6 columns of 8. */
+/** In the 1,797 pictures 0.305 of the cells are inked and a digit is 6 of 8 columns wide. */
 const INK = 0.305;
 const WIDEST = 24;
 /** Half the pen's width in fine cells: the first guess, the thinnest and the thickest. */
@@ -34,7 +34,7 @@ function penFor(distance: readonly number[]): number {
   return Math.min(PEN.thick, Math.max(PEN.thin, radius));
 }
 
-/** The strokes scaled so that, drawn with the pen, they fill the height, and moved to the centre. */
+/** The strokes scaled so that, drawn with the pen, they fill the height, and centred. */
 function fitted(strokes: readonly Stroke[], pen: number): readonly Stroke[] {
   const xs = strokes.flatMap((stroke) => stroke.map((p) => p.x));
   const ys = strokes.flatMap((stroke) => stroke.map((p) => p.y));
@@ -54,7 +54,8 @@ function thinned(stroke: Stroke): Stroke {
   const kept: Point[] = [];
   for (const point of stroke) {
     const last = kept[kept.length - 1];
-    if (last === undefined || Math.hypot(point.x - last.x, point.y - last.y) > 0.5) kept.push(point);
+    const near = last !== undefined && Math.hypot(point.x - last.x, point.y - last.y) <= 0.5;
+    if (!near) kept.push(point);
   }
   return kept;
 }
@@ -77,11 +78,12 @@ function distances(strokes: readonly Stroke[]): readonly number[] {
 function toSegment(p: Point, a: Point, b: Point): number {
   const dx = b.x - a.x, dy = b.y - a.y;
   const length = dx * dx + dy * dy;
-  const t = length === 0 ? 0 : Math.min(1, Math.max(0, ((p.x - a.x) * dx + (p.y - a.y) * dy) / length));
+  const along = length === 0 ? 0 : ((p.x - a.x) * dx + (p.y - a.y) * dy) / length;
+  const t = Math.min(1, Math.max(0, along));
   return Math.hypot(p.x - a.x - t * dx, p.y - a.y - t * dy);
 }
 
-/** The share of each 4 x 4 block that the pen covers, the border of the pen softened over one cell. */
+/** The share of each 4 x 4 block that the pen covers; its border is soft over one fine cell. */
 function blocks(distance: readonly number[], pen: number): readonly number[] {
   const sums = new Array<number>(SIDE * SIDE).fill(0);
   distance.forEach((d, cell) => {

@@ -5,7 +5,8 @@ function bow(centre: Point, radius: number, from: number, to: number): Stroke {
   const steps = 24;
   return Array.from({ length: steps + 1 }, (_, i) => {
     const angle = (Math.PI / 180) * (from + ((to - from) * i) / steps);
-    return { x: centre.x + radius * Math.cos(angle), y: centre.y + radius * 0.95 * Math.sin(angle) };
+    const [dx, dy] = [radius * Math.cos(angle), 0.95 * radius * Math.sin(angle)];
+    return { x: centre.x + dx, y: centre.y + dy };
   });
 }
 

@@ -3,9 +3,10 @@ import type { State } from "./studio";
 import { answered } from "./studio";
 
 export function statusText(state: State): string {
-  if (state.boot === "failed") return `Python could not start: ${state.trouble ?? "no reason was given"}`;
+  if (state.boot === "failed") return `Python could not start: ${state.trouble ?? "no reason"}`;
   const booting = bootText(state.boot);
-  if (booting !== null) return state.training === "waiting" ? `${booting} Training starts right after.` : booting;
+  const queued = state.training === "waiting" ? " Training starts right after." : "";
+  if (booting !== null) return booting + queued;
   return state.trouble ?? readyText(state);
 }
 

@@ -8,7 +8,8 @@ it("reads what was kept", () =>
   expect(parseKept(JSON.stringify({ layers, settings }))).toEqual({ layers, settings }));
 
 it.each([
-  null, "", "no json", "null", "[]", "{}", JSON.stringify({ layers }), JSON.stringify({ layers: [1], settings }),
+  null, "", "no json", "null", "[]", "{}",
+  JSON.stringify({ layers }), JSON.stringify({ layers: [1], settings }),
   JSON.stringify({ layers, settings: { ...settings, optimizer: "magic" } }),
   JSON.stringify({ layers: [{ type: "Dense", args: { units: [] } }], settings }),
   JSON.stringify({ layers, settings: { ...settings, seed: "0" } }),

@@ -1,4 +1,4 @@
-/** What outlives a reload. Storage can be full, forbidden or hold anything: none of that is an error. */
+/** What outlives a reload. Storage can be full, forbidden or hold anything: that is no error. */
 import type { LayerSpec, TrainSettings } from "../../protocol";
 
 export interface Kept {
@@ -46,11 +46,17 @@ function isRecord(value: unknown): value is Record<string, unknown> {
   return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
+type Argument = LayerSpec["args"][string];
+
+function isArgument(value: unknown): value is Argument {
+  return ["number", "string", "boolean"].includes(typeof value);
+}
+
 function toLayer(value: unknown): LayerSpec[] {
   if (!isRecord(value) || typeof value.type !== "string" || !isRecord(value.args)) return [];
-  const args: Record<string, number | string | boolean> = {};
+  const args: Record<string, Argument> = {};
   for (const [name, each] of Object.entries(value.args)) {
-    if (typeof each !== "number" && typeof each !== "string" && typeof each !== "boolean") return [];
+    if (!isArgument(each)) return [];
     args[name] = each;
   }
   return [{ type: value.type, args }];

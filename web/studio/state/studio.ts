@@ -1,4 +1,4 @@
-/** The Train view as data: what happened goes in, the next state and the commands to send come out. */
+/** The Train view as data: what happened goes in, the next state and what to ask come out. */
 import type {
   BootStage, Capabilities, LayerReport, LayerSpec, SessionCommand, SessionEvent, TrainSettings,
 } from "../../protocol";
@@ -41,7 +41,7 @@ export interface State {
   readonly rows: readonly Row[];
   readonly settings: TrainSettings;
   readonly revision: number;
-  /** What the session said of the latest model; while an edit is being looked at, of the one before. */
+  /** What the session said of the latest model; while an edit is looked at, of the one before. */
   readonly model: Model;
   readonly answered: number;
   readonly training: Training;
@@ -49,7 +49,7 @@ export interface State {
   readonly curves: Curves;
   readonly pixels: readonly number[] | null;
   readonly probabilities: readonly number[] | null;
-  /** Why training ended by itself or a command was refused: one sentence, until the next command. */
+  /** Why training ended by itself or a command was refused, until the next command. */
   readonly trouble: string | null;
 }
 
@@ -77,10 +77,13 @@ export const noCurves: Curves = {
   trainLoss: empty, testLoss: empty, trainAccuracy: empty, testAccuracy: empty, testEpoch: 0,
 };
 
-export function begin(layers: readonly LayerSpec[], settings: TrainSettings, model: Model | null): State {
+export function begin(
+  layers: readonly LayerSpec[], settings: TrainSettings, model: Model | null,
+): State {
   return {
     boot: "python", capabilities: null, rows: numbered(layers), settings, revision: 0,
-    model: model ?? unknownModel, answered: model === null ? -1 : 0, training: "idle", figures: noFigures, curves: noCurves, pixels: null,
+    model: model ?? unknownModel, answered: model === null ? -1 : 0,
+    training: "idle", figures: noFigures, curves: noCurves, pixels: null,
     probabilities: null, trouble: null,
   };
 }
@@ -88,7 +91,8 @@ export function begin(layers: readonly LayerSpec[], settings: TrainSettings, mod
 export function update(state: State, action: Action): Next {
   switch (action.do) {
     case "booting": return [{ ...state, boot: action.stage }, []];
-    case "failed": return [{ ...state, boot: "failed", training: "idle", trouble: action.message }, []];
+    case "failed":
+      return [{ ...state, boot: "failed", training: "idle", trouble: action.message }, []];
     case "restarting": return [restarting(state, action.reason), []];
     case "ready": return ready({ ...state, boot: "ready", capabilities: action.capabilities });
     case "heard": return heard(state, action.event);
@@ -130,16 +134,17 @@ function cleared(state: State): State {
   return { ...state, training: "idle", figures: noFigures, curves: noCurves, trouble: null };
 }
 
-/** A new worker knows nothing of the old one's network; the layers and settings are the page's own. */
+/** A new worker knows nothing of the old one's network; layers and settings are the page's own. */
 function restarting(state: State, reason: string): State {
   const lost = state.figures.step === 0 ? null
-    : `Python was started anew because ${reason}: layers and settings are kept, the training begins again.`;
+    : `Python was started anew: ${reason}; layers and settings are kept, training begins again`;
   return { ...cleared(state), boot: "python", trouble: lost };
 }
 
-/** Other layers are another network: what the old one had learnt is gone, and its curves with it. */
+/** Other layers are another network: what the old one had learnt is gone, and its curves. */
 function build(state: State, rows: readonly Row[]): Next {
-  return rows === state.rows ? [state, []] : sendModel({ ...cleared(state), rows, probabilities: null });
+  if (rows === state.rows) return [state, []];
+  return sendModel({ ...cleared(state), rows, probabilities: null });
 }
 
 function draw(state: State, pixels: readonly number[] | null): Next {
@@ -157,7 +162,8 @@ function train(state: State): Next {
 
 function pause(state: State): Next {
   if (state.training === "waiting") return [{ ...state, training: "idle" }, []];
-  return state.training === "running" ? ask({ ...state, training: "paused" }, [{ name: "pause" }]) : [state, []];
+  if (state.training !== "running") return [state, []];
+  return ask({ ...state, training: "paused" }, [{ name: "pause" }]);
 }
 
 /** Whether what is shown of the model is about the layers that are shown. */
@@ -182,10 +188,12 @@ function heard(state: State, event: SessionEvent): Next {
 
 function modelled(state: State, event: SessionEvent & { name: "model" }): Next {
   const { layers: reports, parameters, trainable, source } = event;
-  const next = { ...state, answered: event.revision, model: { reports, parameters, trainable, source } };
+  const model: Model = { reports, parameters, trainable, source };
+  const next: State = { ...state, answered: event.revision, model };
   if (next.training === "waiting") return train({ ...next, training: "idle" });
   const { pixels } = next;
-  return [next, pixels === null || next.probabilities !== null ? [] : [{ name: "predict", pixels }]];
+  const known = pixels === null || next.probabilities !== null;
+  return [next, known ? [] : [{ name: "predict", pixels }]];
 }
 
 function progressed(state: State, event: SessionEvent & { name: "progress" }): State {
