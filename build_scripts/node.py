@@ -76,7 +76,7 @@ def run(node: Node, *arguments: str, folder: Path = WEB) -> subprocess.Completed
 
 def install_packages(node: Node) -> bool:
     """The page's packages, exactly as web/package-lock.json has them; tells whether it had to."""
-    key = stamps.digest(WEB / "package.json", WEB / "package-lock.json")
+    key = stamps.digest(WEB / "package-lock.json")
     modules = WEB / "node_modules"
     return stamps.stage("npm packages", modules / ".installed.txt", key, [modules],
                         lambda: clean_install(node))
