@@ -1,13 +1,8 @@
 // Two-dimensional convolution, channels last, and its two gradients.
 
+#include "conv.h"
 #include "engine.h"
-#include "simd.h"
-
-typedef struct {
-  int n, h, wd, c, kh, kw, co, oh, ow, sh, sw, dh, dw, pt, pl, groups, thread, threads;
-} conv_t;
-
-#define CONV {n, h, wd, c, kh, kw, co, oh, ow, sh, sw, dh, dw, pt, pl, groups, thread, threads}
+#include "windows.h"
 
 // -- references: the filter's taps are the outer loops, so that inside means inside -------------
 
@@ -70,12 +65,124 @@ void conv2d_filter_grad_ref(const float *x, const float *g, float *dw_, CONV_NUM
   }))
 }
 
+// -- the fast forms -----------------------------------------------------------------------------
+//
+// A convolution is a product: rows of A are the windows of pixels, read where they stand through
+// tables (implicit im2col), B is the filter. windows.c does that product; here stands what the
+// windows and the filter are.
+
+static windows_t forward_windows(const conv_t *p, const float *x, int group) {
+  int channels = p->c / p->groups;
+  return (windows_t){
+      .from = x, .n = p->n, .h = p->h, .w = p->wd, .c = p->c,
+      .channel = group * channels, .channels = channels, .rows = p->oh, .columns = p->ow,
+      .step_y = p->sh, .step_x = p->sw, .start_y = -p->pt, .start_x = -p->pl,
+      .taps_y = p->kh, .taps_x = p->kw, .gap_y = p->dh, .gap_x = p->dw,
+      .thread = p->thread, .threads = p->threads};
+}
+
 void conv2d(const float *x, const float *w, float *out, CONV_NUMBERS) {
-  conv2d_ref(x, w, out, n, h, wd, c, kh, kw, co, oh, ow, sh, sw, dh, dw, pt, pl, groups, thread, threads);
+  conv_t p = CONV;
+  if (is_depthwise(&p)) {
+    depthwise(&p, x, w, out);
+    return;
+  }
+  for (int group = 0; group < groups; group++) {
+    int columns = co / groups, first = group * columns;
+    windows_t v = forward_windows(&p, x, group);
+    filter_t filter = {w + first, columns, co, kw * v.channels * co, v.channels * co, 0};
+    target_t to = {out + first, oh * ow * co, ow * co, co};
+    if (windows_fit(&v)) {
+      correlate(&v, &filter, &to);
+    } else {
+      conv2d_ref(x, w, out, n, h, wd, c, kh, kw, co, oh, ow, sh, sw, dh, dw, pt, pl, groups,
+                 thread, threads);
+      return;
+    }
+  }
 }
-void conv2d_input_grad(const float *x, const float *w, float *out, CONV_NUMBERS) {
-  conv2d_input_grad_ref(x, w, out, n, h, wd, c, kh, kw, co, oh, ow, sh, sw, dh, dw, pt, pl, groups, thread, threads);
+
+void conv2d_filter_grad(const float *x, const float *g, float *dw_, CONV_NUMBERS) {
+  conv_t p = CONV;
+  if (is_depthwise(&p)) {
+    depthwise_filter_grad(&p, x, g, dw_);
+    return;
+  }
+  for (int group = 0; group < groups; group++) {
+    int columns = co / groups, first = group * columns;
+    windows_t v = forward_windows(&p, x, group);
+    if (windows_fit(&v)) {
+      correlate_filter(&v, g + first, columns, co, dw_ + first);
+    } else {
+      conv2d_filter_grad_ref(x, g, dw_, n, h, wd, c, kh, kw, co, oh, ow, sh, sw, dh, dw, pt, pl,
+                             groups, thread, threads);
+      return;
+    }
+  }
 }
-void conv2d_filter_grad(const float *x, const float *w, float *out, CONV_NUMBERS) {
-  conv2d_filter_grad_ref(x, w, out, n, h, wd, c, kh, kw, co, oh, ow, sh, sw, dh, dw, pt, pl, groups, thread, threads);
+
+// The input's gradient is a correlation with g, the filter turned around. Under a stride s, only
+// every s-th pixel of dx meets a given tap: pixels that are alike modulo s form a phase, and a
+// phase is a correlation with every period-th tap.
+typedef struct {
+  int first, count;       // the pixels of dx: first, first + s, ...
+  int tap, taps, period;  // the taps: tap, tap + period, ...
+  int start, gap;         // where in g the first pixel finds its last tap, how far on the others
+} phase_t;
+
+static int divisor(int a, int b) { return b ? divisor(b, a % b) : a; }
+
+static phase_t phase_of(int phase, int size, int stride, int taps, int dilation, int padding) {
+  phase_t v = {.period = stride / divisor(stride, dilation)};
+  v.first = ((phase - padding) % stride + stride) % stride;
+  v.count = v.first < size ? ceiling(size - v.first, stride) : 0;
+  while (v.tap < taps && v.tap * dilation % stride != phase) v.tap++;
+  v.taps = ceiling(taps - v.tap, v.period);
+  v.gap = v.period * dilation / stride;
+  v.start = (v.first + padding - v.tap * dilation) / stride - (v.taps - 1) * v.gap;
+  return v;
+}
+
+static windows_t backward_windows(const conv_t *p, const float *g, int group, phase_t y,
+                                  phase_t x) {
+  int channels = p->co / p->groups;
+  return (windows_t){
+      .from = g, .n = p->n, .h = p->oh, .w = p->ow, .c = p->co,
+      .channel = group * channels, .channels = channels, .rows = y.count, .columns = x.count,
+      .step_y = 1, .step_x = 1, .start_y = y.start, .start_x = x.start,
+      .taps_y = y.taps, .taps_x = x.taps, .gap_y = y.gap, .gap_x = x.gap,
+      .thread = p->thread, .threads = p->threads};
+}
+
+static void input_grad_phase(const conv_t *p, const float *g, const float *w, float *dx, int group,
+                             phase_t y, phase_t x) {
+  int columns = p->c / p->groups, tap = columns * p->co;
+  windows_t v = backward_windows(p, g, group, y, x);
+  int last_y = y.tap + (y.taps - 1) * y.period, last_x = x.tap + (x.taps - 1) * x.period;
+  filter_t filter = {w + (last_y * p->kw + last_x) * tap + v.channel, columns, p->co,
+                     -y.period * p->kw * tap, -x.period * tap, 1};
+  target_t to = {dx + (y.first * p->wd + x.first) * p->c + group * columns,
+                 p->h * p->wd * p->c, p->sh * p->wd * p->c, p->sw * p->c};
+  correlate(&v, &filter, &to);
+}
+
+void conv2d_input_grad(const float *g, const float *w, float *dx, CONV_NUMBERS) {
+  conv_t p = CONV;
+  if (is_depthwise(&p)) {
+    depthwise_input_grad(&p, g, w, dx);
+    return;
+  }
+  // All taps at once are the widest windows of all.
+  windows_t widest = forward_windows(&p, g, 0);
+  widest.start_y = -1, widest.channels = co / groups;
+  if (!windows_fit(&widest)) {
+    conv2d_input_grad_ref(g, w, dx, n, h, wd, c, kh, kw, co, oh, ow, sh, sw, dh, dw, pt, pl,
+                          groups, thread, threads);
+    return;
+  }
+  for (int y = 0; y < sh; y++)
+    for (int x = 0; x < sw; x++)
+      for (int group = 0; group < groups; group++)
+        input_grad_phase(&p, g, w, dx, group, phase_of(y, h, sh, kh, dh, pt),
+                         phase_of(x, wd, sw, kw, dw, pl));
 }

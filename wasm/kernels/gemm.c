@@ -35,52 +35,51 @@ enum { BLOCK_K = 400, BLOCK_ROWS = 96, BLOCK_COLUMNS = 256 };
 typedef struct {
   float b[BLOCK_K * BLOCK_COLUMNS];
   float a[BLOCK_K * BLOCK_ROWS];
-  int steps[BLOCK_K];
-  int a_rows[BLOCK_ROWS + TILE_ROWS], out_rows[BLOCK_ROWS + TILE_ROWS];
 } gemm_scratch_t;
 
 _Static_assert(sizeof(gemm_scratch_t) <= SCRATCH_BYTES, "gemm needs more scratch");
 
-// All tiles of a block of rows times a block of columns.
-static void block(const part_t *g, gemm_scratch_t *s, product_t p, int row, int rows, int column,
-                  int columns) {
+// All tiles of a packed block of A times a packed block of B.
+static void multiply_blocks(const gemm_scratch_t *s, product_t p, int rows, int columns, float *out,
+                            int n) {
+  const int out_rows[TILE_ROWS] = {0, n, 2 * n, 3 * n};
   for (int j = 0; j < columns; j += TILE_COLUMNS) {
     p.b = s->b + j * p.k;
-    for (int i = 0; i < rows; i += TILE_ROWS)
-      tile(&p, s->a_rows + i, g->out + row * g->n + column + j, s->out_rows + i,
-           smaller(TILE_ROWS, rows - i), smaller(TILE_COLUMNS, columns - j));
+    p.columns = smaller(TILE_COLUMNS, columns - j);
+    for (int i = 0; i < rows; i += TILE_ROWS) {
+      p.rows = smaller(TILE_ROWS, rows - i);
+      tile_packed(&p, s->a + i * p.k, out + i * n + j, out_rows);
+    }
   }
 }
 
-static void block_rows(const part_t *g, gemm_scratch_t *s, product_t p, int depth, int column,
-                       int columns) {
-  for (int row = g->row; row < g->row_end; row += BLOCK_ROWS) {
-    int rows = smaller(BLOCK_ROWS, g->row_end - row);
-    if (g->transpose_a)
-      pack_columns(g->a + depth * g->m + row, g->m, p.k, rows, s->a, TILE_ROWS);
-    else
-      pack_rows(g->a + row * g->k + depth, g->k, p.k, rows, s->a, TILE_ROWS);
-    block(g, s, p, row, rows, column, columns);
-  }
+static void pack_a(const part_t *g, int row, int rows, int depth, int k, float *to) {
+  if (g->transpose_a)
+    pack_columns(g->a + depth * g->m + row, g->m, k, rows, to, k, TILE_ROWS);
+  else
+    pack_rows(g->a + row * g->k + depth, g->k, k, rows, to, k, TILE_ROWS);
+}
+
+static void pack_b(const part_t *g, int column, int columns, int depth, int k, float *to) {
+  if (g->transpose_b)
+    pack_rows(g->b + column * g->k + depth, g->k, k, columns, to, k, TILE_COLUMNS);
+  else
+    pack_columns(g->b + depth * g->n + column, g->n, k, columns, to, k, TILE_COLUMNS);
 }
 
 static void multiply(const part_t *g, gemm_scratch_t *s) {
-  for (int i = 0; i < BLOCK_ROWS + TILE_ROWS; i++) {
-    s->out_rows[i] = i * g->n;
-  }
   int step_k = ceiling(g->k, ceiling(g->k, BLOCK_K));
   for (int column = g->column; column < g->column_end; column += BLOCK_COLUMNS)
     for (int depth = 0; depth < g->k; depth += step_k) {
       int columns = smaller(BLOCK_COLUMNS, g->column_end - column);
-      product_t p = {s->a, s->steps, s->b, TILE_COLUMNS, smaller(step_k, g->k - depth), depth > 0};
-      for (int i = 0; i < BLOCK_ROWS + TILE_ROWS; i++)
-        s->a_rows[i] = i / TILE_ROWS * TILE_ROWS * p.k + i % TILE_ROWS;
-      for (int i = 0; i < p.k; i++) s->steps[i] = i * TILE_ROWS;
-      if (g->transpose_b)
-        pack_rows(g->b + column * g->k + depth, g->k, p.k, columns, s->b, TILE_COLUMNS);
-      else
-        pack_columns(g->b + depth * g->n + column, g->n, p.k, columns, s->b, TILE_COLUMNS);
-      block_rows(g, s, p, depth, column, columns);
+      int k = smaller(step_k, g->k - depth);
+      product_t p = {.b_step = TILE_COLUMNS, .k = k, .add = depth > 0};
+      pack_b(g, column, columns, depth, k, s->b);
+      for (int row = g->row; row < g->row_end; row += BLOCK_ROWS) {
+        int rows = smaller(BLOCK_ROWS, g->row_end - row);
+        pack_a(g, row, rows, depth, k, s->a);
+        multiply_blocks(s, p, rows, columns, g->out + row * g->n + column, g->n);
+      }
     }
 }
 

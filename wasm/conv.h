@@ -1,0 +1,15 @@
+// The numbers of a convolution, as engine.h orders them.
+#pragma once
+
+typedef struct {
+  int n, h, wd, c, kh, kw, co, oh, ow, sh, sw, dh, dw, pt, pl, groups, thread, threads;
+} conv_t;
+
+#define CONV \
+  {n, h, wd, c, kh, kw, co, oh, ow, sh, sw, dh, dw, pt, pl, groups, thread, threads}
+
+// kernels/depthwise.c: one input channel for each output channel.
+static inline int is_depthwise(const conv_t *p) { return p->groups == p->c && p->c == p->co; }
+void depthwise(const conv_t *p, const float *x, const float *w, float *out);
+void depthwise_input_grad(const conv_t *p, const float *g, const float *w, float *dx);
+void depthwise_filter_grad(const conv_t *p, const float *x, const float *g, float *dw);

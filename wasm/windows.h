@@ -1,0 +1,39 @@
+// Windows that slide over a batch of images, multiplied with a filter; see windows.c.
+#pragma once
+
+#include "simd.h"
+
+// Output (y, x) of an image sees, for tap (i, j), the `channels` channels from `channel` on of
+// pixel (start_y + y * step_y + i * gap_y, start_x + x * step_x + j * gap_x); zero if outside.
+typedef struct {
+  const float *from;  // n images of h x w pixels of c channels
+  int n, h, w, c;
+  int channel, channels;
+  int rows, columns;  // of outputs, for each image
+  int step_y, step_x, start_y, start_x, taps_y, taps_x, gap_y, gap_x;
+  int thread, threads;
+} windows_t;
+
+// The values that tap (i, j) and channel k meet for the output's channels ("columns"):
+// tap = at + i * tap_y + j * tap_x, then tap[k * stride + column], or, if transposed,
+// tap[column * stride + k].
+typedef struct {
+  const float *at;
+  int columns, stride, tap_y, tap_x, transposed;
+} filter_t;
+
+// Where outputs go: to[n * image + y * row + x * pixel + column].
+typedef struct {
+  float *to;
+  int image, row, pixel;
+} target_t;
+
+// Whether a window fits into a thread's scratch; it does unless it has more than 160,000 floats.
+int windows_fit(const windows_t *v);
+
+// to = windows x filter.
+void correlate(const windows_t *v, const filter_t *filter, const target_t *to);
+
+// out[(tap, channel) * stride + column] = sum over all outputs of window value x g; g has
+// `columns` values for each output, outputs are `stride` apart.
+void correlate_filter(const windows_t *v, const float *g, int columns, int stride, float *out);
