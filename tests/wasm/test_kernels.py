@@ -1,0 +1,275 @@
+"""Every kernel against its plain reference at odd sizes, on 1, 2 and 3 threads."""
+
+import numpy as np
+import pytest
+from kernels import KERNELS, assert_close
+
+TESTED = set()
+
+
+def check(engines, name, inputs, output, *numbers, scale=0.0, tolerance=0.0):
+    """The kernel on 1, 2 and 3 threads against its reference on one; returns the reference's."""
+    TESTED.add(name)
+    reference = engines[1].call(f"{name}_ref", inputs, output, *numbers)
+    for threads, engine in engines.items():
+        ours = engine.call(name, inputs, output, *numbers, threads=threads)
+        assert_close(ours, reference, scale, tolerance, f"{name} on {threads} threads")
+    return reference
+
+
+def floats(*shape, seed=0):
+    return np.random.default_rng([seed, *shape]).standard_normal(shape, dtype="f4")
+
+
+# -- gemm -------------------------------------------------------------------------------------
+
+GEMM = [  # m, n, k
+    (1, 1, 1), (1, 1, 7), (3, 5, 2), (4, 8, 4), (5, 9, 3), (1, 37, 19), (37, 1, 19), (1, 300, 33),
+    (301, 1, 33), (2, 3, 1), (7, 17, 31), (64, 64, 64), (33, 70, 65), (97, 257, 401),
+    (13, 260, 805), (200, 11, 13), (3, 4, 0), (0, 4, 3), (4, 0, 3), (128, 10, 128), (100, 8, 512),
+    (8, 100, 512), (1, 5, 1000), (5, 1, 1000),
+]
+
+
+@pytest.mark.parametrize("transpose_b", [0, 1])
+@pytest.mark.parametrize("transpose_a", [0, 1])
+@pytest.mark.parametrize("m, n, k", GEMM)
+def test_gemm(engines, m, n, k, transpose_a, transpose_b):
+    a, b = floats(*((k, m) if transpose_a else (m, k))), floats(*((n, k) if transpose_b else (k, n)))
+    op_a, op_b = (a.T if transpose_a else a), (b.T if transpose_b else b)
+    scale = np.abs(op_a) @ np.abs(op_b)
+    result = check(engines, "gemm", [a, b], ((m, n), "f4"), 1, m, n, k, transpose_a, transpose_b,
+                   0, 0, scale=scale, tolerance=1e-5)
+    assert_close(result, op_a.astype("f8") @ op_b, scale, 1e-5, "gemm_ref")
+
+
+@pytest.mark.parametrize("batch, m, n, k", [(0, 3, 3, 3), (1, 5, 6, 7), (3, 5, 6, 7), (7, 1, 9, 4),
+                                            (5, 9, 1, 4), (2, 33, 65, 17), (11, 8, 8, 8)])
+@pytest.mark.parametrize("shared", ["", "a", "b"])
+def test_gemm_batched(engines, batch, m, n, k, shared):
+    a, b = floats(1 if shared == "a" else batch, m, k), floats(1 if shared == "b" else batch, k, n)
+    scale = np.broadcast_to(np.abs(a) @ np.abs(b), (batch, m, n))
+    result = check(engines, "gemm", [a, b], ((batch, m, n), "f4"), batch, m, n, k, 0, 0,
+                   0 if shared == "a" else m * k, 0 if shared == "b" else k * n, scale=scale,
+                   tolerance=1e-5)
+    assert_close(result, np.broadcast_to(a @ b, (batch, m, n)), scale, 1e-5, "gemm_ref")
+
+
+# -- convolution --------------------------------------------------------------------------------
+
+CONV = [  # n, h, w, c, kh, kw, co, stride, dilation, padding (top, left, bottom, right), groups
+    (1, 1, 1, 1, 1, 1, 1, (1, 1), (1, 1), (0, 0, 0, 0), 1),
+    (2, 8, 8, 1, 3, 3, 16, (1, 1), (1, 1), (0, 0, 0, 0), 1),
+    (3, 8, 8, 1, 3, 3, 16, (1, 1), (1, 1), (1, 1, 1, 1), 1),
+    (2, 7, 9, 3, 3, 2, 5, (1, 1), (1, 1), (0, 1, 1, 0), 1),
+    (5, 6, 6, 16, 3, 3, 32, (1, 1), (1, 1), (1, 1, 1, 1), 1),
+    (2, 9, 7, 4, 3, 3, 9, (2, 2), (1, 1), (1, 1, 1, 1), 1),
+    (2, 9, 8, 3, 3, 3, 7, (2, 3), (1, 1), (0, 1, 0, 2), 1),
+    (2, 11, 10, 5, 3, 3, 6, (1, 1), (2, 3), (2, 3, 2, 3), 1),
+    (1, 13, 12, 3, 3, 3, 4, (3, 2), (2, 2), (1, 2, 3, 2), 1),
+    (1, 12, 12, 2, 2, 2, 3, (4, 4), (1, 1), (0, 0, 0, 0), 1),
+    (2, 6, 5, 6, 3, 3, 9, (1, 1), (1, 1), (1, 1, 1, 1), 3),
+    (2, 6, 5, 4, 2, 2, 8, (2, 1), (1, 1), (0, 0, 1, 1), 2),
+    (2, 7, 6, 5, 3, 3, 5, (1, 1), (1, 1), (1, 1, 1, 1), 5),
+    (2, 8, 7, 18, 3, 3, 18, (2, 2), (2, 1), (1, 1, 1, 1), 18),
+    (2, 5, 5, 3, 2, 2, 6, (1, 1), (1, 1), (0, 0, 0, 0), 3),
+    (4, 5, 5, 33, 1, 1, 17, (1, 1), (1, 1), (0, 0, 0, 0), 1),
+    (3, 6, 6, 7, 1, 1, 12, (2, 2), (1, 1), (0, 0, 0, 0), 1),
+    (1, 4, 4, 300, 3, 3, 20, (1, 1), (1, 1), (1, 1, 1, 1), 1),
+    (1, 3, 3, 2500, 2, 2, 9, (1, 1), (1, 1), (0, 0, 0, 0), 1),
+    (1, 3, 1100, 1, 3, 3, 2, (1, 1), (1, 1), (1, 1, 1, 1), 1),
+    (1, 40, 60, 3, 5, 5, 4, (1, 1), (1, 1), (2, 2, 2, 2), 1),
+    (1, 130, 100, 16, 3, 3, 4, (1, 1), (1, 1), (1, 1, 1, 1), 1),
+    (1, 2, 2, 3, 5, 5, 4, (1, 1), (1, 1), (3, 4, 3, 2), 1),
+    (1, 3, 3, 200, 2, 2, 3, (1, 1), (30, 30), (30, 30, 30, 30), 1),
+    (0, 4, 4, 2, 3, 3, 2, (1, 1), (1, 1), (0, 0, 0, 0), 1),
+    (2, 2, 2, 1, 3, 3, 4, (1, 1), (1, 1), (0, 0, 0, 0), 1),
+]
+
+
+def conv_numbers(case):
+    n, h, w, c, kh, kw, co, (sh, sw), (dh, dw), (top, left, bottom, right), groups = case
+    oh = max(0, (h + top + bottom - (kh - 1) * dh - 1) // sh + 1)
+    ow = max(0, (w + left + right - (kw - 1) * dw - 1) // sw + 1)
+    shapes = (n, h, w, c), (kh, kw, c // groups, co), (n, oh, ow, co)
+    return shapes, (n, h, w, c, kh, kw, co, oh, ow, sh, sw, dh, dw, top, left, groups)
+
+
+def check_conv(engines, name, inputs, shape, numbers):
+    scale = engines[1].call(f"{name}_ref", [np.abs(x) for x in inputs], (shape, "f4"), *numbers)
+    return check(engines, name, inputs, (shape, "f4"), *numbers, scale=scale, tolerance=1e-5)
+
+
+@pytest.mark.parametrize("case", CONV, ids=str)
+def test_conv2d(engines, case):
+    (x, w, out), numbers = conv_numbers(case)
+    check_conv(engines, "conv2d", [floats(*x), floats(*w)], out, numbers)
+
+
+@pytest.mark.parametrize("case", CONV, ids=str)
+def test_conv2d_input_grad(engines, case):
+    (x, w, out), numbers = conv_numbers(case)
+    check_conv(engines, "conv2d_input_grad", [floats(*out), floats(*w)], x, numbers)
+
+
+@pytest.mark.parametrize("case", CONV, ids=str)
+def test_conv2d_filter_grad(engines, case):
+    (x, w, out), numbers = conv_numbers(case)
+    check_conv(engines, "conv2d_filter_grad", [floats(*x), floats(*out)], w, numbers)
+
+
+@pytest.mark.parametrize("case", CONV, ids=str)
+def test_conv2d_references_agree(engines, case):
+    """<g, conv(x, w)> = <input_grad(g, w), x> = <filter_grad(x, g), w>, in the references."""
+    (xs, ws, gs), numbers = conv_numbers(case)
+    x, w, g = floats(*xs), floats(*ws), floats(*gs, seed=1)
+    call = engines[1].call
+    out = call("conv2d_ref", [x, w], (gs, "f4"), *numbers).astype("f8")
+    dx = call("conv2d_input_grad_ref", [g, w], (xs, "f4"), *numbers).astype("f8")
+    dw = call("conv2d_filter_grad_ref", [x, g], (ws, "f4"), *numbers).astype("f8")
+    scale = max(1.0, np.abs(out * g).sum())
+    assert abs((out * g).sum() - (dx * x).sum()) < 1e-5 * scale
+    assert abs((out * g).sum() - (dw * w).sum()) < 1e-5 * scale
+
+
+def test_conv2d_reference_is_a_sum_over_taps(engines):
+    (xs, ws, outs), numbers = conv_numbers(CONV[3])
+    x, w = floats(*xs), floats(*ws)
+    padded = np.pad(x, ((0, 0), (0, 1), (1, 0), (0, 0)))
+    expected = sum(padded[:, i:i + outs[1], j:j + outs[2]] @ w[i, j] for i in range(ws[0])
+                   for j in range(ws[1]))
+    out = engines[1].call("conv2d_ref", [x, w], (outs, "f4"), *numbers)
+    np.testing.assert_allclose(out, expected, rtol=1e-4, atol=1e-5)
+
+
+# -- pools --------------------------------------------------------------------------------------
+
+POOL = [  # n, h, w, c, kernel, stride, padding (top, left, bottom, right)
+    (1, 1, 1, 1, (1, 1), (1, 1), (0, 0, 0, 0)),
+    (2, 8, 8, 16, (2, 2), (2, 2), (0, 0, 0, 0)),
+    (3, 7, 5, 3, (2, 2), (2, 2), (0, 0, 1, 1)),
+    (2, 7, 9, 5, (3, 2), (1, 2), (1, 1, 1, 0)),
+    (1, 5, 6, 9, (3, 3), (1, 1), (2, 2, 2, 2)),
+    (1, 4, 4, 1, (2, 3), (3, 1), (0, 0, 0, 0)),
+    (1, 2, 2, 4, (2, 2), (1, 1), (2, 2, 2, 2)),
+    (0, 4, 4, 3, (2, 2), (2, 2), (0, 0, 0, 0)),
+    (1, 3, 3, 0, (2, 2), (1, 1), (0, 0, 0, 0)),
+]
+
+
+def pool_numbers(case):
+    n, h, w, c, (kh, kw), (sh, sw), (top, left, bottom, right) = case
+    oh, ow = (h + top + bottom - kh) // sh + 1, (w + left + right - kw) // sw + 1
+    return (n, h, w, c), (n, oh, ow, c), (n, h, w, c, oh, ow, kh, kw, sh, sw, top, left)
+
+
+def tied(*shape):
+    """Small whole numbers, so that maxima tie, with NaN and infinities among them."""
+    x = np.random.default_rng(1).integers(-2, 3, shape).astype("f4")
+    x.flat[::17] = np.nan
+    x.flat[5::23] = -np.inf
+    return x
+
+
+@pytest.mark.parametrize("make", [floats, tied])
+@pytest.mark.parametrize("case", POOL, ids=str)
+def test_max_pool(engines, case, make):
+    x, out, numbers = pool_numbers(case)
+    check(engines, "max_pool", [make(*x)], (out, "f4"), *numbers)
+    check(engines, "max_pool_select", [floats(*x, seed=2), make(*x)], (out, "f4"), *numbers)
+    check(engines, "max_pool_scatter", [floats(*out), make(*x)], (x, "f4"), *numbers)
+
+
+@pytest.mark.parametrize("case", POOL, ids=str)
+def test_avg_pool(engines, case):
+    x, out, numbers = pool_numbers(case)
+    check(engines, "avg_pool", [floats(*x)], (out, "f4"), *numbers, scale=4.0, tolerance=1e-6)
+    check(engines, "avg_pool_grad", [floats(*out)], (x, "f4"), *numbers, scale=9.0, tolerance=1e-6)
+
+
+def test_pool_references_against_numpy(engines):
+    x, out, numbers = pool_numbers(POOL[1])
+    a = floats(*x)
+    windows = a.reshape(2, 4, 2, 4, 2, 16)
+    call = engines[1].call
+    np.testing.assert_array_equal(call("max_pool_ref", [a], (out, "f4"), *numbers),
+                                  windows.max((2, 4)))
+    np.testing.assert_allclose(call("avg_pool_ref", [a], (out, "f4"), *numbers),
+                               windows.mean((2, 4)), rtol=1e-5, atol=1e-6)
+
+
+def test_max_pool_takes_the_first_of_equals(engines):
+    x, out, numbers = pool_numbers((1, 2, 2, 1, (2, 2), (1, 1), (0, 0, 0, 0)))
+    for engine in engines.values():
+        chosen = engine.call("max_pool_select", [np.arange(4, dtype="f4").reshape(x),
+                                                 np.ones(x, "f4")], (out, "f4"), *numbers)
+        assert chosen.item() == 0.0
+
+
+# -- gather and scatter -------------------------------------------------------------------------
+
+@pytest.mark.parametrize("dtype", ["u1", "i4", "f4"])
+@pytest.mark.parametrize("outer, rows, count, inner", [
+    (1, 1, 1, 1), (1, 10, 7, 3), (3, 5, 11, 17), (2, 4, 0, 3), (2, 0, 3, 2), (0, 3, 3, 3),
+    (1, 7, 50, 64), (5, 3, 2, 1), (1, 3, 4, 0)])
+def test_gather(engines, outer, rows, count, inner, dtype):
+    x = np.random.default_rng(0).integers(0, 100, (outer, rows, inner)).astype(dtype)
+    indices = np.random.default_rng(1).integers(-2, rows + 2, count).astype("i4")
+    found = check(engines, "gather", [x, indices], ((outer, count, inner), dtype), outer, rows,
+                  count, inner * x.itemsize)
+    for i, index in enumerate(indices):
+        expected = x[:, index] if 0 <= index < rows else np.zeros((outer, inner))
+        np.testing.assert_array_equal(found[:, i], expected)
+
+
+@pytest.mark.parametrize("name, dtype", [("scatter_add_f32", "f4"), ("scatter_add_i32", "i4")])
+@pytest.mark.parametrize("rows, count, inner", [
+    (1, 1, 1), (10, 37, 3), (1, 20, 50), (3, 40, 17), (5, 0, 3), (0, 3, 3), (100, 300, 1),
+    (7, 9, 64), (4, 4, 0)])
+def test_scatter_add(engines, rows, count, inner, name, dtype):
+    updates = (10 * floats(count, inner)).astype(dtype)
+    indices = np.random.default_rng(1).integers(-2, rows + 2, count).astype("i4")
+    found = check(engines, name, [updates, indices], ((rows, inner), dtype), rows, count, inner)
+    expected = np.zeros((rows, inner), dtype)
+    inside = (indices >= 0) & (indices < rows)
+    np.add.at(expected, indices[inside], updates[inside])
+    np.testing.assert_array_equal(found, expected)
+
+
+# -- random bits --------------------------------------------------------------------------------
+
+
+
+def philox(key, counter):
+    """Philox 4x32-10 from the paper, in whole numbers."""
+    (c0, c1, c2, c3), (k0, k1) = counter, key
+    for _ in range(10):
+        p0, p1 = 0xD2511F53 * c0, 0xCD9E8D57 * c2
+        c0, c1, c2, c3 = (p1 >> 32) ^ c1 ^ k0, p1 & 0xFFFFFFFF, (p0 >> 32) ^ c3 ^ k1, p0 & 0xFFFFFFFF
+        k0, k1 = (k0 + 0x9E3779B9) & 0xFFFFFFFF, (k1 + 0xBB67AE85) & 0xFFFFFFFF
+    return c0, c1, c2, c3
+
+
+def test_the_tests_own_philox_gives_the_known_answers():
+    """The kat_vectors file of Random123, all four counter words included."""
+    ones, pi = 0xFFFFFFFF, (0x243F6A88, 0x85A308D3, 0x13198A2E, 0x03707344)
+    assert philox((0, 0), (0, 0, 0, 0)) == (0x6627E8D5, 0xE169C58D, 0xBC57AC4C, 0x9B00DBD8)
+    assert philox((ones, ones), (ones,) * 4) == (0x408F276D, 0x41C83B0E, 0xA20BC7C6, 0x6D5451FD)
+    assert philox((0xA4093822, 0x299F31D0), pi) == (0xD16CFE09, 0x94FDCCEB, 0x5001E420, 0x24126EA1)
+
+
+@pytest.mark.parametrize("count", [0, 1, 3, 4, 5, 16, 17, 63, 64, 67, 1000])
+@pytest.mark.parametrize("state", [(0, 0, 0, 0), (1, 2, 3, 4), (0xFFFFFFFF, 0x12345678,
+                                                              0xFFFFFFFE, 7),
+                                   (5, 6, 0xFFFFFFFF, 0xFFFFFFFF)])
+def test_random_bits(engines, state, count):
+    found = check(engines, "random_bits", [np.array(state, "u4")], ((count,), "u4"), count)
+    start = state[3] << 32 | state[2]
+    for j in range(-(-count // 4)):
+        counter = (start + j) & 0xFFFFFFFFFFFFFFFF
+        block = philox(state[:2], (counter & 0xFFFFFFFF, counter >> 32, 0, 0))
+        assert tuple(found[4 * j:4 * j + 4]) == block[:count - 4 * j]
+
+
+def test_every_kernel_is_tested():
+    assert TESTED == set(KERNELS)
