@@ -1,0 +1,163 @@
+"""Programs over threads: launches, barriers, traps, loads, and a process that ends by itself."""
+
+import struct
+import subprocess
+import sys
+import time
+
+import pytest
+import wasmtime
+from kernels import ENGINE
+
+from tensorbrook.backends.wasm.host_wasmtime import MAX_PAGES, PAGE, Host
+
+HEAD = """(module
+  (import "env" "memory" (memory 0 65535 shared))
+  (import "engine" "barrier" (func $barrier))
+  (func (export "run") (param $thread i32) (param $block i32)
+    (local $i i32) (local $sum i32)
+"""
+
+# Each thread adds 1 to the word of slot 0.
+COUNT = HEAD + """(drop (i32.atomic.rmw.add (i32.load offset=8 (local.get $block))
+                                            (i32.const 1)))))"""
+
+# Thread 0 counts the word up; after a barrier every thread must see the new value: slot 2 counts
+# the times it did. A second barrier keeps thread 0 from running ahead. Slot 1 is how often.
+IN_STEP = HEAD + """
+    (loop $again
+      (if (i32.eqz (local.get $thread)) (then
+        (i32.store (i32.load offset=8 (local.get $block)) (i32.add (local.get $i) (i32.const 1)))))
+      (call $barrier)
+      (local.set $i (i32.add (local.get $i) (i32.const 1)))
+      (if (i32.eq (i32.load (i32.load offset=8 (local.get $block))) (local.get $i)) (then
+        (drop (i32.atomic.rmw.add (i32.load offset=16 (local.get $block)) (i32.const 1)))))
+      (call $barrier)
+      (br_if $again (i32.lt_u (local.get $i) (i32.load offset=12 (local.get $block)))))))"""
+
+# The thread whose number stands in slot 0 traps; the others go through three barriers.
+TRAP = HEAD + """
+    (if (i32.eq (local.get $thread) (i32.load offset=8 (local.get $block))) (then unreachable))
+    (call $barrier) (call $barrier) (call $barrier)))"""
+
+
+def assemble(text):
+    return bytes(wasmtime.wat2wasm(text))
+
+
+@pytest.fixture(params=[1, 2, 3], ids="{} threads".format)
+def host(request, built):
+    made = Host(request.param, ENGINE)
+    yield made
+    made.close()
+
+
+def word(host, address):
+    return struct.unpack("<i", host.read(address, 4))[0]
+
+
+def place(host):
+    """An arguments block, and a zeroed word to count in."""
+    block = host.heap_base
+    host.grow(block + 4096)
+    host.write(block, struct.pack("<16i", 0, host.threads, *[0] * 14))
+    host.write(block + 1024, bytes(64))
+    return block, block + 1024
+
+
+def test_every_thread_runs_every_launch(host):
+    block, counter = place(host)
+    program = host.load(assemble(COUNT))
+    for _ in range(1000):
+        host.run(program, block, counter)
+    assert word(host, counter) == 1000 * host.threads
+
+
+def test_a_run_is_one_call(host):
+    block, counter = place(host)
+    program = host.load(assemble(COUNT))
+    before = host.calls
+    host.run(program, block, counter)
+    host.run(program, block)  # the slots stay as they are
+    assert host.calls - before == 2
+    assert word(host, counter) == 2 * host.threads
+
+
+def test_helpers_wake_after_a_pause(host):
+    block, counter = place(host)
+    program = host.load(assemble(COUNT))
+    for _ in range(5):
+        time.sleep(0.02)
+        host.run(program, block, counter)
+    assert word(host, counter) == 5 * host.threads
+
+
+def test_barriers_keep_threads_in_step(host):
+    block, counter = place(host)
+    host.run(host.load(assemble(IN_STEP)), block, counter, 2000, counter + 4)
+    assert word(host, counter) == 2000
+    assert word(host, counter + 4) == 2000 * host.threads
+
+
+@pytest.mark.parametrize("thread", [0, 1, 2])
+def test_a_trap_fails_the_run_and_the_next_run_works(host, thread):
+    block, counter = place(host)
+    trap, count = host.load(assemble(TRAP)), host.load(assemble(COUNT))
+    for _ in range(3):
+        if thread < host.threads:
+            with pytest.raises(RuntimeError, match=rf"program \d+: stopped on thread {thread}: .*"
+                                                   "unreachable.*the next run begins afresh"):
+                host.run(trap, block, thread)
+        host.run(count, block, counter)
+    assert word(host, counter) == 3 * host.threads
+
+
+def test_barriers_work_after_a_trap(host):
+    block, counter = place(host)
+    trap, in_step = host.load(assemble(TRAP)), host.load(assemble(IN_STEP))
+    for thread in range(host.threads):
+        with pytest.raises(RuntimeError):
+            host.run(trap, block, thread)
+    host.run(in_step, block, counter, 100, counter + 4)
+    assert word(host, counter + 4) == 100 * host.threads
+
+
+def test_a_program_can_be_loaded_after_a_trap(host):
+    block, counter = place(host)
+    with pytest.raises(RuntimeError):
+        host.run(host.load(assemble(TRAP)), block, host.threads - 1)
+    host.run(host.load(assemble(COUNT)), block, counter)
+    assert word(host, counter) == host.threads
+
+
+def test_an_unloaded_index_is_used_again(host):
+    block, counter = place(host)
+    first, second = host.load(assemble(COUNT)), host.load(assemble(COUNT))
+    host.unload(first)
+    third = host.load(assemble(IN_STEP))
+    assert third == first
+    host.run(second, block, counter)
+    assert word(host, counter) == host.threads
+
+
+def test_memory_grows_and_says_when_it_cannot(host):
+    size = host.heap_base + 5 * PAGE + 1
+    host.grow(size)
+    host.write(size - 1, b"\x07")
+    assert host.read(size - 1, 1) == b"\x07"
+    with pytest.raises(MemoryError, match=r"memory: \d+ bytes are needed and cannot be had "
+                                          r"\(.*4 GB\); use a smaller batch or model"):
+        host.grow((MAX_PAGES + 1) * PAGE)
+
+
+def test_threads_out_of_range_are_refused(built):
+    with pytest.raises(ValueError, match=r"threads: 0 is not within 1\.\.64"):
+        Host(0, ENGINE)
+
+
+def test_a_host_left_open_does_not_keep_the_process(built):
+    script = (f"from tensorbrook.backends.wasm.host_wasmtime import Host; "
+              f"from pathlib import Path; Host(3, Path({str(ENGINE)!r})); print('end')")
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True,
+                          timeout=60, check=True)
+    assert done.stdout == "end\n"
