@@ -1,63 +1,70 @@
-"""Which loops a Loop becomes: axes merged and ordered, and one of them taken four lanes at a time."""
+"""Which loops a Loop becomes: axes merged and ordered, one of them taken four lanes at a time."""
 from dataclasses import dataclass
+from math import prod
 
 from ...base.views import View, collapse
 from ...ir.kernel import Index, Load, Loop, Reduced
 
 LANES = 4
-CHUNK = 16            # elements: threads share the vector loop in whole cache lines of float32
-# Costs in instructions of one vector: four lane loads and their addresses, four lane stores, and
-# bringing four accumulators down to one lane. Estimates; they only rank the axes of one loop.
+CHUNK = 16                  # elements of a cache line of float32
+# What one vector costs in instructions: four lane loads and their addresses, four lane stores,
+# and four accumulators brought down to one number. Estimates; they only rank a loop's axes.
 GATHER, SCATTER, HORIZONTAL = 6, 8, 12
 
 
 @dataclass(frozen=True)
 class Nest:
-    """Loop i walks `groups[i]`, axes of the space that merge into one of `sizes[i]`, outermost
-    first. The first `kept` loops are those that are not folded; loop `vector` runs over lanes,
-    `unroll` vectors at a time; the threads divide loop `shared`, where there is one."""
+    """Loop i, outermost first, turns `sizes[i]` times and walks the axes `groups[i]`, merged into
+    one, by `scales[i]` at a turn. The first `kept` loops are not folded. Loop `vector` runs over
+    lanes. The body is written `unroll` times, for neighbours along loop `spread`; the threads
+    divide loop `shared`, if there is one."""
 
     groups: tuple[tuple[int, ...], ...]
+    scales: tuple[int, ...]
     sizes: tuple[int, ...]
     kept: int
     vector: int
+    spread: int
     unroll: int
     shared: int | None
 
-    def strides(self, strides: tuple[int, ...]) -> tuple[int, ...]:
-        """Steps along the space's axes as steps along the loops."""
-        return tuple(strides[g[-1]] if g else 0 for g in self.groups)
+    def steps(self, strides: tuple[int, ...]) -> tuple[int, ...]:
+        """Strides along the space's axes as steps along the loops."""
+        return tuple(strides[g[-1]] * k if g else 0 for g, k in zip(self.groups, self.scales))
 
 
 def arrange(loop: Loop, weight: int, split: bool) -> Nest:
-    """The nest for a loop whose body is `weight` instructions long, loads and stores aside."""
-    loads, stores, indices = _steps(loop)
-    order = _order(loop, loads, stores)
-    views = [View(loop.space, s).transpose(order) for s in loads + stores + indices]
-    sizes = tuple(loop.space[a] for a in order)
-    merged = collapse(sizes, views, tuple(a in loop.axes for a in order))
-    groups = tuple(tuple(order[i] for i in group) for group in merged) or ((),)
-    counts = tuple(_size(loop.space, g) for g in groups)
-    folded = tuple(bool(g) and g[0] in loop.axes for g in groups)
-    costs = [_cost(counts[i], folded[i], _along(g, loads), _along(g, stores), weight, loop)
-             for i, g in enumerate(groups)]
-    vector = min(range(len(groups)), key=lambda i: (costs[i], -i))
-    loops = sorted(range(len(groups)), key=lambda i: (folded[i], i == vector, i))
-    kept = len(groups) - sum(folded)
-    sizes = tuple(counts[i] for i in loops)
-    at = loops.index(vector)
-    unroll = _unroll(sizes[at], weight + len(loads) + len(stores), at < kept < len(loops))
-    shared = _shared(sizes[:kept], at) if split else None
-    return Nest(tuple(groups[i] for i in loops), sizes, kept, at, unroll, shared)
+    """The nest for a loop whose body takes `weight` instructions beside its loads and stores."""
+    loads, stores, indices = _strides(loop)
+    groups = _merged(loop, loads, stores, indices)
+    folded = [g for g in groups if g[0] in loop.axes]
+    kept = [g for g in groups if g[0] not in loop.axes] if groups else [()]
+    vector = min(reversed(kept + folded), key=lambda g: _cost(loop, g, loads, stores, weight))
+    across = _across(loop, vector, kept)
+    order = [g for g in kept if g not in (vector, across)] + [g for g in (across, vector) if g in kept]
+    order += [g for g in folded if g != vector] + [g for g in folded if g == vector]
+    sizes, scales = [_size(loop, g) for g in order], [1] * len(order)
+    at = order.index(vector)
+    if across and sizes[at] % CHUNK == 0:
+        # Sixteen rows at a time, so that a cache line is used up while it is there.
+        order.insert(at - 1, vector)
+        sizes[at - 1:at + 1] = sizes[at] // CHUNK, sizes[at - 1], CHUNK
+        scales.insert(at - 1, CHUNK)
+        at += 1
+    unroll = _unroll(sizes[at], weight + len(loads) + len(stores), at < len(kept) and bool(folded))
+    spread, copies = (at - 1, LANES) if across else (at, unroll)
+    outer = len(order) - len(folded)
+    shared = _shared(sizes[:outer], (at, spread)) if split else None
+    return Nest(tuple(order), tuple(scales), tuple(sizes), outer, at, spread, copies, shared)
 
 
 def masked(strides: tuple[int, ...], axes: tuple[int, ...]) -> tuple[int, ...]:
-    """Steps over the outer space, which has size 1 along `axes`."""
+    """Strides over the outer space, which has size 1 along `axes`."""
     return tuple(0 if i in axes else s for i, s in enumerate(strides))
 
 
-def _steps(loop: Loop) -> tuple[list, list, list]:
-    """The steps of every load, store and index along the axes of the space."""
+def _strides(loop: Loop) -> tuple[list, list, list]:
+    """The strides of every load, store and index over the space."""
     loads = [v.view.strides for v in loop.body if isinstance(v, Load)]
     loads += [masked(v.view.strides, loop.axes) for v in loop.tail if isinstance(v, Load)]
     indices = [v.weights for v in loop.body if isinstance(v, Index)]
@@ -67,43 +74,56 @@ def _steps(loop: Loop) -> tuple[list, list, list]:
     return loads, stores, indices
 
 
-def _order(loop: Loop, loads: list, stores: list) -> tuple[int, ...]:
-    """The axes so that memory is written in order, and where folded, read in order."""
+def _merged(loop: Loop, loads: list, stores: list, indices: list) -> tuple[tuple[int, ...], ...]:
+    """Groups of axes, so ordered that memory is written in order and, where folded, read in order."""
     def reach(axis):
-        steps = loads if axis in loop.axes else stores[:1]
-        return max((abs(s[axis]) for s in steps), default=0)
-    return tuple(sorted(range(len(loop.space)), key=lambda axis: (-reach(axis), axis)))
+        strides = loads if axis in loop.axes else stores[:1]
+        return max((abs(s[axis]) for s in strides), default=0)
+    order = sorted(range(len(loop.space)), key=lambda axis: (-reach(axis), axis))
+    views = [View(loop.space, s).transpose(order) for s in loads + stores + indices]
+    sizes, labels = tuple(loop.space[a] for a in order), tuple(a in loop.axes for a in order)
+    return tuple(tuple(order[i] for i in group) for group in collapse(sizes, views, labels))
 
 
-def _size(space: tuple[int, ...], group: tuple[int, ...]) -> int:
-    size = 1
-    for axis in group:
-        size *= space[axis]
-    return size
+def _size(loop: Loop, group: tuple[int, ...]) -> int:
+    return prod(loop.space[axis] for axis in group)
 
 
-def _along(group: tuple[int, ...], steps: list) -> list[int]:
-    return [s[group[-1]] if group else 0 for s in steps]
-
-
-def _cost(n: int, folded: bool, loads: list[int], stores: list[int], weight: int, loop: Loop) -> float:
-    """About how many instructions an element takes if the loop of `n` runs over lanes."""
+def _cost(loop: Loop, group: tuple[int, ...], loads: list, stores: list, weight: int) -> float:
+    """About how many instructions an element takes if the loop over `group` runs over lanes."""
+    if not group:
+        return 0
+    n, axis, folded = _size(loop, group), group[-1], group[0] in loop.axes
     vectors, singles = divmod(n, LANES)
-    memory = sum(1 if step in (0, 1) else GATHER for step in loads)
-    memory += sum(1 if step == 1 or folded and step == 0 else SCATTER for step in stores)
+    memory = sum(1 if s[axis] in (0, 1) else GATHER for s in loads)
+    memory += sum(1 if s[axis] == 1 or folded and s[axis] == 0 else SCATTER for s in stores)
     single = weight + len(loads) + len(stores)
     horizontal = HORIZONTAL * sum(isinstance(v, Reduced) for v in loop.tail) if folded else 0
     return (vectors * (weight + memory) + singles * single + horizontal) / max(n, 1)
 
 
-def _unroll(n: int, weight: int, accumulates_across: bool) -> int:
-    """How many vectors at a time: more where the body is short or sums down columns."""
-    wanted = 4 if weight <= (24 if accumulates_across else 10) else 2 if weight <= 24 else 1
+def _across(loop: Loop, vector: tuple[int, ...], kept: list) -> tuple[int, ...] | None:
+    """The axes along which something lies side by side that does not along the vector loop: tiles
+    of four by four then turn it, where there is room for some."""
+    if vector not in kept or _size(loop, vector) < LANES:
+        return None
+    for value in loop.body:
+        if isinstance(value, Load) and value.dtype.size == 4 and vector:
+            if value.view.strides[vector[-1]] not in (0, 1):
+                for group in kept:
+                    if value.view.strides[group[-1]] == 1 and _size(loop, group) >= LANES:
+                        return group
+    return None
+
+
+def _unroll(n: int, weight: int, down_columns: bool) -> int:
+    """How many vectors at a time: more where the body is short or is summed down columns."""
+    wanted = 4 if weight <= (24 if down_columns else 10) else 2 if weight <= 24 else 1
     return max(1, min(wanted, n // LANES))
 
 
-def _shared(kept: tuple[int, ...], vector: int) -> int | None:
+def _shared(kept: list[int], by_chunks: tuple[int, int]) -> int | None:
     """The outermost loop with enough turns for many threads, else the one with most."""
-    turns = [-(-n // CHUNK) if i == vector else n for i, n in enumerate(kept)]
-    enough = [i for i, n in enumerate(turns) if n >= 16]
+    turns = [-(-n // CHUNK) if i in by_chunks else n for i, n in enumerate(kept)]
+    enough = [i for i, n in enumerate(turns) if n >= CHUNK]
     return min(enough) if enough else max(range(len(kept)), key=lambda i: turns[i], default=None)

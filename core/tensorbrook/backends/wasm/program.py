@@ -6,8 +6,9 @@ from ...ir.graph import Atom
 from ...ir.kernel import Call, Loop, Place, Plan, Step
 from .assembler import F32, I32, Function, Module, f32_const
 from .listing import listing_of
-from .loops import ARGUMENTS, THREAD, WORD, kernel
+from .loops import THREAD, kernel
 from .values import ARENA, SLOTS, THREADS
+from .writer import ARGUMENTS, WORD
 
 
 def render(plan: Plan, relaxed: bool, shared: bool) -> bytes:

@@ -93,7 +93,7 @@ class Values:
         raise AssertionError(f"{value} is not a value")
 
     def steps(self, strides: tuple[int, ...], late: bool) -> tuple[int, ...]:
-        return self.nest.strides(masked(strides, self.loop.axes) if late else strides)
+        return self.nest.steps(masked(strides, self.loop.axes) if late else strides)
 
     def memory(self, atom: Atom, view: View, dtype: DType, late: bool) -> Memory:
         place = self.places[atom]
@@ -103,7 +103,7 @@ class Values:
 
     def leaf(self, leaf: Memory | Counter, steps: tuple[int, ...]) -> int:
         level = max((i + 1 for i, step in enumerate(steps) if step), default=0)
-        return self.lanes.leaf(leaf, level, steps[self.nest.vector] != 0)
+        return self.lanes.leaf(leaf, level, any(steps[i] for i in (self.nest.vector, self.nest.spread)))
 
     def widened(self, node: int, dtype: DType) -> int:
         """Bytes 0 to 3 as four lanes."""

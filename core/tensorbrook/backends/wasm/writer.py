@@ -1,0 +1,221 @@
+"""Writes a kernel's values: nodes into locals or on the stack, leaves from memory, results to it."""
+from .assembler import I32, V128, Function, shuffle, v128_const
+from .lanes import named, used
+from .nest import LANES, Nest
+from .values import Counter, Folded, Memory, Values, Write
+
+ARGUMENTS = 1                            # the parameter that holds the arguments block's address
+WORD = 4                                 # bytes of one of its words
+SINGLE = -1                              # the accumulator of the last one to three elements
+
+_LOW, _HIGH = shuffle(0, 4, 1, 5), shuffle(2, 6, 3, 7)
+_FIRST, _SECOND = shuffle(0, 1, 4, 5), shuffle(2, 3, 6, 7)
+
+
+def pointer_of(leaf: Memory | Counter) -> tuple:
+    """Leaves with the same key share a pointer: what begins it, and the steps it moves in."""
+    return (leaf.word if isinstance(leaf, Memory) else None), leaf.steps
+
+
+class Writer:
+    """`copies` of the body are being written, each over `lanes` elements; `pointers` are the
+    locals that hold where the loop at hand stands."""
+
+    def __init__(self, nest: Nest, values: Values):
+        self.nest, self.values, self.folds = nest, values.lanes, values.folds
+        self.early = [w for w in values.writes if not w.late]
+        self.late = [w for w in values.writes if w.late]
+        self.inner = len(nest.sizes)
+        self.across = nest.vector >= nest.kept           # whether lanes are folded together
+        body = [fold.node for fold in self.folds] + [w.node for w in self.early]
+        self.nodes = used(self.values, body + [w.node for w in self.late])
+        self.turned = {node for node in self.nodes if self.is_turned(self.values.code[node])}
+        self.levels, self.tail, self.named = self.schedule(body)
+        self.f = Function((I32, I32))
+        self.locals: dict[tuple, int] = {}
+        self.pointers: dict[tuple, int] = {}
+        self.begins = self.least_offsets()
+        self.copies: tuple[int, ...] = (0,)
+        self.lanes = 1
+
+    def is_turned(self, leaf) -> bool:
+        """Whether a leaf lies side by side along the spread loop and not along the vector loop."""
+        if self.nest.spread == self.nest.vector or not isinstance(leaf, Memory):
+            return False
+        side, along = leaf.steps[self.nest.spread], leaf.steps[self.nest.vector]
+        return leaf.size == side == 4 and along not in (0, 4)
+
+    def schedule(self, body: list[int]) -> tuple[list[list[int]], list[int], set[int]]:
+        """The nodes that get a local: by level, then those of the tail, then all of them."""
+        roots = dict.fromkeys((w.node for w in self.late), self.nest.kept)
+        roots |= dict.fromkeys(body, self.inner)
+        # Where several buffers are written, all values are there before the first is written:
+        # one may be written over what another is computed from.
+        keep = {w.node for writes in (self.early, self.late) if len(writes) > 1 for w in writes}
+        chosen = named(self.values, self.nodes, roots, keep | self.turned)
+        chosen = {n for n in chosen if not isinstance(self.values.code[n], Folded)}
+        in_body = set(used(self.values, body))
+        levels: list[list[int]] = [[] for _ in range(self.inner + 1)]
+        tail: list[int] = []
+        for node in self.nodes:
+            if node in chosen:
+                level = self.values.level[node]
+                (levels[level] if node in in_body or level < self.nest.kept else tail).append(node)
+        return levels, tail, chosen
+
+    # ── locals and addresses ──────────────────────────────────────────────────
+
+    def local(self, type: int, *key) -> int:
+        """The local for `key`, the same one each time."""
+        if key not in self.locals:
+            self.locals[key] = self.f.local(type)
+        return self.locals[key]
+
+    def local_of(self, node: int, copy: int) -> int:
+        return self.local(V128, "node", node, copy if self.values.varies[node] else 0)
+
+    def accumulator(self, at: int, copy: int) -> int:
+        """A fold's accumulator. Single elements have one of their own beside folded lanes."""
+        single = self.across and self.lanes == 1
+        return self.local(V128, "accumulator", at, SINGLE if single else copy)
+
+    def least_offsets(self) -> dict[tuple, int]:
+        """Where each pointer begins: at the first of the leaves that share it."""
+        leaves = [self.values.code[node] for node in self.nodes]
+        leaves += [w.to for w in self.early + self.late]
+        begins: dict[tuple, int] = {}
+        for leaf in leaves:
+            if isinstance(leaf, (Memory, Counter)):
+                key = pointer_of(leaf)
+                begins[key] = min(begins.get(key, leaf.offset), leaf.offset)
+        return begins
+
+    def plus(self, n: int):
+        if n:
+            self.f.const(n)
+            self.f.op("i32.add")
+
+    def times(self, n: int):
+        if n != 1:
+            self.f.const(n)
+            self.f.op("i32.mul")
+
+    def offset(self, leaf: Memory | Counter, copy: int) -> int:
+        """How far a copy's first element lies from the leaf's pointer."""
+        turns = copy * (LANES if self.nest.spread == self.nest.vector else 1)
+        return leaf.offset - self.begins[pointer_of(leaf)] + turns * leaf.steps[self.nest.spread]
+
+    def address(self, leaf: Memory, copy: int, lane: int = 0) -> int:
+        """Push the leaf's pointer; returns the offset at which a lane's element lies."""
+        offset = self.offset(leaf, copy) + lane * leaf.steps[self.nest.vector]
+        self.f.get(self.pointers[pointer_of(leaf)])
+        if offset >= 0:
+            return offset
+        self.plus(offset)
+        return 0
+
+    # ── nodes ─────────────────────────────────────────────────────────────────
+
+    def compute(self, nodes: list[int], copy: int):
+        """Named nodes into their locals; what all copies share, with the first."""
+        for node in nodes:
+            first = copy == self.copies[0]
+            if node in self.turned and self.lanes == len(self.copies) == LANES:
+                if first:
+                    self.turn_tile(node)
+            elif first or self.values.varies[node]:
+                self.push_fresh(node, copy)
+                self.f.set(self.local_of(node, copy))
+
+    def push(self, node: int, copy: int):
+        if node in self.named:
+            self.f.get(self.local_of(node, copy))
+        else:
+            self.push_fresh(node, copy)
+
+    def push_fresh(self, node: int, copy: int):
+        match self.values.code[node]:
+            case Memory() as leaf:
+                self.load(leaf, copy)
+            case Counter() as leaf:
+                self.count_up(leaf, copy)
+            case Folded() as leaf:
+                self.f.get(self.accumulator(leaf.at, copy))
+            case code:
+                for arg in self.values.args[node]:
+                    self.push(arg, copy)
+                self.f.code += code
+
+    # ── memory ────────────────────────────────────────────────────────────────
+
+    def load(self, leaf: Memory, copy: int):
+        step, bits = leaf.steps[self.nest.vector], 8 * leaf.size
+        if step == 0 or self.lanes == 1:
+            self.f.memory(f"v128.load{bits}_splat", self.address(leaf, copy))
+        elif step == leaf.size:
+            name = "v128.load" if bits == 32 else "v128.load32_zero"
+            self.f.memory(name, self.address(leaf, copy))
+        else:
+            self.gather(leaf, copy, bits)
+
+    def gather(self, leaf: Memory, copy: int, bits: int):
+        """Four elements that do not lie side by side."""
+        offsets = [self.address(leaf, copy, lane) for lane in reversed(range(LANES))]
+        self.f.memory(f"v128.load{bits}_splat", offsets.pop())
+        for lane in range(1, LANES):
+            self.f.memory(f"v128.load{bits}_lane", offsets.pop(), lane)
+
+    def turn_tile(self, node: int):
+        """Four rows of four elements, as the four columns that four copies want."""
+        rows = [self.local(V128, "row", i) for i in range(LANES)]
+        pairs = [self.local(V128, "pair", i) for i in range(LANES)]
+        for lane, row in enumerate(rows):
+            self.f.memory("v128.load", self.address(self.values.code[node], 0, lane))
+            self.f.set(row)
+        for i, pair in enumerate(pairs):
+            self.mix(rows[i % 2 * 2], rows[i % 2 * 2 + 1], _HIGH if i // 2 else _LOW, pair)
+        for copy in range(LANES):
+            pick = _SECOND if copy % 2 else _FIRST
+            self.mix(*pairs[copy // 2 * 2:][:2], pick, self.local_of(node, copy))
+
+    def mix(self, x: int, y: int, code: bytes, into: int):
+        self.f.get(x)
+        self.f.get(y)
+        self.f.code += code
+        self.f.set(into)
+
+    def count_up(self, leaf: Counter, copy: int):
+        """The counter in every lane, each lane one step further."""
+        step = leaf.steps[self.nest.vector]
+        self.f.get(self.pointers[pointer_of(leaf)])
+        self.plus(self.offset(leaf, copy))
+        self.f.op("i32x4.splat")
+        if step and self.lanes > 1:
+            lanes = [(step * lane) % 2**32 for lane in range(LANES)]
+            self.f.code += v128_const(b"".join(n.to_bytes(4, "little") for n in lanes))
+            self.f.op("i32x4.add")
+
+    def write(self, writes: list[Write], copy: int):
+        for write in writes:
+            step, bits = write.to.steps[self.nest.vector], 8 * write.to.size
+            if self.lanes > 1 and step != write.to.size:
+                self.scatter(write, copy, bits)
+                continue
+            offset = self.address(write.to, copy)
+            self.push(write.node, copy)
+            if self.lanes == 1:
+                self.f.memory(f"v128.store{bits}_lane", offset, 0)
+            elif bits == 32:
+                self.f.memory("v128.store", offset)
+            else:
+                self.f.memory("v128.store32_lane", offset, 0)
+
+    def scatter(self, write: Write, copy: int, bits: int):
+        """Four elements to places that do not lie side by side."""
+        vector = self.local(V128, "scattered")
+        self.push(write.node, copy)
+        self.f.set(vector)
+        for lane in range(LANES):
+            offset = self.address(write.to, copy, lane)
+            self.f.get(vector)
+            self.f.memory(f"v128.store{bits}_lane", offset, lane)
