@@ -97,6 +97,8 @@ export interface Capabilities {
   readonly isolated: boolean;
   readonly engine: EngineBuild;
   readonly version: string;
+  /** Whether Python came from the image that the build made, or had to start afresh. */
+  readonly restored: boolean;
   /** Milliseconds from the start of the worker to the end of each stage. */
   readonly boot_ms: Readonly<Record<BootStage, number>>;
 }

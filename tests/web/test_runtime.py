@@ -9,6 +9,7 @@ from pages import opened
 from playwright.sync_api import Browser, Error, Page
 
 ENDLESS = "print('begun', flush=True)\nwhile True: pass"
+DRAW = "import random\nprint(random.random())"
 DEAF = "while True:\n    try:\n        while True: pass\n    except BaseException: pass"
 
 
@@ -67,6 +68,25 @@ import tensorbrook as tf
 x = tf.constant([[1., 2.], [3., 4.]])
 print(tf.reshape(x @ tf.constant([[1.], [2.]]), (2,)).tolist())
 """
+
+
+def test_python_comes_from_the_image_yet_draws_numbers_of_its_own(
+        runtime: Page, browser: Browser, address: str):
+    page = opened(browser, f"{address}run.html")
+    assert capabilities(page)["restored"] and capabilities(runtime)["restored"]
+    assert run_python(page, DRAW)["stdout"] != run_python(runtime, DRAW)["stdout"]
+    page.close()
+
+
+def test_python_starts_afresh_where_the_image_is_of_another_wheel(
+        browser: Browser, address: str):
+    page = browser.new_page()
+    image = b"\x40\0\0\0\4\0\0\0none"
+    page.route("**/python.image", lambda route: route.fulfill(body=image))
+    page.goto(f"{address}run.html?threads=2")
+    assert capabilities(page)["restored"] is False
+    assert run_python(page, COMPUTE)["stdout"] == "[5.0, 11.0]\n"
+    page.close()
 
 
 def test_python_computes_on_threads(runtime: Page):

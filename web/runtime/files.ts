@@ -20,7 +20,7 @@ function* walk(fs: FileSystem, folder: string): Generator<string> {
   }
 }
 
-function sameBytes(a: Uint8Array, b: Uint8Array | undefined): boolean {
+export function sameBytes(a: Uint8Array, b: Uint8Array | undefined): boolean {
   return b !== undefined && a.length === b.length && a.every((byte, i) => byte === b[i]);
 }
 

@@ -1,4 +1,4 @@
-/** Python in the worker: a self-hosted Pyodide with our wheel in it. */
+/** What the page asks of Python: scripts, and commands to the training session. */
 
 import type { PyodideAPI } from "pyodide";
 import type { PyCallable, PyDict } from "pyodide/ffi";
@@ -12,28 +12,6 @@ export interface Outcome {
   readonly error: string | null;
   readonly exit_code: number;
   readonly files: readonly FileEntry[];
-}
-
-/** Load Pyodide from our own folder. */
-export async function loadPyodide(base: string): Promise<PyodideAPI> {
-  const indexURL = `${base}pyodide/`;
-  const loader: typeof import("pyodide") = await import(/* @vite-ignore */ `${indexURL}pyodide.mjs`);
-  return loader.loadPyodide({ indexURL });
-}
-
-/** Where our wheel lies in Python's file system. */
-const PACKAGE = "/lib/tensorbrook";
-
-/** Unpack the wheel and put it on Python's path. */
-export function install(pyodide: PyodideAPI, wheel: ArrayBuffer): void {
-  pyodide.unpackArchive(wheel, "wheel", { extractDir: PACKAGE });
-  pyodide.pyimport("sys").path.append(PACKAGE);
-}
-
-/** Environment variables by which the package learns what the page chose. */
-export function setEnvironment(pyodide: PyodideAPI, variables: Record<string, string | null>): void {
-  const environ: PyDict = pyodide.pyimport("os").environ;
-  for (const [name, value] of Object.entries(variables)) if (value !== null) environ.set(name, value);
 }
 
 const canSwitchStacks = "Suspending" in WebAssembly;

@@ -9,17 +9,12 @@ import { ControlledWorker } from "./control";
 import { Engine } from "./engine";
 import { chooseBuild, chooseThreads, probe } from "./features";
 import { pageModule } from "./page_module";
-import { install, loadPyodide, Python, setEnvironment } from "./python";
+import { fetched, startPython } from "./pyodide";
+import { Python } from "./python";
 
 const post = (message: FromWorker): void => postMessage(message);
 
 const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));
-
-async function fetched(url: string): Promise<Response> {
-  const response = await fetch(url);
-  if (!response.ok) throw new Error(`${url} answered ${response.status}; build the page again`);
-  return response;
-}
 
 async function startEngine({ base, engine, threads }: BootOptions): Promise<Engine> {
   const build = engine ?? chooseBuild(probe(crossOriginIsolated));
@@ -41,39 +36,36 @@ class Stopwatch {
   }
 }
 
-/** Import the package, which takes its place on the engine, and say how it came up. */
-function capabilities(
-  pyodide: PyodideAPI, engine: Engine, boot_ms: Capabilities["boot_ms"],
-): Capabilities {
+/** Connect Python and the engine, import the package, and say how it came up. */
+function connect(
+  pyodide: PyodideAPI, engine: Engine, backend: string | null,
+): Omit<Capabilities, "restored" | "boot_ms"> {
+  pyodide.registerJsModule("tensorbrook_page", pageModule(engine, post));
   const tensorbrook = pyodide.pyimport("tensorbrook");
+  if (backend !== null) tensorbrook.config.set_backend(backend);
   return {
     backend: tensorbrook.config.get_backend(),
-    threads: engine.threads,
+    threads: tensorbrook.config.get_threads(),
     isolated: crossOriginIsolated,
     engine: engine.build,
     version: tensorbrook.__version__,
-    boot_ms,
   };
 }
 
-/** Everything that can start at once does; the package comes last, for it needs the other two. */
+/** Python and the engine start side by side; the package comes when both are there. */
 async function boot(options: BootOptions): Promise<Python> {
   const watch = new Stopwatch();
   const control = options.control === null ? null : new ControlledWorker(options.control);
   post({ kind: "booting", stage: "python" });
-  const [pyodide, engine, wheel] = await Promise.all([
-    watch.time("python", loadPyodide(options.base)),
+  const [{ pyodide, restored }, engine] = await Promise.all([
+    watch.time("python", startPython(options.base)),
     watch.time("engine", startEngine(options)),
-    fetched(`${options.base}tensorbrook.whl`).then((response) => response.arrayBuffer()),
   ]);
   post({ kind: "booting", stage: "package" });
-  pyodide.registerJsModule("tensorbrook_page", pageModule(engine, post));
-  setEnvironment(pyodide, { TENSORBROOK_BACKEND: options.backend });
-  install(pyodide, wheel);
   const python = new Python(pyodide, new Console(post, control), control);
-  const ready = capabilities(pyodide, engine, watch.boot_ms);
+  const connected = connect(pyodide, engine, options.backend);
   watch.note("package");
-  post({ kind: "ready", capabilities: ready });
+  post({ kind: "ready", capabilities: { ...connected, restored, boot_ms: watch.boot_ms } });
   return python;
 }
 
