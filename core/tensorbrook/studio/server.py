@@ -33,7 +33,8 @@ HEADERS = {
 }
 
 # A system's own table may lack these, or have other ideas.
-TYPES = {".css": "text/css", ".html": "text/html", ".js": "text/javascript",
+TYPES = {".css": "text/css", ".html": "text/html", ".image": "application/octet-stream",
+         ".js": "text/javascript",
          ".mjs": "text/javascript", ".json": "application/json", ".wasm": "application/wasm",
          ".whl": "application/zip", ".zip": "application/zip"}
 for suffix, kind in TYPES.items():
