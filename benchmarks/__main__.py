@@ -1,0 +1,23 @@
+"""Ours beside the peers, in one browser, in one run.
+
+    python -m benchmarks --json out.json [--only NAME] [--threads 1,2] [--quick] [--no-build]
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import chromium
+import environment
+
+
+def main() -> int:
+    """Set up what is needed, and go on in the project's own Python."""
+    environment.prepare("build", "page", "test")
+    os.environ.setdefault("TENSORBROOK_CHROMIUM", chromium.find())
+    return environment.hand_over([str(environment.PYTHON), "-m", "benchmarks.run", *sys.argv[1:]])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,37 @@
+"""On what, and of what, a run was made."""
+
+from __future__ import annotations
+
+import os
+import platform
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+
+from . import page_build
+
+PACKAGES = ("tensorbrook", "numpy", "wasmtime", "jax")
+
+
+def describe(browser_version: str) -> dict:
+    """The machine, the moment and the versions of everything that was measured."""
+    return {"date": datetime.now(UTC).isoformat(timespec="seconds"),
+            "cpu": processor(), "cores": os.cpu_count(), "system": platform.platform(),
+            "chromium": browser_version, "python": platform.python_version(),
+            "packages": {name: version for name in PACKAGES if (version := version_of(name))},
+            "peers": page_build.versions()}
+
+
+def processor() -> str:
+    """The processor's name, where the system tells."""
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+def version_of(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None

@@ -1,0 +1,47 @@
+"""Keeps prepared steps between two scripts of the page, and times loops of them."""
+
+import json
+import time
+from math import prod
+from pathlib import Path
+
+import tensorbrook as tf
+
+from . import elementwise, gemm, training
+
+FAMILIES = {"gemm": gemm.step, "elementwise": elementwise.step,
+            "mlp": training.mlp, "lenet": training.lenet}
+STEPS = {}
+
+
+def prepare():
+    """Make the workload of request.json ready with the data of arrays.bin; returns its check."""
+    request = json.loads(Path("request.json").read_text())
+    arrays = read(request["arrays"], Path("arrays.bin").read_bytes())
+    step, check = FAMILIES[request["family"]](arrays, request["flavour"], **request["options"])
+    STEPS[f"{request['name']} {request['flavour']}"] = step
+    return check()
+
+
+def read(specs, content):
+    """Tensors from the bytes of one array after the other: floats, or labels where classes are given."""
+    tensors, view = {}, memoryview(content)
+    for name, spec in specs.items():
+        format = "i" if "classes" in spec else "f"
+        size = 4 * prod(spec["shape"])
+        tensors[name] = tf.constant(view[:size].cast(format, spec["shape"]))
+        view = view[size:]
+    return tensors
+
+
+def turn(name, steps):
+    """Milliseconds of a user's loop of this many steps."""
+    step = STEPS[name]
+    start = time.perf_counter()
+    for _ in range(steps):
+        step()
+    return 1000 * (time.perf_counter() - start)
+
+
+def drop(name):
+    del STEPS[name]

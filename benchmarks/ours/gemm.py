@@ -1,0 +1,15 @@
+"""Matrix products."""
+
+import tensorbrook as tf
+
+from .sampling import sample
+
+
+def step(arrays, flavour, transpose_a, transpose_b):
+    a, b = arrays["a"], arrays["b"]
+
+    @tf.function
+    def product(a, b):
+        return tf.matmul(a, b, transpose_a=transpose_a, transpose_b=transpose_b)
+
+    return lambda: product(a, b), lambda: sample(product(a, b))

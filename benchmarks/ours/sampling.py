@@ -1,0 +1,21 @@
+"""What is compared with the other contenders."""
+
+import tensorbrook as tf
+
+SAMPLES = 61       # as page/workload.ts takes them
+CHECKED_STEPS = 4
+
+
+def sample(tensor):
+    """Some elements from everywhere in a large result."""
+    return some_of(tf.reshape(tensor, (-1,)).tolist())
+
+
+def some_of(flat):
+    stride = max(1, len(flat) // SAMPLES)
+    return flat[:len(flat) // stride * stride:stride]
+
+
+def losses(step):
+    """The losses of some first steps."""
+    return [float(step()) for _ in range(CHECKED_STEPS)]

@@ -1,0 +1,100 @@
+"""Whole training steps: with a GradientTape and Adam written out, and with Keras."""
+
+import tensorbrook as tf
+
+from .sampling import losses
+
+
+class Adam:
+    """Kingma and Ba, 2015 (arXiv:1412.6980), with TensorFlow's epsilon."""
+
+    def __init__(self, parameters):
+        self.parameters, self.t = parameters, tf.Variable(0.0)
+        self.means = [tf.Variable(tf.zeros_like(p)) for p in parameters]
+        self.squares = [tf.Variable(tf.zeros_like(p)) for p in parameters]
+
+    def apply(self, gradients):
+        self.t.assign_add(1.0)
+        rate = 0.001 * tf.sqrt(1 - 0.999 ** self.t) / (1 - 0.9 ** self.t)
+        for p, m, v, g in zip(self.parameters, self.means, self.squares, gradients):
+            m.assign_add((g - m) * 0.1)
+            v.assign_add((g * g - v) * 0.001)
+            p.assign_sub(rate * m / (tf.sqrt(v) + 1e-7))
+
+
+def step_of(model, parameters, arrays):
+    """The step of a user's own loop: one captured program, called again and again."""
+    optimizer = Adam(parameters)
+    x, y = arrays["x"], arrays["y"]
+
+    @tf.function
+    def step(x, y):
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(y, model(x)))
+        optimizer.apply(tape.gradient(loss, parameters))
+        return loss
+
+    return lambda: step(x, y), lambda: losses(lambda: step(x, y))
+
+
+def variables(arrays):
+    """Pairs of weights and biases, in order."""
+    count = len(arrays) // 2
+    return [(tf.Variable(arrays[f"w{i}"]), tf.Variable(arrays[f"b{i}"])) for i in range(1, count)]
+
+
+def dense(x, layers):
+    *hidden, (w, b) = layers
+    for v, c in hidden:
+        x = tf.nn.relu(x @ v + c)
+    return x @ w + b
+
+
+def mlp(arrays, flavour):
+    if flavour == "keras":
+        return keras_step(MLP_LAYERS(), arrays)
+    layers = variables(arrays)
+    return step_of(lambda x: dense(x, layers), [p for pair in layers for p in pair], arrays)
+
+
+def lenet(arrays, flavour):
+    if flavour == "keras":
+        return keras_step(LENET_LAYERS(), arrays)
+    layers = variables(arrays)
+
+    def model(x):
+        for w, b in layers[:2]:
+            x = tf.nn.max_pool2d(tf.nn.relu(tf.nn.conv2d(x, w, 1, "VALID") + b), 2, 2, "VALID")
+        return dense(tf.reshape(x, (x.shape[0], -1)), layers[2:])
+
+    return step_of(model, [p for pair in layers for p in pair], arrays)
+
+
+def MLP_LAYERS():
+    layers = tf.keras.layers
+    return [layers.Input((784,)), layers.Dense(256, activation="relu"),
+            layers.Dense(128, activation="relu"), layers.Dense(10)]
+
+
+def LENET_LAYERS():
+    layers = tf.keras.layers
+    return [layers.Input((28, 28, 1)),
+            layers.Conv2D(6, 5, activation="relu"), layers.MaxPooling2D(2),
+            layers.Conv2D(16, 5, activation="relu"), layers.MaxPooling2D(2), layers.Flatten(),
+            layers.Dense(120, activation="relu"), layers.Dense(84, activation="relu"),
+            layers.Dense(10)]
+
+
+def keras_step(layers, arrays):
+    """`train_on_batch` of a model that begins with the weights all contenders begin with."""
+    model = tf.keras.Sequential(layers)
+    model.compile(optimizer=tf.keras.optimizers.Adam(0.001),
+                  loss=tf.keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    for variable, value in zip(model.trainable_variables, start(arrays)):
+        variable.assign(value)
+    x, y = arrays["x"], arrays["y"]
+    return lambda: model.train_on_batch(x, y), lambda: losses(lambda: model.train_on_batch(x, y))
+
+
+def start(arrays):
+    return [arrays[f"{kind}{i}"] for i in range(1, len(arrays) // 2) for kind in "wb"]

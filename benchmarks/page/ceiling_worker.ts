@@ -1,0 +1,30 @@
+/** One thread of the ceiling. Times are since the epoch, so that those of several workers compare. */
+
+export type Loop = "multiply_add" | "copy";
+
+export interface Answer {
+  readonly begin: number;
+  readonly end: number;
+}
+
+type Question =
+  | { readonly module: Uint8Array<ArrayBuffer> }
+  | { readonly loop: Loop; readonly count: number; readonly size: number };
+
+const PAGES = 2049; // 64 MiB to read, as much to write, and a page for results
+const now = (): number => performance.timeOrigin + performance.now();
+
+const memory = new WebAssembly.Memory({ initial: PAGES });
+let loops: WebAssembly.Exports | null = null;
+
+addEventListener("message", ({ data }: MessageEvent<Question>) => {
+  const begin = now();
+  if ("module" in data) {
+    loops = new WebAssembly.Instance(new WebAssembly.Module(data.module), { env: { memory } }).exports;
+  } else {
+    const loop = loops?.[data.loop];
+    if (typeof loop !== "function") throw new Error(`the ceiling has no loop ${data.loop}`);
+    loop(data.count, data.size);
+  }
+  postMessage({ begin, end: now() } satisfies Answer);
+});

@@ -1,0 +1,78 @@
+"""Contenders side by side: A B C A B C, so that whatever slows the machine slows all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple, Protocol
+
+from .figures import difference, steps_for, summary
+from .workloads import OURS, Workload
+
+
+class Arena(Protocol):
+    """Where contenders meet: the page (browser.py) or this process (native.py)."""
+
+    def prepare(self, workload: Workload, names: Sequence[str]) -> Mapping[str, dict]: ...
+    def turn(self, name: str, steps: int) -> float: ...
+    def drop(self) -> None: ...
+
+
+class Pace(NamedTuple):
+    """How long everybody warms up and how long and how often they have their turn."""
+
+    warm_ms: float = 250
+    turn_ms: float = 120
+    turns: int = 9
+
+
+QUICK = Pace(warm_ms=20, turn_ms=10, turns=3)
+
+
+class Disagreement(Exception):
+    """Two contenders computed different things, so their times must not be compared."""
+
+
+def compare(arena: Arena, workload: Workload, pace: Pace) -> dict:
+    """One row of the table, as JSON: times of those who can, reasons of those who cannot."""
+    try:
+        outcomes = arena.prepare(workload, workload.contenders)
+        able = {name: o["check"] for name, o in outcomes.items() if o["check"] is not None}
+        demand_agreement(workload, able)
+        times = interleaved(arena, list(able), pace)
+    finally:
+        arena.drop()
+    return {"name": workload.name, "flops": workload.flops,
+            "times_ms": {name: summary(t)._asdict() for name, t in times.items()},
+            "turns_ms": times,
+            "unable": {name: o["reason"] for name, o in outcomes.items() if o["check"] is None}}
+
+
+def demand_agreement(workload: Workload, checks: Mapping[str, Sequence[float]]) -> None:
+    """Everybody computed what ours did, or else what the first did."""
+    if not checks: return
+    first = OURS if OURS in checks else next(iter(checks))
+    for name, check in checks.items():
+        found = difference(checks[first], check, workload.tolerance)
+        if found:
+            raise Disagreement(f"{workload.name}: {first} and {name} computed different things, "
+                               f"{found}; compare the two programs")
+
+
+def interleaved(arena: Arena, names: Sequence[str], pace: Pace) -> dict[str, list[float]]:
+    """Milliseconds of one step, of each contender, in each of its turns."""
+    steps = {name: warmed_up(arena, name, pace) for name in names}
+    times: dict[str, list[float]] = {name: [] for name in names}
+    for _ in range(pace.turns):
+        for name in names:
+            times[name].append(arena.turn(name, steps[name]) / steps[name])
+    return times
+
+
+def warmed_up(arena: Arena, name: str, pace: Pace) -> int:
+    """Run until the browser's compilers had their time; returns how many steps fill a turn."""
+    step_ms, spent, steps = 0.0, 0.0, 1
+    while spent < pace.warm_ms:
+        took = arena.turn(name, steps)
+        step_ms, spent = took / steps, spent + took
+        steps = steps_for(pace.warm_ms / 4, step_ms)
+    return steps_for(pace.turn_ms, step_ms)
