@@ -132,7 +132,7 @@ def tell(result: dict) -> None:
     times = ", ".join(f"{name} {significant(t['median'])}" for name, t in result["times_ms"].items())
     print(f"  {result['name']}: {times} ms", file=sys.stderr, flush=True)
     for name, reason in result["unable"].items():
-        print(f"    {name} cannot: {reason.splitlines()[0][:200]}", file=sys.stderr, flush=True)
+        print(f"    {name} cannot: {reason.strip().splitlines()[-1][:200]}", file=sys.stderr, flush=True)
 
 
 def show(title: str, text: str) -> None:

@@ -71,7 +71,7 @@ export class Ours implements Contender {
     const runtime = await open(threads);
     await runtime.boot();
     const files = Object.entries(sources).map(([path, text]) => (
-      { path: `benchmarks/ours/${path}`, bytes: new TextEncoder().encode(text) }));
+      { path: `sources/benchmarks/ours/${path}`, bytes: new TextEncoder().encode(text) }));
     await evaluate(runtime, KEEP, files);
     return new Ours(runtime, "tf");
   }
@@ -105,7 +105,7 @@ export class Ours implements Contender {
 const KEEP = `
 import importlib, shutil, sys, tempfile
 folder = tempfile.mkdtemp()
-shutil.copytree("benchmarks", folder + "/benchmarks")
+shutil.copytree("sources", folder, dirs_exist_ok=True)
 sys.path.append(folder)
 importlib.import_module("benchmarks.ours.bench")
 print("null")
