@@ -1,0 +1,16 @@
+"""`tf.keras`: the beginning of Keras 3's public names."""
+
+from . import (activations, callbacks, datasets, initializers, layers, losses, metrics, models,
+               optimizers, utils)
+from .initializers import Initializer
+from .layers import Input, Layer
+from .losses import Loss
+from .metrics import Metric
+from .model import Model
+from .optimizers import Optimizer
+from .sequential import Sequential
+
+__all__ = [
+    "Initializer", "Input", "Layer", "Loss", "Metric", "Model", "Optimizer", "Sequential",
+    "activations", "callbacks", "datasets", "initializers", "layers", "losses", "metrics", "models",
+    "optimizers", "utils"]

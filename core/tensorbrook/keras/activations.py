@@ -1,0 +1,105 @@
+"""Activations by name: `tf.keras.activations.relu`, `activation="relu"`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import tensorbrook as tf
+
+from . import checks
+
+
+def linear(x: Any) -> tf.Tensor:
+    return tf.convert_to_tensor(x)
+
+
+def relu(x: Any, negative_slope: float = 0.0, max_value: float | None = None,
+         threshold: float = 0.0) -> tf.Tensor:
+    """max(x, 0); below the threshold the slope, above `max_value` no further."""
+    x = tf.convert_to_tensor(x)
+    if negative_slope or threshold:
+        below = (x - threshold) * negative_slope if negative_slope else 0.0
+        out = tf.where(x > threshold if threshold else x >= 0.0, x, below)
+    else:
+        out = tf.nn.relu(x)
+    return out if max_value is None else tf.minimum(out, float(max_value))
+
+
+def relu6(x: Any) -> tf.Tensor:
+    return tf.nn.relu6(x)
+
+
+def leaky_relu(x: Any, negative_slope: float = 0.2) -> tf.Tensor:
+    return tf.nn.leaky_relu(x, alpha=negative_slope)
+
+
+def elu(x: Any, alpha: float = 1.0) -> tf.Tensor:
+    return tf.nn.elu(x, alpha=alpha)
+
+
+def selu(x: Any) -> tf.Tensor:
+    """elu scaled so that activations keep mean 0 and variance 1 (arXiv:1706.02515)."""
+    return tf.nn.elu(x, alpha=1.6732632423543772) * 1.0507009873554805
+
+
+def gelu(x: Any, approximate: bool = False) -> tf.Tensor:
+    return tf.nn.gelu(x, approximate=approximate)
+
+
+def silu(x: Any) -> tf.Tensor:
+    return tf.nn.silu(x)
+
+
+def sigmoid(x: Any) -> tf.Tensor:
+    return tf.nn.sigmoid(x)
+
+
+def hard_sigmoid(x: Any) -> tf.Tensor:
+    """0 below -3, 1 above 3, a straight line between."""
+    return tf.clip_by_value(tf.convert_to_tensor(x) / 6.0 + 0.5, 0.0, 1.0)
+
+
+def tanh(x: Any) -> tf.Tensor:
+    return tf.nn.tanh(x)
+
+
+def softplus(x: Any) -> tf.Tensor:
+    return tf.nn.softplus(x)
+
+
+def softsign(x: Any) -> tf.Tensor:
+    x = tf.convert_to_tensor(x)
+    return x / (tf.abs(x) + 1.0)
+
+
+def exponential(x: Any) -> tf.Tensor:
+    return tf.exp(x)
+
+
+def softmax(x: Any, axis: int = -1) -> tf.Tensor:
+    return tf.nn.softmax(x, axis=axis)
+
+
+def log_softmax(x: Any, axis: int = -1) -> tf.Tensor:
+    return tf.nn.log_softmax(x, axis=axis)
+
+
+_FUNCTIONS = (linear, relu, relu6, leaky_relu, elu, selu, gelu, silu, sigmoid, hard_sigmoid, tanh,
+              softplus, softsign, exponential, softmax, log_softmax)
+BY_NAME: dict[str, Callable] = {f.__name__: f for f in _FUNCTIONS} | {"swish": silu}
+
+
+def get(identifier: Any) -> Callable:
+    """The function of that name; None is linear, a function is itself."""
+    if identifier is None:
+        return linear
+    if callable(identifier):
+        return identifier
+    if identifier not in BY_NAME:
+        raise checks.unknown_name("activation", "activation", identifier, BY_NAME)
+    return BY_NAME[identifier]
+
+
+def serialize(activation: Callable) -> str:
+    return getattr(activation, "__name__", type(activation).__name__)

@@ -1,0 +1,75 @@
+"""Data that comes in, as tensors; and results that go out, as what people work with."""
+
+from __future__ import annotations
+
+import importlib.util
+from typing import Any
+
+import tensorbrook as tf
+
+from ..base.errors import InvalidArgumentError
+from ..tensor import as_tensor
+
+# A page may do without NumPy; there results stay Tensors.
+HAS_NUMPY = importlib.util.find_spec("numpy") is not None
+HALF_AND_DOUBLE = ("float16", "float64")
+
+
+def to_tensor(value: Any) -> tf.Tensor:
+    """Numbers, lists, arrays or tensors as a Tensor; floats of another width become float32."""
+    if getattr(getattr(value, "dtype", None), "name", None) in HALF_AND_DOUBLE:
+        is_array = hasattr(value, "astype")
+        value = value.astype("float32") if is_array else tf.cast(value, tf.float32)
+    return as_tensor(value)
+
+
+def to_float(value: Any) -> tf.Tensor:
+    """The same as float32, whatever kind of numbers it holds."""
+    return tf.cast(to_tensor(value), tf.float32)
+
+
+def to_result(tensor: tf.Tensor) -> Any:
+    """A NumPy array where NumPy is there, else the Tensor itself."""
+    return tensor.numpy() if HAS_NUMPY else tensor
+
+
+def uploaded(tensor: tf.Tensor) -> tf.Tensor:
+    """The tensor in the backend's memory, so that no later program has to bring it there."""
+    return tf.Variable(tensor, trainable=False).value()
+
+
+def data(op: str, name: str, value: Any) -> tf.Tensor:
+    """One array of samples, in the backend's memory."""
+    if not hasattr(value, "shape") and hasattr(value, "__next__"):
+        raise InvalidArgumentError(op, f"{name} is a {type(value).__name__}",
+                                   "give arrays; batches of your own go to train_on_batch")
+    tensor = to_tensor(value)
+    if not tensor.shape:
+        raise InvalidArgumentError(op, f"{name} is one number, {tensor.tolist()!r}",
+                                   "its first axis counts the samples")
+    return uploaded(tensor)
+
+
+def rows(op: str, x: Any, y: Any = None, sample_weight: Any = None) -> tuple[tf.Tensor, ...]:
+    """(x,), (x, y) or (x, y, weights) as tensors of one length."""
+    if x is None:
+        raise InvalidArgumentError(op, "x is None", "give the samples as x and what to learn as y")
+    named = {"x": x, "y": y, "sample_weight": sample_weight}
+    tensors = {name: data(op, name, v) for name, v in named.items() if v is not None}
+    lengths = {name: t.shape[0] for name, t in tensors.items()}
+    if len(set(lengths.values())) > 1:
+        told = " and ".join(f"{name} {n}" for name, n in lengths.items())
+        raise InvalidArgumentError(op, f"the numbers of samples differ: {told}",
+                                   "give as many of one as of the other")
+    if lengths["x"] == 0:
+        raise InvalidArgumentError(op, f"x is empty, of shape {tuple(tensors['x'].shape)}",
+                                   "give at least one sample")
+    return tuple(tensors.values())
+
+
+def joined(parts: list[tf.Tensor], most: int = 16) -> tf.Tensor:
+    """Tensors one after the other along their first axis, a few at a time."""
+    while len(parts) > 1:
+        groups = [parts[i:i + most] for i in range(0, len(parts), most)]
+        parts = [tf.concat(group, axis=0) if len(group) > 1 else group[0] for group in groups]
+    return parts[0]

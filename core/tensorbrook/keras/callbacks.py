@@ -1,0 +1,191 @@
+"""Callbacks: what `fit` calls while it works."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from ..base.errors import InvalidArgumentError
+from . import checks
+
+HOOKS = tuple(f"on_{kind}_{end}" for kind in (
+    "train", "test", "predict", "epoch", "train_batch", "test_batch", "predict_batch")
+    for end in ("begin", "end"))
+
+
+class Callback:
+    """Override the moments you want to hear of. In `on_train_batch_end`, reading `logs` waits for
+    the step; where nobody reads them, training does not stop to tell."""
+
+    def __init__(self):
+        self.model: Any = None
+        self.params: dict[str, Any] = {}
+
+    def set_model(self, model: Any) -> None:
+        self.model = model
+
+    def set_params(self, params: dict[str, Any]) -> None:
+        self.params = params
+
+    def on_train_begin(self, logs=None): ...
+    def on_train_end(self, logs=None): ...
+    def on_test_begin(self, logs=None): ...
+    def on_test_end(self, logs=None): ...
+    def on_predict_begin(self, logs=None): ...
+    def on_predict_end(self, logs=None): ...
+    def on_epoch_begin(self, epoch, logs=None): ...
+    def on_epoch_end(self, epoch, logs=None): ...
+    def on_train_batch_begin(self, batch, logs=None): ...
+    def on_train_batch_end(self, batch, logs=None): ...
+    def on_test_batch_begin(self, batch, logs=None): ...
+    def on_test_batch_end(self, batch, logs=None): ...
+    def on_predict_batch_begin(self, batch, logs=None): ...
+    def on_predict_batch_end(self, batch, logs=None): ...
+    def on_batch_begin(self, batch, logs=None): ...
+    def on_batch_end(self, batch, logs=None): ...
+
+
+class CallbackList:
+    """Calls the callbacks that listen to a moment; `on_batch_end` is `on_train_batch_end`."""
+
+    def __init__(self, callbacks: Any, model: Any, params: dict[str, Any]):
+        self.callbacks = list(callbacks)
+        for callback in self.callbacks:
+            if not isinstance(callback, Callback):
+                raise InvalidArgumentError("fit", f"{callback!r} is not a Callback",
+                                           "derive it from tf.keras.callbacks.Callback")
+            callback.set_model(model)
+            callback.set_params(params)
+        self.listeners = {hook: self._listening(hook) for hook in HOOKS}
+
+    def _listening(self, hook: str) -> list[Callable]:
+        names = (hook, hook.replace("train_batch", "batch"))
+        return [getattr(callback, name) for callback in self.callbacks for name in dict.fromkeys(names)
+                if getattr(type(callback), name) is not getattr(Callback, name)
+                or name in vars(callback)]
+
+    def tell(self, hook: str, *args: Any) -> None:
+        for listener in self.listeners[hook]:
+            listener(*args)
+
+
+class Logs(Mapping):
+    """The results of a step by name, read from the backend when somebody looks."""
+
+    def __init__(self, tensors: dict[str, Any]):
+        self._tensors, self._read = tensors, {}
+
+    def __getitem__(self, name: str) -> float:
+        if name not in self._read:
+            self._read[name] = number(self._tensors[name])
+        return self._read[name]
+
+    def __iter__(self):
+        return iter(self._tensors)
+
+    def __len__(self):
+        return len(self._tensors)
+
+    def __repr__(self):
+        return repr(dict(self))
+
+
+def number(value: Any) -> Any:
+    """A result as a Python number, or as nested lists where it is several."""
+    return value.tolist() if hasattr(value, "tolist") else value
+
+
+class History(Callback):
+    """What `fit` returns: `history.history["loss"]` holds a number for each epoch."""
+
+    def __init__(self):
+        super().__init__()
+        self.history: dict[str, list[float]] = {}
+        self.epoch: list[int] = []
+
+    def on_train_begin(self, logs=None):
+        self.epoch = []
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.epoch.append(epoch)
+        for name, value in (logs or {}).items():
+            self.history.setdefault(name, []).append(value)
+        self.model.history = self
+
+
+class LambdaCallback(Callback):
+    """A callback from functions: `LambdaCallback(on_epoch_end=lambda epoch, logs: ...)`."""
+
+    def __init__(self, **functions: Callable | None):
+        super().__init__()
+        for hook, function in functions.items():
+            if hook not in HOOKS:
+                raise checks.unknown_name("LambdaCallback", "moment", hook, HOOKS)
+            if function is not None:
+                setattr(self, hook, function)
+
+
+class TerminateOnNaN(Callback):
+    """Stops training at the first batch whose loss is no number any more."""
+
+    def on_train_batch_end(self, batch, logs=None):
+        loss = (logs or {}).get("loss")
+        if loss is not None and not math.isfinite(loss):
+            print(f"Batch {batch}: Invalid loss, terminating training")
+            self.model.stop_training = True
+
+
+class EarlyStopping(Callback):
+    """Stops when a result has not become better for `patience` epochs."""
+
+    def __init__(self, monitor: str = "val_loss", min_delta: float = 0.0, patience: int = 0,
+                 verbose: int = 0, mode: str = "auto", baseline: float | None = None,
+                 restore_best_weights: bool = False, start_from_epoch: int = 0):
+        super().__init__()
+        mode = checks.one_of("EarlyStopping", "mode", mode, ("auto", "min", "max"))
+        upwards = mode == "max" or mode == "auto" and monitor.endswith(("accuracy", "acc"))
+        self.sign = 1.0 if upwards else -1.0
+        self.monitor, self.min_delta, self.patience = monitor, abs(min_delta), patience
+        self.verbose, self.baseline = verbose, baseline
+        self.restore_best_weights, self.start_from_epoch = restore_best_weights, start_from_epoch
+
+    def on_train_begin(self, logs=None):
+        self.wait = self.stopped_epoch = self.best_epoch = 0
+        self.best: float | None = None
+        self.best_weights: list[Any] | None = None
+
+    def on_epoch_end(self, epoch, logs=None):
+        value = self._monitored(logs or {})
+        if epoch < self.start_from_epoch:
+            return
+        if self.restore_best_weights and self.best_weights is None:
+            self._keep(epoch)
+        self.wait += 1
+        if self.best is None or self._better(value, self.best):
+            self.best = value
+            if self.restore_best_weights:
+                self._keep(epoch)
+            if self.baseline is None or self._better(value, self.baseline):
+                self.wait = 0
+            return
+        if self.wait >= self.patience and epoch > 0:
+            self.stopped_epoch, self.model.stop_training = epoch, True
+
+    def on_train_end(self, logs=None):
+        if self.stopped_epoch and self.verbose:
+            print(f"Epoch {self.stopped_epoch + 1}: early stopping")
+        if self.restore_best_weights and self.best_weights is not None:
+            for weight, value in zip(self.model.weights, self.best_weights):
+                weight.assign(value)
+
+    def _better(self, value: float, than: float) -> bool:
+        return self.sign * (value - than) > self.min_delta
+
+    def _keep(self, epoch: int) -> None:
+        self.best_epoch, self.best_weights = epoch, [w.value() for w in self.model.weights]
+
+    def _monitored(self, logs: Mapping[str, float]) -> float:
+        if self.monitor not in logs:
+            raise checks.unknown_name("EarlyStopping", "result", self.monitor, list(logs))
+        return logs[self.monitor]

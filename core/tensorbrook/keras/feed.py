@@ -1,0 +1,63 @@
+"""Batches taken inside the program: data lies on the backend, a Variable tells where to go on.
+
+A step therefore takes no data with it when it is called, and the host is called once for it.
+"""
+
+from __future__ import annotations
+
+from array import array
+from math import ceil
+from random import Random
+from typing import Any
+
+import tensorbrook as tf
+
+from .arrays import uploaded
+
+
+@tf.function
+def _random_word() -> tf.Tensor:
+    return tf.random.get_global_generator().bits((1,))
+
+
+class Feed:
+    """Where in the data the next batch begins."""
+
+    def __init__(self):
+        self.at = tf.Variable(0, trainable=False, name="feed_position")
+
+    def rewind(self) -> None:
+        self.at.assign(0)
+
+    def take(self, rows: tuple, order: Any, count: int) -> tuple:
+        """The next `count` samples of each tensor, in that order or as they lie."""
+        places = tf.range(count) + self.at
+        if order is not None:
+            places = tf.gather(order, places)
+        self.at.assign_add(count)
+        return tuple(tf.gather(each, places) for each in rows)
+
+
+class Shuffler:
+    """Orders of n samples, a new one for each epoch: the same after the same tf.random.set_seed."""
+
+    def __init__(self, n: int):
+        self.random = Random(_random_word().tolist()[0])
+        self.places = array("i", range(n))
+
+    def order(self) -> tf.Tensor:
+        self.random.shuffle(self.places)
+        return uploaded(tf.constant(self.places))
+
+
+def batches(n: int, batch_size: int) -> list[int]:
+    """How many samples each batch of an epoch holds; the last may hold fewer."""
+    count = ceil(n / batch_size)
+    return [batch_size] * (count - 1) + [n - (count - 1) * batch_size]
+
+
+def split(rows: tuple, share: float) -> tuple[tuple, tuple]:
+    """The first samples to learn from, and the last ones, that share of all, to hold out."""
+    n = rows[0].shape[0]
+    first = int(n * (1.0 - share))
+    return tuple(uploaded(each[:first]) for each in rows), tuple(uploaded(each[first:]) for each in rows)

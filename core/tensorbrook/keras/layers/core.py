@@ -1,0 +1,139 @@
+"""Input, Dense and the activations as layers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import tensorbrook as tf
+
+from ...base.errors import InvalidArgumentError
+from .. import activations, checks, initializers, names
+from .layer import KerasTensor, Layer, Shape
+
+
+def Input(shape: Any = None, batch_size: int | None = None, dtype: Any = None, *,
+          name: str | None = None) -> KerasTensor:
+    """What goes into a model: `Input((8, 8, 1))`, without the batch."""
+    if isinstance(shape, int):
+        raise InvalidArgumentError("Input", f"shape is {shape}", f"it takes a tuple: ({shape},)")
+    if shape is None:
+        raise InvalidArgumentError("Input", "shape is missing", "give it without the batch: (8, 8)")
+    for n in shape:
+        if n is not None:
+            checks.whole("Input", "each size of shape", n)
+    return KerasTensor((batch_size, *shape), dtype or "float32",
+                       name or names.numbered("input_layer"))
+
+
+class Dense(Layer):
+    """activation(x @ kernel + bias), along the last axis."""
+
+    takes_floats = True
+    ranks, expects = (2, None), "(batch, ..., features); add a batch axis with x[None]"
+
+    def __init__(self, units: int, activation: Any = None, use_bias: bool = True,
+                 kernel_initializer: Any = "glorot_uniform", bias_initializer: Any = "zeros",
+                 **kwargs: Any):
+        super().__init__(**kwargs)
+        self.units = checks.whole(self.label, "units", units)
+        self.activation = activations.get(activation)
+        self.use_bias = use_bias
+        self.kernel_initializer = initializers.get(kernel_initializer)
+        self.bias_initializer = initializers.get(bias_initializer)
+
+    def build(self, input_shape: Any = None) -> None:
+        features = self.fitting(input_shape)[-1]
+        if features is None:
+            raise self.refusal(f"the input has shape {tuple(input_shape)}",
+                               "its last size must be known")
+        self.kernel = self.add_weight((features, self.units), self.kernel_initializer,
+                                      name="kernel")
+        self.bias = self.add_weight((self.units,), self.bias_initializer, name="bias") \
+            if self.use_bias else None
+
+    def call(self, x: tf.Tensor) -> tf.Tensor:
+        features = self.kernel.shape[0]
+        if x.shape[-1] != features:
+            raise self.refusal(f"the input has shape {tuple(x.shape)}",
+                               f"it was built for {features} features in the last axis")
+        out = tf.matmul(x, self.kernel)
+        return self.activation(out + self.bias if self.use_bias else out)
+
+    def compute_output_shape(self, input_shape: Any) -> Shape:
+        return (*self.fitting(input_shape)[:-1], self.units)
+
+
+class Elementwise(Layer):
+    """A layer whose output has the shape of its input."""
+
+    takes_floats = True
+
+    def compute_output_shape(self, input_shape: Any) -> Shape:
+        return self.fitting(input_shape)
+
+
+class Activation(Elementwise):
+    """An activation as a layer of its own: `Activation("tanh")`."""
+
+    def __init__(self, activation: Any, **kwargs: Any):
+        super().__init__(**kwargs)
+        self.activation = activations.get(activation)
+
+    def call(self, x: tf.Tensor) -> tf.Tensor:
+        return self.activation(x)
+
+
+class ReLU(Elementwise):
+    """max(x, 0), as a layer of its own."""
+
+    def __init__(self, max_value: float | None = None, negative_slope: float = 0.0,
+                 threshold: float = 0.0, **kwargs: Any):
+        super().__init__(**kwargs)
+        self.max_value, self.negative_slope = max_value, negative_slope
+        self.threshold = threshold
+
+    def call(self, x: tf.Tensor) -> tf.Tensor:
+        return activations.relu(x, self.negative_slope, self.max_value, self.threshold)
+
+
+class LeakyReLU(Elementwise):
+    """x where it is positive, a small share of it elsewhere."""
+
+    def __init__(self, negative_slope: float = 0.3, **kwargs: Any):
+        super().__init__(**kwargs)
+        self.negative_slope = negative_slope
+
+    def call(self, x: tf.Tensor) -> tf.Tensor:
+        return activations.leaky_relu(x, self.negative_slope)
+
+
+class Softmax(Elementwise):
+    """Numbers above 0 that add up to 1 along an axis."""
+
+    def __init__(self, axis: int = -1, **kwargs: Any):
+        super().__init__(**kwargs)
+        self.axis = axis
+
+    def call(self, x: tf.Tensor) -> tf.Tensor:
+        return activations.softmax(x, self.axis)
+
+
+class Dropout(Elementwise):
+    """In training, zeros at random places, and the rest scaled up so that the sum stays."""
+
+    def __init__(self, rate: float, noise_shape: Any = None, seed: int | None = None,
+                 **kwargs: Any):
+        super().__init__(**kwargs)
+        self.rate = checks.share(self.label, "rate", rate)
+        self.noise_shape = None if noise_shape is None else tuple(noise_shape)
+        self.seed = seed
+        self._random = tf.random.get_global_generator() if seed is None \
+            else tf.random.Generator(seed)
+
+    def call(self, x: tf.Tensor, training: bool = False) -> tf.Tensor:
+        if not training or not self.rate:
+            return x
+        noise_shape = tuple(
+            n if k is None else k for k, n in zip(self.noise_shape or (None,) * x.ndim, x.shape))
+        kept = self._random.uniform(noise_shape) >= self.rate
+        return tf.where(kept, x * (1.0 / (1.0 - self.rate)), 0.0)

@@ -1,0 +1,284 @@
+"""Layer: weights that are made on first use, and what is computed with them."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from math import prod
+from typing import Any
+
+import tensorbrook as tf
+
+from ...base.errors import InvalidArgumentError, ResourceExhaustedError
+from ...function import Trace
+from ...ir import Spec
+from ...tensor import context
+from .. import activations, arrays, checks, initializers, names
+
+Shape = tuple[int | None, ...]
+
+# Whether the calls under way are for training; the innermost one is last.
+_training: list[bool] = []
+
+
+class KerasTensor:
+    """What `Input` gives: the shape and kind of data that is to come."""
+
+    def __init__(self, shape: Shape, dtype: Any = "float32", name: str | None = None):
+        self.shape, self.dtype = tuple(shape), dtype
+        self.name = name or names.numbered("keras_tensor")
+
+    def __repr__(self):
+        return f"<KerasTensor shape={self.shape}, dtype={self.dtype}, name={self.name}>"
+
+
+def _building(build: Callable) -> Callable:
+    """A `build` that makes its weights at once, even while a step is being traced."""
+    @functools.wraps(build)
+    def wrapped(self: Layer, input_shape: Any = None) -> None:
+        with tf.init_scope():
+            build(self, input_shape)
+        self.built = True
+
+    return wrapped
+
+
+class Layer:
+    """A part of a network. Write `build` to make weights and `call` to compute with them.
+
+    >>> class Scale(tf.keras.layers.Layer):
+    ...     def build(self, input_shape):
+    ...         self.factor = self.add_weight((input_shape[-1],), "ones", name="factor")
+    ...     def call(self, x):
+    ...         return x * self.factor
+    """
+
+    takes_floats = False  # whether whole numbers become float32 on the way in
+    ranks: tuple[int, int | None] = (0, None)  # fewest and most axes of the input
+    expects = ""  # these axes in words
+
+    def __init_subclass__(cls, **kwargs: Any):
+        super().__init_subclass__(**kwargs)
+        if "build" in cls.__dict__:
+            cls.build = _building(cls.__dict__["build"])
+
+    def __init__(self, *, name: str | None = None, trainable: bool = True, dtype: Any = None,
+                 input_shape: Any = None, **kwargs: Any):
+        checks.no_more(self, kwargs)
+        if dtype not in (None, "float32", tf.float32):
+            raise InvalidArgumentError(type(self).__name__, f"dtype is {dtype!r}",
+                                       "layers compute in float32")
+        self.name = name or names.numbered(names.snake_case(type(self).__name__))
+        self.dtype = "float32"
+        self.built = False
+        self._trainable = bool(trainable)
+        self._weights: list[tf.Variable] = []
+        self._first_shape = None if input_shape is None else (None, *input_shape)
+
+    # ── to be written by each kind of layer ──
+
+    def build(self, input_shape: Any = None) -> None:
+        """Make the weights for inputs of that shape; its first size, the batch, is None."""
+        self.built = True
+
+    def call(self, *args: Any, **kwargs: Any) -> Any:
+        raise NotImplementedError(f"{self.label}: write what it computes as `def call(self, x)`")
+
+    def compute_output_shape(self, input_shape: Any) -> Shape:
+        """The shape that an input of that shape becomes: found by tracing `call`."""
+        shape = self.fitting(input_shape)
+        if not self.built:
+            self.build(shape)
+        trace = Trace()
+        with context(trace):
+            out = self.call(trace.placeholder(Spec((1, *(n or 1 for n in shape[1:])), tf.float32)))
+        return (shape[0], *out.shape[1:])
+
+    # ── calling ──
+
+    def __call__(self, *args: Any, training: bool | None = None, **kwargs: Any) -> Any:
+        if args:
+            args = (self.prepared(args[0]), *args[1:])
+        if not self.built:
+            shape = args[0].shape if args and hasattr(args[0], "shape") else None
+            self.build(None if shape is None else (None, *shape[1:]))
+        if training is None:
+            training = bool(_training and _training[-1])
+        if self._knows_training:
+            kwargs["training"] = training
+        with _mode(training):
+            return self.call(*args, **kwargs)
+
+    @functools.cached_property
+    def _knows_training(self) -> bool:
+        parameters = inspect.signature(self.call).parameters.values()
+        return any(p.name == "training" or p.kind is p.VAR_KEYWORD for p in parameters)
+
+    def prepared(self, x: Any) -> Any:
+        """The input as a tensor that fits."""
+        if isinstance(x, KerasTensor):
+            raise InvalidArgumentError(self.label, "it was called on tf.keras.Input",
+                                       "put both into a tf.keras.Sequential([...])")
+        if isinstance(x, dict) or isinstance(x, list | tuple) and _holds_tensors(x):
+            return x
+        x = arrays.to_float(x) if self.takes_floats else arrays.to_tensor(x)
+        self.fitting(x.shape)
+        return x
+
+    @property
+    def label(self) -> str:
+        """How errors call it: `Conv2D conv2d_1`."""
+        return f"{type(self).__name__} {self.name}"
+
+    def refusal(self, what: str, way_out: str) -> InvalidArgumentError:
+        return InvalidArgumentError(self.label, what, way_out)
+
+    def fitting(self, shape: Any) -> Shape:
+        """The input's shape as a tuple, if it has as many axes as the layer takes."""
+        shape = tuple(shape)
+        least, most = self.ranks
+        if len(shape) < least or most is not None and len(shape) > most:
+            raise self.refusal(f"the input has shape {shown(shape)}", f"it takes {self.expects}")
+        return shape
+
+    # ── weights ──
+
+    def add_weight(self, shape: Any = None, initializer: Any = None, dtype: Any = None,
+                   trainable: bool = True, *, name: str | None = None) -> tf.Variable:
+        """A new Variable of that shape that belongs to this layer."""
+        shape = (shape,) if isinstance(shape, int) else tuple(shape or ())
+        name = name or "variable"
+        if any(not isinstance(n, int) or n < 0 for n in shape):
+            raise self.refusal(f"{name} would have shape {shown(shape)}",
+                               "every size of a weight is a whole number; give the input's shape")
+        size_bytes = 4 * prod(shape)
+        try:
+            if size_bytes >= checks.MOST_BYTES:
+                raise MemoryError
+            with tf.init_scope():
+                value = initializers.get(initializer or "glorot_uniform")(shape)
+                weight = tf.Variable(value, trainable=trainable, name=name)
+        except MemoryError:
+            raise ResourceExhaustedError(
+                self.label, f"{name} of shape {shape} needs {checks.readable_size(size_bytes)}",
+                "use fewer units or filters, or pool the input first") from None
+        self._weights.append(weight)
+        return weight
+
+    def _parts(self, kind: type) -> list[Any]:
+        """The Variables or the layers that this layer holds in its attributes, each once."""
+        held = {id(v): v for v in _leaves(self.__dict__) if isinstance(v, kind)}
+        return list(held.values())
+
+    @property
+    def weights(self) -> list[tf.Variable]:
+        """All weights: its own, the trainable first, then those of the layers within."""
+        own = sorted(self._parts(tf.Variable), key=lambda v: not v.trainable)
+        inner = [w for layer in self._parts(Layer) for w in layer.weights]
+        return list({id(w): w for w in own + inner}.values())
+
+    @property
+    def trainable_weights(self) -> list[tf.Variable]:
+        if not self.trainable:
+            return []
+        own = [v for v in self._parts(tf.Variable) if v.trainable]
+        inner = [w for layer in self._parts(Layer) for w in layer.trainable_weights]
+        return list({id(w): w for w in own + inner}.values())
+
+    @property
+    def non_trainable_weights(self) -> list[tf.Variable]:
+        trainable = set(map(id, self.trainable_weights))
+        return [w for w in self.weights if id(w) not in trainable]
+
+    variables = property(lambda self: self.weights)
+    trainable_variables = property(lambda self: self.trainable_weights)
+    non_trainable_variables = property(lambda self: self.non_trainable_weights)
+
+    @property
+    def trainable(self) -> bool:
+        """Whether training changes its weights."""
+        return self._trainable
+
+    @trainable.setter
+    def trainable(self, value: bool) -> None:
+        self._trainable = bool(value)
+        for layer in self._parts(Layer):
+            layer.trainable = value
+
+    def count_params(self) -> int:
+        """How many numbers its weights hold."""
+        if not self.built:
+            raise self.refusal("its weights are not made yet",
+                               "call it on data or build(input_shape) first")
+        return sum(prod(w.shape) for w in self.weights)
+
+    def get_weights(self) -> list[Any]:
+        """The weights as arrays; Tensors where there is no NumPy."""
+        return [arrays.to_result(w.value()) for w in self.weights]
+
+    def set_weights(self, weights: Any) -> None:
+        own = self.weights
+        if len(own) != len(weights):
+            raise self.refusal(f"{len(weights)} arrays came for {len(own)} weights",
+                               "give one for each of layer.weights, in that order")
+        values = [arrays.to_tensor(value) for value in weights]
+        for weight, value in zip(own, values):
+            if tuple(weight.shape) != tuple(value.shape):
+                raise self.refusal(f"{weight.name} has shape {tuple(weight.shape)}, the array that "
+                                   f"came {tuple(value.shape)}", "shapes must agree")
+        for weight, value in zip(own, values):
+            weight.assign(tf.cast(value, weight.dtype))
+
+    # ── configuration ──
+
+    def get_config(self) -> dict[str, Any]:
+        """The arguments that make the same layer again, with new weights."""
+        known = checks.known_arguments(type(self))
+        config = {n: _plain(getattr(self, n)) for n in known if hasattr(self, n)}
+        return {"name": self.name, "trainable": self.trainable, "dtype": "float32"} | config
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Layer:
+        return cls(**config)
+
+    def __repr__(self):
+        return f"<{type(self).__name__} name={self.name}, built={self.built}>"
+
+
+@contextmanager
+def _mode(training: bool) -> Iterator[None]:
+    """Layers called within the block are in training, or are not."""
+    _training.append(bool(training))
+    try:
+        yield
+    finally:
+        _training.pop()
+
+
+def _leaves(value: Any) -> Iterator[Any]:
+    """What is held in nested lists, tuples and dicts."""
+    if isinstance(value, dict):
+        value = list(value.values())
+    if isinstance(value, list | tuple):
+        for each in value:
+            yield from _leaves(each)
+    else:
+        yield value
+
+
+def _holds_tensors(values: Any) -> bool:
+    return any(isinstance(v, tf.Tensor | tf.Variable) and v.shape for v in values)
+
+
+def _plain(value: Any) -> Any:
+    """An argument as plain data, as Keras writes it."""
+    if isinstance(value, initializers.Initializer):
+        return initializers.serialize(value)
+    return activations.serialize(value) if callable(value) else value
+
+
+def shown(shape: Any) -> str:
+    """A shape as Python writes it."""
+    return str(tuple(shape))

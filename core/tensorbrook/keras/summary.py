@@ -1,0 +1,62 @@
+"""`model.summary()`: a table of the layers, their output shapes and their numbers of weights."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from math import prod
+from typing import Any
+
+from .checks import readable_size
+
+HEAD = ("Layer (type)", "Output Shape", "Param #")
+SHARES = (0.44, 0.34, 0.22)  # of the width, for each column
+
+
+def summary(model: Any, line_length: int | None = None, print_fn: Callable | None = None) -> None:
+    (print_fn or print)("\n".join(lines(model, line_length or 79)))
+
+
+def lines(model: Any, width: int) -> list[str]:
+    rows = [row(layer, shape) for layer, shape in zip(model.layers, model.layer_shapes())]
+    widths = column_widths(rows, width)
+    return [f'Model: "{model.name}"', *table(rows, widths), *totals(model)]
+
+
+def row(layer: Any, shape: Any) -> tuple[str, str, str]:
+    count = f"{layer.count_params():,}" if layer.built else "0 (unbuilt)"
+    return f"{layer.name} ({type(layer).__name__})", "?" if shape is None else str(shape), count
+
+
+def column_widths(rows: list[tuple[str, ...]], width: int) -> list[int]:
+    """Shares of the whole width, wider where a cell needs more."""
+    wanted = [int((width - 4) * share) - 2 for share in SHARES]
+    return [max(n, *(len(cells[i]) for cells in [HEAD, *rows])) for i, n in enumerate(wanted)]
+
+
+def table(rows: list[tuple[str, ...]], widths: list[int]) -> list[str]:
+    def rule(ends: str, dash: str) -> str:
+        return ends[0] + ends[1].join(dash * (n + 2) for n in widths) + ends[2]
+
+    def line(cells: tuple[str, ...], bar: str) -> str:
+        texts = [cells[0].ljust(widths[0]), cells[1].ljust(widths[1]), cells[2].rjust(widths[2])]
+        return bar + bar.join(f" {text} " for text in texts) + bar
+
+    out = [rule("┏┳┓", "━"), line(HEAD, "┃"), rule("┡╇┩", "━")]
+    for i, cells in enumerate(rows):
+        out += [rule("├┼┤", "─")] if i else []
+        out.append(line(cells, "│"))
+    return [*out, rule("└┴┘", "─")]
+
+
+def totals(model: Any) -> list[str]:
+    trainable, fixed = counted(model.trainable_weights), counted(model.non_trainable_weights)
+    optimizer = getattr(model, "optimizer", None)
+    state = counted(optimizer.variables) if optimizer is not None and optimizer.built else 0
+    told = {"Total": trainable + fixed + state, "Trainable": trainable, "Non-trainable": fixed}
+    if state:
+        told["Optimizer"] = state
+    return [f" {name} params: {n:,} ({readable_size(4 * n)})" for name, n in told.items()]
+
+
+def counted(variables: list[Any]) -> int:
+    return sum(prod(v.shape) for v in variables)

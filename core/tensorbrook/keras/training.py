@@ -1,0 +1,187 @@
+"""What a model learns with: compile, the steps, and how they become programs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import tensorbrook as tf
+
+from ..base.errors import FailedPreconditionError, InvalidArgumentError
+from . import losses, metrics, optimizers
+from .feed import Feed
+from .fitting import Fitting
+
+
+class Training(Fitting):
+    """The part of Model that trains. A subclass may write its own `train_step`, as in Keras."""
+
+    def prepare_training(self) -> None:
+        self.optimizer: optimizers.Optimizer | None = None
+        self.loss: Any = None
+        self.compiled = self.stop_training = False
+        self._loss: losses.Loss | None = None
+        self._loss_tracker: metrics.Mean | None = None
+        self._metrics: list[metrics.Metric] = []
+        self._feed: Any = None
+        self.forget_functions()
+
+    def forget_functions(self) -> None:
+        """Trace the steps anew when they are next needed: the layers have changed."""
+        self.train_function = self.test_function = self.predict_function = None
+        self._on_rows: dict[str, Callable] = {}
+        self._traced_as: list[bool] = []
+
+    # ── compile ──
+
+    def compile(self, optimizer: Any = "rmsprop", loss: Any = None, loss_weights: Any = None,
+                metrics: Any = None, weighted_metrics: Any = None, run_eagerly: bool = False,
+                **kwargs: Any) -> None:
+        """Say how the model learns: `compile("adam", "mse", metrics=["mae"])`."""
+        for name in kwargs:
+            if name not in ("steps_per_execution", "jit_compile", "auto_scale_loss"):
+                raise InvalidArgumentError("compile", f"there is no argument {name!r}",
+                                           "it takes optimizer, loss, metrics and run_eagerly")
+        if loss_weights is not None or weighted_metrics is not None:
+            raise InvalidArgumentError("compile", "loss_weights and weighted_metrics are for several "
+                                       "outputs", "use loss and metrics, with sample_weight in fit")
+        self.optimizer = optimizers.get(optimizer)
+        self.loss, self._loss = loss, losses.get(loss)
+        self._metrics = made_metrics(metrics)
+        with tf.init_scope():
+            self._loss_tracker, self._feed = mean_loss(), Feed()
+        self.run_eagerly, self.compiled, self.stop_training = run_eagerly, True, False
+        self.forget_functions()
+
+    @property
+    def metrics(self) -> list[metrics.Metric]:
+        """The mean of the loss first, then what compile was given."""
+        first = [self._loss_tracker] if self._loss_tracker and self._loss else []
+        return first + self._metrics
+
+    @property
+    def metrics_names(self) -> list[str]:
+        return [m.name for m in self.metrics]
+
+    def reset_metrics(self) -> None:
+        """Begin the sums of loss and metrics anew, as `fit` does for each epoch."""
+        for metric in self.metrics:
+            metric.reset_state()
+
+    def get_metrics_result(self) -> dict[str, tf.Tensor]:
+        return {m.name: m.result() for m in self.metrics}
+
+    def must_be_compiled(self, op: str) -> None:
+        if not self.compiled:
+            raise FailedPreconditionError(op, f"{self.name} is not compiled",
+                                          "call model.compile(optimizer, loss) first")
+
+    # ── one step ──
+
+    def compute_loss(self, x: Any = None, y: Any = None, y_pred: Any = None,
+                     sample_weight: Any = None, training: bool = True) -> tf.Tensor:
+        """The compiled loss of a batch."""
+        if self._loss is None:
+            raise FailedPreconditionError("fit", f"{self.name} was compiled without a loss",
+                                          "give compile a loss, or write compute_loss")
+        if y is None:
+            raise InvalidArgumentError("fit", f"the loss {self._loss.name} needs y, which is None",
+                                       "give what the model shall learn as y")
+        return self._loss(y, y_pred, sample_weight)
+
+    def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> dict:
+        """Let the metrics see a batch; returns what they say now."""
+        for metric in self._metrics:
+            metric.update_state(y, y_pred)
+        return self.get_metrics_result()
+
+    def train_step(self, data: Any) -> dict[str, tf.Tensor]:
+        """Learn from one batch. Traced once, then it runs as one program."""
+        x, y, sample_weight = unpacked(data)
+        with tf.GradientTape() as tape:
+            y_pred = self(x, training=True)
+            loss = self.compute_loss(x, y, y_pred, sample_weight)
+        self._loss_tracker.update_state(loss, sample_weight=float(x.shape[0]))
+        variables = self.trainable_variables
+        self.optimizer.apply_gradients(zip(tape.gradient(loss, variables), variables))
+        return self.compute_metrics(x, y, y_pred, sample_weight)
+
+    def test_step(self, data: Any) -> dict[str, tf.Tensor]:
+        """Measure on one batch."""
+        x, y, sample_weight = unpacked(data)
+        y_pred = self(x, training=False)
+        loss = self.compute_loss(x, y, y_pred, sample_weight, training=False)
+        self._loss_tracker.update_state(loss, sample_weight=float(x.shape[0]))
+        return self.compute_metrics(x, y, y_pred, sample_weight)
+
+    def predict_step(self, data: Any) -> Any:
+        return self(unpacked(data)[0], training=False)
+
+    # ── the steps as programs ──
+
+    def make_train_function(self, force: bool = False) -> Callable:
+        """`train_function(data)` for a batch (x, y) on the backend: one program, one host call.
+
+        It gives the results by name as Tensors, which nobody needs to read."""
+        return self._made("train", force)
+
+    def make_test_function(self, force: bool = False) -> Callable:
+        """The same for `test_step`."""
+        return self._made("test", force)
+
+    def make_predict_function(self, force: bool = False) -> Callable:
+        """`predict_function((x,))`, the model's output."""
+        return self._made("predict", force)
+
+    def _made(self, kind: str, force: bool) -> Callable:
+        if force or self._traced_as != self.trainable_flags():
+            # What may be learnt is part of a trace.
+            self.forget_functions()
+            self._traced_as = self.trainable_flags()
+        name = f"{kind}_function"
+        if getattr(self, name) is None:
+            step = getattr(self, f"{kind}_step")
+            wrap = _as_it_is if getattr(self, "run_eagerly", False) else tf.function
+            self._feed = self._feed or Feed()
+            setattr(self, name, wrap(lambda data: step(data)))
+            self._on_rows[kind] = wrap(
+                lambda rows, order, count: step(self._feed.take(rows, order, count)))
+        return getattr(self, name)
+
+    def function_on_rows(self, kind: str) -> Callable:
+        """`step(rows, order, count)`: the same step on the next samples of all rows."""
+        self._made(kind, False)
+        return self._on_rows[kind]
+
+    def trainable_flags(self) -> list[bool]:
+        """Which layers and weights may be learnt, as far as they exist."""
+        return [self.trainable, *(flag for layer in self.layers for flag in flags_of(layer))]
+
+
+def flags_of(layer: Any) -> list[bool]:
+    inner = getattr(layer, "layers", ())
+    return [layer.trainable, *(flag for each in inner for flag in flags_of(each))]
+
+
+def _as_it_is(f: Callable) -> Callable:
+    return f
+
+
+def mean_loss() -> metrics.Mean:
+    return metrics.Mean("loss")
+
+
+def made_metrics(wanted: Any) -> list[metrics.Metric]:
+    """Metrics from names, functions and Metric objects."""
+    if wanted is None:
+        return []
+    if not isinstance(wanted, list | tuple):
+        raise InvalidArgumentError("compile", f"metrics is {wanted!r}",
+                                   "it takes a list, such as metrics=[\"accuracy\"]")
+    return [metrics.get(each) for each in wanted]
+
+
+def unpacked(data: Any) -> tuple[Any, Any, Any]:
+    """(x, y, sample_weight) of a batch, None where it has fewer."""
+    parts = tuple(data) if isinstance(data, list | tuple) else (data,)
+    return (*parts, None, None, None)[:3]
