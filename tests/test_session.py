@@ -94,9 +94,15 @@ WRONG = {
     "a rate of all": ([layer("Dropout", rate=1)], "Dropout: rate is 1; it takes a number from 0"),
     "an unknown activation": (
         [layer("Dense", units=9, activation="rely")], "activation is 'rely'; it takes one of"),
-    "a kernel larger than the picture": ([layer("Conv2D", filters=4, kernel_size=9)], "(9, 9)"),
-    "a window larger than the picture": ([layer("MaxPooling2D", pool_size=9)], "(9, 9)"),
-    "a convolution of a row": ([layer("Flatten"), layer("Conv2D", filters=4, kernel_size=3)], "4"),
+    "a kernel larger than the picture": (
+        [layer("Conv2D", filters=4, kernel_size=9)],
+        "Conv2D: a window over 9 x 9 does not fit into an input of 8 x 8; use padding"),
+    "a window larger than the picture": (
+        [layer("MaxPooling2D", pool_size=9)],
+        "MaxPooling2D: a window over 9 x 9 does not fit into an input of 8 x 8"),
+    "a convolution of a row": (
+        [layer("Flatten"), layer("Conv2D", filters=4, kernel_size=3)],
+        "Conv2D: the input has shape (None, 64); it takes (batch, height, width, channels)"),
     "no flattening": (
         [layer("Dense", units=10)],
         "output: the last layer gives 8 × 8 × 10, not one number for each of 10 digits; "
@@ -156,7 +162,7 @@ def test_the_source_is_a_program_that_trains(layers, settings):
     source = Driver(layers, **settings).last("model")["source"]
     exec(compile(source, "main.py", "exec"), names)
     _, accuracy = names["model"].evaluate(names["x_test"], names["y_test"], verbose=0)
-    assert accuracy > 0.9
+    assert accuracy > 0.8
 
 
 # ── training ──

@@ -121,11 +121,18 @@ def report(raws: Sequence[Any]) -> list[Report]:
 def one_report(raw: Any, shape: tuple[int, ...] | None) -> Report:
     try:
         spec = parse(raw)
-        if shape is None:
-            return Report()
-        out = tuple(spec.layer().compute_output_shape((None, *shape)))[1:]
+        return Report() if shape is None else fitted(spec, shape)
     except (OpError, ValueError, TypeError) as error:
         return Report(error=str(error))
+
+
+def fitted(spec: LayerSpec, shape: tuple[int, ...]) -> Report:
+    layer = spec.layer()
+    try:
+        out = tuple(layer.compute_output_shape((None, *shape)))[1:]
+    except OpError as error:
+        # The row it is shown in says which of them it is; Keras's number would only confuse.
+        return Report(error=str(error).replace(f"{spec.type} {layer.name}", spec.type))
     return Report(out, parameters(spec, shape))
 
 

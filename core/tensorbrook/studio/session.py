@@ -7,9 +7,10 @@ slices and yields between them, so that a pause or a drawing gets in within one 
 from __future__ import annotations
 
 import asyncio
+import gc
+import importlib
 import json
 import math
-import sys
 import time
 from collections import deque
 from collections.abc import Callable
@@ -20,9 +21,6 @@ from typing import Any
 from ..base.errors import InvalidArgumentError, OpError
 from . import layer_specs, model_source
 from .trainer import Data, Settings, Trainer, digits
-
-if sys.platform == "emscripten":
-    import tensorbrook_page
 
 SLICE_SECONDS = 0.025  # half of the 50 ms after which a wait is felt
 POST_SECONDS = 1 / 15
@@ -59,7 +57,7 @@ class Session:
             work()
         except MemoryError:
             self.stop(too_large(self.size(), self.settings))
-            self.trainer = None
+            self.forget()
         except (OpError, ValueError, TypeError) as error:
             self.send({"name": "refused", "command": name, "message": str(error)})
 
@@ -148,7 +146,11 @@ class Session:
             [asdict(spec) for spec in self.specs or ()]))
 
     def forget(self) -> None:
-        self.running, self.trainer, self.tested = False, None, None
+        """Let the trained network go, and its memory before the next one asks for some."""
+        self.running, self.tested = False, None
+        if self.trainer is not None:
+            self.trainer = None
+            gc.collect()  # its compiled steps and it hold each other
 
     def stop(self, message: str) -> None:
         self.running = False
@@ -238,9 +240,13 @@ def too_large(parameters: int, settings: Settings | None) -> str:
             "use fewer units or filters, or a smaller batch")
 
 
-if sys.platform == "emscripten":
-    _page = Session(lambda event: tensorbrook_page.post("session", json.dumps(event)))
+@cache
+def page_session() -> Session:
+    """The one session of a page; found at the first command, for only a page has `tensorbrook_page`."""
+    page = importlib.import_module("tensorbrook_page")
+    return Session(lambda event: page.post("session", json.dumps(event)))
 
-    def handle(command_json: str) -> None:
-        """What the page's worker calls for each command."""
-        _page.handle(json.loads(command_json))
+
+def handle(command_json: str) -> None:
+    """What the page's worker calls for each command."""
+    page_session().handle(json.loads(command_json))

@@ -53,14 +53,17 @@ class Trainer:
         self.order = self.shuffled()
         self.measure = tf.function(self._measure)
         self.classify = tf.function(self._classify)
+        self.optimizer = self.learn = None
         self.set(settings)
 
     def set(self, settings: Settings) -> None:
         """Train on with other settings; the weights stay."""
-        optimizer = getattr(optimizers, OPTIMIZERS[settings.optimizer])
+        kind = getattr(optimizers, OPTIMIZERS[settings.optimizer])
+        if not isinstance(self.optimizer, kind):
+            self.optimizer = kind(learning_rate=settings.learning_rate)
+            self.learn = tf.function(self._learn)
+        self.optimizer.learning_rate = settings.learning_rate
         self.batch_size = min(settings.batch_size, len(self.order))
-        self.optimizer = optimizer(learning_rate=settings.learning_rate)
-        self.learn = tf.function(self._learn)
 
     def shuffled(self) -> list[int]:
         order = list(range(self.data.x_train.shape[0]))
