@@ -1,10 +1,10 @@
-"""Every mathematical function of generated code against float64, over wide ranges and at the ends."""
+"""Every function of generated code against float64, over wide ranges and at the ends."""
 import math
 
 import numpy as np
 import pytest
-from programs import one_loop, run, variable
 
+from programs import one_loop, run, variable
 from tensorbrook.base import dtypes
 from tensorbrook.base.views import View
 from tensorbrook.ir import Apply, Load, Loop, Store
@@ -43,7 +43,8 @@ def uniform(low, high):
 def powers(low, high):
     """Of both signs, spread evenly over orders of magnitude."""
     def draw(rng):
-        return (np.exp(rng.uniform(low, high, COUNT)) * rng.choice([-1, 1], COUNT)).astype(np.float32)
+        sizes = np.exp(rng.uniform(low, high, COUNT))
+        return (sizes * rng.choice([-1, 1], COUNT)).astype(np.float32)
     return draw
 
 
@@ -116,7 +117,8 @@ def test_error_of_pow(name, relaxed):
         true = np.power(x.astype(np.float64), y.astype(np.float64))
         error = error_ulp(out, true)
     worst = error.argmax()
-    assert error[worst] <= 2, f"pow({x[worst]!r}, {y[worst]!r}) = {out[worst]!r}, not {true[worst]!r}"
+    at = x[worst], y[worst]
+    assert error[worst] <= 2, f"pow{at} = {out[worst]!r}, not {true[worst]!r}"
     known = ~np.isnan(true)
     assert (np.signbit(out) == np.signbit(true))[known].all()
 
@@ -139,7 +141,8 @@ ON_INTS = {                         # formula: (NumPy's, arguments)
     "x >> y":         (np.right_shift,  lambda rng: (ints(rng), ints(rng, 0, 32))),
     "x * y - x":      (lambda x, y: x * y - x, lambda rng: (ints(rng), ints(rng))),
     "abs(-x) + ~y":   (lambda x, y: np.abs(-x) + ~y, lambda rng: (ints(rng), ints(rng))),
-    "sign(x) * max(x, y)": (lambda x, y: np.sign(x) * np.maximum(x, y), lambda rng: (ints(rng), ints(rng))),
+    "sign(x) * max(x, y)":
+        (lambda x, y: np.sign(x) * np.maximum(x, y), lambda rng: (ints(rng), ints(rng))),
     "select(x < y, x & y, x | y ^ 5)":
         (lambda x, y: np.where(x < y, x & y, x | y ^ 5), lambda rng: (ints(rng), ints(rng))),
 }
@@ -174,7 +177,8 @@ def test_float_division():
     y = np.array([2, 2, -2, -2.5, 3, 0, 2], np.float32)
     with np.errstate(all="ignore"):
         np.testing.assert_array_equal(apply("x // y", [x, y], dtypes.float32), np.floor(x / y))
-    np.testing.assert_array_equal(apply("x % y", [x[:5], y[:5]], dtypes.float32), np.mod(x[:5], y[:5]))
+    x, y = x[:5], y[:5]
+    np.testing.assert_array_equal(apply("x % y", [x, y], dtypes.float32), np.mod(x, y))
 
 
 def test_minimum_and_maximum_pass_nan_on():
@@ -214,7 +218,8 @@ def test_cast(kinds):
     np.testing.assert_array_equal(apply("cast(x)", [x], to), _cast(x, kinds[1]))
 
 
-BOOLS = ("x & y", "x | y", "x ^ y", "~x", "x == y", "x != y", "x < y", "x >= y", "max(x, y)", "min(x, y)")
+BOOLS = ("x & y", "x | y", "x ^ y", "~x", "x == y", "x != y", "x < y", "x >= y", "max(x, y)",
+         "min(x, y)")
 
 
 @pytest.mark.parametrize("formula", BOOLS)

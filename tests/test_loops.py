@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from loop_meaning import interpret
 from programs import one_loop, run, variable
-
 from tensorbrook.base import dtypes
 from tensorbrook.base.dtypes import bool_, float32, int32, uint8
 from tensorbrook.base.views import View, row_major
@@ -64,11 +64,12 @@ class Build:
         self.stores.append(Store(value, target, view))
 
     def loop(self) -> Loop:
-        return Loop(self.space, self.axes, tuple(self.body), tuple(self.tail), tuple(self.stores), ())
+        values = tuple(self.body), tuple(self.tail)
+        return Loop(self.space, self.axes, *values, tuple(self.stores), ())
 
 
 def check(build: Build, threads=(1, 2, 3), rtol=0.0, atol=0.0):
-    """Both forms of the code, on some numbers of threads, against the meaning; all forms agree."""
+    """Both forms of the code, whole and divided among threads, against the meaning."""
     loop = build.loop()
     expected = interpret(loop, build.arrays)
     outputs = [build.arrays[v] for v in loop.writes]
@@ -101,8 +102,11 @@ def test_dtypes(dtype, n):
     check(build)
 
 
-@pytest.mark.parametrize("shapes", [((3, 17), (17,)), ((3, 17), (3, 1)), ((5, 1, 7), (1, 6, 1)),
-                                    ((), (4, 5)), ((2, 3, 4, 5), (3, 1, 5)), ((1,), (9, 9))], ids=str)
+BROADCAST = [((3, 17), (17,)), ((3, 17), (3, 1)), ((5, 1, 7), (1, 6, 1)), ((), (4, 5)),
+             ((2, 3, 4, 5), (3, 1, 5)), ((1,), (9, 9))]
+
+
+@pytest.mark.parametrize("shapes", BROADCAST, ids=str)
 def test_broadcasting(shapes):
     build = Build(np.broadcast_shapes(*shapes))
     x, y = (build.load(draw(shape, seed=i)) for i, shape in enumerate(shapes))
@@ -110,9 +114,12 @@ def test_broadcasting(shapes):
     check(build)
 
 
+TRANSPOSED = [((5, 7), (1, 0)), ((64, 67), (1, 0)), ((67, 64), (1, 0)), ((128, 9), (1, 0)),
+              ((2, 3, 17), (0, 2, 1)), ((4, 3, 5, 2), (3, 1, 0, 2)), ((16, 1, 8), (2, 1, 0))]
+
+
 @pytest.mark.parametrize("dtype", [float32, uint8, bool_], ids=str)
-@pytest.mark.parametrize("shape, perm", [((5, 7), (1, 0)), ((64, 67), (1, 0)), ((2, 3, 17), (0, 2, 1)),
-                                         ((4, 3, 5, 2), (3, 1, 0, 2)), ((16, 1, 8), (2, 1, 0))], ids=str)
+@pytest.mark.parametrize("shape, perm", TRANSPOSED, ids=str)
 def test_transpose(shape, perm, dtype):
     view = View.of(shape).transpose(perm)
     build = Build(view.shape)
@@ -122,13 +129,19 @@ def test_transpose(shape, perm, dtype):
 
 def test_transpose_beside_what_lies_straight():
     build = Build((30, 21))
-    x, y = build.load(draw((21, 30)), View.of((21, 30)).transpose((1, 0))), build.load(draw((30, 21)))
-    build.store(build.apply("x + y", x, y))
-    check(build)
+    x = build.load(draw((21, 30)), View.of((21, 30)).transpose((1, 0)))
+    y, row = build.load(draw((30, 21), seed=1)), build.load(draw((30, 1)))
+    column = build.apply("cast(x)", build.value(Index((1, 100), 0, int32)))
+    build.store(build.apply("x * y + z", x, row, y))
+    build.store(build.apply("x + y", x, column))
+    check(build, rtol=1e-6)
+
+
+SLICES = [((0, 1), (1, 2)), ((9, 20), (-1, -1)), ((9, 0), (-2, 3))]
 
 
 @pytest.mark.parametrize("dtype", [float32, uint8], ids=str)
-@pytest.mark.parametrize("begin, steps", [((0, 1), (1, 2)), ((9, 20), (-1, -1)), ((9, 0), (-2, 3))], ids=str)
+@pytest.mark.parametrize("begin, steps", SLICES, ids=str)
 def test_slices(begin, steps, dtype):
     shape = tuple(len(range(b, n if s > 0 else -1, s)) for b, s, n in zip(begin, steps, (10, 21)))
     build = Build(shape)
@@ -201,7 +214,10 @@ def test_sums_of_a_matrix(rows, columns, axes):
     check(build, threads=(1, 3), rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize("axes", [a for n in range(5) for a in itertools.combinations(range(4), n)], ids=str)
+AXES = [axes for n in range(5) for axes in itertools.combinations(range(4), n)]
+
+
+@pytest.mark.parametrize("axes", AXES, ids=str)
 @pytest.mark.parametrize("shape", [(2, 3, 4, 5), (5, 1, 3, 17), (1, 6, 16, 1)], ids=str)
 def test_sums_over_any_axes(shape, axes):
     build = Build(shape, axes)
@@ -224,8 +240,11 @@ REDUCTIONS = [(float32, SUM), (float32, HIGHEST), (float32, LOWEST), (int32, SUM
               (float32, Reduction("x * y", 1))]
 
 
-@pytest.mark.parametrize("shape, axes", [((3, 19), (1,)), ((19, 3), (0,)), ((7, 18), (0,)), ((0, 5), (0,)),
-                                         ((5, 0), (1,)), ((70,), (0,)), ((), ())], ids=str)
+FOLDED = [((3, 19), (1,)), ((19, 3), (0,)), ((7, 18), (0,)), ((0, 5), (0,)), ((5, 0), (1,)),
+          ((70,), (0,)), ((), ())]
+
+
+@pytest.mark.parametrize("shape, axes", FOLDED, ids=str)
 @pytest.mark.parametrize("dtype, reduction", REDUCTIONS, ids=str)
 def test_reductions(dtype, reduction, shape, axes):
     build = Build(shape, axes)
@@ -271,7 +290,8 @@ def test_softmax_of_columns_reads_their_maximum_once():
 
 # ── anything ──────────────────────────────────────────────────────────────────
 
-FORMULAS = {float32: ("x + y", "x * y", "x - y * 2", "max(x, y)", "select(x > y, x, 0.5)", "tanh(x) - y"),
+FORMULAS = {float32: ("x + y", "x * y", "x - y * 2", "max(x, y)", "select(x > y, x, 0.5)",
+                      "tanh(x) - y"),
             int32: ("x + y", "x ^ y", "min(x, y)", "select(x < y, x * 3, y)"),
             uint8: ("x + y", "x * y", "max(x, y)", "~x & y"), bool_: ("x & y", "x | ~y", "x != y")}
 
@@ -279,9 +299,11 @@ FORMULAS = {float32: ("x + y", "x * y", "x - y * 2", "max(x, y)", "select(x > y,
 @st.composite
 def views(draw_one, space):
     """A buffer's size and a view of it over `space`: axes permuted, repeated, stepped, reversed."""
+    def for_each_axis(element):
+        return draw_one(st.lists(element, min_size=len(space), max_size=len(space)))
     perm = draw_one(st.permutations(range(len(space))))
-    repeated = draw_one(st.lists(st.booleans(), min_size=len(space), max_size=len(space)))
-    steps = draw_one(st.lists(st.sampled_from([1, 1, 1, 2, -1, -2]), min_size=len(space), max_size=len(space)))
+    repeated = for_each_axis(st.booleans())
+    steps = for_each_axis(st.sampled_from([1, 1, 1, 2, -1, -2]))
     sizes = [1 if repeated[p] else max(abs(steps[p]) * (space[p] - 1) + 1, 1) for p in perm]
     strides, offset, begin = [0] * len(space), draw_one(st.integers(0, 3)), 0
     for p, stride in zip(perm, row_major(tuple(sizes))):
@@ -293,7 +315,8 @@ def views(draw_one, space):
 @st.composite
 def loops(draw_one):
     space = tuple(draw_one(st.lists(st.sampled_from([1, 2, 3, 4, 5, 9, 17]), max_size=4)))
-    axes = tuple(i for i in range(len(space)) if draw_one(st.booleans())) if draw_one(st.booleans()) else ()
+    folded = draw_one(st.booleans())
+    axes = tuple(i for i in range(len(space)) if folded and draw_one(st.booleans()))
     dtype = draw_one(st.sampled_from(list(FORMULAS)))
     build = Build(space, axes)
     for seed in range(draw_one(st.integers(1, 3))):

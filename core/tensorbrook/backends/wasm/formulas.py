@@ -8,7 +8,7 @@ instruction: `f32x4.sqrt(x)`.
 """
 import ast
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 from math import inf, nan
 from struct import pack
 
@@ -23,7 +23,8 @@ ARITHMETIC = {ast.Add: "add", ast.Sub: "sub", ast.Mult: "mul", ast.Div: "div"}
 BITWISE = {ast.BitAnd: "v128.and", ast.BitOr: "v128.or", ast.BitXor: "v128.xor"}
 SHIFTS = {ast.LShift: ("i32x4.shl", "shift_left"), ast.RShift: ("i32x4.shr_s", "shift_right")}
 SPELLED = {ast.FloorDiv: "floordiv", ast.Mod: "mod", ast.Pow: "pow"}
-COMPARISONS = {ast.Eq: "eq", ast.NotEq: "ne", ast.Lt: "lt", ast.Gt: "gt", ast.LtE: "le", ast.GtE: "ge"}
+COMPARISONS = {ast.Eq: "eq", ast.NotEq: "ne", ast.Lt: "lt", ast.Gt: "gt", ast.LtE: "le",
+               ast.GtE: "ge"}
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ class Value:
     kind: str | None
 
 
-@lru_cache(maxsize=None)
+@cache
 def template(formula: str, kinds: str, kind: str, relaxed: bool) -> Template:
     """The instructions of `formula` over x, y, z of `kinds`; its result has `kind`."""
     writer = _Writer(len(kinds), kind, relaxed)
@@ -54,14 +55,14 @@ def template(formula: str, kinds: str, kind: str, relaxed: bool) -> Template:
     return Template(len(kinds), tuple(writer.code), value.at)
 
 
-@lru_cache(maxsize=None)
+@cache
 def _parsed(formula: str) -> ast.expr:
     return ast.parse(formula, mode="eval").body
 
 
-@lru_cache(maxsize=None)
+@cache
 def _library() -> dict[str, list[ast.FunctionDef]]:
-    """The library's definitions by name; one name may have several, for arguments of other kinds."""
+    """The library's definitions by name; a name may have several, for arguments of other kinds."""
     found: dict[str, list[ast.FunctionDef]] = {}
     for definition in ast.parse(LIBRARY).body:
         found.setdefault(definition.name, []).append(definition)
@@ -122,7 +123,8 @@ class _Writer:
                 pair = self.value(node.left, names, wanted), self.value(node.right, names, wanted)
                 return self.binary(node.op, *pair, wanted)
             case ast.Compare(left=left, ops=[op], comparators=[right]):
-                return self.compare(op, self.value(left, names, wanted), self.value(right, names, wanted))
+                pair = self.value(left, names, wanted), self.value(right, names, wanted)
+                return self.compare(op, *pair)
             case ast.Call(func=ast.Attribute(value=ast.Name(id=shape), attr=name)):
                 return self.machine(shape, name, [self.value(a, names, wanted) for a in node.args])
             case ast.Call(func=ast.Name(id=name)):

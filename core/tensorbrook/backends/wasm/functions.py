@@ -209,7 +209,8 @@ def mod(x: float32, y: float32): return x - f32x4.floor(x / y) * y
 # A shift by 32 or more gives what shifting by one, over and over, would. A power by a negative
 # number is 1 / x^n, cut off to a whole number.
 _SHIFTS = [f"    x = select((y & {1 << k}) == 0, x, x >> {1 << k})" for k in range(5)]
-_SQUARINGS = [f"    out = out * select((y & {1 << k}) == 0, 1, x)\n    x = x * x" for k in range(32)]
+_SQUARINGS = [f"    out = out * select((y & {1 << k}) == 0, 1, x)\n    x = x * x"
+              for k in range(32)]
 BY_BITS = '''
 def shift_left(x: int32, y: int32):
     factor = i32x4.trunc_sat_f32x4_u(as_float32((y + 127) << 23))

@@ -10,7 +10,8 @@ from .formulas import Template
 
 # max(x, 0) may be the one instruction that takes its first operand when the two do not compare:
 # that is the NaN, for a number from the text is none.
-_TO_NUMBER = {OPCODES["f32x4.max"]: OPCODES["f32x4.pmax"], OPCODES["f32x4.min"]: OPCODES["f32x4.pmin"]}
+_TO_NUMBER = {OPCODES["f32x4.max"]: OPCODES["f32x4.pmax"],
+              OPCODES["f32x4.min"]: OPCODES["f32x4.pmin"]}
 _CONSTANT = OPCODES["v128.const"]
 _DEEPEST = 24                    # nodes on the stack before one is put into a local
 

@@ -28,8 +28,10 @@ def _function(function: Function) -> str:
             depth += 1
     assert not words, "the code ends in the middle of a statement"
     types = [TYPE_NAMES[t] for t in function.params]
-    counts = [f"{function.locals.count(t)} {n}" for t, n in TYPE_NAMES.items() if t in function.locals]
-    return "\n".join([f"  takes {' '.join(types)}", f"  locals {', '.join(counts)}", *lines, ""])
+    counts = [f"{function.locals.count(t)} {name}" for t, name in TYPE_NAMES.items()
+              if t in function.locals]
+    head = f"  takes {' '.join(types)}", f"  locals {', '.join(counts) or 'none'}"
+    return "\n".join([*head, *lines, ""])
 
 
 def _instructions(code: bytes):
@@ -55,11 +57,10 @@ def _immediates(name: str, code: bytes, at: int) -> tuple[str, int]:
     if name == "i32.const":
         n, at = _signed(code, at)
         return str(n), at
-    if ".load" in name or ".store" in name:
-        _, at = _unsigned(code, at)
-        name, count = name, 2 if name.endswith("_lane") else 1
-    else:
-        count = 1 if name.startswith(("local.", "br", "call")) or name.endswith("e_lane") else 0
+    in_memory = ".load" in name or ".store" in name
+    if in_memory:
+        _, at = _unsigned(code, at)                  # the alignment
+    count = in_memory + name.endswith("_lane") + name.startswith(("local.", "br", "call"))
     numbers = []
     for _ in range(count):
         n, at = _unsigned(code, at)

@@ -5,7 +5,7 @@ moves in the same steps. The vector loop runs in phases: several vectors at a ti
 the last one to three elements through the same instructions, one element in all four lanes; so a
 result does not depend on where its element stands, and nothing outside a buffer is touched.
 """
-from typing import Callable, Mapping
+from collections.abc import Callable, Mapping
 
 from ...ir.graph import Atom
 from ...ir.kernel import Apply, Loop, Place
@@ -131,12 +131,13 @@ class _Loops(Writer):
             self.pointers[key] = self.local(I32, "pointer", key, i)
             self.f.set(self.pointers[key])
         phases = self.phases(i)
-        for (self.copies, self.lanes, step), turns in zip(phases, self.turns(i, phases)):
+        for (copies, lanes, step), turns in zip(phases, self.turns(i, phases), strict=True):
+            self.copies, self.lanes = copies, lanes
             self.turn(i, turns, step, inside)
         self.pointers, self.copies, self.lanes = before
 
     def phases(self, i: int) -> list[tuple[tuple[int, ...], int, int]]:
-        """Ways through loop i, each for what the one before leaves: copies, lanes, elements a turn."""
+        """Ways through loop i, each for what the last left: copies, lanes, elements a turn."""
         every, vector, spread = tuple(range(self.nest.unroll)), self.nest.vector, self.nest.spread
         if i == vector == spread:
             ways = [(c, n, len(c) * n) for c, n in ((every, LANES), ((0,), LANES), ((0,), 1))]
@@ -150,8 +151,8 @@ class _Loops(Writer):
 
     def turns(self, i: int, phases) -> list:
         """How often each phase turns: numbers, or, for the loop that threads share, locals."""
-        shared, left, turns = self.count is not None and i == self.nest.shared, self.nest.sizes[i], []
-        before = None
+        shared = self.count is not None and i == self.nest.shared
+        left, before, turns = self.nest.sizes[i], None, []
         for _, _, step in phases:
             turns.append([self.quotient(i, before, step)] if shared else left // step)
             left, before = left % step, step

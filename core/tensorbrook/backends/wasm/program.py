@@ -1,8 +1,7 @@
-"""A Plan as one WebAssembly module: a function for each kernel, and `run`, which calls them in order.
+"""A Plan as one WebAssembly module: a function for each kernel, and `run`, which calls them all.
 
 V8 compiles a function well once it has been called often, so kernels stay functions of their own.
 """
-from ...ir.graph import Atom
 from ...ir.kernel import Call, Loop, Place, Plan, Step
 from .assembler import F32, I32, Function, Module, f32_const
 from .listing import listing_of

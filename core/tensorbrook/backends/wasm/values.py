@@ -1,6 +1,6 @@
 """What a Loop computes as a graph of vector instructions, and the leaves it reads."""
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Mapping
 
 from ...base.dtypes import DType
 from ...base.views import View
@@ -103,7 +103,8 @@ class Values:
 
     def leaf(self, leaf: Memory | Counter, steps: tuple[int, ...]) -> int:
         level = max((i + 1 for i, step in enumerate(steps) if step), default=0)
-        return self.lanes.leaf(leaf, level, any(steps[i] for i in (self.nest.vector, self.nest.spread)))
+        varies = steps[self.nest.vector] or steps[self.nest.spread]
+        return self.lanes.leaf(leaf, level, bool(varies))
 
     def widened(self, node: int, dtype: DType) -> int:
         """Bytes 0 to 3 as four lanes."""

@@ -1,4 +1,4 @@
-"""Writes a kernel's values: nodes into locals or on the stack, leaves from memory, results to it."""
+"""Writes a kernel's values: nodes into locals or on the stack, leaves from memory, stores."""
 from .assembler import I32, V128, Function, shuffle, v128_const
 from .lanes import named, used
 from .nest import LANES, Nest
