@@ -19,17 +19,20 @@ typedef struct {
   f32x4 c[TILE_ROWS][2];
 } sums_t;
 
-INLINE void store_tile(const product_t *p, const sums_t *sums, float *out, const int *out_rows) {
-  NOT_UNROLLED for (int i = 0; i < p->rows; i++) {
-    float *to = out + out_rows[i];
-    f32x4 low = sums->c[i][0], high = sums->c[i][1];
-    if (p->add) {
-      low = wasm_f32x4_add(low, load_lanes(to, p->columns));
-      high = wasm_f32x4_add(high, load_lanes(to + 4, p->columns - 4));
-    }
-    store_lanes(to, low, p->columns);
-    store_lanes(to + 4, high, p->columns - 4);
+INLINE void store_row(const product_t *p, f32x4 low, f32x4 high, float *to, int columns) {
+  if (p->add) {
+    low = wasm_f32x4_add(low, load_lanes(to, columns));
+    high = wasm_f32x4_add(high, load_lanes(to + 4, columns - 4));
   }
+  store_lanes(to, low, columns);
+  store_lanes(to + 4, high, columns - 4);
+}
+
+// A tile at the edge of the output.
+static __attribute__((noinline)) void store_edge(const product_t *p, sums_t sums, float *out,
+                                                 const int *out_rows) {
+  for (int i = 0; i < p->rows; i++)
+    store_row(p, sums.c[i][0], sums.c[i][1], out + out_rows[i], p->columns);
 }
 
 #define TILE_SUMS                                                              \
@@ -53,7 +56,19 @@ INLINE void store_tile(const product_t *p, const sums_t *sums, float *out, const
     high = multiply_add(row, b1, high); \
   } while (0)
 
-#define TILE_RESULT {{{c00, c01}, {c10, c11}, {c20, c21}, {c30, c31}}}
+#define TILE_STORE                                                                 \
+  do {                                                                             \
+    if (p->rows == TILE_ROWS && p->columns == TILE_COLUMNS) {                      \
+      store_row(p, c00, c01, out + out_rows[0], TILE_COLUMNS);                     \
+      store_row(p, c10, c11, out + out_rows[1], TILE_COLUMNS);                     \
+      store_row(p, c20, c21, out + out_rows[2], TILE_COLUMNS);                     \
+      store_row(p, c30, c31, out + out_rows[3], TILE_COLUMNS);                     \
+    } else {                                                                       \
+      sums_t sums = {{{c00, c01}, {c10, c11}, {c20, c21}, {c30, c31}}};            \
+      store_edge(p, sums, out, out_rows);                                          \
+    }                                                                              \
+  } while (0)
+
 #define LANE(v, i) wasm_i32x4_shuffle(v, v, i, i, i, i)
 
 // out[out_rows[i] + j] from a packed panel, A(i, p) = a[4 * p + i].
@@ -65,8 +80,7 @@ INLINE void tile_packed(const product_t *p, const float *a, float *out, const in
     f32x4 v = wasm_v128_load(a);
     TILE_STEP(LANE(v, 0), LANE(v, 1), LANE(v, 2), LANE(v, 3));
   }
-  sums_t sums = TILE_RESULT;
-  store_tile(p, &sums, out, out_rows);
+  TILE_STORE;
 }
 
 // The same where A stands anywhere: A(i, p) = a[a_rows[i] + steps[p]], which fits the windows of
@@ -83,6 +97,5 @@ INLINE void tile_indirect(const product_t *p, const float *a, const int *a_rows,
     TILE_STEP(wasm_v128_load32_splat(a0 + step), wasm_v128_load32_splat(a1 + step),
               wasm_v128_load32_splat(a2 + step), wasm_v128_load32_splat(a3 + step));
   }
-  sums_t sums = TILE_RESULT;
-  store_tile(p, &sums, out, out_rows);
+  TILE_STORE;
 }

@@ -15,20 +15,33 @@
       body                                                                           \
     }
 
+// One output's channels [c, c + 4 * vectors), or `lanes` of four.
+INLINE void depthwise_output(const conv_t *p, const float *x, const float *w, float *out, int y,
+                             int left, int vectors, int lanes) {
+  f32x4 sum[4] = {{0}, {0}, {0}, {0}};
+  EACH_TAP(p, y, left, {
+    for (int v = 0; v < vectors; v++)
+      sum[v] = multiply_add(load_lanes(x + at + 4 * v, lanes),
+                            load_lanes(w + tap * p->c + 4 * v, lanes), sum[v]);
+  })
+  for (int v = 0; v < vectors; v++) store_lanes(out + 4 * v, sum[v], lanes);
+}
+
 void depthwise(const conv_t *p, const float *x, const float *w, float *out) {
   int row = share((int64_t)p->n * p->oh, p->thread, p->threads);
   int end = share((int64_t)p->n * p->oh, p->thread + 1, p->threads);
-  for (; row < end; row++)
-    for (int ox = 0; ox < p->ow; ox++)
-      for (int c = 0; c < p->c; c += 4) {
-        const float *image = x + row / p->oh * p->h * p->wd * p->c + c;
-        f32x4 sum = wasm_f32x4_splat(0);
-        EACH_TAP(p, row % p->oh * p->sh - p->pt, ox * p->sw - p->pl, {
-          sum = multiply_add(load_lanes(image + at, p->c - c),
-                             load_lanes(w + tap * p->c + c, p->c - c), sum);
-        })
-        store_lanes(out + (row * p->ow + ox) * p->c + c, sum, p->c - c);
-      }
+  for (; row < end; row++) {
+    const float *image = x + row / p->oh * p->h * p->wd * p->c;
+    int y = row % p->oh * p->sh - p->pt;
+    for (int ox = 0; ox < p->ow; ox++) {
+      float *to = out + (row * p->ow + ox) * p->c;
+      int left = ox * p->sw - p->pl, c = 0;
+      for (; c + 16 <= p->c; c += 16)
+        depthwise_output(p, image + c, w + c, to + c, y, left, 4, 4);
+      for (; c + 4 <= p->c; c += 4) depthwise_output(p, image + c, w + c, to + c, y, left, 1, 4);
+      if (c < p->c) depthwise_output(p, image + c, w + c, to + c, y, left, 1, p->c - c);
+    }
+  }
 }
 
 // Groups of four channels of all images are shared out: windows overlap, channels do not.

@@ -83,6 +83,72 @@ static void multiply(const part_t *g, gemm_scratch_t *s) {
     }
 }
 
+// -- a matrix times a vector: out[i] = sum over p of matrix(i, p) x[p], i in [begin, end) ---------
+
+// The matrix's rows are contiguous along p: four dot products at a time.
+static void dot_rows(const float *matrix, const float *x, float *out, int k, int begin, int end) {
+  for (int i = begin; i < end; i += 4) {
+    const float *row[4];
+    f32x4 sum[4];
+    for (int r = 0; r < 4; r++) {
+      row[r] = matrix + smaller(i + r, end - 1) * k;
+      sum[r] = wasm_f32x4_splat(0);
+    }
+    int p = 0;
+    NOT_UNROLLED for (; p + 4 <= k; p += 4) {
+      f32x4 v = wasm_v128_load(x + p);
+      for (int r = 0; r < 4; r++) sum[r] = multiply_add(wasm_v128_load(row[r] + p), v, sum[r]);
+    }
+    f32x4 v = load_lanes(x + p, k - p);  // the last 0 to 3
+    for (int r = 0; r < smaller(4, end - i); r++)
+      out[i + r] = lanes_sum(multiply_add(load_lanes(row[r] + p, k - p), v, sum[r]));
+  }
+}
+
+// The matrix is stored the other way around, matrix[p * stride + i]: sixteen outputs at a time.
+static void add_columns(const float *matrix, const float *x, float *out, int k, int stride,
+                        int begin, int end) {
+  int i = begin;
+  for (; i + 16 <= end; i += 16) {
+    f32x4 sum[4] = {{0}, {0}, {0}, {0}};
+    const float *row = matrix + i;
+    NOT_UNROLLED for (int p = 0; p < k; p++, row += stride) {
+      f32x4 v = wasm_v128_load32_splat(x + p);
+      for (int j = 0; j < 4; j++) sum[j] = multiply_add(wasm_v128_load(row + 4 * j), v, sum[j]);
+    }
+    for (int j = 0; j < 4; j++) wasm_v128_store(out + i + 4 * j, sum[j]);
+  }
+  for (; i < end; i += 4) {
+    f32x4 sum = wasm_f32x4_splat(0);
+    for (int p = 0; p < k; p++)
+      sum = multiply_add(load_lanes(matrix + p * stride + i, end - i),
+                         wasm_v128_load32_splat(x + p), sum);
+    store_lanes(out + i, sum, end - i);
+  }
+}
+
+static void multiply_vector(const part_t *g) {
+  int is_row = g->m == 1, transposed = is_row ? !g->transpose_b : g->transpose_a;
+  const float *matrix = is_row ? g->b : g->a, *x = is_row ? g->a : g->b;
+  int begin = is_row ? g->column : g->row, end = is_row ? g->column_end : g->row_end;
+  if (transposed)
+    add_columns(matrix, x, g->out, g->k, is_row ? g->n : g->m, begin, end);
+  else
+    dot_rows(matrix, x, g->out, g->k, begin, end);
+}
+
+static void do_part(const part_t *g, int thread) {
+  if (!g->k) {
+    for (int i = g->row; i < g->row_end; i++)
+      fill_zero(g->out + i * g->n + g->column, g->column_end - g->column);
+  } else if (g->m == 1 || g->n == 1) {
+    multiply_vector(g);
+  } else {
+    multiply(g, (gemm_scratch_t *)scratch(thread));
+  }
+}
+
+// The longer side of the output is shared out, in whole tiles, over all of the batch.
 void gemm(const float *a, const float *b, float *out, int batch, int m, int n, int k,
           int transpose_a, int transpose_b, int stride_a, int stride_b, int thread, int threads) {
   if (!batch || !m || !n) return;
@@ -97,11 +163,7 @@ void gemm(const float *a, const float *b, float *out, int batch, int m, int n, i
       g.row = first * TILE_ROWS, g.row_end = smaller(m, last * TILE_ROWS);
     else
       g.column = first * TILE_COLUMNS, g.column_end = smaller(n, last * TILE_COLUMNS);
-    if (k)
-      multiply(&g, (gemm_scratch_t *)scratch(thread));
-    else
-      for (int i = g.row; i < g.row_end; i++)
-        fill_zero(g.out + i * n + g.column, g.column_end - g.column);
+    do_part(&g, thread);
     unit += last - first;
   }
 }
