@@ -1,7 +1,17 @@
 """`tf.keras`: the beginning of Keras 3's public names."""
 
-from . import (activations, callbacks, datasets, initializers, layers, losses, metrics, models,
-               optimizers, utils)
+from . import (
+               activations,
+               callbacks,
+               datasets,
+               initializers,
+               layers,
+               losses,
+               metrics,
+               models,
+               optimizers,
+               utils,
+)
 from .initializers import Initializer
 from .layers import Input, Layer
 from .losses import Loss

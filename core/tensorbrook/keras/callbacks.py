@@ -60,8 +60,8 @@ class CallbackList:
         self.listeners = {hook: self._listening(hook) for hook in HOOKS}
 
     def _listening(self, hook: str) -> list[Callable]:
-        names = (hook, hook.replace("train_batch", "batch"))
-        return [getattr(callback, name) for callback in self.callbacks for name in dict.fromkeys(names)
+        names = dict.fromkeys((hook, hook.replace("train_batch", "batch")))
+        return [getattr(callback, name) for callback in self.callbacks for name in names
                 if getattr(type(callback), name) is not getattr(Callback, name)
                 or name in vars(callback)]
 

@@ -60,4 +60,6 @@ def split(rows: tuple, share: float) -> tuple[tuple, tuple]:
     """The first samples to learn from, and the last ones, that share of all, to hold out."""
     n = rows[0].shape[0]
     first = int(n * (1.0 - share))
-    return tuple(uploaded(each[:first]) for each in rows), tuple(uploaded(each[first:]) for each in rows)
+    begin, end = ([uploaded(each[part]) for each in rows]
+                  for part in (slice(first), slice(first, None)))
+    return tuple(begin), tuple(end)

@@ -208,8 +208,8 @@ def divided(rows: tuple, validation_split: float, validation_data: Any) -> tuple
         return rows, ()
     learnt, held_out = split(rows, share)
     if not len(learnt[0]):
-        raise InvalidArgumentError("fit", f"validation_split {share} of {len(rows[0])} samples leaves "
-                                   "none to learn from", "use a smaller share")
+        raise InvalidArgumentError("fit", f"validation_split {share} of {len(rows[0])} samples "
+                                   "leaves none to learn from", "use a smaller share")
     return learnt, held_out
 
 

@@ -19,7 +19,7 @@ def shown(value: float) -> str:
 
 
 def results(logs: Mapping[str, float]) -> str:
-    return "".join(f" - {name}: {shown(value)}" if isinstance(value, float) else f" - {name}: {value}"
+    return "".join(f" - {name}: {shown(value) if isinstance(value, float) else value}"
                    for name, value in logs.items())
 
 

@@ -38,7 +38,7 @@ class Sequential(Model):
             self.build(layer.shape)
             return
         if not isinstance(layer, Layer):
-            raise self.refusal(f"{layer!r} is not a layer", "use tf.keras.layers, such as Dense(10)")
+            raise self.refusal(f"{layer!r} is not a layer", "use tf.keras.layers: Dense(10)")
         if any(each is layer or each.name == layer.name for each in self._layers):
             raise self.refusal(f"there is already a layer {layer.name}",
                                "give each layer a name of its own")

@@ -43,8 +43,9 @@ class Training(Fitting):
                 raise InvalidArgumentError("compile", f"there is no argument {name!r}",
                                            "it takes optimizer, loss, metrics and run_eagerly")
         if loss_weights is not None or weighted_metrics is not None:
-            raise InvalidArgumentError("compile", "loss_weights and weighted_metrics are for several "
-                                       "outputs", "use loss and metrics, with sample_weight in fit")
+            raise InvalidArgumentError(
+                "compile", "loss_weights and weighted_metrics are for several outputs",
+                "use loss and metrics, with sample_weight in fit")
         self.optimizer = optimizers.get(optimizer)
         self.loss, self._loss = loss, losses.get(loss)
         self._metrics = made_metrics(metrics)

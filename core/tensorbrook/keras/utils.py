@@ -30,6 +30,7 @@ def to_categorical(x: Any, num_classes: int | None = None) -> Any:
     most = int(tf.reduce_max(labels))
     depth = most + 1 if num_classes is None else num_classes
     if most >= depth or int(tf.reduce_min(labels)) < 0:
-        raise InvalidArgumentError("to_categorical", f"labels run up to {most}, num_classes is {depth}",
-                                   f"use num_classes={most + 1}, and labels of 0 or more")
+        raise InvalidArgumentError(
+            "to_categorical", f"labels run up to {most}, num_classes is {depth}",
+            f"use num_classes={most + 1}, and labels of 0 or more")
     return arrays.to_result(tf.one_hot(labels, depth))

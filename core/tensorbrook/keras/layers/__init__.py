@@ -3,8 +3,13 @@
 from .core import Activation, Dense, Dropout, Input, LeakyReLU, ReLU, Softmax
 from .layer import Layer
 from .shaping import Flatten, Reshape
-from .windows import (AveragePooling2D, Conv2D, GlobalAveragePooling2D, GlobalMaxPooling2D,
-                      MaxPooling2D)
+from .windows import (
+                      AveragePooling2D,
+                      Conv2D,
+                      GlobalAveragePooling2D,
+                      GlobalMaxPooling2D,
+                      MaxPooling2D,
+)
 
 MaxPool2D, AvgPool2D = MaxPooling2D, AveragePooling2D
 GlobalAvgPool2D, GlobalMaxPool2D = GlobalAveragePooling2D, GlobalMaxPooling2D

@@ -49,8 +49,9 @@ class Reshape(Layer):
         try:
             return shapes.filled_in(self.label, self.target_shape, count)
         except InvalidArgumentError:
-            raise self.refusal(f"{count} numbers of an input {tuple(shape)} do not fill "
-                               f"{self.target_shape}", "the sizes must multiply to as many") from None
+            raise self.refusal(
+                f"{count} numbers of an input {tuple(shape)} do not fill {self.target_shape}",
+                "the sizes must multiply to as many") from None
 
     def compute_output_shape(self, input_shape: Any) -> Shape:
         shape = self.fitting(input_shape)
