@@ -44,46 +44,80 @@ void depthwise(const conv_t *p, const float *x, const float *w, float *out) {
   }
 }
 
-// Groups of four channels of all images are shared out: windows overlap, channels do not.
+// Sixteen channels of an image at a time are shared out: windows overlap, channels do not.
+enum { GROUP = 16 };
+
+INLINE void spread_output(const conv_t *p, const float *g, const float *w, float *dx, int y,
+                          int left, int vectors, int lanes) {
+  f32x4 from[4];
+  for (int v = 0; v < vectors; v++) from[v] = load_lanes(g + 4 * v, lanes);
+  EACH_TAP(p, y, left, {
+    for (int v = 0; v < vectors; v++) {
+      float *to = dx + at + 4 * v;
+      f32x4 by = load_lanes(w + tap * p->c + 4 * v, lanes);
+      store_lanes(to, multiply_add(from[v], by, load_lanes(to, lanes)), lanes);
+    }
+  })
+}
+
+INLINE void spread_image(const conv_t *p, const float *g, const float *w, float *dx, int vectors,
+                         int lanes) {
+  for (int i = 0; i < p->h * p->wd; i++)
+    for (int v = 0; v < vectors; v++)
+      store_lanes(dx + i * p->c + 4 * v, wasm_f32x4_splat(0), lanes);
+  for (int oy = 0; oy < p->oh; oy++)
+    for (int ox = 0; ox < p->ow; ox++, g += p->c)
+      spread_output(p, g, w, dx, oy * p->sh - p->pt, ox * p->sw - p->pl, vectors, lanes);
+}
+
 void depthwise_input_grad(const conv_t *p, const float *g, const float *w, float *dx) {
-  int groups = ceiling(p->c, 4), image_size = p->h * p->wd * p->c;
+  int groups = ceiling(p->c, GROUP);
   int end = share((int64_t)p->n * groups, p->thread + 1, p->threads);
   for (int unit = share((int64_t)p->n * groups, p->thread, p->threads); unit < end; unit++) {
-    int image = unit / groups, c = unit % groups * 4, lanes = p->c - c;
-    float *to = dx + image * image_size + c;
-    for (int i = 0; i < p->h * p->wd; i++) store_lanes(to + i * p->c, wasm_f32x4_splat(0), lanes);
-    for (int oy = 0; oy < p->oh; oy++)
-      for (int ox = 0; ox < p->ow; ox++) {
-        f32x4 from = load_lanes(g + ((image * p->oh + oy) * p->ow + ox) * p->c + c, lanes);
-        EACH_TAP(p, oy * p->sh - p->pt, ox * p->sw - p->pl, {
-          f32x4 sum = multiply_add(from, load_lanes(w + tap * p->c + c, lanes),
-                                   load_lanes(to + at, lanes));
-          store_lanes(to + at, sum, lanes);
-        })
-      }
+    int image = unit / groups, c = unit % groups * GROUP, stop = smaller(p->c, c + GROUP);
+    const float *from = g + image * p->oh * p->ow * p->c;
+    float *to = dx + image * p->h * p->wd * p->c;
+    if (c + GROUP == stop) {
+      spread_image(p, from + c, w + c, to + c, 4, 4);
+      continue;
+    }
+    for (; c + 4 <= stop; c += 4) spread_image(p, from + c, w + c, to + c, 1, 4);
+    if (c < stop) spread_image(p, from + c, w + c, to + c, 1, stop - c);
   }
 }
 
-// Four channels of one tap at a time are shared out.
+// The sum over all outputs of g times the pixel that tap (y, left) meets.
+INLINE void sum_tap(const conv_t *p, const float *x, const float *g, float *dw, int y, int left,
+                    int vectors, int lanes) {
+  f32x4 sum[4] = {{0}, {0}, {0}, {0}};
+  for (int row = 0; row < p->n * p->oh; row++) {
+    int yy = row % p->oh * p->sh + y;
+    if (yy < 0 || yy >= p->h) continue;
+    const float *from = x + (row / p->oh * p->h + yy) * p->wd * p->c;
+    const float *by = g + row * p->ow * p->c;
+    for (int ox = 0, xx = left; ox < p->ow; ox++, xx += p->sw, by += p->c) {
+      if (xx < 0 || xx >= p->wd) continue;
+      for (int v = 0; v < vectors; v++)
+        sum[v] = multiply_add(load_lanes(from + xx * p->c + 4 * v, lanes),
+                              load_lanes(by + 4 * v, lanes), sum[v]);
+    }
+  }
+  for (int v = 0; v < vectors; v++) store_lanes(dw + 4 * v, sum[v], lanes);
+}
+
+// Sixteen channels of one tap at a time are shared out.
 void depthwise_filter_grad(const conv_t *p, const float *x, const float *g, float *dw) {
-  int groups = ceiling(p->c, 4), units = p->kh * p->kw * groups;
+  int groups = ceiling(p->c, GROUP), units = p->kh * p->kw * groups;
   int end = share(units, p->thread + 1, p->threads);
   for (int unit = share(units, p->thread, p->threads); unit < end; unit++) {
-    int tap = unit / groups, c = unit % groups * 4, lanes = p->c - c;
+    int tap = unit / groups, c = unit % groups * GROUP, stop = smaller(p->c, c + GROUP);
     int y = tap / p->kw * p->dh - p->pt, left = tap % p->kw * p->dw - p->pl;
-    f32x4 sum = wasm_f32x4_splat(0);
-    for (int row = 0; row < p->n * p->oh; row++) {
-      int yy = row % p->oh * p->sh + y;
-      if (yy < 0 || yy >= p->h) continue;
-      const float *from = x + (row / p->oh * p->h + yy) * p->wd * p->c + c;
-      const float *by = g + row * p->ow * p->c + c;
-      for (int ox = 0; ox < p->ow; ox++) {
-        int xx = ox * p->sw + left;
-        if (xx < 0 || xx >= p->wd) continue;
-        sum = multiply_add(load_lanes(from + xx * p->c, lanes), load_lanes(by + ox * p->c, lanes),
-                           sum);
-      }
+    float *to = dw + tap * p->c;
+    if (c + GROUP == stop) {
+      sum_tap(p, x + c, g + c, to + c, y, left, 4, 4);
+      continue;
     }
-    store_lanes(dw + tap * p->c + c, sum, lanes);
+    for (; c + 4 <= stop; c += 4) sum_tap(p, x + c, g + c, to + c, y, left, 1, 4);
+    if (c < stop) sum_tap(p, x + c, g + c, to + c, y, left, 1, stop - c);
   }
 }
