@@ -5,7 +5,7 @@ import numpy as np
 import wasmtime
 
 from tensorbrook.backends.wasm.program import render
-from tensorbrook.ir import Loop, Place, Plan, Spec, Step, Var
+from tensorbrook.ir import Graph, Loop, Place, Plan, Spec, Step, Var
 
 PAGE = 65536
 GUARD = 64
@@ -22,7 +22,7 @@ def one_loop(loop: Loop, split: bool = False) -> Plan:
     inputs = tuple(a for a in loop.reads if a not in loop.writes)
     places = {a: Place("slot", i) for i, a in enumerate(inputs + loop.writes)}
     return Plan(inputs, (), loop.writes, {}, places, (Step(loop, split, False),), 0,
-                tuple(v.spec for v in loop.writes))
+                Graph(list(inputs), [], list(loop.writes)))
 
 
 def variable(array: np.ndarray, dtype) -> Var:
