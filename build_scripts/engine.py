@@ -79,9 +79,9 @@ def _compile(tools: toolchain.Toolchain, one: Build) -> None:
 
 
 def _link_options(one: Build) -> list[str]:
-    memory = ["--import-memory", f"--max-memory={MAX_MEMORY}"]
-    if "atomics" in one.features:
-        memory.append("--shared-memory")
+    memory = ["--import-memory"]
+    if "atomics" in one.features:  # only a shared memory must say how large it may become
+        memory += ["--shared-memory", f"--max-memory={MAX_MEMORY}"]
     names = [*exports(one.references), "__stack_pointer", "__heap_base"]
     return [*memory, "--export-table", "--growable-table", "-z", f"stack-size={STACK_BYTES}",
             *(f"--export={name}" for name in names)]

@@ -113,7 +113,10 @@ INLINE void pool_forward(const pool_t *p, const float *x, const float *y, float 
     for (int ox = 0; ox < p->ow; ox++) {
       window_t v = window_at(p, row % p->oh, ox);
       float *to = out + (row * p->ow + ox) * p->c;
-      for (int c = 0; c < p->c; c += 4)
+      int c = 0;
+      for (; c + 4 <= p->c; c += 4)
+        wasm_v128_store(to + c, reduce(p, x + image + c, y + image + c, v, 4));
+      if (c < p->c)
         store_lanes(to + c, reduce(p, x + image + c, y + image + c, v, p->c - c), p->c - c);
     }
   }
@@ -192,7 +195,9 @@ INLINE void spread_image(const pool_t *p, const float *g, const float *x, float 
       window_t v = window_at(p, oy, ox);
       if (!cells(v)) continue;
       const float *from = g + (oy * p->ow + ox) * p->c;
-      for (int i = c; i < c_end; i += 4)
+      int i = c;
+      for (; i + 4 <= c_end; i += 4) spread(p, wasm_v128_load(from + i), x + i, dx + i, v, 4);
+      if (i < c_end)
         spread(p, load_lanes(from + i, c_end - i), x + i, dx + i, v, c_end - i);
     }
 }
