@@ -3,8 +3,9 @@
  *
  *     node snapshot.mjs <pyodide folder> <wheel> <image>
  *
- * The image is the lengths of memory and wheel (a word each), the wheel, and the memory (gzip). The page
- * compares the wheel with its own, so an image of other sources is never used. web/runtime/image.ts reads it.
+ * The image is two words with the lengths of what follows them, a list of its contents (JSON) and the
+ * wheel; then, as gzip, the memory and the package's files. The page compares the wheel with its own,
+ * so an image of other sources is never used. web/runtime/image.ts reads it.
  */
 
 import { readFileSync, writeFileSync } from "node:fs";
@@ -20,7 +21,10 @@ import sys
 sys.path.append("${PACKAGE}")
 import tensorbrook
 import tensorbrook.backends.wasm
-import asyncio, linecache, random, traceback
+import tensorbrook.keras
+import tensorbrook.studio.script
+import tensorbrook.studio.trainer
+import asyncio, random
 `;
 
 /** Freed memory still holds what was in it, which does not compress; fill it with zeros once. */
@@ -47,7 +51,18 @@ function promisePromises() {
   WebAssembly.promising = (wrapped) => async (...args) => wrapped(...args);
 }
 
-async function pythonMemory(folder, wheel) {
+/** Every file below a folder of Python's file system, but for what Python compiled. */
+function* filesBelow(fs, folder) {
+  for (const name of fs.readdir(folder)) {
+    if (name === "." || name === ".." || name === "__pycache__") continue;
+    const path = `${folder}/${name}`;
+    if (fs.isDir(fs.stat(path).mode)) yield* filesBelow(fs, path);
+    else yield [path, fs.readFile(path)];
+  }
+}
+
+/** Python as it is after our imports: its memory, and the files that it may still read. */
+async function importedPython(folder, wheel) {
   promisePromises();
   const indexURL = `${resolve(folder)}/`;
   const { loadPyodide } = await import(pathToFileURL(`${indexURL}pyodide.mjs`).href);
@@ -58,16 +73,19 @@ async function pythonMemory(folder, wheel) {
     pyodide.runPython(source, { globals });
     globals.destroy();
   }
-  return pyodide.makeMemorySnapshot();
+  return { memory: pyodide.makeMemorySnapshot(), files: [...filesBelow(pyodide.FS, PACKAGE)] };
 }
 
 async function main(folder, wheelFile, imageFile) {
   const wheel = readFileSync(wheelFile);
-  const memory = await pythonMemory(folder, wheel);
-  const header = Buffer.alloc(8);
-  header.writeUInt32LE(memory.length, 0);
-  header.writeUInt32LE(wheel.length, 4);
-  writeFileSync(imageFile, Buffer.concat([header, wheel, gzipSync(memory, { level: 9 })]));
+  const { memory, files } = await importedPython(folder, wheel);
+  const list = files.map(([path, bytes]) => [path, bytes.length]);
+  const header = Buffer.from(JSON.stringify({ memory: memory.length, files: list }));
+  const lengths = Buffer.alloc(8);
+  lengths.writeUInt32LE(header.length, 0);
+  lengths.writeUInt32LE(wheel.length, 4);
+  const packed = gzipSync(Buffer.concat([memory, ...files.map(([, bytes]) => bytes)]), { level: 9 });
+  writeFileSync(imageFile, Buffer.concat([lengths, header, wheel, packed]));
 }
 
 try {

@@ -8,7 +8,7 @@ type FileSystem = PyodideAPI["FS"];
 /** The working directory of every script. */
 export const FOLDER = "/home/pyodide/script";
 
-const parent = (path: string): string => path.slice(0, path.lastIndexOf("/"));
+export const parent = (path: string): string => path.slice(0, path.lastIndexOf("/"));
 
 function* walk(fs: FileSystem, folder: string): Generator<string> {
   for (const name of fs.readdir(folder)) {

@@ -1,17 +1,11 @@
-/** The image of Python's memory that the build made (web/snapshot.mjs), and what restoring it needs. */
+/** The image of Python that the build made (web/snapshot.mjs): its memory and our package's files. */
 
-import type { PyodideConfig } from "pyodide";
-import { sameBytes } from "./files";
+import type { PyodideAPI, PyodideConfig } from "pyodide";
+import { parent, sameBytes } from "./files";
 
 type CreateModule = NonNullable<PyodideConfig["createPyodideModule"]>;
 type Settings = Parameters<CreateModule>[0];
 type Module = Awaited<ReturnType<CreateModule>>;
-
-/** The lengths of memory and wheel come first, then the wheel, then the memory (gzip). */
-const HEADER_BYTES = 8;
-
-/** An image notes that Python can wait for promises, so it serves only browsers in which it can. */
-const canRestore = "Suspending" in WebAssembly;
 
 /** Where CPython keeps the function through which it calls C functions of any signature. */
 interface Trampoline {
@@ -20,34 +14,79 @@ interface Trampoline {
   readonly __PyEM_EMSCRIPTEN_TRAMPOLINE_OFFSET: number;
 }
 
+/** How many bytes of memory the image holds, and the files that follow it. */
+interface Contents {
+  readonly memory: number;
+  readonly files: readonly (readonly [path: string, bytes: number])[];
+}
+
+/** An image notes that Python can wait for promises, so it serves only browsers in which it can. */
+const canRestore = "Suspending" in WebAssembly;
+
 function trampolineIndex({ HEAP32, __PyRuntime, __PyEM_EMSCRIPTEN_TRAMPOLINE_OFFSET }: Trampoline): number {
   const offset = HEAP32[__PyEM_EMSCRIPTEN_TRAMPOLINE_OFFSET >>> 2] ?? 0;
   return (__PyRuntime + offset) >>> 2;
 }
 
-async function unpack(packed: Uint8Array<ArrayBuffer>, memory: Uint8Array): Promise<void> {
-  const chunks = new Blob([packed]).stream().pipeThrough(new DecompressionStream("gzip"));
-  let filled = 0;
-  for await (const chunk of chunks) {
-    memory.set(chunk, filled);
-    filled += chunk.length;
+/** Takes counted pieces from the front of a stream, and then its rest. */
+class Front {
+  private readonly reader: ReadableStreamDefaultReader<Uint8Array<ArrayBuffer>>;
+  private waiting = new Uint8Array();
+  constructor(stream: ReadableStream<Uint8Array<ArrayBuffer>>) {
+    this.reader = stream.getReader();
+  }
+
+  async take(length: number): Promise<Uint8Array<ArrayBuffer>> {
+    const piece = new Uint8Array(length);
+    for (let filled = 0; filled < length;) {
+      if (this.waiting.length === 0) this.waiting = await this.next();
+      const part = this.waiting.subarray(0, length - filled);
+      piece.set(part, filled);
+      filled += part.length;
+      this.waiting = this.waiting.subarray(part.length);
+    }
+    return piece;
+  }
+
+  rest(): ReadableStream<Uint8Array<ArrayBuffer>> {
+    const [reader, first] = [this.reader, this.waiting];
+    return new ReadableStream({
+      start: (out) => out.enqueue(first),
+      async pull(out) {
+        const { done, value } = await reader.read();
+        if (done) out.close();
+        else out.enqueue(value);
+      },
+    });
+  }
+
+  private async next(): Promise<Uint8Array<ArrayBuffer>> {
+    const { done, value } = await this.reader.read();
+    if (done) throw new RangeError("the image of Python ends too soon; build the page again");
+    return value;
   }
 }
 
 /** An image that fits our wheel. It unpacks while Pyodide's code compiles. */
 export class Image {
+  private readonly memory: Uint8Array;
+  private readonly files: Promise<readonly Uint8Array[]>;
   private restoreTrampoline = (): void => undefined;
-  private constructor(private readonly memory: Uint8Array, private readonly unpacked: Promise<void>) {}
+
+  private constructor(private readonly contents: Contents, packed: ReadableStream<Uint8Array<ArrayBuffer>>) {
+    this.memory = new Uint8Array(contents.memory);
+    this.files = this.unpack(new Front(packed.pipeThrough(new DecompressionStream("gzip"))));
+  }
 
   /** The image, or null where there is none, one of another wheel, or no way to use it. */
-  static async of(response: Response, wheel: Uint8Array): Promise<Image | null> {
-    if (!canRestore || !response.ok) return null;
-    const bytes = new Uint8Array(await response.arrayBuffer());
-    const header = new DataView(bytes.buffer);
-    const end = HEADER_BYTES + header.getUint32(4, true);
-    if (!sameBytes(bytes.subarray(HEADER_BYTES, end), wheel)) return null;
-    const memory = new Uint8Array(header.getUint32(0, true));
-    return new Image(memory, unpack(bytes.subarray(end), memory));
+  static async of({ ok, body }: Response, wheel: Uint8Array): Promise<Image | null> {
+    if (!canRestore || !ok || body === null) return null;
+    const front = new Front(body);
+    const lengths = new DataView((await front.take(8)).buffer);
+    const header = await front.take(lengths.getUint32(0, true));
+    if (!sameBytes(await front.take(lengths.getUint32(4, true)), wheel)) return null;
+    const contents: Contents = JSON.parse(new TextDecoder().decode(header));
+    return new Image(contents, front.rest());
   }
 
   /** What makes Pyodide start from this image. */
@@ -55,7 +94,7 @@ export class Image {
     return {
       _loadSnapshot: this.memory, // its length is asked for at once, its content after the module
       createPyodideModule: async (settings) => {
-        const [module] = await Promise.all([create(settings), this.unpacked]);
+        const [module] = await Promise.all([create(settings), this.files]);
         const index = trampolineIndex(module);
         const own = module.HEAP32[index] ?? 0;
         this.restoreTrampoline = () => void (module.HEAP32[index] = own);
@@ -64,8 +103,20 @@ export class Image {
     };
   }
 
-  /** The image brought the trampoline of the machine that made it; this browser needs its own. */
-  finish(): void {
+  /** What Python's memory does not hold: the trampoline, which is this browser's own, and files. */
+  async finish({ FS }: PyodideAPI): Promise<void> {
     this.restoreTrampoline();
+    const contents = await this.files;
+    this.contents.files.forEach(([path], i) => {
+      FS.mkdirTree(parent(path));
+      FS.writeFile(path, contents[i] ?? new Uint8Array());
+    });
+  }
+
+  private async unpack(front: Front): Promise<readonly Uint8Array[]> {
+    this.memory.set(await front.take(this.memory.length));
+    const files: Uint8Array[] = [];
+    for (const [, bytes] of this.contents.files) files.push(await front.take(bytes));
+    return files;
   }
 }

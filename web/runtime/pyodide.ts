@@ -6,9 +6,6 @@ import { Image } from "./image";
 /** Where our wheel lies in Python's file system. */
 const PACKAGE = "/lib/tensorbrook";
 
-/** What an interpreter draws or looks up as it starts, an image has from the machine that made it. */
-const FRESHEN = "import random, importlib; random.seed(); importlib.invalidate_caches()";
-
 /** The file at this address, which a build puts there. */
 export async function fetched(url: string): Promise<Response> {
   const response = await fetch(url);
@@ -30,11 +27,12 @@ export async function startPython(base: string): Promise<{ pyodide: PyodideAPI; 
   ]);
   const image = await Image.of(response, new Uint8Array(wheel));
   const pyodide = await loader.loadPyodide({ indexURL, ...image?.config(create) });
-  pyodide.unpackArchive(wheel, "wheel", { extractDir: PACKAGE });
-  if (image === null) pyodide.pyimport("sys").path.append(PACKAGE);
-  else {
-    image.finish();
-    pyodide.runPython(FRESHEN);
+  if (image === null) {
+    pyodide.unpackArchive(wheel, "wheel", { extractDir: PACKAGE });
+    pyodide.pyimport("sys").path.append(PACKAGE);
+  } else {
+    await image.finish(pyodide);
+    pyodide.pyimport("random").seed(); // what an interpreter draws as it starts, the build's one drew
   }
   return { pyodide, restored: image !== null };
 }

@@ -1,12 +1,11 @@
 /** What the page asks of Python: scripts, and commands to the training session. */
 
 import type { PyodideAPI } from "pyodide";
-import type { PyCallable, PyDict } from "pyodide/ffi";
+import type { PyCallable } from "pyodide/ffi";
 import type { FileEntry, Script, SessionCommand } from "../protocol";
 import type { Console } from "./console";
 import type { ControlledWorker } from "./control";
 import { Folder, FOLDER } from "./files";
-import SCRIPT from "./script.py?raw";
 
 export interface Outcome {
   readonly error: string | null;
@@ -28,9 +27,7 @@ export class Python {
     pyodide.setStdin({ stdin: () => null });
     pyodide.setStdout(console.writer("stdout"));
     pyodide.setStderr(console.writer("stderr"));
-    const globals: PyDict = pyodide.toPy({});
-    pyodide.runPython(SCRIPT, { globals, filename: "<runtime>" });
-    this.runScript = globals.get("run");
+    this.runScript = pyodide.pyimport("tensorbrook.studio.script").run;
     if (control !== null) pyodide.setInterruptBuffer(control.signals);
   }
 

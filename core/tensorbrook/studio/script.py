@@ -7,11 +7,11 @@ import traceback
 import types
 
 STOPPED = 130  # the exit code of a shell command that Ctrl-C ended
-PACKAGE = "/lib/tensorbrook/"  # where web/runtime/python.ts installs the wheel
+PACKAGE = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "")
 PATH = list(sys.path)  # every script starts from the same one
 
 
-def run(path, filename, argv):
+def run(path: str, filename: str, argv: list[str]) -> tuple[str | None, int]:
     """Run a script in a fresh __main__; returns (traceback or None, exit code)."""
     _enter(os.path.dirname(path), [path, *argv])
     try:
@@ -29,7 +29,7 @@ def run(path, filename, argv):
     return outcome
 
 
-def describe(error, path, filename):
+def describe(error: BaseException, path: str, filename: str) -> str:
     """The traceback as the user should read it: their own paths, and none of our frames."""
     report = traceback.TracebackException.from_exception(error)
     folder, shown = os.path.dirname(path) + "/", filename[: -len(os.path.basename(path))]
@@ -39,7 +39,7 @@ def describe(error, path, filename):
 
 
 def _trim(report, ours):
-    frames = [f for f in report.stack if f.filename != RUNNER]
+    frames = [f for f in report.stack if f.filename != __file__]
     if ours:
         # Such an error explains itself; the way it took through the package would hide the line.
         frames = [f for f in frames if not f.filename.startswith(PACKAGE)]
@@ -60,9 +60,6 @@ def _rename(report, shown):
 def _inner(report):
     members = report.exceptions or ()  # of an ExceptionGroup
     return [r for r in (report.__cause__, report.__context__, *members) if r is not None]
-
-
-RUNNER = describe.__code__.co_filename
 
 
 def _enter(folder, argv):

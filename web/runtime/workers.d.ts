@@ -1,0 +1,6 @@
+/** Vite's `?worker` imports, for the files that are checked without the page's types. */
+
+declare module "*?worker" {
+  const construct: new (options?: { name?: string }) => Worker;
+  export default construct;
+}
