@@ -61,12 +61,18 @@ def _parsed(formula: str) -> ast.expr:
 
 
 @cache
-def _library() -> dict[str, list[ast.FunctionDef]]:
+def _texts() -> dict[str, list[str]]:
     """The library's definitions by name; a name may have several, for arguments of other kinds."""
-    found: dict[str, list[ast.FunctionDef]] = {}
-    for definition in ast.parse(LIBRARY).body:
-        found.setdefault(definition.name, []).append(definition)
+    found: dict[str, list[str]] = {}
+    for text in LIBRARY.split("\ndef ")[1:]:
+        found.setdefault(text[:text.index("(")], []).append("def " + text)
     return found
+
+
+@cache
+def _definitions(name: str) -> list[ast.FunctionDef]:
+    """What the library says of `name`, parsed when it is first wanted."""
+    return [ast.parse(text).body[0] for text in _texts().get(name, ())]
 
 
 def constant(number: float, kind: str) -> bytes:
@@ -177,7 +183,7 @@ class _Writer:
     def call(self, name: str, args: list[Value], wanted: str) -> Value:
         if name in BUILTINS:
             return BUILTINS[name](self, *args, wanted)
-        for definition in _library().get(name, ()):
+        for definition in _definitions(name):
             kinds = [KIND_OF_NAME[p.annotation.id] for p in definition.args.args]
             if len(kinds) == len(args) and all(a.kind in (None, k) for a, k in zip(args, kinds)):
                 return self.inline(definition, [self.typed(a, k) for a, k in zip(args, kinds)])
