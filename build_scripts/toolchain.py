@@ -73,10 +73,9 @@ def _emscripten(command: str, environ) -> Toolchain:
         raise ToolchainError("toolchain: there is no emcc on the PATH; install Emscripten 3.1.46 "
                              "or newer, or unset TENSORBROOK_CC to build with zig")
     version = _emcc_version(emcc)
-    config = shutil.which("em-config", path=environ.get("PATH")) or str(Path(emcc).parent / "em-config")
-    root = _run([config, "LLVM_ROOT"]).strip()
-    linker = shutil.which("wasm-ld", path=root) or str(Path(root) / "wasm-ld")
-    return Toolchain(f"emcc {version}", (emcc,), (linker,), zig=False)
+    # emcc itself would link its own runtime in; its LLVM's linker makes the module zig makes.
+    llvm = _run([str(Path(emcc).resolve().parent / "em-config"), "LLVM_ROOT"]).strip()
+    return Toolchain(f"emcc {version}", (emcc,), (str(Path(llvm) / "wasm-ld"),), zig=False)
 
 
 def _emcc_version(emcc: str) -> str:

@@ -49,7 +49,8 @@ class Kernels:
         words = [*addresses, *(int(number) & 0xFFFFFFFF for number in numbers)]
         self.host.run(self._program(name, len(words)), self.host.heap_base, *words)
         self._check(name, buffers[:-1], addresses)
-        return np.frombuffer(self._guarded(name, addresses[-1], result.nbytes), dtype).reshape(shape)
+        written = self._guarded(name, addresses[-1], result.nbytes)
+        return np.frombuffer(written, dtype).reshape(shape)
 
     def _program(self, name, words):
         if (name, words) not in self._programs:
