@@ -230,6 +230,24 @@ def test_bools(formula):
     np.testing.assert_array_equal(apply(formula, arguments, dtypes.bool_), expected)
 
 
+def test_known_numbers_save_instructions_and_change_nothing():
+    x = np.array([3, -5, 0.7, 300.5, np.nan], np.float32)
+    np.testing.assert_array_equal(apply("x / 8", [x], dtypes.float32), x / 8)
+    np.testing.assert_array_equal(apply("x / -0.5", [x], dtypes.float32), x / np.float32(-0.5))
+    np.testing.assert_array_equal(apply("x / 3", [x], dtypes.float32), x / np.float32(3))
+    np.testing.assert_array_equal(apply("x ** 2", [x], dtypes.float32), x * x)
+    tiny = np.array([1e-45, 0, -3e-45], np.float32)
+    np.testing.assert_array_equal(apply("x / 1.4e-45", [tiny], dtypes.float32), [1, 0, -2])
+    far = np.array([np.inf, -np.inf, np.nan], np.float32)
+    np.testing.assert_array_equal(apply("min(x, 1e39)", [far], dtypes.float32), far)
+    whole = np.array([3, -5, 7, 2**31 - 1, -2**31], np.int32)
+    np.testing.assert_array_equal(apply("x >> 3", [whole], dtypes.int32), whole >> 3)
+    np.testing.assert_array_equal(apply("x >> 40", [whole], dtypes.int32), whole >> 31)
+    np.testing.assert_array_equal(apply("x << 32", [whole], dtypes.int32), whole * 0)
+    short = apply("x ** 2 + max(x, 1) / 4", [x], dtypes.float32)
+    np.testing.assert_array_equal(short, x * x + np.maximum(x, 1) / 4)
+
+
 def test_a_number_takes_the_kind_of_what_it_meets():
     x = np.array([1, 2, 3, 4, 5], np.int32)
     np.testing.assert_array_equal(apply("select(x > 2, 1, 0)", [x], dtypes.int32), [0, 0, 1, 1, 1])

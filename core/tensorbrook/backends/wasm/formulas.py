@@ -7,9 +7,9 @@ it meets. A call names a function of `functions.LIBRARY`, one of the `BUILTINS` 
 instruction: `f32x4.sqrt(x)`.
 """
 import ast
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
-from math import inf, nan
+from math import copysign, frexp, inf, isnan, nan
 from struct import pack
 
 from .assembler import OPCODES, i32_const, shuffle, v128_const
@@ -39,17 +39,20 @@ class Template:
 
 @dataclass(frozen=True)
 class Value:
-    """The number of an instruction's result and its kind; of a number in the text, the number."""
+    """What instruction `at` makes, of a kind; `number` if that is known. A number of the text has
+    neither place nor kind until it meets something."""
 
-    at: float
+    at: int | None
     kind: str | None
+    number: float | None = None
 
 
 @cache
-def template(formula: str, kinds: str, kind: str, relaxed: bool) -> Template:
-    """The instructions of `formula` over x, y, z of `kinds`; its result has `kind`."""
+def template(formula: str, kinds: str, kind: str, relaxed: bool, numbers=(None,) * 3) -> Template:
+    """The instructions of `formula` over x, y, z of `kinds`; its result has `kind`. `numbers` are
+    those that x, y, z are known to be: they may save instructions."""
     writer = _Writer(len(kinds), kind, relaxed)
-    names = {name: Value(i, k) for i, (name, k) in enumerate(zip("xyz", kinds))}
+    names = {name: Value(i, *known) for i, (name, *known) in enumerate(zip("xyz", kinds, numbers))}
     value = writer.typed(writer.value(_parsed(formula), names, kind), kind)
     assert value.kind == kind, f"{formula} over {kinds} gives {value.kind}, not {kind}"
     return Template(len(kinds), tuple(writer.code), value.at)
@@ -78,12 +81,20 @@ def _definitions(name: str) -> list[ast.FunctionDef]:
 def constant(number: float, kind: str) -> bytes:
     """The instruction that puts `number` into every lane."""
     if kind == "f":
-        return v128_const(pack("<f", number) * 4)
+        return v128_const(_float32(number) * 4)
     if kind == "d":
         return v128_const(pack("<d", number) * 2)
     if kind == "b":
         return v128_const((b"\xff" if number else b"\0") * 16)
     return v128_const(pack("<I", int(number) & (0xFF if kind == "u" else 0xFFFFFFFF)) * 4)
+
+
+def _float32(number: float) -> bytes:
+    """The nearest float32, which is infinite beyond the largest."""
+    try:
+        return pack("<f", number)
+    except OverflowError:
+        return pack("<f", copysign(inf, number))
 
 
 class _Writer:
@@ -105,22 +116,24 @@ class _Writer:
         return self.write(kind, OPCODES[name], *args)
 
     def typed(self, value: Value, kind: str) -> Value:
-        """A number from the text takes on `kind`; anything else has one."""
-        return self.write(kind, constant(value.at, kind)) if value.kind is None else value
+        """A number of the text takes on `kind`; anything else has one."""
+        if value.kind is not None:
+            return value
+        return replace(self.write(kind, constant(value.number, kind)), number=value.number)
 
     def bytes_only(self, value: Value) -> Value:
         """What arithmetic on uint8 leaves, wrapped to 0..255."""
-        return self.op("u", "v128.and", value, self.typed(Value(255, None), "u"))
+        return self.op("u", "v128.and", value, self.typed(_number(255), "u"))
 
     def value(self, node: ast.expr, names: dict[str, Value], wanted: str) -> Value:
         """The value of an expression; `wanted` is the kind of numbers that meet nothing else."""
         match node:
             case ast.Constant():
-                return Value(node.value, None)
+                return _number(node.value)
             case ast.Name(id="inf"):
-                return Value(inf, None)
+                return _number(inf)
             case ast.Name(id="nan"):
-                return Value(nan, None)
+                return _number(nan)
             case ast.Name():
                 return names[node.id]
             case ast.UnaryOp():
@@ -139,7 +152,7 @@ class _Writer:
 
     def unary(self, op: ast.unaryop, x: Value) -> Value:
         if x.kind is None:
-            return Value(-x.at if isinstance(op, ast.USub) else ~int(x.at), None)
+            return _number(-x.number if isinstance(op, ast.USub) else ~int(x.number))
         if isinstance(op, ast.Invert):
             out = self.op(x.kind, "v128.not", x)
         else:
@@ -157,15 +170,19 @@ class _Writer:
         assert x.kind == y.kind, f"{type(op).__name__} of {x.kind} and {y.kind}"
         if type(op) in BITWISE:
             return self.op(kind, BITWISE[type(op)], x, y)
+        if isinstance(op, ast.Div) and _has_inverse(y.number):
+            op, y = ast.Mult(), self.typed(_number(1 / y.number), kind)
         out = self.op(kind, f"{SHAPES[kind]}.{ARITHMETIC[type(op)]}", x, y)
         return self.bytes_only(out) if kind == "u" else out
 
     def shift(self, op: ast.operator, x: Value, y: Value) -> Value:
         """By a number in one instruction, by a value through the library."""
         name, function = SHIFTS[type(op)]
-        if y.kind is not None:
+        if y.number is None:
             return self.call(function, [x, y], x.kind)
-        out = self.write(x.kind, i32_const(int(y.at)) + OPCODES[name], x)
+        if not 0 <= y.number < 32:
+            return self.call(function, [x, self.typed(y, x.kind)], x.kind)
+        out = self.write(x.kind, i32_const(int(y.number)) + OPCODES[name], x)
         return self.bytes_only(out) if x.kind == "u" else out
 
     def compare(self, op: ast.cmpop, x: Value, y: Value) -> Value:
@@ -183,6 +200,8 @@ class _Writer:
     def call(self, name: str, args: list[Value], wanted: str) -> Value:
         if name in BUILTINS:
             return BUILTINS[name](self, *args, wanted)
+        if name in SHORTER and (shorter := SHORTER[name](self, *args)):
+            return shorter
         for definition in _definitions(name):
             kinds = [KIND_OF_NAME[p.annotation.id] for p in definition.args.args]
             if len(kinds) == len(args) and all(a.kind in (None, k) for a, k in zip(args, kinds)):
@@ -222,12 +241,40 @@ class _Writer:
         """Lanes 0 and 1 of each."""
         return self.write(low.kind, shuffle(0, 1, 4, 5), low, high)
 
+    def square(self, x: Value, y: Value) -> Value | None:
+        """pow(x, 2)."""
+        return self.binary(ast.Mult(), x, x, x.kind) if y.number == 2 and x.kind else None
+
+    def bounded(self, name: str, x: Value, y: Value) -> Value | None:
+        """max or min of floats where one is a number: the instruction that takes its first operand
+        when the two do not compare passes NaN on, for only that one can be it."""
+        if y.number is None:
+            x, y = y, x
+        if x.kind != "f" or y.number is None or isnan(y.number):
+            return None
+        return self.op("f", name, x, self.typed(y, "f"))
+
 
 def _retagged(kind: str):
     """The same bits as another kind; a number from the text becomes one of that kind."""
     return lambda writer, x, wanted: Value(writer.typed(x, kind).at, kind)
 
 
+def _has_inverse(number: float | None) -> bool:
+    """Whether dividing by it and multiplying by its inverse are the same: it is a power of two."""
+    return (number is not None and abs(frexp(number)[0]) == 0.5
+            and 2**-126 <= abs(number) <= 2**126)
+
+
+def _number(number: float) -> Value:
+    """A number of the text."""
+    return Value(None, None, number)
+
+
 BUILTINS = {"select": _Writer.select, "madd": _Writer.madd, "cast": _Writer.cast,
             "high": _Writer.high, "join": _Writer.join, "as_int32": _retagged("i"),
             "as_float32": _retagged("f"), "as_uint8": _retagged("u"), "as_bool": _retagged("b")}
+# Ways that are open when a number is known; each gives None when it is not.
+SHORTER = {"pow": _Writer.square,
+           "max": lambda writer, x, y: writer.bounded("f32x4.pmax", x, y),
+           "min": lambda writer, x, y: writer.bounded("f32x4.pmin", x, y)}

@@ -3,16 +3,8 @@
 A node's level says which loops it depends on: 0 on none, i on loop i - 1 and perhaps on those
 around it. `varies` says whether its lanes belong to different elements.
 """
-from struct import unpack
-
-from .assembler import OPCODES
 from .formulas import Template
 
-# max(x, 0) may be the one instruction that takes its first operand when the two do not compare:
-# that is the NaN, for a number from the text is none.
-_TO_NUMBER = {OPCODES["f32x4.max"]: OPCODES["f32x4.pmax"],
-              OPCODES["f32x4.min"]: OPCODES["f32x4.pmin"]}
-_CONSTANT = OPCODES["v128.const"]
 _DEEPEST = 24                    # nodes on the stack before one is put into a local
 
 
@@ -31,8 +23,6 @@ class Lanes:
         return self._node(leaf, (), level, varies)
 
     def op(self, code: bytes, args: tuple[int, ...] = ()) -> int:
-        if code in _TO_NUMBER:
-            code, args = self._to_number(code, *args)
         found = self.known.get((code, args))
         if found is not None:
             return found
@@ -55,14 +45,6 @@ class Lanes:
             self.level.append(level)
             self.varies.append(varies)
         return self.known[key]
-
-    def _to_number(self, code: bytes, x: int, y: int) -> tuple[bytes, tuple[int, int]]:
-        for value, number in ((x, y), (y, x)):
-            known = self.code[number]
-            if isinstance(known, bytes) and known[:2] == _CONSTANT:
-                if unpack("<f", known[2:6])[0] == unpack("<f", known[2:6])[0]:
-                    return _TO_NUMBER[code], (value, number)
-        return code, (x, y)
 
 
 def used(lanes: Lanes, roots: list[int]) -> list[int]:

@@ -142,8 +142,10 @@ class Values:
 def formula_of(loop: Loop, value: Apply, relaxed: bool) -> Template:
     """A value's formula for the kinds of its arguments."""
     values = loop.body + loop.tail
-    kinds = "".join(values[i].dtype.kind for i in value.args)
-    return template(value.formula, kinds, value.dtype.kind, relaxed)
+    args = [values[i] for i in value.args]
+    kinds = "".join(arg.dtype.kind for arg in args)
+    numbers = tuple(arg.value if isinstance(arg, Number) else None for arg in args)
+    return template(value.formula, kinds, value.dtype.kind, relaxed, numbers)
 
 
 def _start(start: float | str, dtype: DType) -> bytes:
