@@ -29,7 +29,6 @@ def digit_reader():
     model = tf.keras.Sequential([
         tf.keras.Input((8, 8, 1)),
         layers.Conv2D(32, 3, padding="same", activation="relu"),
-        layers.Conv2D(32, 3, padding="same", activation="relu"),
         layers.MaxPooling2D(2),
         layers.Conv2D(64, 3, padding="same", activation="relu"),
         layers.MaxPooling2D(2),
@@ -47,7 +46,7 @@ def digit_reader():
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--epochs", type=int, default=20)
+    parser.add_argument("--epochs", type=int, default=15)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--losses", type=Path, help="write the loss of every step to this file")
     options = parser.parse_args()

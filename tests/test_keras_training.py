@@ -1,0 +1,418 @@
+"""compile, fit, evaluate, predict: what they give, and that a step is one call of the host."""
+
+import re
+
+import numpy as np
+import pytest
+
+import tensorbrook as tf
+from tensorbrook.keras import Model, Sequential, callbacks, layers, losses, metrics, optimizers
+
+RANDOM = np.random.default_rng(2)
+X = RANDOM.normal(size=(50, 6)).astype("float32")
+Y = (X[:, :3].argmax(1)).astype("int64")
+
+
+@pytest.fixture(params=["reference", "wasm"], autouse=True)
+def backend(request):
+    before = tf.config.get_backend()
+    tf.config.set_backend(request.param)
+    tf.keras.utils.clear_session()
+    tf.random.set_seed(7)
+    yield request.param
+    tf.config.set_backend(before)
+
+
+def classifier(*more, optimizer="adam", **arguments):
+    model = Sequential([tf.keras.Input((6,)), layers.Dense(8, activation="tanh"), *more,
+                        layers.Dense(3)])
+    model.compile(optimizer, losses.SparseCategoricalCrossentropy(from_logits=True),
+                  metrics=["accuracy"], **arguments)
+    return model
+
+
+def probabilities(model, x):
+    logits = model(x).numpy().astype("float64")
+    e = np.exp(logits - logits.max(1, keepdims=True))
+    return e / e.sum(1, keepdims=True)
+
+
+def measured(model, x=X, y=Y):
+    p = probabilities(model, x)
+    return [-np.log(p[np.arange(len(y)), y]).mean(), (p.argmax(1) == y).mean()]
+
+
+class Listener(callbacks.Callback):
+    """Writes down what it is told."""
+
+    def __init__(self):
+        super().__init__()
+        self.told = []
+
+    def on_train_begin(self, logs=None): self.told.append("train")
+    def on_epoch_begin(self, epoch, logs=None): self.told.append(f"epoch {epoch}")
+    def on_train_batch_end(self, batch, logs=None): self.told.append(("batch", batch, *logs))
+    def on_test_end(self, logs=None): self.told.append(("test", *logs))
+    def on_epoch_end(self, epoch, logs=None): self.told.append(("end", epoch, *logs))
+    def on_train_end(self, logs=None): self.told.append("done")
+
+
+# ── fit ──
+
+
+def test_history_holds_each_epoch():
+    model = classifier()
+    history = model.fit(X, Y, epochs=3, validation_data=(X[:9], Y[:9]), verbose=0)
+    assert list(history.history) == ["accuracy", "loss", "val_accuracy", "val_loss"]
+    assert all(len(values) == 3 for values in history.history.values())
+    assert history.epoch == [0, 1, 2]
+    assert model.history is history
+    expected = measured(model, X[:9], Y[:9])
+    assert history.history["val_loss"][-1] == pytest.approx(expected[0], rel=1e-4)
+    assert history.history["val_accuracy"][-1] == pytest.approx(expected[1])
+
+
+def test_fit_is_gradient_descent():
+    """Two epochs of plain batches without shuffling, against the same arithmetic in NumPy."""
+    x, y = X[:, :2].astype("float64"), X[:, 2:3].astype("float64")
+    model = Sequential([tf.keras.Input((2,)), layers.Dense(1)])
+    w, b = (v.astype("float64") for v in model.get_weights())
+    model.compile(optimizers.SGD(0.1), "mse")
+    history = model.fit(X[:, :2], X[:, 2], batch_size=20, epochs=2, shuffle=False, verbose=0)
+    means = []
+    for _ in range(2):
+        total = 0.0
+        for i in range(0, 50, 20):
+            xb, yb = x[i:i + 20], y[i:i + 20]
+            error = xb @ w + b - yb
+            total += (error ** 2).sum()
+            w -= 0.1 * 2 * xb.T @ error / len(xb)
+            b -= 0.1 * 2 * error.mean(0)
+        means.append(total / 50)
+    np.testing.assert_allclose(model.get_weights()[0], w, rtol=1e-4)
+    np.testing.assert_allclose(model.get_weights()[1], b, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(history.history["loss"], means, rtol=1e-4)
+
+
+def test_every_sample_is_seen_once_in_an_epoch():
+    model = Sequential([tf.keras.Input((1,)), layers.Dense(1, use_bias=False)])
+    model.compile(optimizers.SGD(0.0), losses.MeanAbsoluteError("sum"))
+    model.set_weights([[[0.0]]])
+    seen = []
+
+    class Seen(callbacks.Callback):
+        def on_train_batch_begin(self, batch, logs=None): self.model.reset_metrics()
+        def on_train_batch_end(self, batch, logs=None): seen.append(round(logs["loss"]))
+
+    powers = 2.0 ** np.arange(10)
+    model.fit(np.ones(10), powers, batch_size=1, epochs=2, verbose=0, callbacks=[Seen()])
+    assert sorted(seen[:10]) == sorted(seen[10:]) == powers.tolist()
+    assert seen[:10] != seen[10:] != powers.tolist()
+
+
+def test_the_same_seed_gives_the_same_training():
+    def run(seed):
+        tf.random.set_seed(seed)
+        model = classifier(layers.Dropout(0.3))
+        return model.fit(X, Y, epochs=2, verbose=0).history["loss"], model.get_weights()
+
+    (losses_a, weights_a), (losses_b, weights_b), (losses_c, _) = run(5), run(5), run(6)
+    assert losses_a == losses_b != losses_c
+    assert all((a == b).all() for a, b in zip(weights_a, weights_b))
+
+
+def test_both_backends_train_alike():
+    found = []
+    for name in ("reference", "wasm"):
+        tf.config.set_backend(name)
+        tf.random.set_seed(1)
+        found.append(classifier(layers.Dropout(0.2)).fit(X, Y, epochs=4, verbose=0).history["loss"])
+    np.testing.assert_allclose(*found, rtol=1e-4)
+
+
+def test_validation_split_holds_out_the_last():
+    model = classifier(optimizer=optimizers.SGD(0.0))
+    history = model.fit(X, Y, validation_split=0.2, verbose=0)
+    expected = measured(model, X[40:], Y[40:])
+    assert history.history["val_loss"] == [pytest.approx(expected[0], rel=1e-4)]
+    assert history.history["loss"] == [pytest.approx(measured(model, X[:40], Y[:40])[0], rel=1e-4)]
+
+
+def test_sample_and_class_weights():
+    model = classifier(optimizer=optimizers.SGD(0.0))
+    p = probabilities(model, X)
+    costs = -np.log(p[np.arange(50), Y])
+    weights = np.linspace(0, 2, 50)
+    by_class = np.array([1.0, 3.0, 0.5])
+    found = model.fit(X, Y, sample_weight=weights, batch_size=50, verbose=0).history["loss"]
+    assert found == [pytest.approx((costs * weights).mean(), rel=1e-4)]
+    found = model.fit(X, Y, class_weight=dict(enumerate(by_class)), batch_size=50, verbose=0)
+    assert found.history["loss"] == [pytest.approx((costs * by_class[Y]).mean(), rel=1e-4)]
+
+
+def test_data_of_every_kind():
+    model = classifier(optimizer=optimizers.SGD(0.0))
+    expected = pytest.approx(measured(model)[0], rel=1e-4)
+    for x, y in ((X.astype("float64"), Y), (X.tolist(), Y.tolist()), (tf.constant(X), tf.constant(Y)),
+                 (X, Y[:, None]), (X, Y.astype("float32")), (X, Y.astype("uint8"))):
+        assert model.evaluate(x, y, verbose=0)[0] == expected
+
+
+# ── evaluate, predict, single batches ──
+
+
+def test_evaluate_and_predict():
+    model = classifier()
+    expected = measured(model)
+    assert model.evaluate(X, Y, verbose=0, batch_size=7) == pytest.approx(expected, rel=1e-4)
+    assert model.evaluate(X, Y, verbose=0, return_dict=True) == pytest.approx(
+        {"accuracy": expected[1], "loss": expected[0]}, rel=1e-4)
+    predicted = model.predict(X, batch_size=3, verbose=0)
+    assert isinstance(predicted, np.ndarray)
+    np.testing.assert_allclose(predicted, model(X).numpy(), rtol=1e-4, atol=1e-6)
+
+
+def test_a_model_with_only_a_loss_evaluates_to_a_number():
+    model = Sequential([tf.keras.Input((6,)), layers.Dense(1)])
+    model.compile("sgd", "mse")
+    assert isinstance(model.evaluate(X, X[:, 0], verbose=0), float)
+
+
+def test_single_batches_tell_means_as_keras_does():
+    model = classifier(optimizer=optimizers.SGD(0.0))
+    first, second = measured(model, X[:10], Y[:10]), measured(model, X[10:20], Y[10:20])
+    assert model.train_on_batch(X[:10], Y[:10]) == pytest.approx(first, rel=1e-4)
+    both = model.train_on_batch(X[10:20], Y[10:20])
+    assert both == pytest.approx(np.mean([first, second], 0), rel=1e-4)
+    model.reset_metrics()
+    assert model.test_on_batch(X[10:20], Y[10:20], return_dict=True) == pytest.approx(
+        {"loss": second[0], "accuracy": second[1]}, rel=1e-4)
+    np.testing.assert_allclose(model.predict_on_batch(X[:4]), model(X[:4]).numpy(), rtol=1e-5)
+
+
+def test_train_function_learns_without_telling():
+    model = classifier()
+    train, data = model.make_train_function(), (tf.constant(X), tf.constant(Y))
+    start = measured(model)[0]
+    for _ in range(30):
+        logs = train(data)
+    assert measured(model)[0] < start
+    assert float(logs["loss"]) < start
+    assert model.make_train_function() is train
+
+
+# ── models of one's own ──
+
+
+class Classifier(Model):
+    def __init__(self):
+        super().__init__()
+        self.hidden = [layers.Dense(8, activation="relu") for _ in range(2)]
+        self.drop = layers.Dropout(0.1)
+        self.out = layers.Dense(3, activation="softmax")
+
+    def call(self, x, training=False):
+        for layer in self.hidden:
+            x = layer(x)
+        return self.out(self.drop(x, training=training))
+
+
+def test_a_model_of_ones_own():
+    model = Classifier()
+    model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
+    first, last = model.fit(X, Y, epochs=40, verbose=0).history["loss"][::39]
+    assert last < first * 0.7
+    assert len(model.trainable_weights) == 6
+    assert [layer.name for layer in model.layers] == ["dense", "dense_1", "dropout", "dense_2"]
+
+
+def test_a_train_step_of_ones_own():
+    class Doubled(Sequential):
+        def train_step(self, data):
+            x, y = data
+            with tf.GradientTape() as tape:
+                loss = self.compute_loss(y=y, y_pred=self(x, training=True)) * 2.0
+            weights = self.trainable_variables
+            self.optimizer.apply_gradients(zip(tape.gradient(loss, weights), weights))
+            return {"twice": loss}
+
+    model = Doubled([tf.keras.Input((6,)), layers.Dense(1)])
+    model.compile(optimizers.SGD(0.0), "mse")
+    cost = ((model(X).numpy() - X[:, :1]) ** 2).mean()
+    history = model.fit(X, X[:, 0], batch_size=50, verbose=0).history
+    assert history == {"twice": [pytest.approx(2 * cost, rel=1e-4)]}
+
+
+def test_a_frozen_layer_stays_as_it_is():
+    model = classifier()
+    model.fit(X, Y, verbose=0)
+    model.layers[0].trainable = False
+    frozen, free = model.layers[0].get_weights()[0], model.layers[1].get_weights()[0]
+    model.fit(X, Y, verbose=0)
+    assert (model.layers[0].get_weights()[0] == frozen).all()
+    assert (model.layers[1].get_weights()[0] != free).any()
+
+
+def test_another_learning_rate_needs_no_new_program():
+    model = classifier(optimizer=optimizers.SGD(0.0))
+    model.fit(X, Y, verbose=0)
+    before, function = model.get_weights()[0], model.train_function
+    model.fit(X, Y, verbose=0)
+    assert (model.get_weights()[0] == before).all()
+    model.optimizer.learning_rate = 0.1
+    model.fit(X, Y, verbose=0)
+    assert (model.get_weights()[0] != before).any()
+    assert model.train_function is function
+
+
+def test_metrics_of_every_kind():
+    def always_two(y_true, y_pred):
+        return tf.zeros(y_pred.shape[:1]) + 2.0
+
+    model = Sequential([tf.keras.Input((6,)), layers.Dense(1)])
+    model.compile("sgd", "mse", metrics=["mae", metrics.MeanSquaredError(name="again"), always_two])
+    logs = model.evaluate(X, X[:, 0], verbose=0, return_dict=True)
+    assert sorted(logs) == ["again", "always_two", "loss", "mae"]
+    assert logs["again"] == pytest.approx(logs["loss"])
+    assert logs["always_two"] == 2.0
+
+
+def test_running_eagerly_gives_the_same():
+    def run(eagerly):
+        tf.random.set_seed(3)
+        return classifier(run_eagerly=eagerly).fit(X, Y, epochs=1, verbose=0).history["loss"]
+
+    np.testing.assert_allclose(run(True), run(False), rtol=1e-5)
+
+
+# ── callbacks ──
+
+
+def test_callbacks_are_told_in_order():
+    listener = Listener()
+    classifier().fit(X, Y, batch_size=25, verbose=0, callbacks=[listener], validation_data=(X, Y))
+    names = ("loss", "accuracy")
+    assert listener.told == [
+        "train", "epoch 0", ("batch", 0, *names), ("batch", 1, *names), ("test", *sorted(names)),
+        ("end", 0, "accuracy", "loss", "val_accuracy", "val_loss"), "done"]
+
+
+def test_early_stopping_restores_the_best():
+    model, best = classifier(optimizer=optimizers.SGD(0.0)), None
+    stop = callbacks.EarlyStopping("loss", patience=2, restore_best_weights=True)
+
+    def spoil(epoch, logs):
+        nonlocal best
+        best = model.get_weights() if epoch == 0 else best
+        model.set_weights([w + 9 for w in model.get_weights()])
+
+    history = model.fit(X, Y, epochs=9, verbose=0, callbacks=[
+        stop, callbacks.LambdaCallback(on_epoch_end=spoil)])
+    assert len(history.epoch) == stop.stopped_epoch + 1 == 3
+    assert all((a == b).all() for a, b in zip(model.get_weights(), best))
+
+
+def test_a_loss_that_is_no_number_is_told_once():
+    model = classifier(optimizer=optimizers.SGD(1e30))
+    with pytest.warns(RuntimeWarning, match="fit: the loss is (nan|inf) after epoch 1; lower") as told:
+        history = model.fit(X, Y, epochs=3, verbose=0)
+    assert len(told) == 1
+    assert len(history.epoch) == 3
+
+
+def test_training_may_end_at_nan(capsys):
+    model = classifier(optimizer=optimizers.SGD(1e30))
+    with pytest.warns(RuntimeWarning):
+        history = model.fit(X, Y, epochs=3, verbose=0, callbacks=[callbacks.TerminateOnNaN()])
+    assert len(history.epoch) == 1
+    assert "Invalid loss, terminating training" in capsys.readouterr().out
+
+
+# ── what is printed ──
+
+
+@pytest.mark.parametrize("verbose, pattern", [
+    (1, r"Epoch 1/1\n2/2 ━{20} 0s \d+(m|u)s/step - accuracy: \d\.\d{4} - loss: \d\.\d{4}\n"),
+    (2, r"Epoch 1/1\n2/2 - 0s - \d+(m|u)s/step - accuracy: \d\.\d{4} - loss: \d\.\d{4}\n"),
+    (0, ""),
+])
+def test_progress(verbose, pattern, capsys):
+    model = classifier()
+    model.fit(X, Y, batch_size=25, verbose=verbose)
+    printed = capsys.readouterr().out
+    assert bool(pattern) == bool(printed)
+    assert matches(pattern, printed)
+    model.evaluate(X, Y, batch_size=25, verbose=1)
+    assert matches(r"2/2 ━{20} 0s \d+(m|u)s/step - accuracy: .* - loss: .*\n", capsys.readouterr().out)
+    model.predict(X, batch_size=25)
+    assert matches(r"2/2 ━{20} 0s \d+(m|u)s/step\n", capsys.readouterr().out)
+
+
+def matches(pattern, text):
+    return re.fullmatch(pattern, text) is not None
+
+
+# ── one call of the host ──
+
+
+class Calls(callbacks.Callback):
+    """Counts what each training step made the backend do."""
+
+    def __init__(self):
+        super().__init__()
+        self.steps = []
+
+    def on_train_batch_begin(self, batch, logs=None):
+        self.before = tf.config.get_counters()
+
+    def on_train_batch_end(self, batch, logs=None):
+        after = tf.config.get_counters()
+        self.steps.append({name: after[name] - self.before[name] for name in after})
+
+
+def small_cnn():
+    model = Sequential([
+        tf.keras.Input((8, 8, 1)), layers.Conv2D(4, 3, activation="relu"), layers.MaxPooling2D(),
+        layers.Flatten(), layers.Dropout(0.2), layers.Dense(10)])
+    model.compile("adam", losses.SparseCategoricalCrossentropy(from_logits=True),
+                  metrics=["accuracy"])
+    return model
+
+
+def digits():
+    (x, y), _ = tf.keras.datasets.digits.load_data()
+    return x[:100], y[:100]
+
+
+def test_a_step_of_fit_is_one_host_call(backend):
+    model, calls = small_cnn(), Calls()
+    model.fit(*digits(), batch_size=16, epochs=3, verbose=0, callbacks=[calls])
+    steps = calls.steps[7:]            # the first epoch compiles both signatures
+    assert len(steps) == 14
+    assert {step["programs"] for step in steps} == {1}
+    assert {step["host_calls"] for step in steps} == {int(backend == "wasm")}
+
+
+def test_a_step_of_ones_own_is_one_host_call(backend):
+    model, optimizer = small_cnn(), optimizers.SGD(0.1, momentum=0.9)
+    cross_entropy = losses.SparseCategoricalCrossentropy(from_logits=True)
+
+    @tf.function
+    def step(x, y):
+        with tf.GradientTape() as tape:
+            loss = cross_entropy(y, model(x, training=True))
+        weights = model.trainable_variables
+        optimizer.apply_gradients(zip(tape.gradient(loss, weights), weights))
+        return loss
+
+    x, y = map(tf.constant, digits())
+    batches = [(x[i:i + 20], y[i:i + 20]) for i in range(0, 100, 20)]
+    first = float(step(*batches[0]))
+    before = tf.config.get_counters()
+    for _ in range(4):
+        for batch in batches:
+            loss = step(*batch)
+    after = tf.config.get_counters()
+    assert after["programs"] - before["programs"] == 20
+    assert after["host_calls"] - before["host_calls"] == 20 * (backend == "wasm")
+    assert float(loss) < first
