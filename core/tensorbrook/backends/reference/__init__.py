@@ -46,11 +46,14 @@ class Program:
         graph = self.plan.graph
         self.backend.programs_run += 1
         self.backend.equations_run += len(graph.eqns)
-        values = {v: storage.value for v, storage in zip(graph.inputs, inputs)}
+        # A view that moves nothing shares its storage, which keeps the shape it was made with.
+        values = {v: storage.value.reshape(v.spec.shape) for v, storage in zip(graph.inputs, inputs)}
         with np.errstate(all="ignore"):
             for e in graph.eqns:
                 out = e.prim.meaning(np, *(self._value(a, values) for a in e.args), **e.attrs)
-                values[e.out] = np.ascontiguousarray(out, e.out.spec.dtype.name).reshape(e.out.spec.shape)
+                # A tensor of one number throughout may have come as that number.
+                out = np.broadcast_to(out, e.out.spec.shape)
+                values[e.out] = np.ascontiguousarray(out, e.out.spec.dtype.name).reshape(out.shape)
         return [Array(self._value(o, values), self.backend) for o in graph.outputs]
 
     @staticmethod
