@@ -112,12 +112,24 @@ def test_a_trap_fails_the_run_and_the_next_run_works(host, thread):
     assert word(host, counter) == 3 * host.threads
 
 
+def test_a_program_for_one_thread_leaves_the_others_alone(host):
+    block, counter = place(host)
+    host.write(block + 4, struct.pack("<i", 1))
+    host.run(host.load(assemble(COUNT)), block, counter)
+    assert word(host, counter) == 1
+    host.run(host.load(assemble(IN_STEP)), block, counter, 10, counter + 4)
+    assert word(host, counter + 4) == 10
+
+
 def test_barriers_work_after_a_trap(host):
     block, counter = place(host)
     trap, in_step = host.load(assemble(TRAP)), host.load(assemble(IN_STEP))
     for thread in range(host.threads):
         with pytest.raises(RuntimeError):
             host.run(trap, block, thread)
+        host.write(block + 4, struct.pack("<i", 1))
+        host.run(in_step, block, counter, 10, counter + 8)
+        host.write(block + 4, struct.pack("<i", host.threads))
     host.run(in_step, block, counter, 100, counter + 4)
     assert word(host, counter + 4) == 100 * host.threads
 
