@@ -63,8 +63,8 @@ export type EngineBuild = "threads" | "relaxed" | "simd";
 
 /**
  * What the page asks of the runtime; null leaves the choice to the worker. `base` is the address of
- * the folder that holds `pyodide/`, `engine/` and `tensorbrook.whl`. `control` is there when the page
- * is cross-origin isolated: see runtime/control.ts.
+ * the folder that holds `pyodide/`, `engine/` and `tensorbrook.whl`. `control` is there when the
+ * page is cross-origin isolated: see runtime/control.ts.
  */
 export interface BootOptions {
   readonly base: string;
@@ -75,8 +75,8 @@ export interface BootOptions {
 }
 
 /**
- * One script. It runs in a folder made anew with `files` in it; tracebacks show its path, and those of
- * the files beside it, as `filename` names them.
+ * One script. It runs in a folder made anew with `files` in it; tracebacks show its path, and those
+ * of the files beside it, as `filename` names them.
  */
 export interface Script {
   readonly source: string;
@@ -111,6 +111,6 @@ export type FromWorker =
   | { readonly kind: "boot-failed"; readonly message: string }
   | { readonly kind: "stdout"; readonly id: number; readonly text: string }
   | { readonly kind: "stderr"; readonly id: number; readonly text: string }
-  | { readonly kind: "finished"; readonly id: number; readonly error: string | null; readonly exit_code: number;
-      readonly files: readonly FileEntry[] }
+  | { readonly kind: "finished"; readonly id: number; readonly error: string | null;
+      readonly exit_code: number; readonly files: readonly FileEntry[] }
   | { readonly kind: "session"; readonly event: SessionEvent };

@@ -3,9 +3,9 @@
  *
  *     node snapshot.mjs <pyodide folder> <wheel> <image>
  *
- * The image is two words with the lengths of what follows them, a list of its contents (JSON) and the
- * wheel; then, as gzip, the memory and the package's files. The page compares the wheel with its own,
- * so an image of other sources is never used. web/runtime/image.ts reads it.
+ * The image is two words with the lengths of what follows them, a list of its contents (JSON) and
+ * the wheel; then, as gzip, the memory and the package's files. The page compares the wheel with
+ * its own, so an image of other sources is never used. web/runtime/image.ts reads it.
  */
 
 import { readFileSync, writeFileSync } from "node:fs";
@@ -38,8 +38,8 @@ gc.collect()
 `;
 
 /**
- * Python notes at its start whether it can wait for promises, and the image keeps that note. An older
- * Node cannot; nothing waits while an image is made, so here it need only believe that it can.
+ * Python notes at its start whether it can wait for promises, and the image keeps that note. An
+ * older Node cannot; nothing waits while an image is made, so it need only believe that it can.
  */
 function promisePromises() {
   if ("Suspending" in WebAssembly) return;
@@ -84,7 +84,8 @@ async function main(folder, wheelFile, imageFile) {
   const lengths = Buffer.alloc(8);
   lengths.writeUInt32LE(header.length, 0);
   lengths.writeUInt32LE(wheel.length, 4);
-  const packed = gzipSync(Buffer.concat([memory, ...files.map(([, bytes]) => bytes)]), { level: 9 });
+  const content = Buffer.concat([memory, ...files.map(([, bytes]) => bytes)]);
+  const packed = gzipSync(content, { level: 9 });
   writeFileSync(imageFile, Buffer.concat([lengths, header, wheel, packed]));
 }
 

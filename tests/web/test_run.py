@@ -148,5 +148,6 @@ def test_a_browser_that_is_not_there(script, tmp_path: Path, monkeypatch):
     monkeypatch.setenv("TENSORBROOK_CHROMIUM", str(tmp_path / "no-chromium"))
     code, out, err = run(script("print(1)"), *IN_PAGE)
     assert (code, out) == (2, "")
-    assert err == (f"tensorbrook run: TENSORBROOK_CHROMIUM is {tmp_path}/no-chromium, and there is "
-                   "nothing; set it to the path of a Chromium, or unset it to let us look for one\n")
+    assert err == (f"tensorbrook run: TENSORBROOK_CHROMIUM is {tmp_path / 'no-chromium'}, and "
+                   "there is nothing; set it to the path of a Chromium, or unset it to let us "
+                   "look for one\n")

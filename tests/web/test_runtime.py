@@ -135,7 +135,8 @@ EXITS = {"sys.exit(3)": (3, ""), "sys.exit()": (0, ""), "sys.exit('why')": (1, "
 
 @pytest.mark.parametrize("statement", EXITS)
 def test_exit_codes_are_honoured(runtime: Page, statement: str):
-    result = runtime.evaluate("source => tensorbrook.runtime.run(source)", f"import sys\n{statement}")
+    source = f"import sys\n{statement}"
+    result = runtime.evaluate("source => tensorbrook.runtime.run(source)", source)
     assert (result["exit_code"], result["stderr"]) == EXITS[statement]
     assert result["error"] is None
 
@@ -188,6 +189,54 @@ def test_a_script_that_does_not_heed_the_interrupt_ends_with_its_worker(
     outcome, seconds = stopped(page, DEAF)
     assert seconds < 5
     assert outcome["exit_code"] == 130
+    assert run_python(page, COMPUTE)["stdout"] == "[5.0, 11.0]\n"
+    page.close()
+
+
+HARDSHIPS = {
+    "memory that is not there": (
+        "import tensorbrook as tf\ntf.zeros((40000, 40000)) + 1.0", "use a smaller batch or model"),
+    "recursion without end": ("def f(): return f()\nf()", "RecursionError"),
+    "an object in its own way": (
+        "class Bad(Exception):\n    def __str__(self): raise ValueError\nraise Bad", "Bad"),
+}
+
+
+@pytest.mark.parametrize("name", HARDSHIPS)
+def test_the_runtime_lives_on_after(runtime: Page, name: str):
+    source, expected = HARDSHIPS[name]
+    run_python(runtime, "import sys\nsys.kept = 'the same interpreter'")
+    error = run_python(runtime, source)["error"]
+    assert expected in error
+    assert 'File "main.py", line 2' in error or 'File "main.py", line 3' in error
+    assert run_python(runtime, "import sys\nprint(sys.kept)")["stdout"] == "the same interpreter\n"
+    assert run_python(runtime, COMPUTE)["stdout"] == "[5.0, 11.0]\n"
+
+
+# (module (func (export "run") (param i32 i32)
+#   (if (i32.eq (local.get 0) (i32.const THREAD)) (then unreachable))))
+TRAP = """
+from tensorbrook.eager import EAGER
+host = EAGER.backend.host
+module = bytes.fromhex(
+    "0061736d0100000001060160027f7f00030201000707010372756e00000a"
+    "0d010b00200041%02x460440000b0b")
+program = host.load(module)
+host.run(program, host.heap_base)
+"""
+
+
+@pytest.mark.parametrize(("thread", "error"), [(0, "unreachable"), (1, "a helper thread failed")])
+def test_a_program_that_traps_ends_in_an_error_and_hangs_nobody(
+        runtime: Page, thread: int, error: str):
+    assert error in run_python(runtime, TRAP % thread)["error"]
+    assert run_python(runtime, COMPUTE)["stdout"] == "[5.0, 11.0]\n"
+
+
+def test_python_that_breaks_down_starts_anew(browser: Browser, address: str):
+    page = opened(browser, f"{address}run.html?threads=2")
+    broken = run_python(page, "import _pyodide_core\n_pyodide_core.trigger_fatal_error()")
+    assert broken["error"]
     assert run_python(page, COMPUTE)["stdout"] == "[5.0, 11.0]\n"
     page.close()
 

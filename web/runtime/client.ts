@@ -33,7 +33,7 @@ export interface RunResult {
 /** What the runtime tells its listeners: the worker's messages, and that it had to start anew. */
 export type RuntimeEvent = FromWorker | { readonly kind: "restarting"; readonly reason: string };
 
-/** A script that does not heed an interrupt (it waits in JavaScript, or catches it) ends with its worker. */
+/** A script that does not heed an interrupt (it waits in JavaScript, say) ends with its worker. */
 const GRACE_MS = 3000;
 const STOPPED: Omit<RunResult, "stdout" | "stderr"> = {
   error: "KeyboardInterrupt: stopped; the runtime was started anew", exit_code: 130, files: [],
@@ -56,7 +56,7 @@ class Run {
   }
 }
 
-/** A worker with what belongs to its life: the shared control words and the outcome of its start. */
+/** A worker with what belongs to its life: the shared control words, the outcome of its start. */
 class Host {
   readonly worker = new RuntimeWorker({ name: "tensorbrook" });
   readonly control = crossOriginIsolated ? newControl() : null;
@@ -117,7 +117,7 @@ export class Runtime {
     this.host?.post({ kind: "session", command });
   }
 
-  /** Interrupt the script that is running, at once; where that cannot be, start the runtime anew. */
+  /** Interrupt the running script at once; where that cannot be, start the runtime anew. */
   stop(): void {
     const run = this.current;
     if (run === null) return;

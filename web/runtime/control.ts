@@ -1,7 +1,7 @@
 /**
- * The words that page and worker share on an isolated page. The page writes a signal number into the
- * first byte to interrupt Python, and counts in the second word the output messages it has taken in,
- * so that a script which prints without end waits for the page instead of flooding it.
+ * The words that page and worker share on an isolated page. The page writes a signal number into
+ * the first byte to interrupt Python, and counts in the second word the output messages it has
+ * taken in, so that a script which prints without end waits for the page instead of flooding it.
  */
 
 const SIGNAL = 0;

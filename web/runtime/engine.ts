@@ -86,7 +86,9 @@ export class Engine {
   }
 
   /** Bring up the engine and its helpers; resolves when every thread can run programs. */
-  static async start(module: WebAssembly.Module, build: EngineBuild, threads: number): Promise<Engine> {
+  static async start(
+    module: WebAssembly.Module, build: EngineBuild, threads: number,
+  ): Promise<Engine> {
     const memory = newMemory(build === "threads", INITIAL_PAGES);
     const instance = await WebAssembly.instantiate(module, { env: { memory } });
     const engine = new Engine(build, threads, memory, instance);
@@ -97,8 +99,10 @@ export class Engine {
   private async startHelpers(module: WebAssembly.Module, stackBytes: number): Promise<void> {
     const { memory, staging } = this;
     if (staging === null) return;
-    const helpers = Array.from({ length: this.threads - 1 }, (_, i) =>
-      startHelper({ module, memory, staging, thread: i + 1, stackTop: this.heapBase - i * stackBytes }));
+    const helpers = Array.from({ length: this.threads - 1 }, (_, i) => {
+      const stackTop = this.heapBase - i * stackBytes;
+      return startHelper({ module, memory, staging, thread: i + 1, stackTop });
+    });
     await Promise.all(helpers);
   }
 

@@ -1,4 +1,4 @@
-/** Which build of the engine this browser can run, found by validating one tiny module a feature. */
+/** Which build of the engine this browser can run: one tiny module is validated for each feature. */
 
 import type { EngineBuild } from "../protocol";
 
@@ -15,7 +15,8 @@ const SIMD = [1, 5, 1, 96, 0, 1, 123, 3, 2, 1, 0, 10, 10, 1, 8, 0, 65, 0, 253, 1
 
 /** `() -> v128`: i8x16.relaxed_swizzle, with the final opcode 0x100. */
 const RELAXED = [
-  1, 5, 1, 96, 0, 1, 123, 3, 2, 1, 0, 10, 15, 1, 13, 0, 65, 1, 253, 15, 65, 2, 253, 15, 253, 128, 2, 11,
+  1, 5, 1, 96, 0, 1, 123, 3, 2, 1, 0, 10, 15, 1, 13, 0, 65, 1, 253, 15, 65, 2, 253, 15, 253, 128, 2,
+  11,
 ];
 
 /** `() -> ()`: an atomic load from a shared memory. */

@@ -1,6 +1,6 @@
 /**
- * A helper thread: its own instance of the engine with its own stack, over the shared memory. It lives
- * inside `park`, where it waits for program runs, and comes out only to load a program or to quit.
+ * A helper thread: its own instance of the engine with its own stack, over the shared memory. It
+ * lives inside `park`, where it waits for program runs, and comes out only to load or to quit.
  */
 
 import { callable, global, type Callable } from "./exports";
@@ -31,7 +31,9 @@ function load(programs: Programs, staging: SharedArrayBuffer, size: number): num
 }
 
 /** Park until the host must act. A trap on the way is reported, and its frames left behind. */
-function parkSafely(park: Callable, { thread, stackTop }: HelperStart, stack: WebAssembly.Global): number {
+function parkSafely(
+  park: Callable, { thread, stackTop }: HelperStart, stack: WebAssembly.Global,
+): number {
   try {
     return park(thread);
   } catch (error) {

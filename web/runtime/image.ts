@@ -1,4 +1,4 @@
-/** The image of Python that the build made (web/snapshot.mjs): its memory and our package's files. */
+/** The image of Python that the build made (web/snapshot.mjs): memory and our package's files. */
 
 import type { PyodideAPI, PyodideConfig } from "pyodide";
 import { parent, sameBytes } from "./files";
@@ -6,6 +6,9 @@ import { parent, sameBytes } from "./files";
 type CreateModule = NonNullable<PyodideConfig["createPyodideModule"]>;
 type Settings = Parameters<CreateModule>[0];
 type Module = Awaited<ReturnType<CreateModule>>;
+
+type Bytes = Uint8Array<ArrayBuffer>;
+type ByteStream = ReadableStream<Bytes>;
 
 /** Where CPython keeps the function through which it calls C functions of any signature. */
 interface Trampoline {
@@ -23,20 +26,20 @@ interface Contents {
 /** An image notes that Python can wait for promises, so it serves only browsers in which it can. */
 const canRestore = "Suspending" in WebAssembly;
 
-function trampolineIndex({ HEAP32, __PyRuntime, __PyEM_EMSCRIPTEN_TRAMPOLINE_OFFSET }: Trampoline): number {
-  const offset = HEAP32[__PyEM_EMSCRIPTEN_TRAMPOLINE_OFFSET >>> 2] ?? 0;
-  return (__PyRuntime + offset) >>> 2;
+function trampolineIndex(module: Trampoline): number {
+  const offset = module.HEAP32[module.__PyEM_EMSCRIPTEN_TRAMPOLINE_OFFSET >>> 2] ?? 0;
+  return (module.__PyRuntime + offset) >>> 2;
 }
 
 /** Takes counted pieces from the front of a stream, and then its rest. */
 class Front {
-  private readonly reader: ReadableStreamDefaultReader<Uint8Array<ArrayBuffer>>;
+  private readonly reader: ReadableStreamDefaultReader<Bytes>;
   private waiting = new Uint8Array();
-  constructor(stream: ReadableStream<Uint8Array<ArrayBuffer>>) {
+  constructor(stream: ByteStream) {
     this.reader = stream.getReader();
   }
 
-  async take(length: number): Promise<Uint8Array<ArrayBuffer>> {
+  async take(length: number): Promise<Bytes> {
     const piece = new Uint8Array(length);
     for (let filled = 0; filled < length;) {
       if (this.waiting.length === 0) this.waiting = await this.next();
@@ -48,7 +51,7 @@ class Front {
     return piece;
   }
 
-  rest(): ReadableStream<Uint8Array<ArrayBuffer>> {
+  rest(): ByteStream {
     const [reader, first] = [this.reader, this.waiting];
     return new ReadableStream({
       start: (out) => out.enqueue(first),
@@ -60,7 +63,7 @@ class Front {
     });
   }
 
-  private async next(): Promise<Uint8Array<ArrayBuffer>> {
+  private async next(): Promise<Bytes> {
     const { done, value } = await this.reader.read();
     if (done) throw new RangeError("the image of Python ends too soon; build the page again");
     return value;
@@ -73,7 +76,7 @@ export class Image {
   private readonly files: Promise<readonly Uint8Array[]>;
   private restoreTrampoline = (): void => undefined;
 
-  private constructor(private readonly contents: Contents, packed: ReadableStream<Uint8Array<ArrayBuffer>>) {
+  private constructor(private readonly contents: Contents, packed: ByteStream) {
     this.memory = new Uint8Array(contents.memory);
     this.files = this.unpack(new Front(packed.pipeThrough(new DecompressionStream("gzip"))));
   }

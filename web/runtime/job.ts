@@ -1,4 +1,4 @@
-/** A script from outside the browser: `tensorbrook run --page` sends it in and gets its files back. */
+/** A script from outside the browser: `tensorbrook run --page` sends it and gets its files back. */
 
 import type { Runtime } from "./client";
 

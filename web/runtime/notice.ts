@@ -2,7 +2,9 @@
 
 import type { Capabilities } from "../protocol";
 
-export function threadNotice({ isolated, engine }: Pick<Capabilities, "isolated" | "engine">): string | null {
+type Threading = Pick<Capabilities, "isolated" | "engine">;
+
+export function threadNotice({ isolated, engine }: Threading): string | null {
   if (!isolated) {
     return "This page runs on one thread: its server does not send the headers that make a page " +
       "cross-origin isolated. Stop starts the runtime anew.";

@@ -1,4 +1,4 @@
-/** Starting Pyodide from our own folder with our wheel in it: from the build's image, else afresh. */
+/** Starting Pyodide from our own folder with our wheel: from the build's image, else afresh. */
 
 import type { PyodideAPI } from "pyodide";
 import { Image } from "./image";
@@ -16,8 +16,14 @@ export async function fetched(url: string): Promise<Response> {
 const importLoader = (indexURL: string): Promise<typeof import("pyodide")> =>
   import(/* @vite-ignore */ `${indexURL}pyodide.mjs`);
 
-/** Python with our package on its path; `restored` says whether it came from the image. */
-export async function startPython(base: string): Promise<{ pyodide: PyodideAPI; restored: boolean }> {
+export interface StartedPython {
+  readonly pyodide: PyodideAPI;
+  /** Whether it came from the image. */
+  readonly restored: boolean;
+}
+
+/** Python with our package on its path. */
+export async function startPython(base: string): Promise<StartedPython> {
   const indexURL = `${base}pyodide/`;
   const [response, wheel, loader, { default: create }] = await Promise.all([
     fetch(`${indexURL}python.image`),
@@ -32,7 +38,8 @@ export async function startPython(base: string): Promise<{ pyodide: PyodideAPI; 
     pyodide.pyimport("sys").path.append(PACKAGE);
   } else {
     await image.finish(pyodide);
-    pyodide.pyimport("random").seed(); // what an interpreter draws as it starts, the build's one drew
+    // What an interpreter draws as it starts was drawn when the image was made.
+    pyodide.pyimport("random").seed();
   }
   return { pyodide, restored: image !== null };
 }

@@ -1,6 +1,6 @@
 /**
- * How the bytes of a program reach the helpers: a page of shared memory beside the engine's own, with
- * the table slot in front. The helpers wait inside WebAssembly, where no message could arrive.
+ * How the bytes of a program reach the helpers: shared memory beside the engine's own, with the
+ * table slot in front. The helpers wait inside WebAssembly, where no message could arrive.
  */
 
 /** Far above any program: code only, for constants travel in the engine's memory. */
@@ -18,7 +18,9 @@ export function stage(staging: SharedArrayBuffer, slot: number, program: Uint8Ar
 }
 
 /** The slot and a copy of the program: WebAssembly does not compile out of shared memory. */
-export function staged(staging: SharedArrayBuffer, size: number): [number, Uint8Array<ArrayBuffer>] {
+export function staged(
+  staging: SharedArrayBuffer, size: number,
+): [slot: number, program: Uint8Array<ArrayBuffer>] {
   const slot = new Int32Array(staging, 0, 1)[0] ?? 0;
   const program = new Uint8Array(size);
   program.set(new Uint8Array(staging, HEADER_BYTES, size));

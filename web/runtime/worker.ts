@@ -14,7 +14,8 @@ import { Python } from "./python";
 
 const post = (message: FromWorker): void => postMessage(message);
 
-const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));
+const messageOf = (error: unknown): string =>
+  error instanceof Error ? error.message : String(error);
 
 async function startEngine({ base, engine, threads }: BootOptions): Promise<Engine> {
   const build = engine ?? chooseBuild(probe(crossOriginIsolated));

@@ -32,9 +32,9 @@ def run(path: str, filename: str, argv: list[str]) -> tuple[str | None, int]:
 def describe(error: BaseException, path: str, filename: str) -> str:
     """The traceback as the user should read it: their own paths, and none of our frames."""
     report = traceback.TracebackException.from_exception(error)
-    folder, shown = os.path.dirname(path) + "/", filename[: -len(os.path.basename(path))]
+    name = os.path.basename(path)
     _trim(report, ours=type(error).__module__.partition(".")[0] == "tensorbrook")
-    _rename(report, lambda name: shown + name.removeprefix(folder) if name.startswith(folder) else name)
+    _rename(report, path.removesuffix(name), filename.removesuffix(name))
     return "".join(report.format())
 
 
@@ -48,13 +48,13 @@ def _trim(report, ours):
         _trim(inner, ours)
 
 
-def _rename(report, shown):
-    for frame in report.stack:
-        frame.filename = shown(frame.filename)
-    if getattr(report, "filename", None):  # of a SyntaxError
-        report.filename = shown(report.filename)
+def _rename(report, folder, shown):
+    for place in (*report.stack, report):
+        name = getattr(place, "filename", None)  # the report itself has one for a SyntaxError
+        if name and name.startswith(folder):
+            place.filename = shown + name.removeprefix(folder)
     for inner in _inner(report):
-        _rename(inner, shown)
+        _rename(inner, folder, shown)
 
 
 def _inner(report):
@@ -76,7 +76,6 @@ def _enter(folder, argv):
 def _fresh_main(path):
     main = types.ModuleType("__main__")
     main.__file__ = path
-    main.__builtins__ = __builtins__
     sys.modules["__main__"] = main
     return main.__dict__
 

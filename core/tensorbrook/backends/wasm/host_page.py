@@ -6,7 +6,7 @@ import tensorbrook_page as page  # pyright: ignore[reportMissingImports]
 
 
 class Host:
-    """Threads, memory and programs of this page's engine; there is one, and it ends with the page."""
+    """Threads, memory and programs of this page's engine, which ends with the page."""
 
     def __init__(self, threads: int | None = None):
         """The page has started its threads already; asking for another number is a mistake."""
