@@ -5,9 +5,21 @@ import pytest
 
 import tensorbrook as tf
 from tensorbrook.keras import Sequential, initializers, layers
-from tensorbrook.keras.layers import (Activation, AveragePooling2D, Conv2D, Dense, Dropout, Flatten,
-                                      GlobalAveragePooling2D, GlobalMaxPooling2D, LeakyReLU,
-                                      MaxPooling2D, ReLU, Reshape, Softmax)
+from tensorbrook.keras.layers import (
+    Activation,
+    AveragePooling2D,
+    Conv2D,
+    Dense,
+    Dropout,
+    Flatten,
+    GlobalAveragePooling2D,
+    GlobalMaxPooling2D,
+    LeakyReLU,
+    MaxPooling2D,
+    ReLU,
+    Reshape,
+    Softmax,
+)
 
 # layer, input shape, output shape, parameters
 TABLE = [
@@ -77,7 +89,8 @@ def test_dense_is_a_product():
 
 
 def test_conv2d_is_a_sum_over_windows():
-    layer, x = Conv2D(3, 2, strides=2, bias_initializer=initializers.Constant(0.5)), images(2, 4, 4, 2)
+    layer = Conv2D(3, 2, strides=2, bias_initializer=initializers.Constant(0.5))
+    x = images(2, 4, 4, 2)
     kernel = layer(x) is not None and layer.get_weights()[0]
     expected = np.zeros((2, 2, 2, 3))
     for i in range(2):
@@ -133,14 +146,15 @@ def test_training_reaches_the_layers_within():
 
 def test_numbers_of_every_kind_go_in():
     layer = Dense(2, kernel_initializer="ones")
-    for x in (np.arange(6).reshape(2, 3), [[0, 1, 2], [3, 4, 5]], tf.constant([[0, 1, 2], [3, 4, 5]]),
-              np.arange(6, dtype="float64").reshape(2, 3), np.arange(6, dtype="uint8").reshape(2, 3),
-              np.arange(6, dtype="float16").reshape(2, 3)):
+    whole = np.arange(6).reshape(2, 3)
+    kinds = [whole.astype(dtype) for dtype in ("float64", "float16", "uint8", "int64")]
+    for x in (*kinds, whole.tolist(), tf.constant(whole.tolist())):
         assert layer(x).tolist() == [[3.0, 3.0], [12.0, 12.0]]
 
 
 def test_names_are_numbered():
-    assert [Dense(1).name, Dense(1).name, Conv2D(1, 1).name, MaxPooling2D().name, Dense(1).name] == [
+    made = [Dense(1), Dense(1), Conv2D(1, 1), MaxPooling2D(), Dense(1)]
+    assert [layer.name for layer in made] == [
         "dense", "dense_1", "conv2d", "max_pooling2d", "dense_2"]
     assert Dense(1, name="out").name == "out"
     tf.keras.utils.clear_session()

@@ -153,8 +153,8 @@ def test_sample_and_class_weights():
 def test_data_of_every_kind():
     model = classifier(optimizer=optimizers.SGD(0.0))
     expected = pytest.approx(measured(model)[0], rel=1e-4)
-    for x, y in ((X.astype("float64"), Y), (X.tolist(), Y.tolist()), (tf.constant(X), tf.constant(Y)),
-                 (X, Y[:, None]), (X, Y.astype("float32")), (X, Y.astype("uint8"))):
+    for x, y in ((X.astype("float64"), Y), (X.tolist(), Y.tolist()), (X, Y[:, None]),
+                 (tf.constant(X), tf.constant(Y)), (X, Y.astype("float32")), (X, Y.astype("uint8"))):
         assert model.evaluate(x, y, verbose=0)[0] == expected
 
 
@@ -219,7 +219,7 @@ class Classifier(Model):
 
 def test_a_model_of_ones_own():
     model = Classifier()
-    model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
+    model.compile(optimizers.Adam(0.01), "sparse_categorical_crossentropy", metrics=["accuracy"])
     first, last = model.fit(X, Y, epochs=40, verbose=0).history["loss"][::39]
     assert last < first * 0.7
     assert len(model.trainable_weights) == 6
@@ -291,9 +291,9 @@ def test_running_eagerly_gives_the_same():
 def test_callbacks_are_told_in_order():
     listener = Listener()
     classifier().fit(X, Y, batch_size=25, verbose=0, callbacks=[listener], validation_data=(X, Y))
-    names = ("loss", "accuracy")
+    names = ("accuracy", "loss")
     assert listener.told == [
-        "train", "epoch 0", ("batch", 0, *names), ("batch", 1, *names), ("test", *sorted(names)),
+        "train", "epoch 0", ("batch", 0, *names), ("batch", 1, *names), ("test", *names),
         ("end", 0, "accuracy", "loss", "val_accuracy", "val_loss"), "done"]
 
 
@@ -312,18 +312,24 @@ def test_early_stopping_restores_the_best():
     assert all((a == b).all() for a, b in zip(model.get_weights(), best))
 
 
+def diverging():
+    model = Sequential([tf.keras.Input((6,)), layers.Dense(1)])
+    model.compile(optimizers.SGD(1e30), "mse")
+    return model
+
+
 def test_a_loss_that_is_no_number_is_told_once():
-    model = classifier(optimizer=optimizers.SGD(1e30))
-    with pytest.warns(RuntimeWarning, match="fit: the loss is (nan|inf) after epoch 1; lower") as told:
-        history = model.fit(X, Y, epochs=3, verbose=0)
+    model = diverging()
+    with pytest.warns(RuntimeWarning, match="the loss is (nan|inf) after epoch 1; lower") as told:
+        history = model.fit(X, X[:, 0], epochs=3, verbose=0)
     assert len(told) == 1
     assert len(history.epoch) == 3
 
 
 def test_training_may_end_at_nan(capsys):
-    model = classifier(optimizer=optimizers.SGD(1e30))
+    model = diverging()
     with pytest.warns(RuntimeWarning):
-        history = model.fit(X, Y, epochs=3, verbose=0, callbacks=[callbacks.TerminateOnNaN()])
+        history = model.fit(X, X[:, 0], epochs=3, verbose=0, callbacks=[callbacks.TerminateOnNaN()])
     assert len(history.epoch) == 1
     assert "Invalid loss, terminating training" in capsys.readouterr().out
 
@@ -343,7 +349,8 @@ def test_progress(verbose, pattern, capsys):
     assert bool(pattern) == bool(printed)
     assert matches(pattern, printed)
     model.evaluate(X, Y, batch_size=25, verbose=1)
-    assert matches(r"2/2 ━{20} 0s \d+(m|u)s/step - accuracy: .* - loss: .*\n", capsys.readouterr().out)
+    printed = capsys.readouterr().out
+    assert matches(r"2/2 ━{20} 0s \d+(m|u)s/step - accuracy: .* - loss: .*\n", printed)
     model.predict(X, batch_size=25)
     assert matches(r"2/2 ━{20} 0s \d+(m|u)s/step\n", capsys.readouterr().out)
 

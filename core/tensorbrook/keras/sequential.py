@@ -44,10 +44,10 @@ class Sequential(Model):
                                "give each layer a name of its own")
         if layer._first_shape and not self._layers and not self._input:
             self.add(KerasTensor(layer._first_shape))
-        self._layers.append(layer)
-        self.forget_functions()
         if self._shapes:
             self._extend(layer)
+        self._layers.append(layer)
+        self.forget_functions()
 
     def pop(self) -> Layer:
         """Take the last layer away."""

@@ -1,0 +1,185 @@
+"""What goes wrong is told in one sentence that names the layer, the values and a way out."""
+
+import numpy as np
+import pytest
+
+import tensorbrook as tf
+from tensorbrook.keras import (
+    Model,
+    Sequential,
+    callbacks,
+    layers,
+    losses,
+    metrics,
+    optimizers,
+    utils,
+)
+
+X, Y = np.zeros((8, 4), "float32"), np.zeros(8, "int32")
+
+
+@pytest.fixture(autouse=True)
+def names_from_the_beginning():
+    tf.keras.utils.clear_session()
+
+
+def model(*layers_after, loss="mse", **arguments):
+    made = Sequential([tf.keras.Input((4,)), *(layers_after or [layers.Dense(3)])])
+    made.compile("sgd", loss, **arguments)
+    return made
+
+
+def classes():
+    return model(loss=losses.SparseCategoricalCrossentropy(True))
+
+
+def uncompiled():
+    return Sequential([layers.Dense(3)])
+
+
+LAYERS = [
+    (lambda: layers.Dense(3, activaton="relu"),
+     "Dense: there is no argument 'activaton'; did you mean activation? it takes units, "
+     "activation, use_bias, kernel_initializer, bias_initializer, name, trainable, dtype, input_shape"),
+    (lambda: layers.Dense(0), "Dense dense: units is 0; it takes a whole number of 1 or more"),
+    (lambda: layers.Dense(2.5), "Dense dense: units is 2.5; it takes a whole number"),
+    (lambda: layers.Dense(3, activation="rleu"),
+     "activation: there is no activation 'rleu'; did you mean 'relu'? use one of elu, "),
+    (lambda: layers.Dense(3, kernel_initializer="glorot"),
+     "initializer: there is no initializer 'glorot'; "),
+    (lambda: layers.Dense(3, dtype="float16"), "Dense: dtype is 'float16'; layers compute in "),
+    (lambda: layers.Dropout(1), "Dropout dropout: rate is 1; it takes a number from 0 up to, not "),
+    (lambda: layers.Conv2D(4, (3, 3, 3)), "Conv2D conv2d: kernel_size is (3, 3, 3); it takes one "),
+    (lambda: layers.Conv2D(4, 3, strides=0), "Conv2D conv2d: strides is 0; it takes a whole "),
+    (lambda: layers.Conv2D(4, 3, padding="full"),
+     "Conv2D conv2d: padding is 'full'; it takes 'valid' or 'same'"),
+    (lambda: layers.Conv2D(4, 3, groups=3), "Conv2D conv2d: 4 filters do not divide into 3 "),
+    (lambda: layers.Conv2D(4, 3, data_format="channels_first"),
+     "Conv2D conv2d: data_format is 'channels_first'; it takes 'channels_last'"),
+    (lambda: layers.Conv2D(4, 3)(np.zeros((8, 8, 1))),
+     "Conv2D conv2d: the input has shape (8, 8, 1); it takes (batch, height, width, channels); "),
+    (lambda: layers.Conv2D(4, 5)(np.zeros((1, 4, 4, 1))),
+     "Conv2D conv2d: a window over 5 x 5 does not fit into an input of 4 x 4; use "),
+    (lambda: layers.Conv2D(4, 3, groups=2)(np.zeros((1, 4, 4, 3))),
+     "Conv2D conv2d: the input has shape (None, 4, 4, 3), and groups is 2; the channels must be "),
+    (lambda: layers.MaxPooling2D(9).compute_output_shape((None, 8, 8, 1)),
+     "MaxPooling2D max_pooling2d: a window over 9 x 9 does not fit into an input of 8 x 8; "),
+    (lambda: layers.Dense(3)(np.zeros(5)), "Dense dense: the input has shape (5,); it takes "),
+    (lambda: model().layers[0](np.zeros((2, 5))),
+     "Dense dense: the input has shape (2, 5); it was built for 4 features in the last axis"),
+    (lambda: layers.Reshape((3, 5))(np.zeros((2, 14))),
+     "Reshape reshape: 14 numbers of an input (2, 14) do not fill (3, 5); the sizes must "),
+    (lambda: layers.Dense(3)(layers.Input((4,))), "Dense dense: it was called on tf.keras.Input; "),
+    (lambda: layers.Dense(3).count_params(), "Dense dense: its weights are not made yet; call it "),
+    (lambda: layers.Dense(2**31)(np.zeros((1, 8))),
+     "Dense dense: kernel of shape (8, 2147483648) needs 64.00 GB; use fewer units or filters, "),
+    (lambda: model().set_weights([np.zeros((4, 3))]), "1 arrays came for 2 weights; give one for "),
+    (lambda: model().set_weights([np.zeros((4, 2)), np.zeros(3)]),
+     "kernel has shape (4, 3), the array that came (4, 2); shapes must agree"),
+    (lambda: layers.Input(8), "Input: shape is 8; it takes a tuple: (8,)"),
+    (lambda: layers.Input((0, 2)), "Input: each size of shape is 0; it takes a whole number of 1 "),
+]
+
+MODELS = [
+    (lambda: Sequential([layers.Dense(3), "relu"]), "Sequential sequential: 'relu' is not a "),
+    (lambda: Sequential([layers.Dense(3, name="a"), layers.Dense(3, name="a")]),
+     "Sequential sequential: there is already a layer a; give each layer a name of its own"),
+    (lambda: Sequential([layers.Dense(3), layers.Input((3,))]),
+     "Sequential sequential: Input comes after other layers; put it first, once"),
+    (lambda: model()(np.zeros((2, 5))),
+     "Sequential sequential: the input has shape (2, 5); it was built for (None, 4), where None "),
+    (lambda: Sequential([layers.Dense(3)]).output_shape, "Sequential sequential: it is not built "),
+    (lambda: Model(inputs=1, outputs=2), "Model: models of inputs and outputs are not there yet; "),
+    (lambda: model().get_layer("out"), "there is no layer 'out'; it has dense"),
+]
+
+TRAINING = [
+    (lambda: uncompiled().fit(X, Y), "fit: sequential is not compiled; call "),
+    (lambda: uncompiled().train_on_batch(X, Y), "train_on_batch: sequential is not compiled; "),
+    (lambda: uncompiled().evaluate(X, Y), "evaluate: sequential is not compiled; call "),
+    (lambda: uncompiled().compile("adma"),
+     "compile: there is no optimizer 'adma'; did you mean 'adam'? use one of adam, adamw, "),
+    (lambda: uncompiled().compile("adam", "crossentropy"), "compile: there is no loss "),
+    (lambda: uncompiled().compile("adam", "mse", metrics=["acuracy"]),
+     "compile: there is no metric 'acuracy'; did you mean 'accuracy'? use one of "),
+    (lambda: uncompiled().compile("adam", "mse", metrics="accuracy"),
+     "compile: metrics is 'accuracy'; it takes a list, such as metrics=[\"accuracy\"]"),
+    (lambda: uncompiled().compile("adam", "mse", metric=["mae"]),
+     "compile: there is no argument 'metric'; it takes optimizer, loss, metrics and run_eagerly"),
+    (lambda: optimizers.Adam(lr=0.1),
+     "Adam: there is no argument 'lr'; it takes learning_rate, beta_1, beta_2, epsilon, amsgrad, "),
+    (lambda: optimizers.SGD(-1), "SGD: learning_rate is -1; it takes a number of 0 or more"),
+    (lambda: optimizers.SGD("fast"), "SGD: learning_rate is 'fast'; it takes a number of 0 or "),
+    (lambda: model().fit(X, X[:5, :3]),
+     "fit: the numbers of samples differ: x 8 and y 5; give as many of one as of the other"),
+    (lambda: model().fit(X[:0], X[:0, :3]), "fit: x is empty, of shape (0, 4); give at least one "),
+    (lambda: model().fit(None, X), "fit: x is None; give the samples as x and what to learn as y"),
+    (lambda: model().fit(X), "fit: the loss mean_squared_error needs y, which is None; give what "),
+    (lambda: model(loss=None).fit(X, X), "fit: sequential was compiled without a loss; give "),
+    (lambda: model().fit(iter([X]), X), "fit: x is a list_iterator; give arrays; batches of your "),
+    (lambda: model().fit(3.0, X), "fit: x is one number, 3.0; its first axis counts the samples"),
+    (lambda: model().fit(X, X[:, :3], batch_size=2.5), "fit: batch_size is 2.5; it takes a whole "),
+    (lambda: model().fit(X, X[:, :3], validation_split=1.0),
+     "fit: validation_split is 1.0; it takes a number from 0 up to, not including, 1"),
+    (lambda: model().fit(X[:2], X[:2, :3], validation_split=0.9),
+     "fit: validation_split 0.9 of 2 samples leaves none to learn from; use a smaller share"),
+    (lambda: model().fit(X, X[:, :3], validation_data=X),
+     "fit: validation_data is not a pair; give validation_data=(x_test, y_test)"),
+    (lambda: model().fit(X, X[:, :3], callbacks=["stop"], verbose=0), "fit: 'stop' is not a "),
+    (lambda: model().fit(X, X), "mean_squared_error: y has shape (8, 4), the prediction (8, 3); "),
+    (lambda: classes().fit(X, Y + 3),
+     "fit: labels run from 3 to 3, and the model gives 3 numbers; labels must be 0 to 2; the "),
+    (lambda: classes().evaluate(X, Y - 1), "evaluate: labels run from -1 to -1, and the model "),
+    (lambda: classes().fit(X, np.zeros((8, 3)), verbose=0),
+     "sparse_categorical_crossentropy: labels have shape (8, 3), the prediction (8, 3); labels "),
+    (lambda: model(layers.Flatten()).fit(X, X, verbose=0), "sgd: no Variable has a gradient; "),
+    (lambda: model().fit(X, X[:, :3], verbose=0, callbacks=[callbacks.EarlyStopping()]),
+     "EarlyStopping: there is no result 'val_loss'; "),
+    (lambda: utils.to_categorical([0, 5], 3), "to_categorical: labels run up to 5, num_classes "),
+    (lambda: metrics.get("f1"), "compile: there is no metric 'f1'; use one of "),
+    (lambda: model().fit(np.array(["a", "b"]), X[:2, :3]), "constant: "),
+]
+
+
+@pytest.mark.parametrize("call, sentence", LAYERS + MODELS + TRAINING)
+def test_one_sentence(call, sentence):
+    with pytest.raises((ValueError, TypeError, RuntimeError, MemoryError)) as told:
+        call()
+    message = str(told.value)
+    assert sentence in message
+    assert "\n" not in message
+    assert len(message) < 400
+
+
+def test_an_unknown_argument_is_a_type_error():
+    with pytest.raises(TypeError):
+        layers.Dense(3, unit=4)
+
+
+def test_memory_that_runs_out_is_told_and_the_model_lives_on():
+    wide = Sequential([tf.keras.Input((4,)), layers.Dense(3)])
+    with pytest.raises(tf.errors.ResourceExhaustedError, match="Dense dense_1: kernel of shape "):
+        wide.add(layers.Dense(2**32))
+    assert wide.predict(X, verbose=0).shape == (8, 3)
+
+
+def test_a_batch_that_does_not_fit_is_told():
+    grown = model(layers.Dense(3))
+
+    class Hungry(callbacks.Callback):
+        def on_train_batch_begin(self, batch, logs=None):
+            raise MemoryError
+
+    with pytest.raises(tf.errors.ResourceExhaustedError, match=(
+            "fit: 15 weights and a batch of 32 do not fit into memory; use a smaller batch_size")):
+        grown.fit(X, X[:, :3], verbose=0, callbacks=[Hungry()])
+
+
+def test_a_weight_without_gradient_is_told_once():
+    used, unused = tf.Variable([1.0]), tf.Variable([1.0], name="unused")
+    optimizer = optimizers.SGD(0.5)
+    with pytest.warns(UserWarning, match="the loss does not depend on unused") as told:
+        for _ in range(2):
+            optimizer.apply_gradients([(tf.constant([1.0]), used), (None, unused)])
+    assert len(told) == 1
+    assert float(used) == 0.0
