@@ -40,7 +40,7 @@ def uncompiled():
 LAYERS = [
     (lambda: layers.Dense(3, activaton="relu"),
      "Dense: there is no argument 'activaton'; did you mean activation? it takes units, "
-     "activation, use_bias, kernel_initializer, bias_initializer, name, trainable, dtype, input_shape"),
+     "activation, use_bias, kernel_initializer, bias_initializer, name, trainable, dtype, "),
     (lambda: layers.Dense(0), "Dense dense: units is 0; it takes a whole number of 1 or more"),
     (lambda: layers.Dense(2.5), "Dense dense: units is 2.5; it takes a whole number"),
     (lambda: layers.Dense(3, activation="rleu"),
