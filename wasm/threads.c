@@ -27,7 +27,8 @@ typedef struct {
 
 static signal_t order, done, arrived, generation, failed;
 static int command, first, second;  // what is ordered: RUN (program, arguments) or the host's
-static int in_run;  // all threads are at a program; still so in the next launch if this one trapped
+static int in_run, ordered;  // helpers are at a program, at an order; left so if the main thread
+                             // trapped, or its host broke off
 static struct {
   _Alignas(64) int order;  // the last one this thread has seen
 } seen[MAX_THREADS];
@@ -52,20 +53,20 @@ static void doze(signal_t *s, int value) {
 
 // Wait until all helpers have done what was ordered.
 static void wait_for_helpers(void) {
-  int helpers = thread_count() - 1;
-  for (int i = 0; i < SPINS; i++)
-    if (read(&done) == helpers) return;
-  for (int now; (now = read(&done)) != helpers;) doze(&done, now);
+  int helpers = thread_count() - 1, now = read(&done);
+  for (int i = 0; i < SPINS && now != helpers; i++) now = read(&done);
+  for (; now != helpers; now = read(&done)) doze(&done, now);
+  in_run = ordered = 0;
 }
 
-// After a trap helpers may still stand in a barrier: `failed` lets them through.
+// Whatever went wrong with the last order, make an end of it. After a trap of the main thread
+// helpers may still stand in a barrier: `failed` lets them through.
 static void settle(void) {
   if (in_run) {
     write(&failed, 1);
     wake(&generation);
-    wait_for_helpers();
-    in_run = 0;
   }
+  if (ordered) wait_for_helpers();
   if (read(&failed)) write(&arrived, 0);
   write(&failed, 0);
 }
@@ -74,6 +75,7 @@ static void give_order(int what, int a, int b) {
   settle();
   command = what, first = a, second = b;
   in_run = what == RUN;
+  ordered = 1;
   write(&done, 0);
   count_up(&order);
   wake(&order);
@@ -89,7 +91,6 @@ int launch(int program, int *arguments) {
   ((program_t)program)(0, arguments);
   if (alone) return 0;
   wait_for_helpers();
-  in_run = 0;
   return read(&failed);
 }
 
@@ -98,7 +99,7 @@ void publish(int what, int a, int b) {
 }
 
 int join(void) {
-  if (thread_count() > 1) wait_for_helpers();
+  if (ordered) wait_for_helpers();
   return read(&failed);
 }
 

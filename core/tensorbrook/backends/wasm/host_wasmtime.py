@@ -194,10 +194,10 @@ class Host:
             self.calls += 1
             index = self._free.pop() if self._free else self._next
             self._next = max(self._next, index + 1)
+            self._main.place(compiled, index)
             for helper in self._helpers:
                 helper.to_load = compiled, index
             self._publish(LOAD, 0, 0)
-            self._main.place(compiled, index)
             if self._join():
                 raise RuntimeError(f"program: it could not be loaded: {self._problems()}")
         return index
