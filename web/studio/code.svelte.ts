@@ -50,7 +50,7 @@ export class CodeRunner {
     }
   }
 
-  /** Gathers what is printed, to show it once a frame: a loop prints thousands of lines a second. */
+  /** Gathers what is printed and shows it once a frame: a loop may print thousands of lines. */
   private hear(stream: Piece["stream"], text: string): void {
     this.heard.push({ stream, text });
     if (this.frame === 0) this.frame = requestAnimationFrame(() => this.flush());

@@ -2,11 +2,14 @@
 import {
   autocompletion, closeBrackets, closeBracketsKeymap, completionKeymap,
 } from "@codemirror/autocomplete";
-import { defaultKeymap, history, historyKeymap, indentWithTab } from "@codemirror/commands";
+import {
+  defaultKeymap, history, historyKeymap, indentWithTab, isolateHistory,
+} from "@codemirror/commands";
 import { python } from "@codemirror/lang-python";
 import {
   bracketMatching, indentOnInput, indentUnit, syntaxHighlighting,
 } from "@codemirror/language";
+import type { Extension } from "@codemirror/state";
 import { EditorState, Prec } from "@codemirror/state";
 import {
   drawSelection, EditorView, highlightActiveLine, highlightActiveLineGutter, keymap, lineNumbers,
@@ -45,12 +48,12 @@ const look = EditorView.theme({
   },
 });
 
-export function createEditor(parent: HTMLElement, doc: string, events: EditorEvents): EditorView {
+function extensions({ onchange, onrun }: EditorEvents): Extension[] {
   const run = (): boolean => {
-    events.onrun();
+    onrun();
     return true;
   };
-  const extensions = [
+  return [
     Prec.highest(keymap.of([{ key: "Mod-Enter", run }])),
     lineNumbers(), highlightActiveLine(), highlightActiveLineGutter(), history(), drawSelection(),
     indentOnInput(), indentUnit.of("    "), bracketMatching(), closeBrackets(), autocompletion(),
@@ -61,8 +64,36 @@ export function createEditor(parent: HTMLElement, doc: string, events: EditorEve
     ]),
     EditorView.contentAttributes.of({ "aria-label": "Python program", "data-testid": "code" }),
     EditorView.updateListener.of((update) => {
-      if (update.docChanged) events.onchange(update.state.doc.toString());
+      if (update.docChanged) onchange(update.state.doc.toString());
     }),
   ];
-  return new EditorView({ parent, state: EditorState.create({ doc, extensions }) });
+}
+
+export class CodeEditor {
+  private readonly view: EditorView;
+
+  constructor(parent: HTMLElement, doc: string, events: EditorEvents) {
+    const state = EditorState.create({ doc, extensions: extensions(events) });
+    this.view = new EditorView({ parent, state });
+  }
+
+  /** A new text in place of the old one, as one change of its own to undo. */
+  replace(insert: string): void {
+    const changes = { from: 0, to: this.view.state.doc.length, insert };
+    this.view.dispatch({
+      changes, selection: { anchor: 0 }, annotations: isolateHistory.of("full"),
+    });
+  }
+
+  /** The cursor to a line, and the line into sight. */
+  goTo(line: number): void {
+    const { doc } = this.view.state;
+    const { from } = doc.line(Math.min(Math.max(1, line), doc.lines));
+    this.view.dispatch({ selection: { anchor: from }, scrollIntoView: true });
+    this.view.focus();
+  }
+
+  destroy(): void {
+    this.view.destroy();
+  }
 }

@@ -242,7 +242,7 @@ def too_large(parameters: int, settings: Settings | None) -> str:
 
 @cache
 def page_session() -> Session:
-    """The one session of a page; found at the first command, for only a page has `tensorbrook_page`."""
+    """The one session of a page; only a page has `tensorbrook_page`, so it is found when needed."""
     page = importlib.import_module("tensorbrook_page")
     return Session(lambda event: page.post("session", json.dumps(event)))
 
