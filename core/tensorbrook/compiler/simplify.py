@@ -22,7 +22,8 @@ def share_equal(graph: Graph) -> Graph:
     eqns = []
     for e in graph.eqns:
         args = tuple(renamed.get(a, a) for a in e.args)
-        key = (e.prim.name, tuple(map(_identity, args)), tuple(e.attrs.items()))
+        # The result's shape too: a map of numbers alone does not tell it.
+        key = (e.prim.name, e.out.spec, tuple(map(_identity, args)), tuple(e.attrs.items()))
         if key in seen:
             renamed[e.out] = seen[key]
         else:
