@@ -73,9 +73,17 @@ def _emscripten(command: str, environ) -> Toolchain:
         raise ToolchainError("toolchain: there is no emcc on the PATH; install Emscripten 3.1.46 "
                              "or newer, or unset TENSORBROOK_CC to build with zig")
     version = _emcc_version(emcc)
-    # emcc itself would link its own runtime in; its LLVM's linker makes the module zig makes.
     llvm = _run([str(Path(emcc).resolve().parent / "em-config"), "LLVM_ROOT"]).strip()
-    return Toolchain(f"emcc {version}", (emcc,), (str(Path(llvm) / "wasm-ld"),), zig=False)
+    return Toolchain(f"emcc {version}", (emcc,), (_linker(Path(llvm)),), zig=False)
+
+
+def _linker(llvm: Path) -> str:
+    # emcc itself would link its own runtime in; its LLVM's linker makes the module zig makes.
+    found = sorted(llvm.glob("wasm-ld*"))  # `wasm-ld`, or as Debian calls it, `wasm-ld-19`
+    if not found:
+        raise ToolchainError(f"toolchain: Emscripten's LLVM in {llvm} has no wasm-ld; install lld, "
+                             "or unset TENSORBROOK_CC to build with zig")
+    return str(found[0])
 
 
 def _emcc_version(emcc: str) -> str:
