@@ -110,6 +110,21 @@ def test_every_sample_is_seen_once_in_an_epoch():
     assert seen[:10] != seen[10:] != powers.tolist()
 
 
+def test_a_callback_may_evaluate_and_predict_in_the_midst():
+    def trained(*callbacks_given):
+        tf.random.set_seed(4)
+        model = classifier()
+        model.fit(X, Y, batch_size=10, verbose=0, callbacks=callbacks_given)
+        return model.get_weights()
+
+    def look(batch, logs):
+        looking.model.evaluate(X, Y, verbose=0)
+        looking.model.predict(X, verbose=0)
+
+    looking = callbacks.LambdaCallback(on_train_batch_end=look)
+    assert all((a == b).all() for a, b in zip(trained(), trained(looking)))
+
+
 def test_the_same_seed_gives_the_same_training():
     def run(seed):
         tf.random.set_seed(seed)

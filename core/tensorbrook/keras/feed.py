@@ -6,12 +6,14 @@ A step therefore takes no data with it when it is called, and the host is called
 from __future__ import annotations
 
 from array import array
+from collections.abc import Callable
 from math import ceil
 from random import Random
 from typing import Any
 
 import tensorbrook as tf
 
+from ..function import Function
 from .arrays import uploaded
 
 
@@ -48,6 +50,22 @@ class Shuffler:
     def order(self) -> tf.Tensor:
         self.random.shuffle(self.places)
         return uploaded(tf.constant(self.places))
+
+
+def on_rows(step: Callable, rows: tuple, order: Any) -> Callable[[int], Any]:
+    """`step` on the next samples of these rows: told how many, it runs its program at once."""
+    if not isinstance(step, Function):
+        return lambda count: step(rows, order, count)
+    tensors = [*rows, *([] if order is None else [order])]
+    programs: dict[int, Callable] = {}
+
+    def run(count: int) -> Any:
+        # The signature is the same for every batch of that size, so it is looked up once.
+        if count not in programs:
+            programs[count] = step.get_concrete_function(rows, order, count)
+        return programs[count](tensors)
+
+    return run
 
 
 def batches(n: int, batch_size: int) -> list[int]:

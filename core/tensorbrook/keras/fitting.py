@@ -13,7 +13,7 @@ import tensorbrook as tf
 from ..base.errors import InvalidArgumentError, ResourceExhaustedError
 from . import arrays, checks, losses
 from .callbacks import CallbackList, History, Logs
-from .feed import Shuffler, batches, split
+from .feed import Shuffler, batches, on_rows, split
 from .progress import progress
 
 BATCH_SIZE = 32
@@ -36,6 +36,7 @@ class Fitting:
         self.check_labels("fit", rows)
         run = CallbackRun(self, callbacks, verbose, epochs, len(batches(len(rows[0]), batch_size)))
         with enough_memory("fit", self, batch_size):
+            self.stop_training = False
             run.tell("on_train_begin")
             shuffler = Shuffler(len(rows[0])) if shuffle else None
             for epoch in range(initial_epoch, epochs):
@@ -67,11 +68,11 @@ class Fitting:
     def all_batches(self, kind: str, rows: tuple, order: Any, batch_size: int, run: CallbackRun,
                     keep: Callable | None = None) -> Any:
         """Run a step on every batch; returns the last one's results."""
-        step, logs = self.function_on_rows(kind), {}
-        self._feed.rewind()
+        step, logs = on_rows(self.function_on_rows(kind), rows, order), {}
+        self.feed(kind).rewind()
         for i, count in enumerate(batches(len(rows[0]), batch_size)):
             run.tell(f"on_{kind}_batch_begin", i)
-            out = step(rows, order, count)
+            out = step(count)
             logs = Logs(out) if keep is None else keep(out)
             run.tell(f"on_{kind}_batch_end", i, logs)
             if kind == "train" and self.stop_training:
@@ -162,7 +163,6 @@ class CallbackRun:
             [*(c for c in given if c is not None), *self.progress, self.history], model,
             {"verbose": verbose, "epochs": epochs, "steps": steps})
         self.tell = self.list.tell
-        model.stop_training = False
 
     @contextmanager
     def shown_once(self) -> Iterator[None]:

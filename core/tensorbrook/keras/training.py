@@ -23,7 +23,7 @@ class Training(Fitting):
         self._loss: losses.Loss | None = None
         self._loss_tracker: metrics.Mean | None = None
         self._metrics: list[metrics.Metric] = []
-        self._feed: Any = None
+        self._feeds: dict[str, Feed] = {}
         self.forget_functions()
 
     def forget_functions(self) -> None:
@@ -50,7 +50,7 @@ class Training(Fitting):
         self.loss, self._loss = loss, losses.get(loss)
         self._metrics = made_metrics(metrics)
         with tf.init_scope():
-            self._loss_tracker, self._feed = mean_loss(), Feed()
+            self._loss_tracker = mean_loss()
         self.run_eagerly, self.compiled, self.stop_training = run_eagerly, True, False
         self.forget_functions()
 
@@ -143,16 +143,22 @@ class Training(Fitting):
         if getattr(self, name) is None:
             step = getattr(self, f"{kind}_step")
             wrap = _as_it_is if getattr(self, "run_eagerly", False) else tf.function
-            self._feed = self._feed or Feed()
+            feed = self.feed(kind)
             setattr(self, name, wrap(lambda data: step(data)))
             self._on_rows[kind] = wrap(
-                lambda rows, order, count: step(self._feed.take(rows, order, count)))
+                lambda rows, order, count: step(feed.take(rows, order, count)))
         return getattr(self, name)
 
     def function_on_rows(self, kind: str) -> Callable:
         """`step(rows, order, count)`: the same step on the next samples of all rows."""
         self._made(kind, False)
         return self._on_rows[kind]
+
+    def feed(self, kind: str) -> Feed:
+        """Where each kind of step is in its data; a callback may predict in the midst of fit."""
+        if kind not in self._feeds:
+            self._feeds[kind] = Feed()
+        return self._feeds[kind]
 
     def trainable_flags(self) -> list[bool]:
         """Which layers and weights may be learnt, as far as they exist."""
