@@ -122,6 +122,8 @@ def _across(loop: Loop, vector: tuple[int, ...], kept: list) -> tuple[int, ...] 
 
 def _unroll(n: int, weight: int, down_columns: bool) -> int:
     """How many vectors at a time: more where the body is short or is summed down columns."""
+    # Chromium, one thread, 16384 floats, 1 / 2 / 4 at a time: max(x, 0) 1.03 / 0.72 / 0.72 us,
+    # sums of rows 0.97 / 0.67 / 0.65, of columns 1.60 / 1.45 / 0.75, x + y 1.3 / 1.2 / 1.3.
     wanted = 4 if weight <= (24 if down_columns else 10) else 2 if weight <= 24 else 1
     return max(1, min(wanted, n // LANES))
 
