@@ -56,8 +56,11 @@ def make_arrays(workload: Workload) -> dict:
 
 def ours(program: Callable) -> Callable:
     """One of our programs on tensors of the arrays that the others get."""
-    return lambda arrays, **options: program(
-        {name: tf.constant(array) for name, array in arrays.items()}, "tf", **options)
+    def prepare(arrays, **options):
+        tensors = {name: tf.constant(array) for name, array in arrays.items()}
+        step, arguments, check = program(tensors, "tf", **options)
+        return lambda: step(*arguments), check
+    return prepare
 
 
 PROGRAMS = {OURS: {"gemm": ours(our_gemm.step), "mlp": ours(training.mlp)},

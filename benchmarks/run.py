@@ -19,7 +19,7 @@ from .rounds import QUICK, Pace, compare
 from .site import Site
 from .sizes import sizes
 from .table import pairs_table, rounds_table, table
-from .workloads import CONTENDERS, NATIVE_CONTENDERS, WORKLOADS, Workload
+from .workloads import CONTENDERS, LENET, MLP, NATIVE_CONTENDERS, OURS, WORKLOADS, Workload
 
 
 def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
@@ -39,6 +39,9 @@ def counts(text: str) -> list[int]:
     numbers = [int(word) for word in text.split(",")]
     if min(numbers) < 1: raise ValueError(text)
     return numbers
+
+
+PROFILED = (MLP, LENET)
 
 
 class Run:
@@ -73,13 +76,17 @@ class Run:
     def in_page(self, browser: Browser, url: str, threads: int) -> None:
         workloads = self.chosen(WORKLOADS)
         parts = [part for part in PARTS if self.wants(part)]
-        if not workloads and not parts: return
+        if not (workloads or parts or self.wants("kernels")): return
         found: dict = {"workloads": []}
         self.results["page"][threads] = found
         with benchmark_page(browser, url, threads) as page:
             for part in parts:
                 found[part] = PARTS[part](page, self.pace)
                 show(f"{part}, threads: {threads}", pairs_table(["", "in the page"], found[part]))
+            if self.wants("kernels"):
+                found["kernels"] = {w.name: kernel_times(page, w, self.pace) for w in PROFILED}
+                for name, rows in found["kernels"].items():
+                    show(f"Kernels of the {name}, threads: {threads}", kernels_table(rows))
             for workload in workloads:
                 found["workloads"].append(compare(page, workload, self.pace))
                 tell(found["workloads"][-1])
@@ -123,6 +130,17 @@ def measure_digits(page: BenchmarkPage, pace: Pace) -> dict:
     return page.python("digits", "train(0.9, 3)" if pace is QUICK else "train(0.98, 40)")
 
 
+def kernel_times(page: BenchmarkPage, workload: Workload, pace: Pace) -> list:
+    """What each kernel of a training step takes in the page, alone."""
+    page.prepare(workload, [OURS])
+    try:
+        for _ in range(5):
+            page.turn(OURS, 1 if pace is QUICK else 40)
+        return page.python("bench", f"kernel_times({workload.name + ' tf'!r}, {20 * pace.turns})")
+    finally:
+        page.drop()
+
+
 PARTS: dict[str, Callable[[BenchmarkPage, Pace], dict]] = {
     "ceiling": measure_ceiling, "overhead": measure_overhead, "digits": measure_digits}
 
@@ -133,6 +151,15 @@ def tell(result: dict) -> None:
     print(f"  {result['name']}: {times} ms", file=sys.stderr, flush=True)
     for name, reason in result["unable"].items():
         print(f"    {name} cannot: {reason.strip().splitlines()[-1][:200]}", file=sys.stderr, flush=True)
+
+
+def kernels_table(rows: Sequence[Sequence]) -> str:
+    """The kernels that take two percent or more of the sum, the longest first."""
+    total = sum(microseconds for microseconds, _, _ in rows)
+    shown = sorted((row for row in rows if row[0] >= total / 50), reverse=True)
+    return table(["kernel", "how", "µs", "%"], [
+        [text.splitlines()[0][:70], how, significant(took), f"{100 * took / total:.0f}"]
+        for took, how, text in shown])
 
 
 def show(title: str, text: str) -> None:

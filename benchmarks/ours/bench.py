@@ -7,19 +7,20 @@ from pathlib import Path
 
 import tensorbrook as tf
 
-from . import elementwise, gemm, training
+from . import elementwise, gemm, kernels, training
 
 FAMILIES = {"gemm": gemm.step, "elementwise": elementwise.step,
             "mlp": training.mlp, "lenet": training.lenet}
-STEPS = {}
+STEPS = {}          # name -> the function to call again and again, and its arguments
 
 
 def prepare():
     """Make the workload of request.json ready with the data of arrays.bin; returns its check."""
     request = json.loads(Path("request.json").read_text())
     arrays = read(request["arrays"], Path("arrays.bin").read_bytes())
-    step, check = FAMILIES[request["family"]](arrays, request["flavour"], **request["options"])
-    STEPS[f"{request['name']} {request['flavour']}"] = step
+    family = FAMILIES[request["family"]]
+    step, arguments, check = family(arrays, request["flavour"], **request["options"])
+    STEPS[f"{request['name']} {request['flavour']}"] = step, arguments
     return check()
 
 
@@ -36,11 +37,17 @@ def read(specs, content):
 
 def turn(name, steps):
     """Milliseconds of a user's loop of this many steps."""
-    step = STEPS[name]
+    step, arguments = STEPS[name]
     start = time.perf_counter()
     for _ in range(steps):
-        step()
+        step(*arguments)
     return 1000 * (time.perf_counter() - start)
+
+
+def kernel_times(name, repeats):
+    """What each kernel of a prepared step takes, run alone."""
+    step, arguments = STEPS[name]
+    return kernels.times(step.get_concrete_function(*arguments).program, repeats)
 
 
 def drop(name):

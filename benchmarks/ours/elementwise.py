@@ -17,4 +17,4 @@ OPERATIONS = {
 def step(arrays, flavour, operation):
     x, y = arrays["x"], arrays["y"]
     f = tf.function(OPERATIONS[operation])
-    return lambda: f(x, y), lambda: sample(f(x, y))
+    return f, (x, y), lambda: sample(f(x, y))

@@ -12,4 +12,4 @@ def step(arrays, flavour, transpose_a, transpose_b):
     def product(a, b):
         return tf.matmul(a, b, transpose_a=transpose_a, transpose_b=transpose_b)
 
-    return lambda: product(a, b), lambda: sample(product(a, b))
+    return product, (a, b), lambda: sample(product(a, b))

@@ -34,7 +34,7 @@ def step_of(model, parameters, arrays):
         optimizer.apply(tape.gradient(loss, parameters))
         return loss
 
-    return lambda: step(x, y), lambda: losses(lambda: step(x, y))
+    return step, (x, y), lambda: losses(step, x, y)
 
 
 def variables(arrays):
@@ -93,7 +93,7 @@ def keras_step(layers, arrays):
     for variable, value in zip(model.trainable_variables, start(arrays)):
         variable.assign(value)
     x, y = arrays["x"], arrays["y"]
-    return lambda: model.train_on_batch(x, y), lambda: losses(lambda: model.train_on_batch(x, y))
+    return model.train_on_batch, (x, y), lambda: losses(model.train_on_batch, x, y)
 
 
 def start(arrays):

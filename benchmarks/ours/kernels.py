@@ -1,0 +1,30 @@
+"""How long each kernel of a captured program takes: which of them to make faster."""
+
+import time
+from dataclasses import replace
+
+from tensorbrook.backends.wasm.program import render
+from tensorbrook.ir.text import Names, kernel_text
+
+
+def times(program, repeats):
+    """Rows of (least microseconds, how it runs, the kernel as text), in the program's order.
+
+    Each is loaded as a program of its own over the same buffers. A run's own cost, which is that of
+    the call and of waking the threads, is in every row."""
+    names = Names()
+    return [(least(program, step, repeats), "all threads" if step.split else "one thread",
+             kernel_text(step.kernel, names, program.plan)) for step in program.plan.steps]
+
+
+def least(program, step, repeats):
+    host, address = program.backend.host, program.block.address
+    alone = replace(program.plan, steps=(replace(step, barrier=False),))
+    number = host.load(render(alone, relaxed=host.relaxed, shared=host.shared))
+    taken = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        host.run(number, address)
+        taken.append(time.perf_counter() - start)
+    host.unload(number)
+    return 1e6 * min(taken)
