@@ -97,7 +97,7 @@ def weight(x, seed: int) -> np.ndarray:
     return np.asarray(weights(x.shape, tf.float64, seed))
 
 
-@pytest.mark.parametrize("name", SMOOTH)
+@pytest.mark.parametrize("name", [name for name in SMOOTH if not CASES[name].jumps])
 def test_derivatives_agree_with_finite_differences(name):
     """Along one direction through all arguments: first of the loss, then of its gradient."""
     case, step = CASES[name], 1e-5

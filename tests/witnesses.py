@@ -11,6 +11,7 @@ import numpy
 from jax import lax
 
 jax.config.update("jax_enable_x64", True)
+jax.config.update("jax_disable_most_optimizations", True)      # a program that runs once
 
 
 class Witness:
@@ -77,7 +78,7 @@ def conv2d(np, x, w, strides=1, padding="VALID", dilations=1, pads=None):
 def conv2d_shares(np, x, w, g):
     """The gradients of the convolution that cases.SLID describes, in its image and filter."""
     def slid(x, w):
-        return conv2d(np, x, w, 2, pads=((1, 0), (0, 0)))
+        return conv2d(np, x, w, 2, pads=((1, 1), (0, 0)))
     return jax.vjp(slid, jnp.asarray(x), jnp.asarray(w))[1](jnp.asarray(g))
 
 
@@ -96,28 +97,28 @@ def avg_pool2d(np, x, ksize, strides=None, padding="VALID"):
     return total / lax.reduce_window(jnp.ones_like(x), 0., lax.add, **over)
 
 
-def cells(np, x):
-    """The windows of cases.WINDOWS: (2, 5, 4, 3) cut into (4 cells, 2, 2 rows, 2 columns, 3)."""
-    cut = np.reshape(x[:, :4], (2, 2, 2, 2, 2, 3))
-    return np.reshape(np.transpose(cut, (2, 4, 0, 1, 3, 5)), (4, 2, 2, 2, 3))
+def cells(np, x, fill):
+    """The windows of cases.WINDOWS: (2, 5, 4, 3) as (4 cells, 2, 3 rows, 2 columns, 3)."""
+    whole = np.pad(x, ((0, 0), (0, 1), (0, 0), (0, 0)), constant_values=fill)
+    cut = np.reshape(whole, (2, 3, 2, 2, 2, 3))
+    return np.reshape(np.transpose(cut, (2, 4, 0, 1, 3, 5)), (4, 2, 3, 2, 3))
 
 
 def max_pool_select(np, y, x):
-    at = np.argmax(cells(np, x), 0)
-    return np.take_along_axis(cells(np, y), at[None], 0)[0]
+    at = np.argmax(cells(np, x, -numpy.inf), 0)
+    return np.take_along_axis(cells(np, y, 0), at[None], 0)[0]
 
 
 def max_pool_scatter(np, g, x):
-    at = np.argmax(cells(np, x), 0)
+    at = np.argmax(cells(np, x, -numpy.inf), 0)
     spread = (np.expand_dims(np.arange(4), (1, 2, 3, 4)) == at) * g
-    image = np.reshape(np.transpose(np.reshape(spread, (2, 2, 2, 2, 2, 3)), (2, 3, 0, 4, 1, 5)),
-                       (2, 4, 4, 3))
-    return np.pad(image, ((0, 0), (0, 1), (0, 0), (0, 0)))
+    image = np.transpose(np.reshape(spread, (2, 2, 2, 3, 2, 3)), (2, 3, 0, 4, 1, 5))
+    return np.reshape(image, (2, 6, 4, 3))[:, :5]
 
 
 def avg_pool_share(np, g, image):
     x = jnp.zeros(image, g.dtype)
-    return jax.vjp(lambda x: avg_pool2d(np, x, 2), x)[1](jnp.asarray(g))[0]
+    return jax.vjp(lambda x: avg_pool2d(np, x, 2, padding="SAME"), x)[1](jnp.asarray(g))[0]
 
 
 # ── random bits ───────────────────────────────────────────────────────────────────────────────
