@@ -260,6 +260,26 @@ def test_a_page_without_isolation_runs_on_one_thread_and_says_so(
     page.close()
 
 
+def test_a_script_may_be_stopped_before_python_is_ready(browser: Browser, address: str):
+    page = browser.new_page()
+    page.goto(f"{address}run.html?threads=2")
+    outcome, seconds = stopped(page, ENDLESS, after_ms=0)
+    assert (outcome["exit_code"], outcome["stdout"]) == (130, "")
+    assert seconds < AT_ONCE
+    assert run_python(page, "print('ready')")["stdout"] == "ready\n"
+    page.close()
+
+
+def test_a_page_that_comes_back_starts_anew(browser: Browser, address: str):
+    page = opened(browser, f"{address}run.html?threads=2")
+    running = page.evaluate_handle("source => ({ result: tensorbrook.runPython(source) })", ENDLESS)
+    page.evaluate("dispatchEvent(new PageTransitionEvent('pagehide', { persisted: true }))")
+    assert "KeyboardInterrupt" in page.evaluate("running => running.result", running)["error"]
+    page.evaluate("dispatchEvent(new PageTransitionEvent('pageshow', { persisted: true }))")
+    assert run_python(page, "print('back')")["stdout"] == "back\n"
+    page.close()
+
+
 def test_a_boot_that_fails_says_why(browser: Browser, address: str):
     page = browser.new_page()
     page.route("**/engine-threads.wasm", lambda route: route.fulfill(status=404))

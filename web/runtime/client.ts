@@ -35,9 +35,12 @@ export type RuntimeEvent = FromWorker | { readonly kind: "restarting"; readonly 
 
 /** A script that does not heed an interrupt (it waits in JavaScript, say) ends with its worker. */
 const GRACE_MS = 3000;
-const STOPPED: Omit<RunResult, "stdout" | "stderr"> = {
-  error: "KeyboardInterrupt: stopped; the runtime was started anew", exit_code: 130, files: [],
-};
+
+type Outcome = Omit<RunResult, "stdout" | "stderr">;
+
+const outcomeOf = (error: string, exit_code: number): Outcome => ({ error, exit_code, files: [] });
+
+const STOPPED = outcomeOf("KeyboardInterrupt: stopped from outside", 130);
 
 class Run {
   stdout = "";
@@ -51,7 +54,7 @@ class Run {
     (kind === "stdout" ? this.options.onStdout : this.options.onStderr)?.(text);
   }
 
-  end(outcome: Omit<RunResult, "stdout" | "stderr">): void {
+  end(outcome: Outcome): void {
     this.ended.resolve({ stdout: this.stdout, stderr: this.stderr, ...outcome });
   }
 }
@@ -88,8 +91,7 @@ export class Runtime {
   private booted = false;
 
   constructor(private readonly options: RuntimeOptions = {}) {
-    // A page that goes into the back-forward cache must not go on computing either.
-    addEventListener("pagehide", () => this.dispose());
+    addEventListener("pagehide", () => this.pause());
   }
 
   /** Hear every message of the worker; returns the way to stop hearing. */
@@ -100,8 +102,7 @@ export class Runtime {
 
   /** Start the worker unless it runs; resolves when Python is ready. */
   boot(): Promise<Capabilities> {
-    this.host ??= new Host(
-      this.options, (message) => this.receive(message), (reason) => this.broken(reason));
+    this.host ??= this.newHost();
     return this.host.ready.promise;
   }
 
@@ -121,44 +122,72 @@ export class Runtime {
   stop(): void {
     const run = this.current;
     if (run === null) return;
+    if (!this.booted) return this.finish(STOPPED);
     const panel = this.host?.panel;
-    if (!panel) return this.restart("this page is not cross-origin isolated");
+    if (!panel) return this.restart("this page is not cross-origin isolated", STOPPED);
     panel.interrupt();
     setTimeout(() => {
-      if (this.current === run) this.restart("the script did not heed the interrupt");
+      if (this.current === run) this.restart("the script did not heed the interrupt", STOPPED);
     }, GRACE_MS);
   }
 
-  /** End the worker and its helpers. */
-  dispose(): void {
+  /** End the worker and its helpers; what runs in them ends with them. */
+  dispose(outcome: Outcome = STOPPED): void {
     this.host?.worker.terminate();
     this.host = null;
     this.booted = false;
-    this.finish(STOPPED);
+    this.finish(outcome);
+  }
+
+  private newHost(): Host {
+    // What an earlier worker sent before it ended may still arrive, and means nothing any more.
+    const host: Host = new Host(
+      this.options,
+      (message) => { if (this.host === host) this.receive(message); },
+      (reason) => { if (this.host === host) this.broken(reason); });
+    return host;
   }
 
   private async start(source: string, options: RunOptions): Promise<RunResult> {
-    await this.boot();
     const run = new Run(++this.runs, options);
     this.current = run;
-    const { filename = "main.py", argv = [], files = [] } = options;
-    this.host?.post({ kind: "run", id: run.id, script: { source, filename, argv, files } });
+    try {
+      await this.boot();
+    } catch (error) {
+      this.current = null;
+      throw error;
+    }
+    if (this.current === run) {
+      const { filename = "main.py", argv = [], files = [] } = options;
+      this.host?.post({ kind: "run", id: run.id, script: { source, filename, argv, files } });
+    }
     return run.result;
   }
 
   /** The worker died of an error of its own: before it was ready there is no use in another. */
   private broken(reason: string): void {
-    if (this.booted) this.restart(`Python broke down: ${reason}`);
+    const sentence = `Python broke down: ${reason}`;
+    if (this.booted) this.restart(sentence, outcomeOf(sentence, 1));
     else this.receive({ kind: "boot-failed", message: reason });
   }
 
-  private restart(reason: string): void {
-    this.dispose();
+  private restart(reason: string, outcome: Outcome): void {
+    this.dispose(outcome);
     this.emit({ kind: "restarting", reason });
     void this.boot();
   }
 
-  private finish(outcome: Omit<RunResult, "stdout" | "stderr">): void {
+  /** A page that is left must not go on computing, even while the browser keeps it for a return. */
+  private pause(): void {
+    if (this.host === null) return;
+    this.dispose();
+    const resume = ({ persisted }: PageTransitionEvent): void => {
+      if (persisted) this.restart("the page was left and came back", STOPPED);
+    };
+    addEventListener("pageshow", resume, { once: true });
+  }
+
+  private finish(outcome: Outcome): void {
     const run = this.current;
     this.current = null;
     run?.end(outcome);
