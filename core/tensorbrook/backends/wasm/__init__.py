@@ -21,6 +21,7 @@ class Buffer:
     __slots__ = ("address", "capacity", "size", "shared", "backend", "__weakref__")
 
     def __init__(self, backend: "Wasm", size: int):
+        self.capacity = 0                                  # until there is memory to give back
         self.address, self.capacity = backend.memory.take(size)
         self.size, self.shared, self.backend = size, False, backend
 
@@ -28,7 +29,8 @@ class Buffer:
         return self.backend.host.read(self.address, self.size)
 
     def __del__(self):
-        self.backend.memory.give_back(self.address, self.capacity)
+        if self.capacity:
+            self.backend.memory.give_back(self.address, self.capacity)
 
 
 class Wasm:

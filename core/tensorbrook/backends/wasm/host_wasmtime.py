@@ -38,7 +38,7 @@ class Function:
     def __init__(self, store, function, arity: int):
         self._kept = store, function
         values = (ffi.wasmtime_val_raw_t * max(arity, 1))()  # the result takes the first's place
-        self._pack = functools.partial(struct.Struct("i12x" * arity).pack_into, values, 0)
+        self._pack = functools.partial(struct.Struct("I12x" * arity).pack_into, values, 0)
         self._result = ctypes.c_int32.from_buffer(values)
         self._trap = ctypes.POINTER(ffi.wasm_trap_t)()
         # A function looked up by index is a new one, without argtypes to check.

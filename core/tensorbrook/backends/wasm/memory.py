@@ -62,7 +62,8 @@ class Memory:
         address, end = self.end, self.end + size
         if end > self.grown:
             if end > MAX_PAGES * PAGE_BYTES:
-                raise _too_large(size, self.in_use - size)
+                self.in_use -= size
+                raise _too_large(size, self.in_use)
             # Half as much again, so that growth stays rare, but no more than there can be.
             wanted = min(max(end, self.grown + self.grown // 2), MAX_PAGES * PAGE_BYTES)
             self.grown = self._grow(wanted, end, size)
