@@ -218,9 +218,9 @@ def enough_memory(op: str, model: Any, batch_size: int) -> Iterator[None]:
     """Memory that runs out within the block is told in one sentence."""
     try:
         yield
-    except ResourceExhaustedError:
-        raise
-    except MemoryError:
+    except MemoryError as error:
+        if isinstance(error, ResourceExhaustedError) and error.op != "memory":
+            raise                         # a layer or an optimizer has told it already
         weights = sum(w.spec.count for w in model.weights)
         raise ResourceExhaustedError(
             op, f"{weights:,} weights and a batch of {batch_size:,} do not fit into memory",
