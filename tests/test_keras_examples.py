@@ -1,0 +1,48 @@
+"""The examples run as they stand, and reach what they promise."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
+
+
+def run(name, *options):
+    environment = os.environ | {"PYTHONPATH": str(ROOT / "core"), "PYTHONWARNINGS": "error",
+                                "PYTHONIOENCODING": "utf-8"}
+    done = subprocess.run([sys.executable, str(ROOT / "examples" / name), *options], text=True,
+                          capture_output=True, env=environment, timeout=120, encoding="utf-8")
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.parametrize("name, pattern, least", [
+    ("fit_line.py", r"y = ([\d.]+) x", 2.95),
+    ("digits_mlp.py", r"read right: ([\d.]+)%", 96.0),
+    ("custom_loop.py", r"epoch 10: .* held out ([\d.]+)%", 95.0),
+    ("digits_cnn.py", r"read right: ([\d.]+)%", 98.0),
+])
+def test_an_example_reaches_what_it_promises(name, pattern, least):
+    found = re.search(pattern, run(name))
+    assert found
+    assert float(found[1]) >= least
+
+
+def test_every_example_is_tried():
+    assert [path.name for path in EXAMPLES] == [
+        "custom_loop.py", "digits_cnn.py", "digits_mlp.py", "fit_line.py"]
+
+
+def test_the_losses_of_a_seed_are_always_the_same(tmp_path):
+    files = [tmp_path / name for name in ("first", "second", "other")]
+    for path, seed in zip(files, "774"):
+        run("digits_cnn.py", "--epochs", "1", "--seed", seed, "--losses", str(path))
+    first, second, other = (path.read_text().split() for path in files)
+    assert len(first) == 23
+    assert first == second != other
+    assert float(first[-1]) < float(first[0])
