@@ -132,6 +132,11 @@ def test_after_a_wrong_layer_nothing_is_known():
     assert [bool(each["error"]) for each in said["layers"]] == [True, False, False]
 
 
+def test_the_program_is_that_of_the_layers_even_where_they_do_not_fit():
+    said = Driver([layer("Conv2D", filters=4, kernel_size=9), layer("Dense", units=0)]).last("model")
+    assert "layers.Conv2D(4, 9),\n    layers.Dense(0),\n" in said["source"]
+
+
 def test_no_layers_cannot_be_trained():
     assert not Driver([]).last("model")["trainable"]
 

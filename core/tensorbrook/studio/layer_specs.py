@@ -92,6 +92,11 @@ def parse(raw: Any) -> LayerSpec:
     return LayerSpec(kind, {name: exact(value) for name, value in args.items()})
 
 
+def written(raws: Sequence[Any]) -> list[LayerSpec]:
+    """The layers as they stand, fitting or not: a program is shown of what is being worked on."""
+    return [LayerSpec(raw["type"], raw["args"]) for raw in raws if raw["type"] in TYPES]
+
+
 def check(kind: str, name: str, value: Any) -> None:
     """That the layer has such an argument, and that it takes such a value."""
     known = TYPES[kind]

@@ -43,8 +43,8 @@ def run_in_page(script: Path, args: Namespace) -> int:
     try:
         page_run = importlib.import_module("tensorbrook.studio.page_run")
     except ModuleNotFoundError as missing:
-        print(f"tensorbrook run: --page needs {missing.name}; "
-              "pip install playwright starlette uvicorn", file=sys.stderr)
+        print(f"tensorbrook run: --page needs the package {missing.name}; "
+              "pip install 'tensorbrook[page]'", file=sys.stderr)
         return FAILED
     return page_run.run(script, args.rest, backend=args.backend, threads=args.threads,
                         headed=args.headed)

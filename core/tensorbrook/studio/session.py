@@ -76,7 +76,7 @@ class Session:
         self.specs, self.settings = specs, chosen
         self.send({"name": "model", "revision": revision, "layers": [asdict(r) for r in reports],
                    "parameters": sum(r.parameters for r in reports), "trainable": fits,
-                   "source": model_source.program(specs, chosen) if specs else ""})
+                   "source": model_source.program(layer_specs.written(layers), chosen)})
 
     def train(self) -> None:
         self.built()

@@ -2,11 +2,13 @@
 import type { State } from "./studio";
 import { answered } from "./studio";
 
-export function statusText(state: State): string {
+/** `held`: a program of the Code view runs, and Python does one thing at a time. */
+export function statusText(state: State, held = false): string {
   if (state.boot === "failed") return `Python could not start: ${state.trouble ?? "no reason"}`;
   const booting = bootText(state.boot);
   const queued = state.training === "waiting" ? " Training starts right after." : "";
   if (booting !== null) return booting + queued;
+  if (held && state.training === "running") return "Training waits for the program in Code.";
   return state.trouble ?? readyText(state);
 }
 

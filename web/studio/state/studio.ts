@@ -178,7 +178,7 @@ function heard(state: State, event: SessionEvent): Next {
     case "prediction":
       return [{ ...state, probabilities: state.pixels === null ? null : event.probabilities }, []];
     case "refused": {
-      const training = event.command === "train" ? "paused" : state.training;
+      const training = ["train", "model"].includes(event.command) ? "paused" : state.training;
       return [{ ...state, training, trouble: event.message }, []];
     }
     case "stopped": return [{ ...state, training: "paused", trouble: event.message }, []];
