@@ -8,8 +8,8 @@ from __future__ import annotations
 import os
 import sys
 
-import chromium
 import environment
+import chromium
 
 
 def main() -> int:

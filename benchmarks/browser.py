@@ -44,18 +44,17 @@ class BenchmarkPage:
                       [threads, sources, list(ceiling.module())])
 
     def prepare(self, workload: Workload, names: Sequence[str]) -> Mapping[str, dict]:
-        return self.page.evaluate("([workload, names]) => benchmark.prepare(workload, names)",
+        return self.page.evaluate("words => benchmark.prepare(...words)",
                                   [workload.request(), list(names)])
 
     def turn(self, name: str, steps: int) -> float:
-        return self.page.evaluate("([name, steps]) => benchmark.turn(name, steps)", [name, steps])
+        return self.page.evaluate("words => benchmark.turn(...words)", [name, steps])
 
     def drop(self) -> None:
         self.page.evaluate("() => benchmark.drop()")
 
     def ceiling(self, loop: str, count: int, size: int) -> float:
-        return self.page.evaluate("([loop, count, size]) => benchmark.ceiling.run(loop, count, size)",
-                                  [loop, count, size])
+        return self.page.evaluate("words => benchmark.ceiling.run(...words)", [loop, count, size])
 
     def python(self, module: str, call: str) -> Any:
         """What a function of benchmarks/ours answers, as JSON carries it."""

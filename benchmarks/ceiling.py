@@ -1,4 +1,4 @@
-"""The ceiling: how many multiply-adds and how many copied bytes a second this page can reach at all."""
+"""The ceiling: how many multiply-adds and copied bytes a second this page can reach at all."""
 
 from __future__ import annotations
 

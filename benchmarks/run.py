@@ -15,7 +15,7 @@ from playwright.sync_api import Browser
 from . import ceiling, machine, page_build, start
 from .browser import BenchmarkPage, benchmark_page, chromium
 from .figures import significant
-from .rounds import QUICK, Pace, compare
+from .rounds import QUICK, Disagreement, Pace, compare
 from .site import Site
 from .sizes import sizes
 from .table import pairs_table, rounds_table, table
@@ -24,7 +24,7 @@ from .workloads import CONTENDERS, LENET, MLP, NATIVE_CONTENDERS, OURS, WORKLOAD
 
 def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write all that was measured there")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="where all figures go")
     parser.add_argument("--only", action="append", metavar="NAME", default=[],
                         help="only what has this in its name; may be given several times")
     parser.add_argument("--threads", type=counts, default=[1, 2], metavar="N,N",
@@ -49,6 +49,7 @@ class Run:
 
     def __init__(self, asked: argparse.Namespace):
         self.asked, self.pace = asked, QUICK if asked.quick else Pace()
+        self.disagreements: list[str] = []
         self.results: dict = {"sizes": sizes(), "page": {}, "native": {}}
 
     def wants(self, name: str) -> bool:
@@ -88,9 +89,18 @@ class Run:
                 for name, rows in found["kernels"].items():
                     show(f"Kernels of the {name}, threads: {threads}", kernels_table(rows))
             for workload in workloads:
-                found["workloads"].append(compare(page, workload, self.pace))
-                tell(found["workloads"][-1])
+                found["workloads"] += self.compared(page, workload)
         show(f"In the page, threads: {threads}", rounds_table(found["workloads"], CONTENDERS))
+
+    def compared(self, page: BenchmarkPage, workload: Workload) -> list[dict]:
+        """The row of a workload; none where contenders disagree, which the run then ends with."""
+        try:
+            result = compare(page, workload, self.pace)
+        except Disagreement as error:
+            self.disagreements.append(str(error))
+            return []
+        tell(result)
+        return [result]
 
     def natively(self, threads: int) -> None:
         rounds = measure_natively(threads, self.asked.quick)
@@ -147,10 +157,11 @@ PARTS: dict[str, Callable[[BenchmarkPage, Pace], dict]] = {
 
 def tell(result: dict) -> None:
     """A sign of life while the run goes on, and why a contender could not take part."""
-    times = ", ".join(f"{name} {significant(t['median'])}" for name, t in result["times_ms"].items())
-    print(f"  {result['name']}: {times} ms", file=sys.stderr, flush=True)
-    for name, reason in result["unable"].items():
-        print(f"    {name} cannot: {reason.strip().splitlines()[-1][:200]}", file=sys.stderr, flush=True)
+    times = [f"{name} {significant(t['median'])}" for name, t in result["times_ms"].items()]
+    unable = [f"    {name} cannot: {reason.strip().splitlines()[-1][:200]}"
+              for name, reason in result["unable"].items()]
+    lines = [f"  {result['name']}: {', '.join(times)} ms", *unable]
+    print("\n".join(lines), file=sys.stderr, flush=True)
 
 
 def kernels_table(rows: Sequence[Sequence]) -> str:
@@ -186,7 +197,8 @@ def main() -> int:
         run.all()
     finally:
         run.write()
-    return 0
+    print("\n".join(run.disagreements), file=sys.stderr)
+    return 1 if run.disagreements else 0
 
 
 if __name__ == "__main__":

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import environment
-
 from tensorbrook.studio.server import STATIC
 
 ENGINE = environment.ROOT / "core/tensorbrook/backends/wasm/engine"

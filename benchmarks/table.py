@@ -24,7 +24,7 @@ def padded(cells: Sequence[str], widths: Sequence[int]) -> list[str]:
 
 
 def rounds_table(rounds: Sequence[dict], contenders: Sequence[str]) -> str:
-    """Milliseconds a step of each contender, and how many times faster ours is than the best peer."""
+    """Milliseconds a step of each contender, and how many times faster ours is than the peers."""
     rows = [[r["name"], *(cell(r, name) for name in contenders), ratio(r)] for r in rounds]
     return table(["ms", *contenders, "best peer / ours"], rows)
 

@@ -1,12 +1,11 @@
-"""The pieces of the benchmark: its figures, its rounds, its table, its ceiling. Nothing is timed."""
+"""The pieces of the benchmark: figures, rounds, table, ceiling. Nothing is timed."""
 
 import gzip
 
 import pytest
-from wasmtime import Config, Engine, Instance, Limits, Memory, MemoryType, Module, Store
-
 from benchmarks import ceiling, figures, rounds, run, sizes, table
 from benchmarks.workloads import CONTENDERS, OURS, WORKLOADS, gemm
+from wasmtime import Config, Engine, Instance, Limits, Memory, MemoryType, Module, Store
 
 
 class Fake:

@@ -25,7 +25,7 @@ def prepare():
 
 
 def read(specs, content):
-    """Tensors from the bytes of one array after the other: floats, or labels where classes are given."""
+    """Tensors from the bytes of one array after the other: floats, or labels below `classes`."""
     tensors, view = {}, memoryview(content)
     for name, spec in specs.items():
         format = "i" if "classes" in spec else "f"

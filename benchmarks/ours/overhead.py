@@ -1,4 +1,4 @@
-"""What Python and the runtime add to the arithmetic: steps and operations that compute next to nothing."""
+"""What Python and the runtime add: steps and operations that compute next to nothing."""
 
 import time
 

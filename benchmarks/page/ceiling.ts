@@ -30,7 +30,8 @@ export class Ceiling {
   /** Milliseconds from the first thread's beginning to the last one's end. */
   async run(loop: Loop, count: number, size: number): Promise<number> {
     const answers = await Promise.all(this.threads.map((thread) => thread.run(loop, count, size)));
-    return Math.max(...answers.map(({ end }) => end)) - Math.min(...answers.map(({ begin }) => begin));
+    const [begins, ends] = [answers.map(({ begin }) => begin), answers.map(({ end }) => end)];
+    return Math.max(...ends) - Math.min(...begins);
   }
 }
 

@@ -1,4 +1,4 @@
-/** One thread of the ceiling. Times are since the epoch, so that those of several workers compare. */
+/** One thread of the ceiling. Times are since the epoch, so that workers' times compare. */
 
 export type Loop = "multiply_add" | "copy";
 
@@ -20,7 +20,8 @@ let loops: WebAssembly.Exports | null = null;
 addEventListener("message", ({ data }: MessageEvent<Question>) => {
   const begin = now();
   if ("module" in data) {
-    loops = new WebAssembly.Instance(new WebAssembly.Module(data.module), { env: { memory } }).exports;
+    const module = new WebAssembly.Module(data.module);
+    loops = new WebAssembly.Instance(module, { env: { memory } }).exports;
   } else {
     const loop = loops?.[data.loop];
     if (typeof loop !== "function") throw new Error(`the ceiling has no loop ${data.loop}`);

@@ -13,14 +13,13 @@ function uniform(seed: number): () => number {
   };
 }
 
-function filled({ shape, scale, classes }: ArraySpec, seed: number): NamedArray {
-  const count = shape.reduce((product, n) => product * n, 1);
+function filled({ shape, scale = 1, classes }: ArraySpec, seed: number): NamedArray {
+  const length = shape.reduce((product, n) => product * n, 1);
   const next = uniform(seed);
-  if (classes !== undefined) {
-    return { shape: [...shape], data: Int32Array.from({ length: count }, () => Math.floor(next() * classes)) };
-  }
-  const width = 2 * (scale ?? 1);
-  return { shape: [...shape], data: Float32Array.from({ length: count }, () => (next() - 0.5) * width) };
+  const data = classes === undefined
+    ? Float32Array.from({ length }, () => (next() * 2 - 1) * scale)
+    : Int32Array.from({ length }, () => Math.floor(next() * classes));
+  return { shape: [...shape], data };
 }
 
 export function makeArrays({ arrays }: Workload): Arrays {

@@ -16,7 +16,8 @@ interface Prepared {
   readonly reason: string | null;
 }
 
-const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));
+const messageOf = (error: unknown): string =>
+  error instanceof Error ? error.message : String(error);
 
 class Benchmark {
   private readonly ready = new Map<Name, Ready>();
@@ -33,7 +34,9 @@ class Benchmark {
     const ours = await Ours.start(threads, sources);
     const contenders = new Map<Name, Contender>([
       ["tensorbrook", ours], ["tensorbrook keras", ours.with("keras")],
-      ["jax-js", await startJax()], ["tfjs", await startTfjs(threads)], ["ort", await startOrt(threads)],
+      ["jax-js", await startJax()],
+      ["tfjs", await startTfjs(threads)],
+      ["ort", await startOrt(threads)],
     ]);
     return new Benchmark(contenders, ours, await startCeiling(threads, Uint8Array.from(ceiling)));
   }
@@ -83,4 +86,7 @@ declare global {
   var benchmark: Benchmark | undefined;
 }
 
-globalThis.startBenchmark = async (...options) => (globalThis.benchmark = await Benchmark.start(...options));
+globalThis.startBenchmark = async (...options) => {
+  globalThis.benchmark = await Benchmark.start(...options);
+  return globalThis.benchmark;
+};

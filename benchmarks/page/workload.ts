@@ -1,6 +1,6 @@
-/** What is measured, and what every contender offers. The table of workloads is benchmarks/workloads.py. */
+/** What is measured (the table is benchmarks/workloads.py), and what every contender offers. */
 
-/** One input that all contenders get alike: floats in [-scale, scale), or labels below `classes`. */
+/** An input that all contenders get alike: floats in [-scale, scale) or labels below `classes`. */
 export interface ArraySpec {
   readonly shape: readonly number[];
   readonly scale?: number;
@@ -59,7 +59,8 @@ const SAMPLES = 61;
 /** Some elements from everywhere in a large result. */
 export function sample(data: ArrayLike<number>): number[] {
   const stride = Math.max(1, Math.floor(data.length / SAMPLES));
-  return Array.from({ length: Math.floor(data.length / stride) }, (_, i) => data[i * stride] ?? NaN);
+  const length = Math.floor(data.length / stride);
+  return Array.from({ length }, (_, i) => data[i * stride] ?? NaN);
 }
 
 /** The losses of some first steps: the figures of a training workload that must agree. */

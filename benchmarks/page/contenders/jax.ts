@@ -34,9 +34,9 @@ function tensor(arrays: Arrays, name: string): Array {
 }
 
 function gemm({ options }: Workload, arrays: Arrays): Promise<Ready> {
-  const turned = (x: Array, transpose: unknown): Array => (transpose === true ? np.transpose(x) : x);
+  const { transpose_a, transpose_b } = options;
   return pure(
-    (a, b) => np.matmul(turned(a, options.transpose_a), turned(b, options.transpose_b)),
+    (a, b) => np.matmul(transpose_a ? np.transpose(a) : a, transpose_b ? np.transpose(b) : b),
     [tensor(arrays, "a"), tensor(arrays, "b")]);
 }
 
@@ -65,13 +65,14 @@ function crossEntropy(model: Model, params: Params, x: Array, y: Array): Array {
   return np.negative(nn.logSoftmax(logits, -1).mul(nn.oneHot(y, classes)).sum(-1)).mean();
 }
 
-/** Adam (Kingma and Ba, 2015); jax-js's own optimizers are another package, which this one replaces. */
+/** Adam (Kingma and Ba, 2015). jax-js keeps its optimizers in another package. */
 function adam(params: Params, grads: Params, { m, v, t }: State): State {
   const step = t.add(1);
   const scale = np.sqrt(np.subtract(1, np.power(0.999, step.ref)))
     .div(np.subtract(1, np.power(0.9, step.ref))).mul(0.001);
   const mean = tree.map((a: Array, g: Array) => a.mul(0.9).add(g.mul(0.1)), m, tree.ref(grads));
-  const square = tree.map((a: Array, g: Array) => a.mul(0.999).add(np.square(g).mul(0.001)), v, grads);
+  const square = tree.map(
+    (a: Array, g: Array) => a.mul(0.999).add(np.square(g).mul(0.001)), v, grads);
   const moved = tree.map(
     (p: Array, a: Array, b: Array) => p.sub(a.mul(scale.ref).div(np.sqrt(b).add(1e-7))),
     params, tree.ref(mean), tree.ref(square));

@@ -10,7 +10,7 @@ function bytesOf(value: string | readonly number[]): readonly number[] {
   return typeof value === "string" ? [...new TextEncoder().encode(value)] : value;
 }
 
-/** A message of Protocol Buffers: whole numbers as varints, texts and messages with their length. */
+/** A message of Protocol Buffers: numbers as varints, texts and messages with their length. */
 function message(...fields: Field[]): number[] {
   return fields.flatMap(([number, value]) => {
     if (typeof value === "number") return [...varint(number << 3), ...varint(value)];

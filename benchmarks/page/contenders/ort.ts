@@ -30,8 +30,9 @@ async function pure(
 
 /** MatMul takes no transposed matrix, Gemm does. */
 function gemm({ options }: Workload, arrays: Arrays): Promise<Ready> {
-  const [transA, transB] = [Number(options.transpose_a ?? 0), Number(options.transpose_b ?? 0)];
-  const [rows, columns] = [array(arrays, "a").shape[transA] ?? 0, array(arrays, "b").shape[1 - transB] ?? 0];
+  const [transA, transB] = [Number(options.transpose_a), Number(options.transpose_b)];
+  const rows = array(arrays, "a").shape[transA] ?? 0;
+  const columns = array(arrays, "b").shape[1 - transB] ?? 0;
   const plain = transA === 0 && transB === 0;
   const node = plain
     ? { operation: "MatMul", inputs: ["a", "b"], output: "out" }

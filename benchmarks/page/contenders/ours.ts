@@ -38,7 +38,9 @@ async function open(threads: number): Promise<Runtime> {
 }
 
 /** Run a script and read the JSON that it prints last. */
-async function evaluate(runtime: Runtime, source: string, files: readonly File[] = []): Promise<unknown> {
+async function evaluate(
+  runtime: Runtime, source: string, files: readonly File[] = [],
+): Promise<unknown> {
   const { stdout, stderr, error } = await runtime.run(source, { files });
   if (error !== null) throw new Error(`${stderr}${error}`);
   return JSON.parse(stdout.trim().split("\n").at(-1) ?? "null");

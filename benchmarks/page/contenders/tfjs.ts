@@ -2,7 +2,8 @@
 
 import * as tf from "@tensorflow/tfjs";
 import { setThreadsCount, setWasmPaths } from "@tensorflow/tfjs-backend-wasm";
-import threadedUrl from "@tensorflow/tfjs-backend-wasm/dist/tfjs-backend-wasm-threaded-simd.wasm?url";
+import threadedUrl
+  from "@tensorflow/tfjs-backend-wasm/dist/tfjs-backend-wasm-threaded-simd.wasm?url";
 import simdUrl from "@tensorflow/tfjs-backend-wasm/dist/tfjs-backend-wasm-simd.wasm?url";
 import plainUrl from "@tensorflow/tfjs-backend-wasm/dist/tfjs-backend-wasm.wasm?url";
 import {
@@ -102,8 +103,10 @@ function lenet(_: Workload, arrays: Arrays): Promise<Ready> {
   const variables = layers(arrays, 5);
   const [one, two] = variables;
   if (!one || !two) throw new Error("LeNet has two convolutions");
-  const convolved = (x: tf.Tensor4D, { w, b }: Layers[number]): tf.Tensor4D =>
-    tf.maxPool(tf.relu(tf.add(tf.conv2d(x, w.as4D(5, 5, x.shape[3], b.size), 1, "valid"), b)), 2, 2, "valid");
+  const convolved = (x: tf.Tensor4D, { w, b }: Layers[number]): tf.Tensor4D => {
+    const z = tf.add(tf.conv2d(x, w.as4D(5, 5, x.shape[3], b.size), 1, "valid"), b);
+    return tf.maxPool(tf.relu(z).as4D(64, z.shape[1] ?? 0, z.shape[2] ?? 0, b.size), 2, 2, "valid");
+  };
   const model = (x: tf.Tensor): tf.Tensor => {
     const features = convolved(convolved(x.as4D(64, 28, 28, 1), one), two);
     return dense(features.reshape([64, 256]), variables.slice(2));
