@@ -4,7 +4,7 @@ A vjp receives the gradient `g` of the result, the result, and the arguments, an
 argument's share (None where there is none). A meaning receives NumPy first. Formulas are read by
 the backends; see backends/wasm/functions.py for the functions they may use.
 """
-from math import pi, sqrt as root
+from math import erf as error_function, pi, sqrt as root
 
 from ..base import dtypes, shapes
 from ..base.errors import DTypeError, InvalidArgumentError
@@ -83,7 +83,7 @@ cos = elementwise("cos", "cos(x)", lambda np, x: np.cos(x), lambda g, out, x: (-
 
 def _erf(np, x):
     """Through the complementary series and fraction of math.erf, element by element."""
-    return np.vectorize(__import__("math").erf, otypes=[x.dtype])(x) if x.size else x
+    return np.vectorize(error_function, otypes=[x.dtype])(x) if x.size else x
 
 
 erf = elementwise("erf", "erf(x)", _erf,
