@@ -5,8 +5,8 @@ typedef struct {
   int n, h, wd, c, kh, kw, co, oh, ow, sh, sw, dh, dw, pt, pl, groups, thread, threads;
 } conv_t;
 
-#define CONV \
-  {n, h, wd, c, kh, kw, co, oh, ow, sh, sw, dh, dw, pt, pl, groups, thread, threads}
+#define CONV_VALUES \
+  n, h, wd, c, kh, kw, co, oh, ow, sh, sw, dh, dw, pt, pl, groups, thread, threads
 
 // kernels/depthwise.c: one input channel for each output channel.
 static inline int is_depthwise(const conv_t *p) { return p->groups == p->c && p->c == p->co; }

@@ -11,7 +11,7 @@
 
 enum {
   PIXELS = 1024,           // outputs of one patch
-  STEPS = 16384,           // window values of one block
+  STEPS = MOST_CHANNELS,   // window values of one block
   BLOCK_STEPS = 2048,      // the same, if a tap does not have more channels: a panel of 64 KB
   FILTER_FLOATS = 131072,  // packed columns of the filter, 512 KB
   COPY_FLOATS = 160000,    // copied images, 640 KB

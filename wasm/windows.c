@@ -4,7 +4,7 @@
 #include "patches.h"
 
 int windows_fit(const windows_t *v) {
-  return v->channels <= STEPS && (!leaves_image(v) || copy_size(v, 1, 1) <= COPY_FLOATS);
+  return !leaves_image(v) || copy_size(v, 1, 1) <= COPY_FLOATS;
 }
 
 // -- the outputs: rows of A are pixels ------------------------------------------------------------
@@ -44,7 +44,7 @@ static void write_zeros(const windows_t *v, const target_t *t, int columns) {
       fill_zero(t->to + row / v->rows * t->image + row % v->rows * t->row + x * t->pixel, columns);
 }
 
-void correlate(const windows_t *v, const filter_t *f, const target_t *t) {
+static void correlate_whole(const windows_t *v, const filter_t *f, const target_t *t) {
   int taps = v->taps_y * v->taps_x, all_rows = v->n * v->rows;
   if (!all_rows || !v->columns || !f->columns) return;
   if (!taps || !v->channels) {
@@ -68,6 +68,85 @@ void correlate(const windows_t *v, const filter_t *f, const target_t *t) {
       b.columns = smaller(block_columns, end - b.column);
       pack_filter(&b, f);
       each_patch(&b, row, row_end, patch_product);
+    }
+  }
+}
+
+// -- bands: outputs that see the same taps inside of the image -----------------------------------
+
+typedef struct {
+  int first, outputs, tap, taps;
+} band_t;
+
+static band_t taps_of(int output, int step, int start, int taps, int gap, int size) {
+  int origin = start + output * step;
+  int tap = origin < 0 ? ceiling(-origin, gap) : 0;
+  int end = origin < size ? smaller(taps, ceiling(size - origin, gap)) : 0;
+  return tap < end ? (band_t){output, 1, tap, end - tap} : (band_t){output, 1, 0, 0};
+}
+
+// The band that begins with output `first`.
+static band_t band_at(int first, int outputs, int step, int start, int taps, int gap, int size) {
+  band_t band = taps_of(first, step, start, taps, gap, size);
+  for (int i = first + 1; i < outputs; i++, band.outputs++) {
+    band_t next = taps_of(i, step, start, taps, gap, size);
+    if (next.tap != band.tap || next.taps != band.taps) break;
+  }
+  return band;
+}
+
+static band_t row_band(const windows_t *v, int first) {
+  return band_at(first, v->rows, v->step_y, v->start_y, v->taps_y, v->gap_y, v->h);
+}
+
+static band_t column_band(const windows_t *v, int first) {
+  return band_at(first, v->columns, v->step_x, v->start_x, v->taps_x, v->gap_x, v->w);
+}
+
+static void correlate_band(const windows_t *v, const filter_t *f, const target_t *t, band_t y,
+                           band_t x) {
+  windows_t part = *v;
+  part.rows = y.outputs, part.columns = x.outputs, part.taps_y = y.taps, part.taps_x = x.taps;
+  part.start_y += y.first * v->step_y + y.tap * v->gap_y;
+  part.start_x += x.first * v->step_x + x.tap * v->gap_x;
+  filter_t filter = *f;
+  filter.at += y.tap * f->tap_y + x.tap * f->tap_x;
+  target_t target = *t;
+  target.to += y.first * t->row + x.first * t->pixel;
+  correlate_whole(&part, &filter, &target);
+}
+
+// The part of all window values that lies inside of the image.
+static float inside(const windows_t *v) {
+  int64_t rows = 0, columns = 0;
+  for (band_t y = {0}; y.first < v->rows; y.first += y.outputs) {
+    y = row_band(v, y.first);
+    rows += y.outputs * y.taps;
+  }
+  for (band_t x = {0}; x.first < v->columns; x.first += x.outputs) {
+    x = column_band(v, x.first);
+    columns += x.outputs * x.taps;
+  }
+  int64_t all = (int64_t)v->rows * v->taps_y * v->columns * v->taps_x;
+  return all ? (float)(rows * columns) / all : 1;
+}
+
+// Small images have much border: bands do not multiply with its zeros, and need no copy. Each of
+// them packs its taps, though, so that they must have some pixels.
+static int wants_bands(const windows_t *v) {
+  return leaves_image(v) && (!windows_fit(v) || (v->n >= 16 && inside(v) < 0.85f));
+}
+
+void correlate(const windows_t *v, const filter_t *f, const target_t *t) {
+  if (!wants_bands(v)) {
+    correlate_whole(v, f, t);
+    return;
+  }
+  for (band_t y = {0}; y.first < v->rows; y.first += y.outputs) {
+    y = row_band(v, y.first);
+    for (band_t x = {0}; x.first < v->columns; x.first += x.outputs) {
+      x = column_band(v, x.first);
+      correlate_band(v, f, t, y, x);
     }
   }
 }

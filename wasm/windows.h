@@ -28,12 +28,15 @@ typedef struct {
   int image, row, pixel;
 } target_t;
 
-// Whether a window fits into a thread's scratch; it does unless it has more than 160,000 floats.
+// The tables of a thread's scratch hold this many values for one tap.
+enum { MOST_CHANNELS = 16384 };
+
+// Whether a window that leaves its image can be copied, or none leaves it.
 int windows_fit(const windows_t *v);
 
 // to = windows x filter.
 void correlate(const windows_t *v, const filter_t *filter, const target_t *to);
 
 // out[(tap, channel) * stride + column] = sum over all outputs of window value x g; g has
-// `columns` values for each output, outputs are `stride` apart.
+// `columns` values for each output, outputs are `stride` apart. The windows must fit.
 void correlate_filter(const windows_t *v, const float *g, int columns, int stride, float *out);

@@ -36,7 +36,7 @@ static void images_of(const conv_t *p, int *first, int *last) {
 }
 
 void conv2d_ref(const float *x, const float *w, float *out, CONV_NUMBERS) {
-  conv_t p = CONV;
+  conv_t p = {CONV_VALUES};
   int first, last, size = oh * ow * co;
   images_of(&p, &first, &last);
   fill_zero(out + first * size, (last - first) * size);
@@ -46,7 +46,7 @@ void conv2d_ref(const float *x, const float *w, float *out, CONV_NUMBERS) {
 }
 
 void conv2d_input_grad_ref(const float *g, const float *w, float *dx, CONV_NUMBERS) {
-  conv_t p = CONV;
+  conv_t p = {CONV_VALUES};
   int first, last, size = h * wd * c;
   images_of(&p, &first, &last);
   fill_zero(dx + first * size, (last - first) * size);
@@ -57,7 +57,7 @@ void conv2d_input_grad_ref(const float *g, const float *w, float *dx, CONV_NUMBE
 
 // One thread does it all: the output is small and every pixel adds to it.
 void conv2d_filter_grad_ref(const float *x, const float *g, float *dw_, CONV_NUMBERS) {
-  conv_t p = CONV;
+  conv_t p = {CONV_VALUES};
   if (thread) return;
   fill_zero(dw_, kh * kw * (c / groups) * co);
   EACH_PIXEL_REF(p, 0, n, EACH_CHANNEL_REF(p, {
@@ -82,41 +82,34 @@ static windows_t forward_windows(const conv_t *p, const float *x, int group) {
 }
 
 void conv2d(const float *x, const float *w, float *out, CONV_NUMBERS) {
-  conv_t p = CONV;
+  conv_t p = {CONV_VALUES};
   if (is_depthwise(&p)) {
     depthwise(&p, x, w, out);
-    return;
-  }
-  for (int group = 0; group < groups; group++) {
-    int columns = co / groups, first = group * columns;
-    windows_t v = forward_windows(&p, x, group);
-    filter_t filter = {w + first, columns, co, kw * v.channels * co, v.channels * co, 0};
-    target_t to = {out + first, oh * ow * co, ow * co, co};
-    if (windows_fit(&v)) {
+  } else if (c / groups > MOST_CHANNELS) {
+    conv2d_ref(x, w, out, CONV_VALUES);
+  } else {
+    for (int group = 0; group < groups; group++) {
+      int columns = co / groups, first = group * columns;
+      windows_t v = forward_windows(&p, x, group);
+      filter_t filter = {w + first, columns, co, kw * v.channels * co, v.channels * co, 0};
+      target_t to = {out + first, oh * ow * co, ow * co, co};
       correlate(&v, &filter, &to);
-    } else {
-      conv2d_ref(x, w, out, n, h, wd, c, kh, kw, co, oh, ow, sh, sw, dh, dw, pt, pl, groups,
-                 thread, threads);
-      return;
     }
   }
 }
 
 void conv2d_filter_grad(const float *x, const float *g, float *dw_, CONV_NUMBERS) {
-  conv_t p = CONV;
+  conv_t p = {CONV_VALUES};
+  windows_t v = forward_windows(&p, x, 0);
   if (is_depthwise(&p)) {
     depthwise_filter_grad(&p, x, g, dw_);
-    return;
-  }
-  for (int group = 0; group < groups; group++) {
-    int columns = co / groups, first = group * columns;
-    windows_t v = forward_windows(&p, x, group);
-    if (windows_fit(&v)) {
+  } else if (v.channels > MOST_CHANNELS || !windows_fit(&v)) {
+    conv2d_filter_grad_ref(x, g, dw_, CONV_VALUES);
+  } else {
+    for (int group = 0; group < groups; group++) {
+      int columns = co / groups, first = group * columns;
+      v = forward_windows(&p, x, group);
       correlate_filter(&v, g + first, columns, co, dw_ + first);
-    } else {
-      conv2d_filter_grad_ref(x, g, dw_, n, h, wd, c, kh, kw, co, oh, ow, sh, sw, dh, dw, pt, pl,
-                             groups, thread, threads);
-      return;
     }
   }
 }
@@ -167,22 +160,16 @@ static void input_grad_phase(const conv_t *p, const float *g, const float *w, fl
 }
 
 void conv2d_input_grad(const float *g, const float *w, float *dx, CONV_NUMBERS) {
-  conv_t p = CONV;
+  conv_t p = {CONV_VALUES};
   if (is_depthwise(&p)) {
     depthwise_input_grad(&p, g, w, dx);
-    return;
+  } else if (co / groups > MOST_CHANNELS) {
+    conv2d_input_grad_ref(g, w, dx, CONV_VALUES);
+  } else {
+    for (int y = 0; y < sh; y++)
+      for (int x = 0; x < sw; x++)
+        for (int group = 0; group < groups; group++)
+          input_grad_phase(&p, g, w, dx, group, phase_of(y, h, sh, kh, dh, pt),
+                           phase_of(x, wd, sw, kw, dw, pl));
   }
-  // All taps at once are the widest windows of all.
-  windows_t widest = forward_windows(&p, g, 0);
-  widest.start_y = -1, widest.channels = co / groups;
-  if (!windows_fit(&widest)) {
-    conv2d_input_grad_ref(g, w, dx, n, h, wd, c, kh, kw, co, oh, ow, sh, sw, dh, dw, pt, pl,
-                          groups, thread, threads);
-    return;
-  }
-  for (int y = 0; y < sh; y++)
-    for (int x = 0; x < sw; x++)
-      for (int group = 0; group < groups; group++)
-        input_grad_phase(&p, g, w, dx, group, phase_of(y, h, sh, kh, dh, pt),
-                         phase_of(x, wd, sw, kw, dw, pl));
 }
