@@ -28,8 +28,9 @@ class Buffer:
     def read(self) -> bytes:
         return self.backend.host.read(self.address, self.size)
 
-    def __del__(self):
-        if self.capacity:
+    def __del__(self, ending=sys.is_finalizing):
+        # At the end of the process modules are taken apart, and the memory goes as a whole.
+        if self.capacity and not ending():
             self.backend.memory.give_back(self.address, self.capacity)
 
 
