@@ -23,7 +23,7 @@ import tensorbrook
 import tensorbrook.backends.wasm
 import tensorbrook.keras
 import tensorbrook.studio.script
-import tensorbrook.studio.trainer
+import tensorbrook.studio.session
 import asyncio, random
 `;
 

@@ -390,6 +390,21 @@ def test_training_goes_on_after_a_program_ran(page: Page):
     until(page, lambda: number(page, "epoch") > epoch)
 
 
+def test_training_waits_for_an_endless_program_and_goes_on_after_it(page: Page):
+    hook(page, "train").click()
+    until(page, lambda: number(page, "epoch") >= 1)
+    write(page, "print('begun', flush=True)\nwhile True: pass")
+    hook(page, "run").click()
+    expect(hook(page, "output")).to_contain_text("begun", timeout=SOON_MS)
+    hook(page, "view-train").click()
+    expect(hook(page, "status")).to_have_text("Training waits for the program in Code.")
+    epoch = number(page, "epoch")
+    hook(page, "view-code").click()
+    hook(page, "stop").click()
+    hook(page, "view-train").click()
+    until(page, lambda: number(page, "epoch") > epoch)
+
+
 def test_scripts_outside_the_page_run_python_too(page: Page):
     done = page.evaluate("tensorbrook.runPython('print(1)\\n1 / 0')")
     assert done["stdout"] == "1\n"
