@@ -114,6 +114,32 @@ def test_a_notice_says_that_threads_are_off(browser: Browser, bare_address: str)
         expect(hook(page, "threads")).to_have_text("1", timeout=SOON_MS)
 
 
+def test_it_says_why_python_could_not_start(browser: Browser, address: str):
+    with studio(browser, address) as page:
+        page.route("**/pyodide/**", lambda route: route.abort())
+        page.reload()
+        expect(hook(page, "status")).to_contain_text("Python could not start: ", timeout=SOON_MS)
+        expect(hook(page, "train")).to_have_attribute("aria-disabled", "true")
+
+
+def test_without_isolation_stop_starts_python_anew_and_nothing_else_is_lost(
+        browser: Browser, bare_address: str):
+    with studio(browser, bare_address) as page:
+        hook(page, "train").click()
+        until(page, lambda: number(page, "epoch") >= 1)
+        write(page, "print('begun', flush=True)\nwhile True: pass")
+        hook(page, "run").click()
+        expect(hook(page, "output")).to_contain_text("begun", timeout=SOON_MS)
+        hook(page, "stop").click()
+        expect(page.get_by_text(re.compile("^Stopped"))).to_be_visible()
+        expect(hook(page, "code")).to_contain_text("while True")
+        hook(page, "view-train").click()
+        assert names(page) == STARTER
+        expect(hook(page, "status")).to_contain_text("Python was started anew", timeout=SOON_MS)
+        hook(page, "train").click()
+        until(page, lambda: number(page, "epoch") >= 1)
+
+
 # ── training ──
 
 
