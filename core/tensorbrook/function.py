@@ -11,7 +11,7 @@ from .autodiff import GradientTape
 from .backends import Program
 from .eager import EAGER, compile
 from .ir import Const, Eqn, Graph, Prim, Spec, Var
-from .tensor import Tensor, Variable, as_tensor, context, contexts, observers
+from .tensor import Tensor, Variable, as_tensor, context, contexts, observers, unobserved
 
 
 class Trace:
@@ -81,7 +81,8 @@ class ConcreteFunction:
         self.trace = Trace()
         placeholders = [self.trace.placeholder(s) if s else leaf for s, leaf in zip(specs, leaves)]
         self.argument_count = sum(s is not None for s in specs)
-        with context(self.trace):
+        # A tape outside of the function sees its call, not its inside.
+        with unobserved(), context(self.trace):
             args, kwargs = tree.unflatten(structure, placeholders)
             result = f(*args, **kwargs)
             outputs, self.out_structure = tree.flatten(result)

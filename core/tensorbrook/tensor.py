@@ -323,3 +323,14 @@ def contexts() -> list[Context]:
 def observers() -> list[Observer]:
     """Those who watch now, outermost first; append to it to watch, remove to stop."""
     return _observers
+
+
+@contextmanager
+def unobserved():
+    """Let none of those who watch now see what is bound within the block."""
+    watching = _observers[:]
+    _observers.clear()
+    try:
+        yield
+    finally:
+        _observers[:] = watching
