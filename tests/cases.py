@@ -8,11 +8,11 @@ call. The name before a slash is the primitive or function that the line is abou
 
 Nothing here needs NumPy, so that the same table runs in a page.
 """
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import product
 from math import prod
 from random import Random
-from typing import Callable
 
 import tensorbrook as tf
 from tensorbrook.ops import contractions as c

@@ -1,6 +1,7 @@
 """Fixtures of the core's tests."""
-import backends
 import pytest
+
+import backends
 
 
 @pytest.fixture(params=backends.ALL, scope="module")

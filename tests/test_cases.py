@@ -5,11 +5,22 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+
 import tensorbrook as tf
 from backends import on
 from cases import CASES
-from measures import (MODES, derivatives, differentiable, floating, gradient, in_mode, inputs,
-                      loss, results, weights)
+from measures import (
+    MODES,
+    derivatives,
+    differentiable,
+    floating,
+    gradient,
+    in_mode,
+    inputs,
+    loss,
+    results,
+    weights,
+)
 from tensorbrook.base import tree
 from tensorbrook.ir import PRIMS
 from witnesses import Witness

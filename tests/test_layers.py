@@ -3,8 +3,9 @@ import ast
 import sys
 from pathlib import Path
 
-import environment
 import pytest
+
+import environment
 
 ROOT = environment.ROOT / "core" / "tensorbrook"
 LAYERS = (

@@ -1,6 +1,7 @@
 """GradientTape: what it records, what it forgets, and how tapes and functions meet."""
 import numpy as np
 import pytest
+
 import tensorbrook as tf
 
 pytestmark = pytest.mark.usefixtures("backend")

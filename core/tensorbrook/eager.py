@@ -11,7 +11,7 @@ from .base.hostdata import HostData
 from .base.views import View
 from .compiler import fuse, plan, simplify
 from .ir import Eqn, Graph, Prim, Spec, Var
-from .tensor import Tensor, Variable, constant_bytes, context, contexts
+from .tensor import Tensor, Variable, constant_bytes, context, contexts, leaked
 
 
 def compile(graph: Graph, on: Backend) -> Program:
@@ -80,6 +80,8 @@ class Eager:
         """Where a concrete tensor lies on the chosen backend; put there if need be."""
         storage = tensor.storage
         if storage is None:
+            if tensor.symbolic:
+                raise leaked(tensor)
             storage = tensor.storage = self._put_constant(tensor)
         if storage.backend is not self.backend:
             data = HostData(storage.read(), tensor.spec.shape, tensor.spec.dtype)

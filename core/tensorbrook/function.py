@@ -11,7 +11,7 @@ from .autodiff import GradientTape
 from .backends import Program
 from .eager import EAGER, compile
 from .ir import Const, Eqn, Graph, Prim, Spec, Var
-from .tensor import Tensor, Variable, as_tensor, context, contexts, observers, unobserved
+from .tensor import Tensor, Variable, as_tensor, context, contexts, leaked, observers, unobserved
 
 
 class Trace:
@@ -40,8 +40,7 @@ class Trace:
         if tensor.trace is self or tensor.storage is None and not tensor.symbolic:
             return tensor.atom
         if tensor.symbolic:
-            raise FailedPreconditionError("tf.function", f"{tensor.spec} belongs to another trace",
-                                          "return it from the function that made it, and pass it on as an argument")
+            raise leaked(tensor)
         if id(tensor) not in self._tensors:
             self._tensors[id(tensor)] = self._capture(tensor)
         return self._tensors[id(tensor)]

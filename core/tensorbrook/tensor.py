@@ -291,6 +291,13 @@ def as_tensor(value, dtype: DType | None = None) -> Tensor:
     return constant_of(hostdata.gather(value, dtype))
 
 
+def leaked(tensor: Tensor) -> FailedPreconditionError:
+    """What to say of a value of a trace that is used elsewhere."""
+    return FailedPreconditionError(
+        "tf.function", f"{tensor.spec} belongs to a tf.function that is traced elsewhere, so it has no value here",
+        "return it from that function, and use what the call gives")
+
+
 def constant_of(host: hostdata.HostData) -> Tensor:
     """A Tensor that holds a copy of host data."""
     spec = Spec(host.shape, host.dtype)

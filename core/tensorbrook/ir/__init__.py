@@ -2,7 +2,8 @@
 from .graph import PRIMS, Atom, Const, Eqn, Graph, Prim, Reduction, Spec, Var
 from .kernel import (Apply, Call, Index, Kernel, Limits, Load, Loop, Number, Place, Plan, Reduced,
                      Step, Store)
+from .text import graph_text, plan_text
 
 __all__ = ["PRIMS", "Apply", "Atom", "Call", "Const", "Eqn", "Graph", "Index", "Kernel", "Limits",
            "Load", "Loop", "Number", "Place", "Plan", "Prim", "Reduced", "Reduction", "Spec", "Step",
-           "Store", "Var"]
+           "Store", "Var", "graph_text", "plan_text"]

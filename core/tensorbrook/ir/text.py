@@ -11,7 +11,7 @@ class Names:
 
     def of(self, atom) -> str:
         if isinstance(atom, Const):
-            return f"{atom.value:g}" if atom.is_number else f"constant {atom.spec}"
+            return _number_text(atom.value) if atom.is_number else f"constant {atom.spec}"
         return self._seen.setdefault(atom, f"%{len(self._seen)}")
 
     def typed(self, atom) -> str:
@@ -28,6 +28,10 @@ def graph_text(graph: Graph) -> str:
     lines.append(f"outputs {', '.join(map(names.of, graph.outputs))}")
     lines += [f"update input {j} with output {i}" for i, j in graph.updates.items()]
     return "\n".join(lines)
+
+
+def _number_text(n) -> str:
+    return f"{n:g}" if isinstance(n, float) else str(n)
 
 
 def _plain(value) -> str:
@@ -55,7 +59,7 @@ def kernel_text(kernel: Loop | Call, names: Names, plan: Plan) -> str:
         return f"{names.of(atom)}@{place.kind}{place.at}"
 
     if isinstance(kernel, Call):
-        numbers = ", ".join(f"{n:g}" for n in kernel.numbers)
+        numbers = ", ".join(map(_number_text, kernel.numbers))
         return f"{', '.join(map(where, kernel.writes))} = {kernel.function}" \
                f"({', '.join(map(where, kernel.reads))}; {numbers})"
     head = f"loop {_plain(kernel.space)}" + (f" fold {_plain(kernel.axes)}" if kernel.axes else "")
@@ -70,7 +74,7 @@ def _value_text(value, where) -> str:
     if isinstance(value, Load):
         return f"{where(value.source)}{_view_text(value.view)}"
     if isinstance(value, Number):
-        return f"{value.value:g}"
+        return _number_text(value.value)
     if isinstance(value, Index):
         return f"index {_plain(value.weights)} + {value.begin}"
     if isinstance(value, Reduced):
@@ -82,3 +86,7 @@ def _value_text(value, where) -> str:
 def _view_text(view) -> str:
     return f"[{','.join(map(str, view.strides))}]" + (f"+{view.offset}" if view.offset else "")
 
+
+# Here, as what is printed stands above what it prints: `print(f.plan)` shows the kernels.
+Graph.__str__ = graph_text
+Plan.__str__ = plan_text
