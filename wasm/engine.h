@@ -27,8 +27,9 @@ EXPORT int stack_size(void);
 
 // -- threads.c: programs over threads ---------------------------------------------------------
 
-// Run program(thread, arguments) on every thread; `program` is an index into
-// __indirect_function_table. 0 once all are done, 1 if a helper trapped on the way.
+// Run program(thread, arguments) on every thread, or on this one alone if arguments[1], the
+// number of threads that it wants, is 1. `program` is an index into __indirect_function_table.
+// 0 once all are done, 1 if a helper trapped on the way.
 EXPORT int launch(int program, int *arguments);
 // Helpers live here. Returns only when the helper's host must act: 1 = load a module, 2 = quit.
 EXPORT int park(int thread);
@@ -42,7 +43,7 @@ EXPORT int load_size(void);
 EXPORT void acknowledge(int ok);
 // Wait until every helper has acknowledged the last command; 0 if all said 1.
 EXPORT int join(void);
-// Between dependent kernels of a program: nobody leaves before all have arrived.
+// Between dependent kernels of a program: nobody leaves before all threads have arrived.
 EXPORT void barrier(void);
 
 // -- kernels/gemm.c ---------------------------------------------------------------------------
