@@ -287,6 +287,8 @@ def test_a_boot_that_fails_says_why(browser: Browser, address: str):
     with pytest.raises(Error, match="engine-threads.wasm answered 404; build the page again"):
         capabilities(page)
     page.get_by_text("Could not start").wait_for()
+    with pytest.raises(Error, match="answered 404"):
+        run_python(page, "print(1)")
     page.close()
 
 

@@ -57,6 +57,11 @@ class Run {
   end(outcome: Outcome): void {
     this.ended.resolve({ stdout: this.stdout, stderr: this.stderr, ...outcome });
   }
+
+  /** It could not begin. */
+  fail(error: unknown): void {
+    this.ended.reject(error);
+  }
 }
 
 /** A worker with what belongs to its life: the shared control words, the outcome of its start. */
@@ -148,20 +153,22 @@ export class Runtime {
     return host;
   }
 
-  private async start(source: string, options: RunOptions): Promise<RunResult> {
+  private start(source: string, options: RunOptions): Promise<RunResult> {
     const run = new Run(++this.runs, options);
     this.current = run;
-    try {
-      await this.boot();
-    } catch (error) {
-      this.current = null;
-      throw error;
-    }
-    if (this.current === run) {
-      const { filename = "main.py", argv = [], files = [] } = options;
-      this.host?.post({ kind: "run", id: run.id, script: { source, filename, argv, files } });
-    }
+    this.boot().then(() => this.send(run, source), (error) => this.refuse(run, error));
     return run.result;
+  }
+
+  private send(run: Run, source: string): void {
+    if (this.current !== run) return; // stopped before Python was ready
+    const { filename = "main.py", argv = [], files = [] } = run.options;
+    this.host?.post({ kind: "run", id: run.id, script: { source, filename, argv, files } });
+  }
+
+  private refuse(run: Run, error: unknown): void {
+    if (this.current === run) this.current = null;
+    run.fail(error);
   }
 
   /** The worker died of an error of its own: before it was ready there is no use in another. */
