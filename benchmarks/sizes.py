@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gzip
+import sys
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -19,6 +21,16 @@ def sizes(static: Path = STATIC, engine: Path = ENGINE) -> dict[str, dict[str, i
     parts["page wheel"] = [static / "tensorbrook.whl"]
     parts["Pyodide"] = sorted((static / "pyodide").glob("*"))
     return {name: measured(paths) for name, paths in parts.items()}
+
+
+def full_wheel() -> dict[str, int]:
+    """The wheel that `pip install` takes, built anew: engine, runtime and Studio included."""
+    with tempfile.TemporaryDirectory() as folder:
+        command = [sys.executable, "-m", "hatchling", "build", "--target", "wheel",
+                   "--directory", folder]
+        environment.check(environment.run_quietly(*command, cwd=environment.ROOT),
+                          "could not build the wheel: see above")
+        return measured([*Path(folder).glob("*.whl")])
 
 
 def runtime_scripts(static: Path) -> list[Path]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from .figures import significant
+from .workloads import OURS
 
 NONE = "–"
 
@@ -23,10 +24,12 @@ def padded(cells: Sequence[str], widths: Sequence[int]) -> list[str]:
     return [first, *others]
 
 
-def rounds_table(rounds: Sequence[dict], contenders: Sequence[str]) -> str:
+def rounds_table(rounds: Sequence[dict], contenders: Sequence[str],
+                 ceiling: float | None = None) -> str:
     """Milliseconds a step of each contender, and how many times faster ours is than the peers."""
-    rows = [[r["name"], *(cell(r, name) for name in contenders), ratio(r)] for r in rounds]
-    return table(["ms", *contenders, "best peer / ours"], rows)
+    rows = [[r["name"], *(cell(r, name) for name in contenders), ratio(r), share(r, ceiling)]
+            for r in rounds]
+    return table(["ms", *contenders, "best peer / ours", "of the ceiling"], rows)
 
 
 def cell(result: dict, contender: str) -> str:
@@ -39,14 +42,21 @@ def cell(result: dict, contender: str) -> str:
 
 def ratio(result: dict) -> str:
     best = best_peer(result)
-    ours = result["times_ms"].get("tensorbrook")
+    ours = result["times_ms"].get(OURS)
     return f"{best / ours['median']:.2f}" if best and ours else NONE
+
+
+def share(result: dict, ceiling: float | None) -> str:
+    """How near our arithmetic comes to the most this page can do (in GFLOP/s)."""
+    ours = result["times_ms"].get(OURS)
+    if not (ours and ceiling and result["flops"]): return NONE
+    return f"{100 * result['flops'] / ours['median'] / 1e6 / ceiling:.0f} %"
 
 
 def best_peer(result: dict) -> float | None:
     """The least median among those that are not ours."""
     times = [t["median"] for name, t in result["times_ms"].items()
-             if not name.startswith("tensorbrook")]
+             if not name.startswith(OURS)]
     return min(times, default=None)
 
 

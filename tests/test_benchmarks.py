@@ -3,7 +3,7 @@
 import gzip
 
 import pytest
-from benchmarks import ceiling, figures, rounds, run, sizes, table
+from benchmarks import ceiling, figures, report, rounds, run, sizes, table
 from benchmarks.workloads import CONTENDERS, OURS, WORKLOADS, gemm
 from wasmtime import Config, Engine, Instance, Limits, Memory, MemoryType, Module, Store
 
@@ -69,10 +69,10 @@ def test_what_differs_is_not_timed():
 
 def test_the_table_shows_times_rates_and_the_ratio():
     arena = Fake({OURS: 1.0, "jax-js": 2.0, "tfjs": 4.0}, AGREED)
-    text = table.rounds_table([rounds.compare(arena, WORKLOAD, rounds.QUICK)], CONTENDERS)
+    text = table.rounds_table([rounds.compare(arena, WORKLOAD, rounds.QUICK)], CONTENDERS, 10.0)
     head, rule, row = text.splitlines()
     assert [cell.strip() for cell in row.strip("|").split("|")] == [
-        "GEMM 128 NN", "1 (4 GF/s)", "–", "2 (2 GF/s)", "4 (1 GF/s)", "–", "2.00"]
+        "GEMM 128 NN", "1 (4 GF/s)", "–", "2 (2 GF/s)", "4 (1 GF/s)", "–", "2.00", "42 %"]
     assert len(head) == len(rule) == len(row)
 
 
@@ -88,6 +88,17 @@ def test_sizes_count_files_as_they_are_and_zipped(tmp_path):
     path.write_bytes(bytes(1000))
     assert sizes.measured([path, path]) == {
         "bytes": 2000, "gzip": 2 * len(gzip.compress(bytes(1000)))}
+
+
+def test_a_report_replaces_the_run_before(tmp_path):
+    path = tmp_path / "performance.md"
+    path.write_text("# Performance\n\nWords.\n\n## The run\n\n### Old\n")
+    found = report.Report()
+    found.show(report.RUN, "now")
+    found.show("New", table.pairs_table(["", "figure"], {"a": 1.5, "b": "text"}))
+    found.write_into(path)
+    assert path.read_text().startswith("# Performance\n\nWords.\n\n## The run\n\nnow\n\n### New\n")
+    assert "Old" not in path.read_text()
 
 
 def test_the_words_of_the_command():

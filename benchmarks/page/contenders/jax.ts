@@ -123,8 +123,11 @@ function mlp(_: Workload, arrays: Arrays): Promise<Ready> {
     tensor(arrays, "x"), tensor(arrays, "y"));
 }
 
-const maxPool = (x: Array): Array =>
-  lax.reduceWindow(x, (w) => np.max(w), [2, 2], [2, 2]);
+/** By a reshape, which is faster here than lax.reduceWindow. */
+function maxPool(x: Array): Array {
+  const [n = 0, c = 0, h = 0, w = 0] = x.shape;
+  return np.max(x.reshape([n, c, h / 2, 2, w / 2, 2]), [3, 5]);
+}
 
 function lenetModel({ weights: [w1, w2, ...w], biases: [b1, b2, ...b] }: Params, x: Array): Array {
   if (!w1 || !w2 || !b1 || !b2) throw new Error("LeNet has two convolutions");
