@@ -101,8 +101,12 @@ void avg_pool_grad_ref(const float *g, float *dx, POOL_NUMBERS) {
 
 // -- forward: the rows of output are shared out -----------------------------------------------
 
-// What one window, four channels at a time, comes to.
-typedef f32x4 (*reduce_t)(const pool_t *, const float *x, const float *y, window_t, int lanes);
+// Channels are done sixteen at a time, then four, then what is left: `vectors` of `lanes`.
+enum { VECTORS = 4 };
+
+// What one window comes to, for some channels.
+typedef void (*reduce_t)(const pool_t *, const float *x, const float *y, float *out, window_t,
+                         int vectors, int lanes);
 
 INLINE void pool_forward(const pool_t *p, const float *x, const float *y, float *out,
                          reduce_t reduce) {
@@ -112,59 +116,79 @@ INLINE void pool_forward(const pool_t *p, const float *x, const float *y, float 
     int image = row / p->oh * p->h * p->w * p->c;
     for (int ox = 0; ox < p->ow; ox++) {
       window_t v = window_at(p, row % p->oh, ox);
+      const float *from = x + image, *other = y + image;
       float *to = out + (row * p->ow + ox) * p->c;
       int c = 0;
-      for (; c + 4 <= p->c; c += 4)
-        wasm_v128_store(to + c, reduce(p, x + image + c, y + image + c, v, 4));
-      if (c < p->c)
-        store_lanes(to + c, reduce(p, x + image + c, y + image + c, v, p->c - c), p->c - c);
+      for (; c + 16 <= p->c; c += 16) reduce(p, from + c, other + c, to + c, v, VECTORS, 4);
+      for (; c + 4 <= p->c; c += 4) reduce(p, from + c, other + c, to + c, v, 1, 4);
+      if (c < p->c) reduce(p, from + c, other + c, to + c, v, 1, p->c - c);
     }
   }
 }
 
-// body(offset) for each cell of window v.
-#define EACH_CELL(p, v, body)                                 \
+// body(cell, i) for each vector i of each cell of window v.
+#define EACH_VECTOR(p, v, vectors, body)                      \
   for (int yy = (v).y; yy < (v).y_end; yy++)                  \
     for (int xx = (v).x; xx < (v).x_end; xx++) {              \
       int cell = (yy * (p)->w + xx) * (p)->c;                 \
-      body                                                    \
+      for (int i = 0; i < (vectors); i++) {                   \
+        body                                                  \
+      }                                                       \
     }
 
-INLINE f32x4 reduce_max(const pool_t *p, const float *x, const float *y, window_t v, int lanes) {
+// pmax is one instruction but drops NaN, so those are gathered apart.
+INLINE void reduce_max(const pool_t *p, const float *x, const float *y, float *out, window_t v,
+                       int vectors, int lanes) {
   (void)y;
-  f32x4 best = wasm_f32x4_splat(-__builtin_inff());
-  EACH_CELL(p, v, { best = wasm_f32x4_max(best, load_lanes(x + cell, lanes)); })
-  return best;
-}
-
-INLINE f32x4 reduce_mean(const pool_t *p, const float *x, const float *y, window_t v, int lanes) {
-  (void)y;
-  f32x4 sum = wasm_f32x4_splat(0);
-  EACH_CELL(p, v, { sum = wasm_f32x4_add(sum, load_lanes(x + cell, lanes)); })
-  int count = cells(v);
-  return wasm_f32x4_mul(sum, wasm_f32x4_splat(count ? 1.0f / count : 0));
-}
-
-// Lanes where `a` is the new maximum.
-INLINE v128_t beats_4(f32x4 a, f32x4 best) {
-  v128_t is_nan = wasm_f32x4_ne(a, a), had_none = wasm_f32x4_eq(best, best);
-  return wasm_v128_or(wasm_f32x4_gt(a, best), wasm_v128_and(is_nan, had_none));
-}
-
-// The offset of the first cell counts as the maximum until another one beats it, so that a window
-// of -inf alone has one too.
-INLINE f32x4 reduce_select(const pool_t *p, const float *x, const float *y, window_t v,
-                           int lanes) {
-  if (!cells(v)) return wasm_f32x4_splat(0);
-  int start = (v.y * p->w + v.x) * p->c;
-  f32x4 best = load_lanes(x + start, lanes), chosen = load_lanes(y + start, lanes);
-  EACH_CELL(p, v, {
-    f32x4 a = load_lanes(x + cell, lanes);
-    v128_t wins = beats_4(a, best);
-    best = wasm_v128_bitselect(a, best, wins);
-    chosen = wasm_v128_bitselect(load_lanes(y + cell, lanes), chosen, wins);
+  f32x4 best[VECTORS], nan[VECTORS];
+  for (int i = 0; i < vectors; i++) {
+    best[i] = wasm_f32x4_splat(-__builtin_inff());
+    nan[i] = wasm_f32x4_splat(0);
+  }
+  EACH_VECTOR(p, v, vectors, {
+    f32x4 a = load_lanes(x + cell + 4 * i, lanes);
+    best[i] = wasm_f32x4_pmax(best[i], a);
+    nan[i] = wasm_v128_or(nan[i], wasm_f32x4_ne(a, a));
   })
-  return chosen;
+  for (int i = 0; i < vectors; i++)
+    store_lanes(out + 4 * i, wasm_v128_or(best[i], nan[i]), lanes);
+}
+
+INLINE void reduce_mean(const pool_t *p, const float *x, const float *y, float *out, window_t v,
+                        int vectors, int lanes) {
+  (void)y;
+  f32x4 sum[VECTORS];
+  for (int i = 0; i < vectors; i++) sum[i] = wasm_f32x4_splat(0);
+  EACH_VECTOR(p, v, vectors, {
+    sum[i] = wasm_f32x4_add(sum[i], load_lanes(x + cell + 4 * i, lanes));
+  })
+  f32x4 weight = wasm_f32x4_splat(cells(v) ? 1.0f / cells(v) : 0);
+  for (int i = 0; i < vectors; i++)
+    store_lanes(out + 4 * i, wasm_f32x4_mul(sum[i], weight), lanes);
+}
+
+// Lanes where `a` is the new maximum: it is not less or equal, and there is no NaN yet.
+INLINE v128_t beats_4(f32x4 a, f32x4 best) {
+  return wasm_v128_andnot(wasm_f32x4_eq(best, best), wasm_f32x4_le(a, best));
+}
+
+// The first cell counts as the maximum until another one beats it, so that a window of -inf alone
+// has one too.
+INLINE void reduce_select(const pool_t *p, const float *x, const float *y, float *out, window_t v,
+                          int vectors, int lanes) {
+  f32x4 best[VECTORS], chosen[VECTORS];
+  int start = (v.y * p->w + v.x) * p->c, empty = !cells(v);
+  for (int i = 0; i < vectors; i++) {
+    best[i] = empty ? wasm_f32x4_splat(0) : load_lanes(x + start + 4 * i, lanes);
+    chosen[i] = empty ? wasm_f32x4_splat(0) : load_lanes(y + start + 4 * i, lanes);
+  }
+  EACH_VECTOR(p, v, vectors, {
+    f32x4 a = load_lanes(x + cell + 4 * i, lanes);
+    v128_t wins = beats_4(a, best[i]);
+    best[i] = wasm_v128_bitselect(a, best[i], wins);
+    chosen[i] = wasm_v128_bitselect(load_lanes(y + cell + 4 * i, lanes), chosen[i], wins);
+  })
+  for (int i = 0; i < vectors; i++) store_lanes(out + 4 * i, chosen[i], lanes);
 }
 
 void max_pool(const float *x, float *out, POOL_NUMBERS) {
@@ -184,21 +208,24 @@ void avg_pool(const float *x, float *out, POOL_NUMBERS) {
 
 // -- backward: windows overlap, so images and groups of four channels are shared out -----------
 
-// Spread one window's gradient g over dx, four channels at a time.
-typedef void (*spread_t)(const pool_t *, f32x4 g, const float *x, float *dx, window_t, int lanes);
+// Spread one window's gradient g over dx, for some channels.
+typedef void (*spread_t)(const pool_t *, const float *g, const float *x, float *dx, window_t,
+                         int vectors, int lanes);
 
 INLINE void spread_image(const pool_t *p, const float *g, const float *x, float *dx, int c,
                          int c_end, spread_t spread) {
-  for (int cell = 0; cell < p->h * p->w; cell++) fill_zero(dx + cell * p->c + c, c_end - c);
+  if (c_end - c == p->c)
+    fill_zero(dx, p->h * p->w * p->c);
+  else
+    for (int cell = 0; cell < p->h * p->w; cell++) fill_zero(dx + cell * p->c + c, c_end - c);
   for (int oy = 0; oy < p->oh; oy++)
-    for (int ox = 0; ox < p->ow; ox++) {
+    for (int ox = 0; ox < p->ow; ox++, g += p->c) {
       window_t v = window_at(p, oy, ox);
       if (!cells(v)) continue;
-      const float *from = g + (oy * p->ow + ox) * p->c;
       int i = c;
-      for (; i + 4 <= c_end; i += 4) spread(p, wasm_v128_load(from + i), x + i, dx + i, v, 4);
-      if (i < c_end)
-        spread(p, load_lanes(from + i, c_end - i), x + i, dx + i, v, c_end - i);
+      for (; i + 16 <= c_end; i += 16) spread(p, g + i, x + i, dx + i, v, VECTORS, 4);
+      for (; i + 4 <= c_end; i += 4) spread(p, g + i, x + i, dx + i, v, 1, 4);
+      if (i < c_end) spread(p, g + i, x + i, dx + i, v, 1, c_end - i);
     }
 }
 
@@ -215,29 +242,37 @@ INLINE void pool_backward(const pool_t *p, const float *g, const float *x, float
   }
 }
 
-INLINE void spread_to_max(const pool_t *p, f32x4 g, const float *x, float *dx, window_t v,
-                          int lanes) {
+INLINE void spread_to_max(const pool_t *p, const float *g, const float *x, float *dx, window_t v,
+                          int vectors, int lanes) {
   int start = (v.y * p->w + v.x) * p->c;
-  f32x4 best = load_lanes(x + start, lanes);
-  v128_t where = wasm_i32x4_splat(start);
-  EACH_CELL(p, v, {
-    f32x4 a = load_lanes(x + cell, lanes);
-    v128_t wins = beats_4(a, best);
-    best = wasm_v128_bitselect(a, best, wins);
-    where = wasm_v128_bitselect(wasm_i32x4_splat(cell), where, wins);
+  f32x4 best[VECTORS], from[VECTORS];
+  v128_t where[VECTORS];
+  for (int i = 0; i < vectors; i++) {
+    best[i] = load_lanes(x + start + 4 * i, lanes);
+    from[i] = load_lanes(g + 4 * i, lanes);
+    where[i] = wasm_i32x4_splat(start);
+  }
+  EACH_VECTOR(p, v, vectors, {
+    f32x4 a = load_lanes(x + cell + 4 * i, lanes);
+    v128_t wins = beats_4(a, best[i]);
+    best[i] = wasm_v128_bitselect(a, best[i], wins);
+    where[i] = wasm_v128_bitselect(wasm_i32x4_splat(cell), where[i], wins);
   })
-  EACH_CELL(p, v, {
-    v128_t here = wasm_v128_and(g, wasm_i32x4_eq(where, wasm_i32x4_splat(cell)));
-    store_lanes(dx + cell, wasm_f32x4_add(load_lanes(dx + cell, lanes), here), lanes);
+  EACH_VECTOR(p, v, vectors, {
+    float *to = dx + cell + 4 * i;
+    v128_t here = wasm_v128_and(from[i], wasm_i32x4_eq(where[i], wasm_i32x4_splat(cell)));
+    store_lanes(to, wasm_f32x4_add(load_lanes(to, lanes), here), lanes);
   })
 }
 
-INLINE void spread_evenly(const pool_t *p, f32x4 g, const float *x, float *dx, window_t v,
-                          int lanes) {
+INLINE void spread_evenly(const pool_t *p, const float *g, const float *x, float *dx, window_t v,
+                          int vectors, int lanes) {
   (void)x;
-  f32x4 part = wasm_f32x4_mul(g, wasm_f32x4_splat(1.0f / cells(v)));
-  EACH_CELL(p, v, {
-    store_lanes(dx + cell, wasm_f32x4_add(load_lanes(dx + cell, lanes), part), lanes);
+  f32x4 weight = wasm_f32x4_splat(1.0f / cells(v)), part[VECTORS];
+  for (int i = 0; i < vectors; i++) part[i] = wasm_f32x4_mul(load_lanes(g + 4 * i, lanes), weight);
+  EACH_VECTOR(p, v, vectors, {
+    float *to = dx + cell + 4 * i;
+    store_lanes(to, wasm_f32x4_add(load_lanes(to, lanes), part[i]), lanes);
   })
 }
 
