@@ -2,7 +2,8 @@
 from __future__ import annotations
 
 import functools
-from typing import Any, Callable
+from collections.abc import Callable
+from typing import Any
 
 from .base import tree
 from .base.errors import FailedPreconditionError, InvalidArgumentError
@@ -136,7 +137,7 @@ class ConcreteFunction:
         return self._packed(outs)
 
     @property
-    def backward(self) -> "Function":
+    def backward(self) -> Function:
         """The gradients of the inputs, given the inputs and the gradients of the results."""
         if self._backward is None:
             self._backward = Function(self._walk_back)
@@ -226,7 +227,7 @@ def _by_value(x):
     return type(x), x
 
 
-def function(func: Callable | None = None, *, name: str | None = None):
+def function(func: Callable | None = None, *, name: str | None = None) -> Any:
     """Compile a Python function into one program, as a decorator or a call.
 
     >>> @tf.function

@@ -2,8 +2,9 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Callable
 from contextlib import contextmanager
-from typing import Any, Callable, Protocol
+from typing import Any, Protocol
 
 from .base import dtypes, hostdata
 from .base.dtypes import DType
@@ -175,7 +176,7 @@ class Tensor(_Handle):
 
     __slots__ = ("spec", "storage", "atom", "trace", "__weakref__")
 
-    def __init__(self, spec: Spec, storage=None, atom: Var | Const | None = None, trace=None):
+    def __init__(self, spec: Spec, storage=None, atom: Any = None, trace=None):
         self.spec, self.storage, self.atom, self.trace = spec, storage, atom, trace
 
     @property
@@ -307,7 +308,7 @@ def constant_of(host: hostdata.HostData) -> Tensor:
     return Tensor(spec, atom=Const(spec, bytes(host.data)))
 
 
-def constant_bytes(const: Const) -> bytes:
+def constant_bytes(const: Const) -> Any:
     """A constant's elements in row-major order."""
     return hostdata.gather(const.value, const.spec.dtype).data if const.is_number else const.value
 

@@ -1,9 +1,10 @@
 """GradientTape: records what is bound while it is open, and walks it backwards."""
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import contextmanager
 from enum import Enum
-from typing import Callable, NamedTuple
+from typing import NamedTuple
 
 from ..base import tree
 from ..base.errors import FailedPreconditionError, InvalidArgumentError

@@ -1,6 +1,7 @@
 """Layer 5: what carries out plans. Each backend is a folder here and sees plans, never tensors."""
 import importlib
-from typing import Protocol, Sequence
+from collections.abc import Sequence
+from typing import Protocol
 
 from ..base.errors import InvalidArgumentError
 from ..base.hostdata import HostData

@@ -1,7 +1,8 @@
 """The program: a straight line of equations over typed variables."""
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from math import prod
-from typing import Any, Callable, Union
+from typing import Any, Union
 
 from ..base.dtypes import DType
 

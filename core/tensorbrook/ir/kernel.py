@@ -6,8 +6,9 @@ its first values are Reduced, and its Loads and Stores have views over the outer
 `space` with size 1 along `axes`. Tail positions count on from the body's: value i is
 `(body + tail)[i]`.
 """
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Mapping, Union
+from typing import Union
 
 from ..base.dtypes import DType
 from ..base.views import View

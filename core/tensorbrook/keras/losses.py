@@ -182,7 +182,7 @@ class MeanAbsoluteError(LossFunction):
 
 _CLASSES = (SparseCategoricalCrossentropy, CategoricalCrossentropy, BinaryCrossentropy,
             MeanSquaredError, MeanAbsoluteError)
-BY_NAME: dict[str, type[LossFunction]] = {snake_case(c.__name__): c for c in _CLASSES} | {
+BY_NAME: dict[str, Any] = {snake_case(c.__name__): c for c in _CLASSES} | {
     "mse": MeanSquaredError, "mae": MeanAbsoluteError}
 
 

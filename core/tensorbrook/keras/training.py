@@ -188,7 +188,7 @@ def made_metrics(wanted: Any) -> list[metrics.Metric]:
     return [metrics.get(each) for each in wanted]
 
 
-def unpacked(data: Any) -> tuple[Any, Any, Any]:
+def unpacked(data: Any) -> tuple[Any, ...]:
     """(x, y, sample_weight) of a batch, None where it has fewer."""
     parts = tuple(data) if isinstance(data, list | tuple) else (data,)
     return (*parts, None, None, None)[:3]

@@ -73,7 +73,7 @@ def _texts() -> dict[str, list[str]]:
 
 
 @cache
-def _definitions(name: str) -> list[ast.FunctionDef]:
+def _definitions(name: str) -> list[ast.stmt]:
     """What the library says of `name`, parsed when it is first wanted."""
     return [ast.parse(text).body[0] for text in _texts().get(name, ())]
 

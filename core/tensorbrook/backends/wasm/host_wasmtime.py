@@ -42,7 +42,7 @@ class Function:
         self._result = ctypes.c_int32.from_buffer(values)
         self._trap = ctypes.POINTER(ffi.wasm_trap_t)()
         # A function looked up by index is a new one, without argtypes to check.
-        self._call = ffi.dll["wasmtime_func_call_unchecked"]
+        self._call = ffi.dll["wasmtime_func_call_unchecked"]  # pyright: ignore[reportIndexIssue]
         self._call.restype = ctypes.c_void_p
         self._operands = (store._context(), ctypes.byref(function._func), values,
                           ctypes.c_size_t(len(values)), ctypes.byref(self._trap))
@@ -100,7 +100,7 @@ class Helper(threading.Thread):
     def __init__(self, number: int, own: Thread):
         super().__init__(name=f"tensorbrook-{number}", daemon=True)
         self.number, self.own = number, own
-        self.to_load = None  # (module, index), set before the main thread publishes LOAD
+        self.to_load = ()  # (module, index), set before the main thread publishes LOAD
         self.problem = ""
         self._park, self._acknowledge = own.function("park"), own.function("acknowledge")
 

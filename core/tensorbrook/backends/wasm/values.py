@@ -148,7 +148,7 @@ def formula_of(loop: Loop, value: Apply, relaxed: bool) -> Template:
     return template(value.formula, kinds, value.dtype.kind, relaxed, numbers)
 
 
-def _start(start: float | str, dtype: DType) -> bytes:
+def _start(start: float | str | None, dtype: DType) -> bytes:
     """What an accumulator begins with."""
     if start == "lowest":
         start = float("-inf") if dtype.is_floating else dtype.min
