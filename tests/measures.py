@@ -45,7 +45,7 @@ def loss(outs) -> tf.Tensor:
 
 
 def derivatives(call, *arguments) -> tuple[list, list, list]:
-    """(results, gradients, curvatures): the last along a random direction, through a second tape."""
+    """(results, gradients, curvatures): the last along a random direction, by a second tape."""
     with tf.GradientTape() as outer:
         outer.watch(floating(arguments))
         outs, grads = gradient(call, *arguments)

@@ -216,7 +216,7 @@ def test_updates_in_place_never_change_a_tensor():
     v = tf.Variable(np.ones(1000, "float32"))
     step = tf.function(lambda: v.assign_add(tf.ones(1000)))
     held = []
-    for turn in range(4):
+    for _ in range(4):
         held += [v.value(), tf.reshape(v.value(), (10, 100)), v + 0.0, tf.identity(v)]
         step()
         step()

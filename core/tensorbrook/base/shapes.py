@@ -35,7 +35,7 @@ def stretched_axes(shape: Shape, small: Shape) -> tuple[int, ...]:
 
 def axes_of(op: str, axis, rank: int) -> tuple[int, ...]:
     """`axis` (None for all, an int, or several) as a sorted tuple of non-negative ints."""
-    wanted = range(rank) if axis is None else (axis,) if isinstance(axis, int) else tuple(axis)
+    wanted = range(rank) if axis is None else tuple(axis) if isinstance(axis, (list, tuple)) else (axis,)
     axes = sorted(axis_of(op, a, rank) for a in wanted)
     if len(set(axes)) < len(axes):
         raise InvalidArgumentError(op, f"axes {tuple(wanted)} name one axis twice", "name each axis once")
@@ -61,11 +61,11 @@ def kept(shape: Shape, axes) -> Shape:
     return tuple(1 if i in axes else n for i, n in enumerate(shape))
 
 
-def as_shape(op: str, shape) -> Shape:
-    """A shape from an int or a sequence of ints, each at least -1."""
+def as_shape(op: str, shape, least: int = 0) -> Shape:
+    """A shape from an int or a sequence of ints, none of which is below `least`."""
     shape = (shape,) if isinstance(shape, int) else tuple(shape)
     for n in shape:
-        if not hasattr(n, "__index__") or n.__index__() < -1:
+        if not hasattr(n, "__index__") or n.__index__() < least:
             raise InvalidArgumentError(op, f"{n!r} in shape {shape} is not a size", "use ints of 0 or more")
     return tuple(n.__index__() for n in shape)
 

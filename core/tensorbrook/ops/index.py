@@ -2,7 +2,7 @@
 from builtins import range, slice
 
 from ..base import dtypes, shapes
-from ..base.errors import InvalidArgumentError
+from ..base.errors import DTypeError, InvalidArgumentError
 from ..tensor import SYNTAX, Tensor, Variable, as_tensor
 from . import contractions as c
 from . import primitives as p
@@ -44,6 +44,8 @@ def _picked(key, axis: int, x: Tensor) -> tuple[int, int, int, bool]:
     """(first, count, step, whether the axis stays) of one key."""
     n = x.shape[axis]
     if isinstance(key, slice):
+        if key.step == 0:
+            raise InvalidArgumentError("getitem", "the step of a slice is 0", "use a step that is not zero")
         begin, end, step = key.indices(n)
         return begin if end != begin else 0, len(range(begin, end, step)), step, True
     if not hasattr(key, "__index__"):
@@ -69,6 +71,11 @@ def gather(params, indices, axis=0) -> Tensor:
 def one_hot(indices, depth: int, on_value=1.0, off_value=0.0, axis=-1, dtype=None) -> Tensor:
     """A new axis of size `depth` with `on_value` at the index and `off_value` elsewhere."""
     indices = as_tensor(indices)
+    if not indices.dtype.is_integer:
+        raise DTypeError("one_hot", f"indices are {indices.dtype}, not int32", "use tf.cast(indices, tf.int32)")
+    if indices.dtype is not dtypes.int32:
+        indices = p.cast(indices, dtype=dtypes.int32)
+    depth, = shapes.as_shape("one_hot", (depth,))
     axis = shapes.axis_of("one_hot", axis, indices.ndim + 1)
     whole = (*indices.shape[:axis], depth, *indices.shape[axis:])
     thin = p.reshape(indices, shape=(*indices.shape[:axis], 1, *indices.shape[axis:]))

@@ -21,10 +21,19 @@ def matmul(a, b, transpose_a=False, transpose_b=False) -> Tensor:
         out = c.matmul(rows, b, transpose_a=False, transpose_b=bool(transpose_b))
         return p.reshape(out, shape=(*a.shape[:-1], out.shape[-1]))
     if min(a.ndim, b.ndim) >= 2 and a.shape[:-2] != b.shape[:-2]:
-        batch = shapes.broadcast("matmul", tuple(a.shape[:-2]), tuple(b.shape[:-2]))
+        batch = _batch(tuple(a.shape), tuple(b.shape))
         a = p.broadcast_to(a, shape=(*batch, *a.shape[-2:]))
         b = p.broadcast_to(b, shape=(*batch, *b.shape[-2:]))
     return c.matmul(a, b, transpose_a=bool(transpose_a), transpose_b=bool(transpose_b))
+
+
+def _batch(a: shapes.Shape, b: shapes.Shape) -> shapes.Shape:
+    """The axes before the matrices, broadcast."""
+    try:
+        return shapes.broadcast("matmul", a[:-2], b[:-2])
+    except InvalidArgumentError:
+        raise InvalidArgumentError("matmul", f"the batch axes of {a} @ {b} differ: {a[:-2]} and {b[:-2]}",
+                                   "their sizes must be equal, or one of them 1") from None
 
 
 def tensordot(a, b, axes) -> Tensor:

@@ -36,7 +36,7 @@ def mod(x, y) -> Tensor:
 
 def pow(x, y) -> Tensor:
     """`x ** y`, element by element. Small whole exponents of whole numbers are multiplied out."""
-    if isinstance(y, (int, float)) and y == int(y) and 1 <= y <= 4:
+    if isinstance(y, (int, float)) and y in (1, 2, 3, 4):
         return _multiplied_out(as_tensor(x), int(y))
     x = as_tensor(x, None if isinstance(x, (Tensor, Variable)) else getattr(y, "dtype", None))
     if not x.dtype.is_floating:
@@ -195,6 +195,9 @@ def argmin(input, axis=0, output_type=dtypes.int32) -> Tensor:
 
 
 def add_n(inputs) -> Tensor:
+    """The sum of several tensors of one shape."""
+    if not inputs:
+        raise InvalidArgumentError("add_n", "there is nothing to add", "pass at least one tensor")
     total = as_tensor(inputs[0])
     for x in inputs[1:]:
         total = total + x

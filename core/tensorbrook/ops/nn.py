@@ -1,7 +1,7 @@
 """`tf.nn`: activations, losses, convolution and pooling, as functions of the primitives."""
 from math import sqrt
 
-from ..base import dtypes, shapes
+from ..base import shapes
 from ..base.errors import DTypeError, InvalidArgumentError
 from ..tensor import Tensor, as_tensor
 from . import contractions as c
@@ -67,6 +67,9 @@ def softmax_cross_entropy_with_logits(labels, logits, axis=-1) -> Tensor:
 def sparse_softmax_cross_entropy_with_logits(labels, logits) -> Tensor:
     """Cross entropy of class indices `labels` (int32, one for each row) with `logits` (..., classes)."""
     labels, logits = as_tensor(labels), as_tensor(logits)
+    if not labels.dtype.is_integer:
+        raise DTypeError("sparse_softmax_cross_entropy_with_logits", f"labels are {labels.dtype}",
+                         "they must be class indices; use tf.cast(labels, tf.int32)")
     if tuple(labels.shape) != tuple(logits.shape[:-1]):
         raise InvalidArgumentError("sparse_softmax_cross_entropy_with_logits",
                                    f"labels {tuple(labels.shape)} do not match logits {tuple(logits.shape)}",
@@ -161,10 +164,13 @@ def conv2d(input, filters, strides=1, padding="VALID", dilations=1) -> Tensor:
 
 def depthwise_conv2d(input, filter, strides=1, padding="VALID", dilations=1) -> Tensor:
     """Each channel with its own filters: (kh, kw, c, multiplier) gives c * multiplier channels."""
-    w = as_tensor(filter)
+    x, w = _image("depthwise_conv2d", input), as_tensor(filter)
+    if w.ndim != 4 or w.shape[2] != x.shape[3]:
+        raise InvalidArgumentError("depthwise_conv2d", f"filter {tuple(w.shape)} meets input {tuple(x.shape)}",
+                                   f"it must be (height, width, {x.shape[3]}, multiplier)")
     kh, kw, channels, multiplier = w.shape
     grouped = p.reshape(w, shape=(kh, kw, 1, channels * multiplier))
-    return conv2d(input, grouped, strides, padding, dilations)
+    return conv2d(x, grouped, strides, padding, dilations)
 
 
 def _pool(op: str, primitive, input, ksize, strides, padding) -> Tensor:

@@ -13,8 +13,8 @@ def constant(value, dtype=None, shape=None) -> Tensor:
     >>> tf.constant([[1, 2], [3, 4]]).shape
     (2, 2)
     """
-    out = as_tensor(value) if isinstance(value, Tensor) else constant_of(
-        hostdata.gather(value, None if dtype is None else dtypes.of(dtype)))
+    dtype = None if dtype is None else dtypes.of(dtype)
+    out = as_tensor(value, dtype) if isinstance(value, Tensor) else constant_of(hostdata.gather(value, dtype))
     if shape is None:
         return out
     shape = shapes.as_shape("constant", shape)
@@ -70,7 +70,7 @@ def shape(input) -> Tensor:
 def reshape(tensor, shape) -> Tensor:
     """The same elements in order under another shape; one size may be -1."""
     x = as_tensor(tensor)
-    wanted = shapes.as_shape("reshape", shape)
+    wanted = shapes.as_shape("reshape", shape, least=-1)     # -1: what is left over
     return p.reshape(x, shape=shapes.filled_in("reshape", wanted, x.spec.count))
 
 
@@ -132,6 +132,12 @@ def concat(values, axis) -> Tensor:
 def stack(values, axis=0) -> Tensor:
     """Joined along a new axis."""
     values = [as_tensor(v) for v in values]
+    if not values:
+        raise InvalidArgumentError("stack", "there is nothing to join", "pass at least one tensor")
+    for v in values:
+        if v.shape != values[0].shape:
+            raise InvalidArgumentError("stack", f"shapes {tuple(values[0].shape)} and {tuple(v.shape)} differ",
+                                       "give all of them one shape")
     axis = shapes.axis_of("stack", axis, values[0].ndim + 1)
     return concat([expand_dims(v, axis) for v in values], axis)
 

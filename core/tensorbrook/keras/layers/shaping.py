@@ -38,7 +38,7 @@ class Reshape(Layer):
 
     def __init__(self, target_shape: Any, **kwargs: Any):
         super().__init__(**kwargs)
-        self.target_shape = shapes.as_shape(self.label, target_shape)
+        self.target_shape = shapes.as_shape(self.label, target_shape, least=-1)
 
     def call(self, x: tf.Tensor) -> tf.Tensor:
         return tf.reshape(x, (x.shape[0], *self.filled(x.shape)))
