@@ -133,7 +133,8 @@ def test_after_a_wrong_layer_nothing_is_known():
 
 
 def test_the_program_is_that_of_the_layers_even_where_they_do_not_fit():
-    said = Driver([layer("Conv2D", filters=4, kernel_size=9), layer("Dense", units=0)]).last("model")
+    wrong = [layer("Conv2D", filters=4, kernel_size=9), layer("Dense", units=0)]
+    said = Driver(wrong).last("model")
     assert "layers.Conv2D(4, 9),\n    layers.Dense(0),\n" in said["source"]
 
 
@@ -197,6 +198,21 @@ def test_pause_really_pauses_and_train_goes_on():
         assert driver.last("progress") == paused
         assert driver.session.trainer.steps == paused["step"]
         await driver.train_until(lambda: driver.last("progress")["step"] > paused["step"])
+
+    asyncio.run(scenario())
+
+
+def test_pause_and_train_at_once_leave_one_task():
+    async def scenario():
+        driver = Driver()
+        for _ in range(3):
+            driver.tell("train")
+            driver.tell("pause")
+        driver.tell("train")
+        await driver.until(lambda: driver.said("progress")[-1]["running"])
+        others = asyncio.all_tasks() - {asyncio.current_task()}
+        assert others == {driver.session.task}
+        driver.tell("pause")
 
     asyncio.run(scenario())
 

@@ -506,6 +506,18 @@ def test_the_keyboard_moves_and_removes_layers_and_keeps_its_place(page: Page):
     expect(layer(page, 5).locator(".title")).to_be_focused()
 
 
+def test_a_digit_is_drawn_by_keyboard(page: Page):
+    expect(hook(page, "prediction")).to_contain_text("%", timeout=SOON_MS)
+    hook(page, "train").click()
+    until(page, lambda: number(page, "test-accuracy") >= 96, LEARNT_MS)
+    hook(page, "draw").focus()
+    for key in [*["ArrowUp"] * 7, "Space", *["ArrowDown"] * 14, "Space"]:
+        page.keyboard.press(key)
+    until(page, lambda: likeliest(page) == "1")
+    page.keyboard.press("Delete")
+    expect(hook(page, "prediction").locator(".best")).to_have_count(0)
+
+
 def test_the_drawing_is_cleared_by_keyboard(page: Page):
     expect(hook(page, "prediction").locator(".best")).to_have_count(1, timeout=SOON_MS)
     page.get_by_role("button", name="Clear").focus()

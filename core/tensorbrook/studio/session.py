@@ -59,7 +59,15 @@ class Session:
             self.stop(too_large(self.size(), self.settings))
             self.forget()
         except (OpError, ValueError, TypeError) as error:
-            self.send({"name": "refused", "command": name, "message": str(error)})
+            self.refuse(name, str(error))
+        except Exception as error:  # a mistake of ours: the page must not think that training runs
+            self.refuse(name, f"{name}: {error!r}; please report this")
+
+    def refuse(self, name: str, message: str) -> None:
+        if name == "train" and self.running:
+            self.stop(message)
+        else:
+            self.send({"name": "refused", "command": name, "message": message})
 
     # ── commands ──
 
@@ -110,7 +118,8 @@ class Session:
     # ── training ──
 
     async def keep_training(self) -> None:
-        while self.running:
+        """One slice after the other, until a pause; a later task takes over from an earlier one."""
+        while self.running and self.task is asyncio.current_task():
             self.guarded("train", self.slice)
             await asyncio.sleep(0)
 
