@@ -173,3 +173,12 @@ def test_a_host_left_open_does_not_keep_the_process(built):
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True,
                           timeout=60, check=True)
     assert done.stdout == "end\n"
+
+
+def test_addresses_beyond_2_gb(host):
+    block = 0x80000000 + 4096
+    host.grow(block + 4096)
+    host.write(block, struct.pack("<16i", 0, host.threads, *[0] * 14))
+    host.write(block + 1024, bytes(64))
+    host.run(host.load(assemble(COUNT)), block, block + 1024)
+    assert word(host, block + 1024) == host.threads
