@@ -1,5 +1,6 @@
 """Data of the host language, as bytes: numbers, nested lists, and anything with a buffer."""
 from array import array
+from math import prod
 from typing import NamedTuple
 
 from . import dtypes
@@ -103,15 +104,11 @@ def _converted(view: memoryview, dtype: DType) -> HostData:
 def nested(data, shape: Shape, dtype: DType):
     """The elements as nested lists of Python numbers; a plain number for a scalar."""
     view = memoryview(data).cast("B").cast(dtype.format)
-    if shape == ():
-        return view[0]
+    return _rows(view, shape, 0) if shape else view[0]
 
-    def rows(begin: int, axis: int):
-        if axis == len(shape) - 1:
-            return view[begin:begin + shape[axis]].tolist()
-        step = 1
-        for n in shape[axis + 1:]:
-            step *= n
-        return [rows(begin + i * step, axis + 1) for i in range(shape[axis])]
 
-    return rows(0, 0)
+def _rows(view: memoryview, shape: Shape, begin: int) -> list:
+    if len(shape) == 1:
+        return view[begin:begin + shape[0]].tolist()
+    step = prod(shape[1:])
+    return [_rows(view, shape[1:], begin + i * step) for i in range(shape[0])]

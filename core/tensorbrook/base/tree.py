@@ -21,18 +21,19 @@ def _walk(tree, leaves):
 
 def unflatten(structure, leaves):
     """The tree of that structure with those leaves."""
-    leaves = iter(leaves)
+    return _build(structure, iter(leaves))
 
-    def build(node):
-        if node is None:
-            return next(leaves)
-        kind, keys, children = node
-        built = [build(child) for child in children]
-        if keys is None:
-            return kind(built)
-        return kind(**dict(zip(keys, built))) if hasattr(kind, "_fields") else kind(zip(keys, built))
 
-    return build(structure)
+# A function of its own: one that closed over itself would be a cycle, which keeps the leaves, and
+# so the tensors' memory, until Python next looks for cycles.
+def _build(structure, leaves):
+    if structure is None:
+        return next(leaves)
+    kind, keys, children = structure
+    built = [_build(child, leaves) for child in children]
+    if keys is None:
+        return kind(built)
+    return kind(**dict(zip(keys, built))) if hasattr(kind, "_fields") else kind(zip(keys, built))
 
 
 def tree_map(f, tree, *rest):
