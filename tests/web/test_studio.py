@@ -480,6 +480,20 @@ def test_it_follows_the_system_until_somebody_chooses(
         assert (brightness(page) < 0.5) is not dark
 
 
+RINGED = """(() => {
+  const near = [document.activeElement];
+  for (let i = 0; i < 2; i++) near.push(near[i].parentElement);
+  return near.some((e) => getComputedStyle(e).outlineStyle === "solid");
+})()"""
+
+
+def test_what_has_the_keyboard_is_seen(page: Page):
+    """Every control that Tab reaches has a ring around it, or around the row it is in."""
+    for _ in range(31):
+        page.keyboard.press("Tab")
+        assert page.evaluate(RINGED), page.evaluate("document.activeElement.outerHTML")
+
+
 def test_the_keyboard_alone_is_enough(page: Page):
     focused = "document.activeElement.dataset.testid ?? document.activeElement.ariaLabel"
     for _ in range(12):
@@ -487,8 +501,7 @@ def test_the_keyboard_alone_is_enough(page: Page):
         if page.evaluate(focused) == "train":
             break
     assert page.evaluate(focused) == "train"
-    outline = page.evaluate("getComputedStyle(document.activeElement).outlineStyle")
-    assert outline == "solid"
+    assert page.evaluate(RINGED)
     page.keyboard.press("Enter")
     until(page, lambda: number(page, "epoch") >= 1)
     page.keyboard.press("Tab")
