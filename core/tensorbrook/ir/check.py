@@ -1,0 +1,211 @@
+"""What must hold of every graph and every plan, one assertion a fact; the tests ask for it."""
+from math import prod
+
+from ..base import shapes
+from ..base.views import View
+from .graph import Atom, Const, Graph, Var
+from .kernel import Apply, Call, Index, Load, Loop, Plan, Reduced
+
+LINE = 64                         # bytes; buffers begin on one and take whole ones
+
+
+def check_graph(graph: Graph) -> None:
+    """Each variable is defined once and before it is read, and is what its primitive says."""
+    assert len(set(graph.inputs)) == len(graph.inputs), "an input stands twice"
+    defined = set(graph.inputs)
+    for e in graph.eqns:
+        name = e.prim.name
+        assert e.out not in defined, f"{name}: its result is defined twice"
+        assert all(isinstance(a, Const) or a in defined for a in e.args), f"{name} reads too early"
+        spec = e.prim.spec(*[a.spec for a in e.args], **e.attrs)
+        assert spec.dtype is e.out.spec.dtype, f"{name} gives {spec}, not {e.out.spec}"
+        # A map of numbers stands for one of tensors that are full of them.
+        stretches = e.prim.kind == "map" and shapes.broadcast(
+            name, spec.shape, e.out.spec.shape) == e.out.spec.shape
+        assert spec == e.out.spec or stretches, f"{name} gives {spec}, not {e.out.spec}"
+        defined.add(e.out)
+    assert all(isinstance(o, Const) or o in defined for o in graph.outputs), "an output is missing"
+    _check_updates(graph.updates, graph.inputs, graph.outputs)
+
+
+def _check_updates(updates, inputs, outputs) -> None:
+    assert len(set(updates.values())) == len(updates), "two outputs are the new value of one input"
+    for i, j in updates.items():
+        new, old = outputs[i].spec, inputs[j].spec
+        # In a plan a result may lie in the buffer of another shape that it is a view of.
+        assert (new.count, new.dtype) == (old.count, old.dtype), \
+            f"output {i} does not fit over input {j}"
+
+
+def check_plan(plan: Plan) -> None:
+    """Kernels stay inside their buffers, read only what was written, and wait where they must."""
+    _check_places(plan)
+    _check_updates(plan.updates, plan.inputs, plan.outputs)
+    for step in plan.steps:
+        k = step.kernel
+        assert k.writes and not set(k.writes) & (set(plan.inputs) | set(plan.constants)), \
+            "a kernel writes nothing, or writes to an input"
+        if isinstance(k, Loop):
+            check_loop(k)
+    _check_contents(plan)
+    _check_outputs(plan)
+    _check_updates_in_place(plan)
+    _check_barriers(plan)
+
+
+def _check_places(plan: Plan) -> None:
+    for i, atom in enumerate((*plan.inputs, *plan.constants, *plan.outputs)):
+        place = plan.places[atom]
+        assert (place.kind, place.at) == ("slot", i), f"slot {i} is at {place}"
+    for atom, place in plan.places.items():
+        if place.kind == "arena":
+            assert place.at % LINE == 0 <= place.at, f"{atom.spec} does not begin on a cache line"
+            end = place.at + atom.spec.size_bytes
+            assert end <= plan.arena_size, f"{atom.spec} leaves the arena"
+
+
+# ── loops ─────────────────────────────────────────────────────────────────────────────────────
+
+
+def check_loop(loop: Loop) -> None:
+    begin = len(loop.body)
+    outer = tuple(1 if i in loop.axes else n for i, n in enumerate(loop.space))
+    for i, value in enumerate(loop.body + loop.tail):
+        space = loop.space if i < begin else outer
+        if isinstance(value, Load):
+            _check_view(value.view, space, value.source)
+            assert value.dtype is value.source.spec.dtype, "a load changes the dtype"
+        if isinstance(value, Index):
+            assert len(value.weights) == len(space), "an index has a weight for each axis"
+        if isinstance(value, Apply):
+            first = 0 if i < begin else begin
+            assert all(first <= a < i for a in value.args), f"value {i} reads {value.args}"
+        if isinstance(value, Reduced):
+            assert i >= begin > value.arg >= 0 and loop.axes, f"value {i} folds {value.arg}"
+    values = loop.body + loop.tail
+    for s in loop.stores:
+        _check_view(s.view, loop.space if s.value < begin else outer, s.target)
+        assert values[s.value].dtype is s.target.spec.dtype, "a store changes the dtype"
+        places = list(_places(s.view))
+        assert len(set(places)) == len(places), "two elements are stored to one place"
+
+
+def _check_view(view: View, space, atom: Atom) -> None:
+    assert tuple(view.shape) == tuple(space), f"a view of {view.shape} in a loop over {space}"
+    if prod(space):
+        ends = [(n - 1) * s for n, s in zip(view.shape, view.strides)]
+        low = view.offset + sum(min(0, end) for end in ends)
+        high = view.offset + sum(max(0, end) for end in ends)
+        assert 0 <= low and high < atom.spec.count, f"{view} leaves a buffer of {atom.spec}"
+
+
+def _places(view: View):
+    """Where the elements of a view lie, one by one."""
+    places = [view.offset]
+    for n, s in zip(view.shape, view.strides):
+        places = [p + i * s for p in places for i in range(n)]
+    return places
+
+
+# ── memory ────────────────────────────────────────────────────────────────────────────────────
+
+
+def _check_contents(plan: Plan) -> None:
+    """Play the plan with a note on each cache line of the arena of who wrote it last."""
+    owner: list[Var | None] = [None] * (-(-plan.arena_size // LINE))
+    begun: set[Atom] = {*plan.inputs, *plan.constants}
+    for step in plan.steps:
+        for atom in step.kernel.reads:
+            assert atom in begun or not atom.spec.count, f"{atom.spec} is read before it is written"
+            assert all(owner[line] is atom for line in _lines(plan, atom)), \
+                f"{atom.spec} was overwritten before it was read"
+        for var in step.kernel.writes:
+            for line in _lines(plan, var):
+                in_use = [a for a in step.kernel.reads if line in _lines(plan, a)]
+                assert all(a is var for a in in_use), "a kernel writes over what it reads"
+                owner[line] = var
+            begun.add(var)
+
+
+def _lines(plan: Plan, atom: Atom) -> range:
+    place = plan.places[atom]
+    if place.kind == "slot" or not atom.spec.count:
+        return range(0)
+    return range(place.at // LINE, -(-(place.at + atom.spec.size_bytes) // LINE))
+
+
+def _check_outputs(plan: Plan) -> None:
+    """Every element of every result of a loop is written."""
+    written: dict[Var, set] = {}
+    called = {v for step in plan.steps if isinstance(step.kernel, Call) for v in step.kernel.writes}
+    for step in plan.steps:
+        if isinstance(step.kernel, Loop):
+            for s in step.kernel.stores:
+                written.setdefault(s.target, set()).update(_places(s.view))
+    for var, places in written.items():
+        assert len(places) == var.spec.count, f"{var.spec} is written in {len(places)} places"
+    for o in plan.outputs:
+        assert not o.spec.count or o in called or o in written, f"output {o.spec} is not written"
+
+
+def _check_updates_in_place(plan: Plan) -> None:
+    """Once a Variable's new value is being written over it, nobody reads the old one."""
+    for i, j in plan.updates.items():
+        new, old = plan.outputs[i], plan.inputs[j]
+        writing = False
+        for step in plan.steps:
+            k = step.kernel
+            assert not (writing and old in k.reads), f"input {j} is read after it was overwritten"
+            if new in k.writes:
+                writing = True
+                in_step = isinstance(k, Loop) and _element_by_element(k, new, old)
+                assert old not in k.reads or in_step, f"input {j} is overwritten before it is read"
+
+
+def _element_by_element(loop: Loop, new: Var, old: Var) -> bool:
+    """Whether each element of `old` is read only at the index that writes over it."""
+    loads = [(i, v.view) for i, v in enumerate(loop.body + loop.tail)
+             if isinstance(v, Load) and v.source is old]
+    stores = [(s.value, s.view) for s in loop.stores if s.target is new]
+    begin = len(loop.body)
+    return all(of == at and (not loop.axes or i >= begin and value >= begin)
+               for i, of in loads for value, at in stores)
+
+
+# ── threads ───────────────────────────────────────────────────────────────────────────────────
+
+
+def _check_barriers(plan: Plan) -> None:
+    """Between two kernels of which one writes what the other touches stands a barrier, unless one
+    thread does both."""
+    for n, later in enumerate(plan.steps):
+        if later.barrier:
+            continue
+        for earlier in _since_barrier(plan.steps, n):
+            if earlier.split or later.split:
+                assert not _meet(plan, earlier.kernel, later.kernel), \
+                    f"kernel {n} needs a barrier before it"
+
+
+def _since_barrier(steps, n: int):
+    """The steps before step n that no barrier separates from it."""
+    for m in range(n - 1, -1, -1):
+        yield steps[m]
+        if steps[m].barrier:
+            return
+
+
+def _meet(plan: Plan, a, b) -> bool:
+    pairs = [(x, y) for x in a.writes for y in (*b.reads, *b.writes)]
+    pairs += [(x, y) for x in a.reads for y in b.writes]
+    return any(_same_memory(plan, x, y) for x, y in pairs)
+
+
+def _same_memory(plan: Plan, x: Atom, y: Atom) -> bool:
+    """Whether two buffers may share a byte; an output may lie over the input that it updates."""
+    if x is y:
+        return True
+    if set(_lines(plan, x)) & set(_lines(plan, y)):
+        return True
+    over = {(plan.outputs[i], plan.inputs[j]) for i, j in plan.updates.items()}
+    return (x, y) in over or (y, x) in over

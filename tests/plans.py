@@ -1,0 +1,58 @@
+"""Plans carried out by NumPy: an arena that is really reused, Variables really overwritten."""
+import numpy as np
+from loop_meaning import interpret
+
+from tensorbrook.compiler import fuse, plan, simplify
+from tensorbrook.ir import Call, Const, Graph, Limits, Loop, Plan
+from tensorbrook.ir.check import check_graph, check_plan
+
+
+def compiled(graph: Graph, buffers: int = 1 << 30) -> Plan:
+    """The plan of a graph, checked at every stage."""
+    check_graph(graph)
+    simple = simplify(graph)
+    check_graph(simple)
+    made = plan(simple, *fuse(simple, Limits(buffers)))
+    check_plan(made)
+    return made
+
+
+def plan_of(f, *arguments) -> Plan:
+    """The plan of a tf.function for those arguments."""
+    return compiled(f.get_concrete_function(*arguments).graph)
+
+
+def carry_out(made: Plan, inputs) -> list[np.ndarray]:
+    """The outputs; those that update an input are written over it."""
+    arena = np.full(made.arena_size, 0xA5, np.uint8)
+    slots = [np.array(x) for x in inputs] + [_constant(c) for c in made.constants]
+    for i, o in enumerate(made.outputs):
+        slots.append(slots[made.updates[i]] if i in made.updates
+                     else np.full(o.spec.shape, 77).astype(o.spec.dtype.name))
+    arrays = {atom: _array(atom, place, arena, slots) for atom, place in made.places.items()}
+    for step in made.steps:
+        k = step.kernel
+        after = interpret(k, arrays) if isinstance(k, Loop) else _call(k, arrays)
+        for var, value in after.items():
+            arrays[var][...] = value.reshape(arrays[var].shape)
+    wanted = [o.spec.shape for o in made.graph.outputs]
+    return [arrays[o].reshape(shape).copy() for o, shape in zip(made.outputs, wanted)]
+
+
+def _array(atom, place, arena, slots) -> np.ndarray:
+    if place.kind == "slot":
+        return slots[place.at].reshape(atom.spec.shape)
+    raw = arena[place.at:place.at + atom.spec.size_bytes]
+    return raw.view(atom.spec.dtype.name).reshape(atom.spec.shape)
+
+
+def _constant(const: Const) -> np.ndarray:
+    return np.frombuffer(const.value, const.spec.dtype.name).reshape(const.spec.shape).copy()
+
+
+def _call(k: Call, arrays) -> dict:
+    """An engine's kernel, by what its primitive means."""
+    e, = k.eqns
+    arguments = [arrays[a].reshape(of.spec.shape) for a, of in zip(k.reads, e.args)]
+    out = e.prim.meaning(np, *arguments, **e.attrs)
+    return {k.writes[0]: np.asarray(out).astype(e.out.spec.dtype.name)}

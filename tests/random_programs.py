@@ -1,0 +1,162 @@
+"""Programs that nobody wrote: random operations on a few tensors and Variables.
+
+A program is a function of its seed and length alone, so a failing one can be run again. Its values
+are chosen so that backends can only differ by rounding: what is compared is whole numbers, and
+floats stay small.
+"""
+from math import prod
+from random import Random
+
+import numpy as np
+
+import tensorbrook as tf
+
+SIZES = (1, 2, 3, 4, 5, 7, 12)
+
+
+class RandomProgram:
+    """`inputs` and `variables` are arrays; `__call__` is what a tf.function traces."""
+
+    def __init__(self, seed: int, length: int):
+        self.seed, self.length = seed, length
+        draw, numbers = Random(seed), np.random.default_rng(seed)
+        shapes = [tuple(draw.choice(SIZES) for _ in range(draw.randint(0, 3))) for _ in range(2)]
+        if draw.random() < 0.1:
+            shapes.append((0, draw.choice(SIZES)))
+        self.inputs = [numbers.uniform(-1, 1, s).astype("float32") for s in shapes]
+        self.inputs.append(numbers.integers(-5, 6, shapes[0]).astype("int32"))
+        self.variables = [numbers.uniform(-1, 1, draw.choice(shapes)).astype("float32")
+                          for _ in range(draw.randint(0, 3))]
+
+    def __call__(self, variables, *inputs):
+        draw = Random(self.seed + 1)
+        tensors = [*inputs, *(v.value() for v in variables)]
+        for _ in range(self.length):
+            x = draw.choice(tensors)
+            made = draw.choice(STEPS)(draw, x, tensors)
+            if made is not None and made.spec.count <= 3000:
+                tensors.append(made)
+            if variables and draw.random() < 0.3:
+                v = draw.choice(variables)
+                v.assign(fitted(draw, draw.choice(tensors), v))
+                tensors.append(v.value())
+        return [draw.choice(tensors) for _ in range(draw.randint(1, 3))] + tensors[-1:]
+
+
+def fitted(draw, x, v):
+    """Something made of `x` that has the shape and dtype of Variable `v`."""
+    x = tf.cast(x, tf.float32)
+    if x.shape == v.shape:
+        return draw.choice((lambda: x, lambda: x + v, lambda: x * 0.5 - v[::-1] if v.ndim else x))()
+    if prod(x.shape) == prod(v.shape):
+        return tf.reshape(x, v.shape)
+    return tf.reduce_mean(x) * 0.1 + v if prod(x.shape) else v * 0.5
+
+
+# ── steps: (draw, a tensor, all tensors) -> a tensor, or None where it does not fit ───────────
+
+
+def one(draw, x, tensors):
+    if not x.dtype.is_floating:
+        return draw.choice((lambda: -x, lambda: tf.abs(x), lambda: x * 2 + 1,
+                            lambda: tf.cast(x, tf.float32) * 0.25))()
+    return draw.choice((lambda: -x, lambda: tf.tanh(x), lambda: x * 0.5 + 0.25, lambda: tf.abs(x),
+                        lambda: tf.exp(-x * x), lambda: tf.maximum(x, 0.1)))()
+
+
+def two(draw, x, tensors):
+    peers = [y for y in tensors if y.dtype == x.dtype and stretches(x.shape, y.shape)]
+    y = draw.choice(peers)
+    op = draw.choice((tf.add, tf.subtract, tf.maximum, tf.minimum, tf.multiply))
+    if op is tf.multiply:
+        return tf.tanh(x * y) if x.dtype.is_floating else tf.minimum(tf.maximum(x * y, -99), 99)
+    return op(x, y)
+
+
+def stretches(a, b) -> bool:
+    return all(m == n or 1 in (m, n) for m, n in zip(reversed(a), reversed(b)))
+
+
+def choose(draw, x, tensors):
+    conditions = [y for y in tensors if y.dtype == tf.int32 and stretches(x.shape, y.shape)]
+    if not conditions:
+        return None
+    c = draw.choice(conditions)
+    return tf.where(c > draw.randint(-3, 3), x, tf.zeros((), x.dtype))
+
+
+def fold(draw, x, tensors):
+    axes = sorted(draw.sample(range(x.ndim), draw.randint(0, x.ndim)))
+    if 0 in x.shape or not axes:
+        return tf.reduce_sum(x, axes)
+    op = draw.choice((tf.reduce_sum, tf.reduce_max, tf.reduce_min, tf.reduce_mean))
+    if not x.dtype.is_floating:
+        op = tf.reduce_max
+    return op(x, axes, keepdims=draw.random() < 0.5)
+
+
+def soft(draw, x, tensors):
+    if not x.dtype.is_floating or not x.ndim:
+        return None
+    return tf.nn.softmax(x, draw.randrange(x.ndim))
+
+
+def turn(draw, x, tensors):
+    return tf.transpose(x, draw.sample(range(x.ndim), x.ndim))
+
+
+def shape_anew(draw, x, tensors):
+    count, shape = prod(x.shape), []
+    while count > 1 and len(shape) < 3:
+        n = draw.choice([d for d in range(1, count + 1) if count % d == 0])
+        shape.append(n)
+        count //= n
+    return tf.reshape(x, (*shape, count))
+
+
+def cut(draw, x, tensors):
+    keys = []
+    for n in x.shape:
+        a, b = sorted((draw.randint(0, n), draw.randint(0, n)))
+        step = draw.choice((1, 1, 2, -1))
+        keys.append(slice(a, b, step) if step > 0 else slice(b - 1, a - 1 if a else None, step))
+    return x[tuple(keys)] if all(k.start != -1 for k in keys) else None
+
+
+def surround(draw, x, tensors):
+    return tf.pad(x, [(draw.randint(0, 2), draw.randint(0, 2)) for _ in x.shape])
+
+
+def join(draw, x, tensors):
+    if not x.ndim:
+        return tf.stack([x, x + 1])
+    axis = draw.randrange(x.ndim)
+    return tf.concat([x, tf.reverse(x, (axis,)), x[:1] if axis == 0 else x], axis)
+
+
+def stretch(draw, x, tensors):
+    return tf.broadcast_to(x, (draw.choice((1, 2, 3)), *x.shape)) if x.ndim < 3 else None
+
+
+def product(draw, x, tensors):
+    if x.ndim < 2 or not x.dtype.is_floating:
+        return None
+    a, b = draw.random() < 0.5, draw.random() < 0.5
+    y = x if a != b else tf.transpose(x, (*range(x.ndim - 2), x.ndim - 1, x.ndim - 2))
+    return tf.tanh(tf.matmul(x, y, transpose_a=a, transpose_b=b))
+
+
+def pick(draw, x, tensors):
+    if not x.ndim:
+        return None
+    axis = draw.randrange(x.ndim)
+    return tf.gather(x, [draw.randint(-1, x.shape[axis]) for _ in range(draw.randint(1, 4))], axis)
+
+
+def count_up(draw, x, tensors):
+    n = x.shape[-1] if x.ndim else 4
+    return tf.range(n) if x.dtype == tf.int32 else x + tf.range(n, dtype=tf.float32) * 0.01
+
+
+STEPS = (one, one, one, two, two, two, two, choose, fold, fold, soft, turn, shape_anew, cut,
+         surround, join, stretch, product, pick, count_up)

@@ -1,0 +1,80 @@
+"""Random programs: what the compiler makes of them means what their equations mean."""
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import tensorbrook as tf
+from backends import on
+from plans import carry_out, compiled
+from random_programs import RandomProgram
+
+SEEDS, LENGTHS = st.integers(0, 2**32), st.integers(0, 25)
+CALLS = 3          # the first reads Variables that nobody wrote, the next ones update them in place
+
+
+def run(program: RandomProgram, backend: str, compiler=tf.function) -> list[list[np.ndarray]]:
+    """The results of each call, with the Variables after it."""
+    with on(backend):
+        variables = [tf.Variable(v) for v in program.variables]
+        f = compiler(lambda *inputs: program(variables, *inputs))
+        seen = []
+        for _ in range(CALLS):
+            outs = f(*map(tf.constant, program.inputs))
+            seen.append([np.asarray(x) for x in [*outs, *variables]])
+        return seen
+
+
+def right(program: RandomProgram) -> list[list[np.ndarray]]:
+    """Operation by operation on the reference, where no pass sees two of them."""
+    return run(program, "reference", compiler=lambda f: f)
+
+
+def agree(ours, theirs, program: RandomProgram):
+    for call, (xs, ys) in enumerate(zip(ours, theirs)):
+        for x, y in zip(xs, ys):
+            assert x.dtype == y.dtype and x.shape == y.shape
+            np.testing.assert_allclose(x, y, rtol=1e-4, atol=1e-4, equal_nan=True,
+                                       err_msg=f"{vars(program)} in call {call}")
+
+
+@settings(max_examples=200, deadline=None)
+@given(SEEDS, LENGTHS)
+def test_the_plan_means_what_the_graph_means(seed, length):
+    """Checked at every stage, then carried out by NumPy, with the arena reused as planned."""
+    program = RandomProgram(seed, length)
+    with on("reference"):
+        variables = [tf.Variable(v) for v in program.variables]
+        f = tf.function(lambda *inputs: program(variables, *inputs))
+        concrete = f.get_concrete_function(*map(tf.constant, program.inputs))
+    plan, expected = compiled(concrete.graph), right(program)[0]
+    captured = [np.asarray(held) for held in concrete.captured]
+    found = carry_out(plan, [*program.inputs, *captured])
+    agree([found[:len(concrete.out_specs)]], [expected], program)
+    new = dict(zip(concrete.assigned, found[len(concrete.out_specs):]))
+    agree([[np.asarray(new.get(v, v)) for v in variables]],
+          [expected[len(concrete.out_specs):]], program)
+
+
+@settings(max_examples=200, deadline=None)
+@given(SEEDS, LENGTHS)
+def test_wasm_computes_what_the_reference_says(seed, length):
+    program = RandomProgram(seed, length)
+    agree(run(program, "wasm"), right(program), program)
+
+
+@settings(max_examples=200, deadline=None)
+@given(SEEDS, LENGTHS)
+def test_a_simplified_graph_means_the_same(seed, length):
+    program = RandomProgram(seed, length)
+    agree(run(program, "reference"), right(program), program)
+
+
+@settings(max_examples=100, deadline=None)
+@given(SEEDS, st.integers(1, 15), st.integers(2, 8))
+def test_kernels_touch_no_more_buffers_than_allowed(seed, length, most):
+    program = RandomProgram(seed, length)
+    f = tf.function(lambda *inputs: program([], *inputs))
+    plan = compiled(f.get_concrete_function(*map(tf.constant, program.inputs)).graph, most + 2)
+    for step in plan.steps:
+        if len(step.kernel.eqns) > 1:
+            assert len({*step.kernel.reads, *step.kernel.writes}) <= most + 2
