@@ -9,7 +9,8 @@ from collections.abc import Iterator
 
 import pytest
 from pages import opened
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+from studio_pages import SOON_MS, studio
 
 from tensorbrook.studio.browser import launch_options
 from tensorbrook.studio.server import STATIC, Server
@@ -67,3 +68,11 @@ def runtime(browser: Browser, address: str) -> Iterator[Page]:
     page = opened(browser, f"{address}run.html?threads=2")
     yield page
     page.close()
+
+
+@pytest.fixture
+def page(browser: Browser, address: str) -> Iterator[Page]:
+    """A Studio of its own, with Python ready."""
+    with studio(browser, address) as page:
+        expect(page.get_by_test_id("status")).to_have_text("Ready.", timeout=SOON_MS)
+        yield page

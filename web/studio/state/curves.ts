@@ -30,7 +30,7 @@ export function lastY(curve: Curve): number | null {
 
 /** The right end of the epoch axis: ten epochs at first, then a little more than was trained. */
 export function epochsShown(epoch: number): number {
-  return Math.max(10, epoch * 1.05);
+  return Math.max(10, epoch * 1.1);
 }
 
 /** Loss of guessing among ten classes is ln 10, about 2.3; the axis starts just above it. */
