@@ -1,0 +1,110 @@
+"""Programs whose plans are kept as text: what people write, and the corners of the compiler."""
+import numpy as np
+
+import tensorbrook as tf
+from tensorbrook import keras
+
+
+def zeros(*shape, dtype="float32") -> tf.Tensor:
+    return tf.constant(np.zeros(shape, dtype))
+
+
+def variable(*shape) -> tf.Variable:
+    return tf.Variable(np.zeros(shape, "float32"))
+
+
+def swap():
+    a, b = variable(5), variable(5)
+
+    def step():
+        old = a.value()
+        a.assign(b)
+        b.assign(old)
+
+    return step, ()
+
+
+def momentum():
+    weight, velocity = variable(256, 256), variable(256, 256)
+
+    def step(g):
+        velocity.assign(velocity * 0.9 - g * 0.01)
+        weight.assign_add(velocity)
+
+    return step, (zeros(256, 256),)
+
+
+def training(layers, shape, batch: int, optimizer):
+    """One step of a classifier: forward, backward, update."""
+    model = keras.Sequential([keras.Input(shape), *layers])
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    optimizer.build(model.trainable_variables)
+
+    def step(x, labels):
+        with tf.GradientTape() as tape:
+            total = loss(labels, model(x, training=True))
+        grads = tape.gradient(total, model.trainable_variables)
+        optimizer.apply_gradients(zip(grads, model.trainable_variables))
+        return total
+
+    return step, (zeros(batch, *shape), zeros(batch, dtype="int32"))
+
+
+def mlp():
+    layers = [keras.layers.Dense(64, activation="relu"), keras.layers.Dense(10)]
+    return training(layers, (784,), 32, keras.optimizers.Adam(0.001))
+
+
+def cnn():
+    layers = [keras.layers.Conv2D(8, 3, activation="relu"), keras.layers.MaxPooling2D(2),
+              keras.layers.Flatten(), keras.layers.Dropout(0.5), keras.layers.Dense(10)]
+    return training(layers, (8, 8, 1), 16, keras.optimizers.SGD(0.1))
+
+
+def layer_norm(x, scale, shift):
+    mean = tf.reduce_mean(x, -1, keepdims=True)
+    variance = tf.reduce_mean(tf.square(x - mean), -1, keepdims=True)
+    return (x - mean) * tf.rsqrt(variance + 1e-5) * scale + shift
+
+
+def attention(q, k, v):
+    scores = tf.matmul(q, k, transpose_b=True) * 0.25
+    return tf.matmul(tf.nn.softmax(scores), v)
+
+
+def gradient_of_gradient(x):
+    with tf.GradientTape() as outer:
+        outer.watch(x)
+        with tf.GradientTape() as inner:
+            inner.watch(x)
+            y = tf.reduce_sum(tf.tanh(x) * x)
+        slope = inner.gradient(y, x)
+    return outer.gradient(slope, x)
+
+
+def movements(x):
+    turned = tf.transpose(x)[::-1, 1::2]
+    return turned * 2.0, tf.reshape(turned, (-1,)), tf.broadcast_to(x[:1], (3, 6))
+
+
+def regions(x, y):
+    return tf.pad(tf.concat([x, y * 2.0], 0), ((1, 1), (0, 2)))
+
+
+PROGRAMS = {
+    "chain": lambda: (lambda x, y: tf.tanh(x * 2.0 + y) * x, (zeros(64, 1), zeros(3))),
+    "softmax": lambda: (tf.nn.softmax, (zeros(32, 10),)),
+    "layer_norm": lambda: (layer_norm, (zeros(32, 48), zeros(48), zeros(48))),
+    "attention": lambda: (attention, (zeros(2, 4, 16, 16),) * 3),
+    "long_sum": lambda: (tf.reduce_sum, (zeros(300, 200),)),
+    "argmax": lambda: (lambda x: tf.argmax(x, 1), (zeros(32, 10),)),
+    "movements": lambda: (movements, (zeros(4, 6),)),
+    "regions": lambda: (regions, (zeros(2, 5), zeros(3, 5))),
+    "gather": lambda: (lambda x, i: tf.gather(x, i) + tf.one_hot(i, 3), (
+        zeros(9, 3), zeros(4, dtype="int32"))),
+    "random": lambda: (lambda: tf.random.normal((6,)), ()),
+    "gradient_of_gradient": lambda: (gradient_of_gradient, (zeros(7),)),
+    "swap": swap, "momentum": momentum, "mlp": mlp, "cnn": cnn,
+}
+# Those whose generated code is kept too: one of each kind of loop.
+CODE = ("chain", "softmax", "long_sum")

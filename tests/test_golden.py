@@ -1,0 +1,47 @@
+"""Plans and generated code as text: a change of the compiler shows here, a refactor does not.
+
+TENSORBROOK_GOLDEN=write makes the files anew; look at the difference before it is committed.
+"""
+import os
+
+import environment
+import pytest
+
+import tensorbrook as tf
+from backends import on
+from golden_programs import CODE, PROGRAMS
+from plans import plan_of
+from tensorbrook.backends.wasm.program import listing
+
+FOLDER = environment.ROOT / "tests" / "golden"
+
+
+def compare(name: str, text: str):
+    path = FOLDER / name
+    if os.environ.get("TENSORBROOK_GOLDEN") == "write":
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text.rstrip() + "\n", encoding="utf-8")
+    assert path.is_file(), f"there is no {name}; run this with TENSORBROOK_GOLDEN=write"
+    assert path.read_text(encoding="utf-8").rstrip() == text.rstrip(), \
+        f"{name} differs; if it should, run this with TENSORBROOK_GOLDEN=write and look at the diff"
+
+
+def plan_named(name: str):
+    with on("reference"):
+        f, arguments = PROGRAMS[name]()
+        return plan_of(tf.function(f), *arguments)
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_plan(name):
+    compare(f"{name}.txt", str(plan_named(name)))
+
+
+@pytest.mark.parametrize("name", CODE)
+def test_code(name):
+    compare(f"{name}.code.txt", listing(plan_named(name)))
+
+
+def test_no_file_is_left_over():
+    kept = {f"{name}.txt" for name in PROGRAMS} | {f"{name}.code.txt" for name in CODE}
+    assert {path.name for path in FOLDER.iterdir()} == kept
