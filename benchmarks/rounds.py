@@ -20,9 +20,9 @@ class Arena(Protocol):
 class Pace(NamedTuple):
     """How long everybody warms up and how long and how often they have their turn."""
 
-    warm_ms: float = 250
-    turn_ms: float = 120
-    turns: int = 9
+    warm_ms: float = 200
+    turn_ms: float = 100
+    turns: int = 7
 
 
 QUICK = Pace(warm_ms=20, turn_ms=10, turns=3)
