@@ -82,12 +82,13 @@ SERVE = ["--port", "0", "--no-browser"]
 
 @pytest.mark.parametrize("command", [[SCRIPT], ["-m", "tensorbrook", "studio"]],
                          ids=["studio.py", "tensorbrook studio"])
-def test_serving_until_ctrl_c(command):
+@pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM])
+def test_serving_until_ctrl_c(command, ending):
     process, lines = start(*command, *SERVE)
     with process:
         port = int(re.fullmatch(r"Tensorbrook Studio: http://127.0.0.1:(\d+)/\n", lines[-1])[1])
         assert get(port, "/").status == 200
-        process.send_signal(signal.SIGINT)
+        process.send_signal(ending)
         rest, _ = process.communicate(timeout=20)
     assert (process.returncode, rest.strip()) == (0, ""), "".join(lines) + rest
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import mimetypes
+import signal
 import socket
 import sys
 import threading
@@ -116,7 +117,10 @@ def usual_or_free() -> int:
 
 
 def wait(thread: threading.Thread) -> None:
-    """Until the thread ends or somebody presses Ctrl-C."""
+    """Until the thread ends, or somebody presses Ctrl-C or ends the process."""
+    # A shell's background job is started deaf to Ctrl-C.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
     try:
         while thread.is_alive():
             thread.join(timeout=1)  # a join without end would not hear Ctrl-C on Windows
