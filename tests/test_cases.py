@@ -1,6 +1,4 @@
 """The table multiplied: backend, mode, value, gradient, curvature, dtype, odd shapes."""
-import functools
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,6 +7,7 @@ import pytest
 import tensorbrook as tf
 from backends import on
 from cases import CASES
+from expected import CURVATURE, GRADIENT, VALUE, assert_close, expected, expected_value
 from measures import (
     MODES,
     derivatives,
@@ -25,29 +24,8 @@ from tensorbrook.base import tree
 from tensorbrook.ir import PRIMS
 from witnesses import Witness
 
-# Of the largest element: single precision after as many steps as each measure takes.
-VALUE, GRADIENT, CURVATURE = 1e-5, 5e-5, 2e-4
 TO_JAX = 1e-9
 SMOOTH = [name for name in CASES if differentiable(name)]
-
-
-def assert_close(actual, expected, tolerance: float, what: str):
-    """Same shapes; each difference small beside the largest element."""
-    assert len(actual) == len(expected), what
-    for a, e in zip(map(np.asarray, actual), map(np.asarray, expected)):
-        assert a.shape == e.shape, f"{what}: shape {a.shape}, expected {e.shape}"
-        finite = np.abs(e[np.isfinite(e)]) if e.dtype.kind == "f" else np.ones(())
-        scale = max(1.0, finite.max(initial=0.0))
-        np.testing.assert_allclose(a, e, rtol=0, atol=tolerance * scale, err_msg=what)
-
-
-@functools.cache
-def expected(name: str, variant: int) -> tuple[list, list, list]:
-    """What the reference backend gives in double precision."""
-    case = CASES[name]
-    with on("reference"):
-        found = derivatives(case.ours, *inputs(case, variant, "d"))
-        return tuple([np.asarray(t) for t in group] for group in found)
 
 
 def calls(name: str) -> list[tuple[int, str]]:
@@ -146,15 +124,6 @@ def test_value(name, mode, backend):
         tolerance = 1e-7 if case.exact or not found[0].dtype.is_floating else VALUE
         what = f"{name} of {case.shapes[variant]} {kind}"
         assert_close(found, expected_value(name, variant, kind), tolerance, what)
-
-
-@functools.cache
-def expected_value(name: str, variant: int, kind: str) -> list:
-    if kind == "f" and differentiable(name):
-        return expected(name, variant)[0]
-    with on("reference"):
-        xs = inputs(CASES[name], variant, "d" if kind == "f" else kind)
-        return [np.asarray(t) for t in results(CASES[name].ours, xs)]
 
 
 @pytest.mark.parametrize("mode", MODES)

@@ -1,0 +1,39 @@
+"""What the table's lines should give: the reference backend in double precision."""
+import functools
+
+import numpy as np
+
+from backends import on
+from cases import CASES
+from measures import derivatives, differentiable, inputs, results
+
+# Of the largest element: single precision after as many steps as each measure takes.
+VALUE, GRADIENT, CURVATURE = 1e-5, 5e-5, 2e-4
+
+
+def assert_close(actual, expected, tolerance: float, what: str):
+    """Same shapes; each difference small beside the largest element."""
+    assert len(actual) == len(expected), what
+    for a, e in zip(map(np.asarray, actual), map(np.asarray, expected)):
+        assert a.shape == e.shape, f"{what}: shape {a.shape}, expected {e.shape}"
+        finite = np.abs(e[np.isfinite(e)]) if e.dtype.kind == "f" else np.ones(())
+        scale = max(1.0, finite.max(initial=0.0))
+        np.testing.assert_allclose(a, e, rtol=0, atol=tolerance * scale, err_msg=what)
+
+
+@functools.cache
+def expected(name: str, variant: int) -> tuple[list, list, list]:
+    """What the reference backend gives in double precision."""
+    case = CASES[name]
+    with on("reference"):
+        found = derivatives(case.ours, *inputs(case, variant, "d"))
+        return tuple([np.asarray(t) for t in group] for group in found)
+
+
+@functools.cache
+def expected_value(name: str, variant: int, kind: str) -> list:
+    if kind == "f" and differentiable(name):
+        return expected(name, variant)[0]
+    with on("reference"):
+        xs = inputs(CASES[name], variant, "d" if kind == "f" else kind)
+        return [np.asarray(t) for t in results(CASES[name].ours, xs)]

@@ -1,0 +1,39 @@
+"""Every line of the table, as a page computes it: run this with `tensorbrook run --page`.
+
+It stands beside copies of cases.py and measures.py, and writes what it found to results.json.
+"""
+import json
+import time
+from pathlib import Path
+
+import tensorbrook as tf
+from cases import CASES
+from measures import derivatives, differentiable, in_mode, inputs, results
+
+
+def told(tensors) -> list:
+    return [[t.dtype.name, list(t.shape), t.tolist()] for t in tensors]
+
+
+def values(name: str) -> list:
+    """[variant, dtype, results] of each call, operation by operation."""
+    case = CASES[name]
+    return [[variant, kind, told(results(case.ours, inputs(case, variant, kind)))]
+            for variant in range(len(case.shapes)) for kind in case.kinds]
+
+
+def slopes(name: str) -> list:
+    """[variant, results, gradients, curvatures] of each call, inside a tf.function."""
+    case, found = CASES[name], []
+    for variant in range(len(case.shapes) if differentiable(name) else 0):
+        measured = in_mode("function", derivatives, case.ours)(*inputs(case, variant))
+        found.append([variant, *map(told, measured)])
+    return found
+
+
+begin = time.time()
+found = {name: {"values": values(name), "slopes": slopes(name)} for name in CASES}
+found["about"] = {"backend": tf.config.get_backend(), "threads": tf.config.get_threads(),
+                  "seconds": round(time.time() - begin, 1)}
+Path("results.json").write_text(json.dumps(found), encoding="utf-8")
+print(found["about"])

@@ -1,0 +1,54 @@
+"""The table of operations in a page: the same bytes run there, so the same numbers come out."""
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cases import CASES
+from expected import CURVATURE, GRADIENT, VALUE, assert_close, expected, expected_value
+
+HERE = Path(__file__).parent
+CORE = HERE.parents[1] / "core"
+
+
+@pytest.fixture(scope="module")
+def found(built, tmp_path_factory) -> dict:
+    """What the page computed of every line."""
+    folder = tmp_path_factory.mktemp("table")
+    for path in (HERE / "table_in_page.py", HERE.parent / "cases.py", HERE.parent / "measures.py"):
+        shutil.copy(path, folder)
+    command = [sys.executable, "-m", "tensorbrook", "run", folder / "table_in_page.py"]
+    done = subprocess.run(
+        [*command, "--page", "--threads", "2"],
+        env=os.environ | {"PYTHONPATH": str(CORE)}, capture_output=True, text=True, timeout=500)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return json.loads((folder / "results.json").read_text(encoding="utf-8"))
+
+
+def arrays(tensors) -> list[np.ndarray]:
+    return [np.array(elements, dtype).reshape(shape) for dtype, shape, elements in tensors]
+
+
+def test_it_ran_on_wasm_and_threads(found):
+    assert found["about"]["backend"] == "wasm" and found["about"]["threads"] == 2
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_line(name, found):
+    case = CASES[name]
+    for variant, kind, tensors in found[name]["values"]:
+        what = f"{name} of {case.shapes[variant]} {kind}"
+        tolerance = 1e-7 if case.exact or tensors[0][0] != "float32" else VALUE
+        assert_close(arrays(tensors), expected_value(name, variant, kind), tolerance, what)
+    for variant, *groups in found[name]["slopes"]:
+        what = f"{name} of {case.shapes[variant]}"
+        for tensors, right, tolerance in zip(groups, expected(name, variant),
+                                             (VALUE, GRADIENT, CURVATURE)):
+            assert_close(arrays(tensors), right, tolerance, what)
