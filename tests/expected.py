@@ -12,10 +12,12 @@ VALUE, GRADIENT, CURVATURE = 1e-5, 5e-5, 2e-4
 
 
 def assert_close(actual, expected, tolerance: float, what: str):
-    """Same shapes; each difference small beside the largest element."""
+    """Same shapes and dtypes (any floats); each difference small beside the largest element."""
     assert len(actual) == len(expected), what
     for a, e in zip(map(np.asarray, actual), map(np.asarray, expected)):
         assert a.shape == e.shape, f"{what}: shape {a.shape}, expected {e.shape}"
+        both = a.dtype.kind + e.dtype.kind
+        assert a.dtype == e.dtype or both == "ff", f"{what}: {a.dtype}, expected {e.dtype}"
         finite = np.abs(e[np.isfinite(e)]) if e.dtype.kind == "f" else np.ones(())
         scale = max(1.0, finite.max(initial=0.0))
         np.testing.assert_allclose(a, e, rtol=0, atol=tolerance * scale, err_msg=what)

@@ -28,7 +28,7 @@ divide = elementwise("divide", "x / y", lambda np, x, y: x / y,
 
 def _floordiv(np, x, y):
     """Division by zero gives 0 for whole numbers, as no backend may trap."""
-    return np.floor_divide(x, y) if x.dtype.kind == "f" else np.where(y == 0, 0, x // np.where(y == 0, 1, y))
+    return np.floor(x / y) if x.dtype.kind == "f" else np.where(y == 0, 0, x // np.where(y == 0, 1, y))
 
 
 floordiv = elementwise("floordiv", "floordiv(x, y)", _floordiv, lambda g, out, x, y: (None, None), "fiu")
@@ -130,8 +130,9 @@ bitwise_and = elementwise("bitwise_and", "x & y", lambda np, x, y: x & y, None, 
 bitwise_or = elementwise("bitwise_or", "x | y", lambda np, x, y: x | y, None, "iub")
 bitwise_xor = elementwise("bitwise_xor", "x ^ y", lambda np, x, y: x ^ y, None, "iub")
 invert = elementwise("invert", "~x", lambda np, x: ~x, None, "iub")
-left_shift = elementwise("left_shift", "x << y", lambda np, x, y: x << (y & 31), None, "i")
-right_shift = elementwise("right_shift", "x >> y", lambda np, x, y: x >> (y & 31), None, "i")
+# By 32 or more, or by a negative number: what shifting one by one, over and over, would leave.
+left_shift = elementwise("left_shift", "x << y", lambda np, x, y: np.left_shift(x, y), None, "i")
+right_shift = elementwise("right_shift", "x >> y", lambda np, x, y: np.right_shift(x, y), None, "i")
 
 
 def _select_spec(condition: Spec, x: Spec, y: Spec) -> Spec:
