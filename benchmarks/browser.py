@@ -17,6 +17,10 @@ from .workloads import Workload
 OURS = Path(__file__).parent / "ours"
 PATIENCE_MS = 120_000
 
+# The one way to tell jax-js how many threads to take, and it looks when it is imported; ours, tfjs
+# and ORT are told by name.
+CORES = "Object.defineProperty(navigator, 'hardwareConcurrency', {{ value: {} }})"
+
 
 @contextmanager
 def chromium() -> Iterator[Browser]:
@@ -36,6 +40,7 @@ class BenchmarkPage:
     def __init__(self, page: Page, url: str, threads: int):
         self.page, self.threads = page, threads
         page.set_default_timeout(PATIENCE_MS)
+        page.add_init_script(CORES.format(threads))
         page.goto(f"{url}benchmarks/index.html")
         sources = {path.name: path.read_text(encoding="utf-8") for path in OURS.glob("*.py")}
         page.wait_for_function("globalThis.startBenchmark !== undefined")

@@ -29,8 +29,6 @@ class Benchmark {
   static async start(
     threads: number, sources: Readonly<Record<string, string>>, ceiling: readonly number[],
   ): Promise<Benchmark> {
-    // The one way to tell jax-js how many threads to take; ours, tfjs and ORT are told by name.
-    Object.defineProperty(navigator, "hardwareConcurrency", { value: threads });
     const ours = await Ours.start(threads, sources);
     const contenders = new Map<Name, Contender>([
       ["tensorbrook", ours], ["tensorbrook keras", ours.with("keras")],

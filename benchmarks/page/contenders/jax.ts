@@ -153,7 +153,7 @@ function lenet(_: Workload, arrays: Arrays): Promise<Ready> {
 
 const FAMILIES = { gemm, elementwise, mlp, lenet };
 
-/** jax-js takes as many threads as the browser says the machine has; main.ts sees to that. */
+/** jax-js takes as many threads as navigator says the machine has; browser.py has it say so. */
 export async function start(): Promise<Contender> {
   await init("wasm");
   defaultDevice("wasm");
