@@ -14,15 +14,17 @@ from .function import function
 from .ops import linalg, math, nn, random
 from .ops.index import gather, one_hot
 from .ops.linalg import matmul, tensordot
-from .ops.math import (abs, add, add_n, argmax, argmin, cast, ceil, clip_by_value, cos, divide, equal, erf, exp,
-                       floor, greater, greater_equal, identity, less, less_equal, log, logical_and,
-                       logical_not, logical_or, maximum, minimum, multiply, negative, not_equal, pow,
-                       reduce_all, reduce_any, reduce_logsumexp, reduce_max, reduce_mean, reduce_min,
-                       reduce_std, reduce_sum, reduce_variance, round, rsqrt, sigmoid, sign, sin, sqrt,
-                       square, stop_gradient, subtract, tanh, truediv, where)
-from .ops.shape import (broadcast_to, concat, constant, convert_to_tensor, expand_dims, fill, ones, ones_like,
-                        pad, range, reshape, reverse, shape, slice, split, squeeze, stack, tile, transpose,
-                        unstack, zeros, zeros_like)
+from .ops.math import (
+    abs, add, add_n, argmax, argmin, cast, ceil, clip_by_value, cos, divide, equal, erf, exp,
+    floor, greater, greater_equal, identity, less, less_equal, log, logical_and, logical_not,
+    logical_or, maximum, minimum, multiply, negative, not_equal, pow, reduce_all, reduce_any,
+    reduce_logsumexp, reduce_max, reduce_mean, reduce_min, reduce_std, reduce_sum,
+    reduce_variance, round, rsqrt, sigmoid, sign, sin, sqrt, square, stop_gradient, subtract,
+    tanh, truediv, where)
+from .ops.shape import (
+    broadcast_to, concat, constant, convert_to_tensor, expand_dims, fill, ones, ones_like, pad,
+    range, reshape, reverse, shape, slice, split, squeeze, stack, tile, transpose, unstack,
+    zeros, zeros_like)
 from .tensor import Tensor, TensorShape, Variable
 
 __version__ = "0.1.0"
@@ -40,16 +42,17 @@ def __dir__():
     return sorted([*globals(), *_ON_FIRST_TOUCH])
 
 
-
 __all__ = [
-    "DType", "GradientTape", "Tensor", "TensorShape", "UnconnectedGradients", "Variable", "abs", "add", "add_n",
-    "argmax", "argmin", "bitwise", "bool", "broadcast_to", "cast", "ceil", "clip_by_value", "concat", "config",
-    "constant", "convert_to_tensor", "cos", "divide", "equal", "erf", "errors", "exp", "expand_dims", "fill",
-    "float32", "float64", "floor", "function", "gather", "greater", "greater_equal", "identity", "init_scope",
-    "int32", "keras", "less", "less_equal", "linalg", "log", "logical_and", "logical_not", "logical_or", "math",
-    "matmul", "maximum", "minimum", "multiply", "negative", "newaxis", "nn", "not_equal", "one_hot", "ones",
-    "ones_like", "pad", "pow", "random", "range", "reduce_all", "reduce_any", "reduce_logsumexp", "reduce_max",
-    "reduce_mean", "reduce_min", "reduce_std", "reduce_sum", "reduce_variance", "reshape", "reverse", "round",
-    "rsqrt", "shape", "sigmoid", "sign", "sin", "slice", "split", "sqrt", "square", "squeeze", "stack",
-    "stop_gradient", "subtract", "tanh", "tensordot", "tile", "transpose", "tree_map", "truediv", "uint8",
-    "unstack", "where", "zeros", "zeros_like"]
+    "DType", "GradientTape", "Tensor", "TensorShape", "UnconnectedGradients", "Variable", "abs",
+    "add", "add_n", "argmax", "argmin", "bitwise", "bool", "broadcast_to", "cast", "ceil",
+    "clip_by_value", "concat", "config", "constant", "convert_to_tensor", "cos", "divide",
+    "equal", "erf", "errors", "exp", "expand_dims", "fill", "float32", "float64", "floor",
+    "function", "gather", "greater", "greater_equal", "identity", "init_scope", "int32", "keras",
+    "less", "less_equal", "linalg", "log", "logical_and", "logical_not", "logical_or", "math",
+    "matmul", "maximum", "minimum", "multiply", "negative", "newaxis", "nn", "not_equal",
+    "one_hot", "ones", "ones_like", "pad", "pow", "random", "range", "reduce_all", "reduce_any",
+    "reduce_logsumexp", "reduce_max", "reduce_mean", "reduce_min", "reduce_std", "reduce_sum",
+    "reduce_variance", "reshape", "reverse", "round", "rsqrt", "shape", "sigmoid", "sign", "sin",
+    "slice", "split", "sqrt", "square", "squeeze", "stack", "stop_gradient", "subtract", "tanh",
+    "tensordot", "tile", "transpose", "tree_map", "truediv", "uint8", "unstack", "where",
+    "zeros", "zeros_like"]

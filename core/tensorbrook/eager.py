@@ -1,4 +1,5 @@
-"""The conductor of single operations: each is a program of one equation, compiled once and cached."""
+"""The conductor of single operations: each is a program of one equation, compiled once."""
+
 from __future__ import annotations
 
 import os
@@ -51,11 +52,17 @@ class Eager:
         found = self._programs.get(key)
         if found is None:
             spec = prim.spec(*[a.spec for a in args], **attrs)
-            if prim.kind == "view" and (alias := self._alias(prim, args[0], spec, attrs)) is not None:
+            if (
+                prim.kind == "view"
+                and (alias := self._alias(prim, args[0], spec, attrs)) is not None
+            ):
                 return alias
             if len(self._programs) >= self.PROGRAMS:
                 self._programs.clear()
-            found = self._programs[key] = compile(_one_equation(prim, args, attrs, spec), self.backend), spec
+            found = self._programs[key] = (
+                compile(_one_equation(prim, args, attrs, spec), self.backend),
+                spec,
+            )
         program, spec = found
         return Tensor(spec, program.run([self.store(a) for a in args])[0])
 

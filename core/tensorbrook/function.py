@@ -53,20 +53,24 @@ class Trace:
     def read(self, variable: Variable) -> Tensor:
         if variable not in self._values:
             self._values[variable] = Tensor(variable.spec, atom=self._capture(variable), trace=self)
-        # A new handle each time, so that a tape tells the reads before an assignment from those after.
+        # A new handle each time: a tape tells the reads before an assignment from those after.
         value = self._values[variable]
         return Tensor(value.spec, atom=value.atom, trace=self)
 
     def assign(self, variable: Variable, value: Tensor) -> None:
         self.read(variable)
-        self._values[variable] = self.assigned[variable] = Tensor(value.spec, atom=self.atom(value), trace=self)
+        self._values[variable] = self.assigned[variable] = Tensor(
+            value.spec, atom=self.atom(value), trace=self
+        )
 
     def store(self, tensor: Tensor):
         return EAGER.store(tensor)
 
     def finish(self, outputs: list[Tensor]) -> Graph:
         """The graph with those outputs, then the new values of Variables that were assigned to."""
-        self.graph.outputs = [self.atom(o) for o in outputs] + [v.atom for v in self.assigned.values()]
+        self.graph.outputs = [self.atom(o) for o in outputs] + [
+            v.atom for v in self.assigned.values()
+        ]
         first = len(self.graph.inputs) - len(self.captured)
         for i, variable in enumerate(self.assigned):
             at = next(n for n, held in enumerate(self.captured) if held is variable)
@@ -86,7 +90,10 @@ class ConcreteFunction:
             args, kwargs = tree.unflatten(structure, placeholders)
             result = f(*args, **kwargs)
             outputs, self.out_structure = tree.flatten(result)
-            self.constants = [None if isinstance(o, (Tensor, Variable)) or _is_number(o) else (o,) for o in outputs]
+            self.constants = [
+                None if isinstance(o, (Tensor, Variable)) or _is_number(o) else (o,)
+                for o in outputs
+            ]
             tensors = [as_tensor(o) for o, c in zip(outputs, self.constants) if c is None]
         self.graph = self.trace.finish(tensors)
         self.out_specs = [t.spec for t in tensors]
@@ -107,7 +114,7 @@ class ConcreteFunction:
         return self._packed(self._run([EAGER.store(a) for a in args]))
 
     def _run(self, storages: list) -> list[Tensor]:
-        """Run the program: arguments, then captures, go in; results come out, Variables are updated."""
+        """Run the program: arguments and captures go in, results come out; Variables change."""
         for held in self.captured:
             storages.append(EAGER.store(held))
         out = self.program.run(storages)
@@ -125,7 +132,9 @@ class ConcreteFunction:
 
     def _observed(self, args: list[Tensor]):
         """Run it, and tell every tape how to walk back through it."""
-        inputs = args + [held.value() if isinstance(held, Variable) else held for held in self.captured]
+        inputs = args + [
+            held.value() if isinstance(held, Variable) else held for held in self.captured
+        ]
         outs = self._run([EAGER.store(a) for a in args])
 
         def shares(gradients):
@@ -199,7 +208,10 @@ class Function:
 
     def _concrete(self, args, kwargs) -> tuple[ConcreteFunction, list[Tensor]]:
         leaves, structure = tree.flatten((args, kwargs))
-        leaves = [as_tensor(x) if is_array(x) and not isinstance(x, (Tensor, Variable)) else x for x in leaves]
+        leaves = [
+            as_tensor(x) if is_array(x) and not isinstance(x, (Tensor, Variable)) else x
+            for x in leaves
+        ]
         specs = [x.spec if isinstance(x, Tensor) else None for x in leaves]
         key = (structure, *[s or _by_value(x) for s, x in zip(specs, leaves)])
         if key not in self._cache:
@@ -213,7 +225,9 @@ class Function:
     def plan(self):
         """The plan of the one signature traced so far, or of the last of them."""
         if not self._cache:
-            raise FailedPreconditionError(f"{self._name}.plan", "it has not been called yet", "call it once first")
+            raise FailedPreconditionError(
+                f"{self._name}.plan", "it has not been called yet", "call it once first"
+            )
         return list(self._cache.values())[-1].program.plan
 
 
@@ -222,8 +236,11 @@ def _by_value(x):
     try:
         hash(x)
     except TypeError:
-        raise InvalidArgumentError("tf.function", f"argument {x!r} is neither a tensor nor hashable",
-                                   "pass tensors, numbers, strings, or lists and dicts of them") from None
+        raise InvalidArgumentError(
+            "tf.function",
+            f"argument {x!r} is neither a tensor nor hashable",
+            "pass tensors, numbers, strings, or lists and dicts of them",
+        ) from None
     return type(x), x
 
 

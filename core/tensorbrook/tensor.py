@@ -43,7 +43,9 @@ class Context(Protocol):
 class Observer(Protocol):
     """Who watches what is bound: a gradient tape."""
 
-    def record(self, prim: Prim, args: list[Tensor], attrs: dict[str, Any], out: Tensor) -> None: ...
+    def record(
+        self, prim: Prim, args: list[Tensor], attrs: dict[str, Any], out: Tensor
+    ) -> None: ...
     def record_call(self, args: list[Tensor], outs: list[Tensor], shares: Callable) -> None: ...
     def record_read(self, variable: Variable, value: Tensor) -> None: ...
 
@@ -142,7 +144,9 @@ class _Handle:
 
     @property
     def __array_interface__(self) -> dict:
-        order = {"b": "|b1", "u": "|u1"}.get(self.dtype.kind, f"<{self.dtype.kind}{self.dtype.size}")
+        order = {"b": "|b1", "u": "|u1"}.get(
+            self.dtype.kind, f"<{self.dtype.kind}{self.dtype.size}"
+        )
         return {"shape": tuple(self.shape), "typestr": order, "data": self._bytes(), "version": 3}
 
     def _bytes(self) -> bytes:
@@ -161,8 +165,11 @@ class _Handle:
     def item(self):
         """The one element as a Python number."""
         if self.shape.num_elements() != 1:
-            raise InvalidArgumentError("item", f"a tensor of shape {tuple(self.shape)} is not one number",
-                                       "reduce it first, for example with tf.reduce_mean")
+            raise InvalidArgumentError(
+                "item",
+                f"a tensor of shape {tuple(self.shape)} is not one number",
+                "reduce it first, for example with tf.reduce_mean",
+            )
         return hostdata.nested(self._bytes(), (1,), self.dtype)[0]
 
     def __float__(self): return float(self.item())
@@ -202,7 +209,8 @@ class Tensor(_Handle):
     def __repr__(self):
         if self.symbolic:
             return f"<tf.Tensor: shape={tuple(self.shape)}, dtype={self.dtype}, traced>"
-        return f"<tf.Tensor: shape={tuple(self.shape)}, dtype={self.dtype}, value={_shown(self.tolist())}>"
+        value = _shown(self.tolist())
+        return f"<tf.Tensor: shape={tuple(self.shape)}, dtype={self.dtype}, value={value}>"
 
     def __format__(self, style):
         return format(self.item() if style and not self.shape else str(self), style)
@@ -232,7 +240,7 @@ class Variable(_Handle):
                                           "create Variables outside of tf.function")
         self.spec, self.name, self.trainable = value.spec, name, trainable
         self.storage = _contexts[0].store(value)
-        self.storage.shared = True       # with `value`, so the first in-place update must not use it
+        self.storage.shared = True  # with `value`, so the first in-place update must not use it
 
     @property
     def shape(self) -> TensorShape:
@@ -254,8 +262,11 @@ class Variable(_Handle):
     def assign(self, value) -> Variable:
         value = as_tensor(value, None if isinstance(value, _Handle) else self.dtype)
         if value.spec != self.spec:
-            raise InvalidArgumentError(f"assign to {self.name}", f"it holds {self.spec}, the new value is "
-                                       f"{value.spec}", "shape and dtype must stay the same")
+            raise InvalidArgumentError(
+                f"assign to {self.name}",
+                f"it holds {self.spec}, the new value is {value.spec}",
+                "shape and dtype must stay the same",
+            )
         _contexts[-1].assign(self, value)
         return self
 
@@ -284,8 +295,11 @@ def as_tensor(value, dtype: DType | None = None) -> Tensor:
         value = value.value()
     if isinstance(value, Tensor):
         if dtype is not None and value.dtype is not dtype:
-            raise DTypeError("convert_to_tensor", f"the tensor holds {value.dtype}, asked for was {dtype}",
-                             f"convert it with tf.cast(x, tf.{dtype.name})")
+            raise DTypeError(
+                "convert_to_tensor",
+                f"the tensor holds {value.dtype}, asked for was {dtype}",
+                f"convert it with tf.cast(x, tf.{dtype.name})",
+            )
         return value
     if isinstance(value, (list, tuple)) and any(isinstance(v, _Handle) for v in value):
         return SYNTAX["stack"](value)
@@ -295,8 +309,10 @@ def as_tensor(value, dtype: DType | None = None) -> Tensor:
 def leaked(tensor: Tensor) -> FailedPreconditionError:
     """What to say of a value of a trace that is used elsewhere."""
     return FailedPreconditionError(
-        "tf.function", f"{tensor.spec} belongs to a tf.function that is traced elsewhere, so it has no value here",
-        "return it from that function, and use what the call gives")
+        "tf.function",
+        f"{tensor.spec} belongs to a tf.function that is traced elsewhere, so it has no value here",
+        "return it from that function, and use what the call gives",
+    )
 
 
 def constant_of(host: hostdata.HostData) -> Tensor:

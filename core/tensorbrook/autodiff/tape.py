@@ -50,7 +50,9 @@ class GradientTape:
 
     def __enter__(self) -> GradientTape:
         if self in observers():
-            raise FailedPreconditionError("GradientTape", "it is already recording", "leave it first")
+            raise FailedPreconditionError(
+                "GradientTape", "it is already recording", "leave it first"
+            )
         self._used = False
         observers().append(self)
         return self
@@ -67,7 +69,9 @@ class GradientTape:
             if isinstance(x, Variable):
                 self._reads.setdefault(x, [])
             elif not isinstance(x, Tensor):
-                raise InvalidArgumentError("watch", f"{x!r} is not a tensor", "pass a Tensor or a Variable")
+                raise InvalidArgumentError(
+                    "watch", f"{x!r} is not a tensor", "pass a Tensor or a Variable"
+                )
             elif x.dtype.is_floating:
                 self._watched[id(x)] = x
 
@@ -120,17 +124,25 @@ class GradientTape:
         A source that the target does not depend on gets None, or zeros if asked for.
         """
         if self._used and not self._persistent:
-            raise FailedPreconditionError("gradient", "this tape was already used",
-                                          "make it with tf.GradientTape(persistent=True) to ask more than once")
+            raise FailedPreconditionError(
+                "gradient",
+                "this tape was already used",
+                "make it with tf.GradientTape(persistent=True) to ask more than once",
+            )
         self._used = True
         targets, leaves = tree.flatten(target)[0], tree.flatten(sources)
-        seeds = [None] * len(targets) if output_gradients is None else tree.flatten(output_gradients)[0]
+        seeds = (
+            [None] * len(targets) if output_gradients is None else tree.flatten(output_gradients)[0]
+        )
         if self._persistent:
             grads = self._walk(targets, seeds)
         else:
             with self.stop_recording():
                 grads = self._walk(targets, seeds)
-        found = [self._of_source(s, grads, UnconnectedGradients(unconnected_gradients)) for s in leaves[0]]
+        found = [
+            self._of_source(s, grads, UnconnectedGradients(unconnected_gradients))
+            for s in leaves[0]
+        ]
         if not self._persistent:
             self._entries = []
         return tree.unflatten(leaves[1], found)
@@ -140,9 +152,15 @@ class GradientTape:
         grads: dict[int, Tensor] = {}
         entries = list(self._entries)
         for target, seed in zip(targets, seeds):
-            for t in self._reads.get(target, ())[-1:] if isinstance(target, Variable) else [as_tensor(target)]:
+            for t in (
+                self._reads.get(target, ())[-1:]
+                if isinstance(target, Variable)
+                else [as_tensor(target)]
+            ):
                 if not t.dtype.is_floating:
-                    raise InvalidArgumentError("gradient", f"the target holds {t.dtype}", "it must be floating")
+                    raise InvalidArgumentError(
+                        "gradient", f"the target holds {t.dtype}", "it must be floating"
+                    )
                 _accumulate(grads, t, _ones(t) if seed is None else as_tensor(seed))
         for entry in reversed(entries):
             g = [grads.get(id(out)) for out in entry.outs]
@@ -173,13 +191,22 @@ class GradientTape:
         leaves, structure = tree.flatten(sources)
         rows: list[list] = [[] for _ in leaves]
         for i in range(count):
-            seed = bind("reshape", bind("cast", bind("equal", bind("iota", shape=(count,), axis=0), i),
-                                        dtype=target.dtype), shape=tuple(target.shape))
+            seed = bind(
+                "reshape",
+                bind(
+                    "cast",
+                    bind("equal", bind("iota", shape=(count,), axis=0), i),
+                    dtype=target.dtype,
+                ),
+                shape=tuple(target.shape),
+            )
             found = self.gradient(target, leaves, [seed], UnconnectedGradients.ZERO)
             for row, g in zip(rows, found):
                 row.append(bind("reshape", g, shape=(1, *g.shape)))
         joined = [bind("concat", *row, axis=0) for row in rows]
-        shaped = [bind("reshape", j, shape=(*target.shape, *s.shape)) for j, s in zip(joined, leaves)]
+        shaped = [
+            bind("reshape", j, shape=(*target.shape, *s.shape)) for j, s in zip(joined, leaves)
+        ]
         return tree.unflatten(structure, shaped)
 
 

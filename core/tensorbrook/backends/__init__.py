@@ -45,7 +45,9 @@ _made: dict[str, Backend] = {}
 def backend(name: str) -> Backend:
     """The backend of that name, made on first use."""
     if name not in NAMES:
-        raise InvalidArgumentError("backend", f"{name!r} is not known", f"use one of {', '.join(NAMES)}")
+        raise InvalidArgumentError(
+            "backend", f"{name!r} is not known", f"use one of {', '.join(NAMES)}"
+        )
     if name not in _made:
         _made[name] = importlib.import_module(f".{name}", __name__).create()
     return _made[name]

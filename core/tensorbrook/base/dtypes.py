@@ -53,7 +53,7 @@ def _name_of(x) -> str | None:
 
 
 def of(x) -> DType:
-    """The DType that `x` names: `of("float32")`, `of(tf.float32)`, `of(np.float32)`, `of(float)`."""
+    """The DType that `x` names: `of("float32")`, `of(np.float32)`, `of(float)`."""
     found = x if isinstance(x, DType) else _BY_NAME.get(_name_of(x) or "")
     if found is None:
         known = ", ".join(d.name for d in ALL)

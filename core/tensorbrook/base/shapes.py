@@ -17,12 +17,12 @@ def broadcast(op: str, *shapes: Shape) -> Shape:
     padded = [(1,) * (rank - len(s)) + tuple(s) for s in shapes]
     out = []
     for axis, sizes in enumerate(zip(*padded)):
-        wide = {n for n in sizes if n != 1}
+        wide = sorted({n for n in sizes if n != 1})
         if len(wide) > 1:
             raise InvalidArgumentError(
                 op, f"shapes {' and '.join(map(str, shapes))} disagree on axis {axis - rank}",
-                f"there the sizes {' and '.join(map(str, sorted(wide)))} must be equal, or one of them 1")
-        out.append(wide.pop() if wide else 1)
+                f"there the sizes {' and '.join(map(str, wide))} must be equal, or one of them 1")
+        out.append(wide[0] if wide else 1)
     return tuple(out)
 
 
@@ -35,10 +35,14 @@ def stretched_axes(shape: Shape, small: Shape) -> tuple[int, ...]:
 
 def axes_of(op: str, axis, rank: int) -> tuple[int, ...]:
     """`axis` (None for all, an int, or several) as a sorted tuple of non-negative ints."""
-    wanted = range(rank) if axis is None else tuple(axis) if isinstance(axis, (list, tuple)) else (axis,)
+    wanted = (
+        range(rank) if axis is None else tuple(axis) if isinstance(axis, (list, tuple)) else (axis,)
+    )
     axes = sorted(axis_of(op, a, rank) for a in wanted)
     if len(set(axes)) < len(axes):
-        raise InvalidArgumentError(op, f"axes {tuple(wanted)} name one axis twice", "name each axis once")
+        raise InvalidArgumentError(
+            op, f"axes {tuple(wanted)} name one axis twice", "name each axis once"
+        )
     return tuple(axes)
 
 
@@ -66,7 +70,9 @@ def as_shape(op: str, shape, least: int = 0) -> Shape:
     shape = (shape,) if isinstance(shape, int) else tuple(shape)
     for n in shape:
         if not hasattr(n, "__index__") or n.__index__() < least:
-            raise InvalidArgumentError(op, f"{n!r} in shape {shape} is not a size", "use ints of 0 or more")
+            raise InvalidArgumentError(
+                op, f"{n!r} in shape {shape} is not a size", "use ints of 0 or more"
+            )
     return tuple(n.__index__() for n in shape)
 
 
@@ -74,7 +80,9 @@ def filled_in(op: str, shape: Shape, count: int) -> Shape:
     """`shape` with its -1 replaced so that it holds `count` elements."""
     known = prod(n for n in shape if n != -1)
     if shape.count(-1) > 1:
-        raise InvalidArgumentError(op, f"shape {shape} has more than one -1", "leave only one size open")
+        raise InvalidArgumentError(
+            op, f"shape {shape} has more than one -1", "leave only one size open"
+        )
     if -1 in shape and known and count % known == 0:
         return tuple(count // known if n == -1 else n for n in shape)
     if -1 in shape or known != count:
@@ -83,14 +91,19 @@ def filled_in(op: str, shape: Shape, count: int) -> Shape:
     return shape
 
 
-def window_out(op: str, size_in: int, window: int, stride: int, dilation: int, padding: str) -> tuple[int, int]:
+def window_out(
+    op: str, size_in: int, window: int, stride: int, dilation: int, padding: str
+) -> tuple[int, int]:
     """(output size, padding before) of a sliding window along one axis, as TensorFlow defines
     `SAME` and `VALID` (https://www.tensorflow.org/api_docs/python/tf/nn, notes on padding)."""
     reach = (window - 1) * dilation + 1
     if padding == "VALID":
         if size_in < reach:
-            raise InvalidArgumentError(op, f"a window that reaches over {reach} does not fit into {size_in}",
-                                       "use padding=\"SAME\", a smaller window, or a larger input")
+            raise InvalidArgumentError(
+                op,
+                f"a window that reaches over {reach} does not fit into {size_in}",
+                'use padding="SAME", a smaller window, or a larger input',
+            )
         return (size_in - reach) // stride + 1, 0
     if padding == "SAME":
         out = -(-size_in // stride)

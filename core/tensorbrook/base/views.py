@@ -34,7 +34,9 @@ class View:
             n == 1 or s == t for n, s, t in zip(self.shape, self.strides, steps))
 
     def transpose(self, perm) -> "View":
-        return View(tuple(self.shape[p] for p in perm), tuple(self.strides[p] for p in perm), self.offset)
+        return View(
+            tuple(self.shape[p] for p in perm), tuple(self.strides[p] for p in perm), self.offset
+        )
 
     def broadcast_to(self, shape: Shape) -> "View":
         lead = len(shape) - len(self.shape)
@@ -43,7 +45,7 @@ class View:
         return View(tuple(shape), strides, self.offset)
 
     def slice(self, begin, shape: Shape, steps) -> "View":
-        """Every `steps[i]`-th element from `begin[i]` on, `shape[i]` of them; steps may be negative."""
+        """Every `steps[i]`-th element from `begin[i]` on, `shape[i]` of them; or backwards."""
         offset = self.offset + sum(b * s for b, s in zip(begin, self.strides))
         return View(tuple(shape), tuple(s * t for s, t in zip(self.strides, steps)), offset)
 

@@ -30,13 +30,23 @@ def _matmul_spec(x: Spec, y: Spec, transpose_a=False, transpose_b=False) -> Spec
     if not dtype.is_floating:
         raise DTypeError("matmul", f"it is not defined for {dtype}", "use tf.cast to float32")
     if len(x.shape) < 2 or len(y.shape) < 2:
-        raise InvalidArgumentError("matmul", f"shapes {x.shape} and {y.shape} are not both matrices",
-                                   "each needs rank 2 or more; reshape vectors to (n, 1) or (1, n)")
+        raise InvalidArgumentError(
+            "matmul",
+            f"shapes {x.shape} and {y.shape} are not both matrices",
+            "each needs rank 2 or more; reshape vectors to (n, 1) or (1, n)",
+        )
     m, k, k2, n = _sides(x, y, transpose_a, transpose_b)
     if k != k2:
-        raise InvalidArgumentError("matmul", f"inner sizes differ: {x.shape} @ {y.shape}" + (
-            f" with transpose_a={transpose_a}, transpose_b={transpose_b}" if transpose_a or transpose_b else ""),
-            f"{k} columns meet {k2} rows" + _transpose_hint(x.shape, y.shape))
+        raise InvalidArgumentError(
+            "matmul",
+            f"inner sizes differ: {x.shape} @ {y.shape}"
+            + (
+                f" with transpose_a={transpose_a}, transpose_b={transpose_b}"
+                if transpose_a or transpose_b
+                else ""
+            ),
+            f"{k} columns meet {k2} rows" + _transpose_hint(x.shape, y.shape),
+        )
     return Spec(shapes.broadcast("matmul", x.shape[:-2], y.shape[:-2]) + (m, n), dtype)
 
 
@@ -56,14 +66,20 @@ def _matmul_shares(g, out, x, y, transpose_a=False, transpose_b=False):
 
 
 def _matmul(np, x, y, transpose_a=False, transpose_b=False):
-    return np.matmul(np.swapaxes(x, -1, -2) if transpose_a else x, np.swapaxes(y, -1, -2) if transpose_b else y)
+    return np.matmul(
+        np.swapaxes(x, -1, -2) if transpose_a else x, np.swapaxes(y, -1, -2) if transpose_b else y
+    )
 
 
 def _matmul_call(specs, out: Spec, transpose_a=False, transpose_b=False):
     m, k, _, n = _sides(*specs, transpose_a, transpose_b)
     batch = prod(out.shape[:-2])
     strides = [0 if prod(s.shape[:-2]) == 1 else prod(s.shape[-2:]) for s in specs]
-    return "gemm", (batch, m, n, k, int(transpose_a), int(transpose_b), *strides), 2 * batch * m * n * k
+    return (
+        "gemm",
+        (batch, m, n, k, int(transpose_a), int(transpose_b), *strides),
+        2 * batch * m * n * k,
+    )
 
 
 # Batch axes are equal, or all 1 on one side; ops.linalg.matmul broadcasts the others.
@@ -106,12 +122,22 @@ max_pool = primitive(
     pool_meaning("max"), call=_pool_call("max_pool"))
 
 max_pool_select = primitive(
-    "max_pool_select", "call", pool_spec("out"), lambda g, out, y, x, **a: (max_pool_scatter(g, x, **a), None),
-    pool_meaning("select"), call=_pool_call("max_pool_select"))
+    "max_pool_select",
+    "call",
+    pool_spec("out"),
+    lambda g, out, y, x, **a: (max_pool_scatter(g, x, **a), None),
+    pool_meaning("select"),
+    call=_pool_call("max_pool_select"),
+)
 
 max_pool_scatter = primitive(
-    "max_pool_scatter", "call", pool_spec("x"), lambda g, out, dy, x, **a: (max_pool_select(g, x, **a), None),
-    pool_meaning("scatter"), call=_pool_call("max_pool_scatter"))
+    "max_pool_scatter",
+    "call",
+    pool_spec("x"),
+    lambda g, out, dy, x, **a: (max_pool_select(g, x, **a), None),
+    pool_meaning("scatter"),
+    call=_pool_call("max_pool_scatter"),
+)
 
 avg_pool = primitive(
     "avg_pool", "call", pool_spec("out"), lambda g, out, x, **a: (avg_pool_grad(g, **a),),
@@ -126,7 +152,9 @@ avg_pool_grad = primitive(
 
 def _gather_spec(x: Spec, indices: Spec, axis) -> Spec:
     if indices.dtype is not dtypes.int32:
-        raise DTypeError("gather", f"indices are {indices.dtype}, not int32", "use tf.cast(indices, tf.int32)")
+        raise DTypeError(
+            "gather", f"indices are {indices.dtype}, not int32", "use tf.cast(indices, tf.int32)"
+        )
     return Spec(x.shape[:axis] + indices.shape + x.shape[axis + 1:], x.dtype)
 
 
@@ -134,8 +162,11 @@ def _gather(np, x, indices, axis):
     """Rows whose index lies outside are zero: nothing is read from beyond the tensor."""
     n = x.shape[axis]
     inside = (indices >= 0) & (indices < n)
-    rows = np.take(np.concatenate([x, np.zeros(x.shape[:axis] + (1,) + x.shape[axis + 1:], x.dtype)], axis),
-                   np.where(inside, indices, n), axis)
+    rows = np.take(
+        np.concatenate([x, np.zeros(x.shape[:axis] + (1,) + x.shape[axis + 1 :], x.dtype)], axis),
+        np.where(inside, indices, n),
+        axis,
+    )
     return rows
 
 
@@ -159,12 +190,19 @@ gather = primitive("gather", "call", _gather_spec, _gather_share, _gather, call=
 
 
 def _scatter_spec(updates: Spec, indices: Spec, rows) -> Spec:
-    if indices.dtype is not dtypes.int32 or updates.dtype.name not in ("float32", "float64", "int32"):
+    if indices.dtype is not dtypes.int32 or updates.dtype.name not in (
+        "float32",
+        "float64",
+        "int32",
+    ):
         raise DTypeError("scatter_add", f"updates are {updates.dtype} and indices {indices.dtype}",
                          "use float32 or int32 updates and int32 indices")
     if len(indices.shape) != 1 or updates.shape[:1] != indices.shape:
-        raise InvalidArgumentError("scatter_add", f"indices {indices.shape} do not name the rows of {updates.shape}",
-                                   "give one index for each row of updates")
+        raise InvalidArgumentError(
+            "scatter_add",
+            f"indices {indices.shape} do not name the rows of {updates.shape}",
+            "give one index for each row of updates",
+        )
     return Spec((rows,) + updates.shape[1:], updates.dtype)
 
 
@@ -189,9 +227,17 @@ scatter_add = primitive("scatter_add", "call", _scatter_spec, lambda g, out, upd
 
 def _random_spec(state: Spec, shape) -> Spec:
     if state != Spec((4,), dtypes.int32):
-        raise InvalidArgumentError("random_bits", f"the state is {state}", "it must be int32[4]: key and counter")
+        raise InvalidArgumentError(
+            "random_bits", f"the state is {state}", "it must be int32[4]: key and counter"
+        )
     return Spec(tuple(shape), dtypes.int32)
 
 
-random_bits = primitive("random_bits", "call", _random_spec, lambda g, out, state, shape: (None,), philox_meaning,
-                        call=lambda specs, out, shape: ("random_bits", (out.count,), 8 * out.count))
+random_bits = primitive(
+    "random_bits",
+    "call",
+    _random_spec,
+    lambda g, out, state, shape: (None,),
+    philox_meaning,
+    call=lambda specs, out, shape: ("random_bits", (out.count,), 8 * out.count),
+)

@@ -45,11 +45,15 @@ def _picked(key, axis: int, x: Tensor) -> tuple[int, int, int, bool]:
     n = x.shape[axis]
     if isinstance(key, slice):
         if key.step == 0:
-            raise InvalidArgumentError("getitem", "the step of a slice is 0", "use a step that is not zero")
+            raise InvalidArgumentError(
+                "getitem", "the step of a slice is 0", "use a step that is not zero"
+            )
         begin, end, step = key.indices(n)
         return begin if end != begin else 0, len(range(begin, end, step)), step, True
     if not hasattr(key, "__index__"):
-        raise InvalidArgumentError("getitem", f"{key!r} is not an index", "use ints, slices, None or ...")
+        raise InvalidArgumentError(
+            "getitem", f"{key!r} is not an index", "use ints, slices, None or ..."
+        )
     i = key.__index__()
     if not -n <= i < n:
         # An IndexError too, so that Python's own iteration protocols end.
@@ -72,7 +76,9 @@ def one_hot(indices, depth: int, on_value=1.0, off_value=0.0, axis=-1, dtype=Non
     """A new axis of size `depth` with `on_value` at the index and `off_value` elsewhere."""
     indices = as_tensor(indices)
     if not indices.dtype.is_integer:
-        raise DTypeError("one_hot", f"indices are {indices.dtype}, not int32", "use tf.cast(indices, tf.int32)")
+        raise DTypeError(
+            "one_hot", f"indices are {indices.dtype}, not int32", "use tf.cast(indices, tf.int32)"
+        )
     if indices.dtype is not dtypes.int32:
         indices = p.cast(indices, dtype=dtypes.int32)
     depth, = shapes.as_shape("one_hot", (depth,))

@@ -15,7 +15,12 @@ def matmul(a, b, transpose_a=False, transpose_b=False) -> Tensor:
     (2, 4)
     """
     a, b = as_tensor(a), as_tensor(b)
-    if a.ndim > 2 and b.ndim == 2 and not transpose_a and a.shape[-1] == b.shape[-1 if transpose_b else 0]:
+    if (
+        a.ndim > 2
+        and b.ndim == 2
+        and not transpose_a
+        and a.shape[-1] == b.shape[-1 if transpose_b else 0]
+    ):
         # Rows of every batch meet the same matrix: one product of all rows.
         rows = p.reshape(a, shape=(prod(a.shape[:-1]), a.shape[-1]))
         out = c.matmul(rows, b, transpose_a=False, transpose_b=bool(transpose_b))
@@ -32,8 +37,11 @@ def _batch(a: shapes.Shape, b: shapes.Shape) -> shapes.Shape:
     try:
         return shapes.broadcast("matmul", a[:-2], b[:-2])
     except InvalidArgumentError:
-        raise InvalidArgumentError("matmul", f"the batch axes of {a} @ {b} differ: {a[:-2]} and {b[:-2]}",
-                                   "their sizes must be equal, or one of them 1") from None
+        raise InvalidArgumentError(
+            "matmul",
+            f"the batch axes of {a} @ {b} differ: {a[:-2]} and {b[:-2]}",
+            "their sizes must be equal, or one of them 1",
+        ) from None
 
 
 def tensordot(a, b, axes) -> Tensor:
@@ -51,10 +59,16 @@ def tensordot(a, b, axes) -> Tensor:
     free_a = tuple(i for i in range(a.ndim) if i not in of_a)
     free_b = tuple(i for i in range(b.ndim) if i not in of_b)
     inner = prod(a.shape[i] for i in of_a)
-    left = p.reshape(p.transpose(a, perm=free_a + of_a), shape=(prod(a.shape[i] for i in free_a), inner))
-    right = p.reshape(p.transpose(b, perm=of_b + free_b), shape=(inner, prod(b.shape[i] for i in free_b)))
+    left = p.reshape(
+        p.transpose(a, perm=free_a + of_a), shape=(prod(a.shape[i] for i in free_a), inner)
+    )
+    right = p.reshape(
+        p.transpose(b, perm=of_b + free_b), shape=(inner, prod(b.shape[i] for i in free_b))
+    )
     out = c.matmul(left, right, transpose_a=False, transpose_b=False)
-    return p.reshape(out, shape=tuple(a.shape[i] for i in free_a) + tuple(b.shape[i] for i in free_b))
+    return p.reshape(
+        out, shape=tuple(a.shape[i] for i in free_a) + tuple(b.shape[i] for i in free_b)
+    )
 
 
 SYNTAX["matmul"] = matmul

@@ -22,8 +22,12 @@ def cast(x, dtype) -> Tensor:
 
 def truediv(x, y) -> Tensor:
     """`x / y`; whole numbers become float32 first."""
-    x, y = (cast(v, dtypes.float32) if isinstance(v, (Tensor, Variable)) and not v.dtype.is_floating else v
-            for v in (x, y))
+    x, y = (
+        cast(v, dtypes.float32)
+        if isinstance(v, (Tensor, Variable)) and not v.dtype.is_floating
+        else v
+        for v in (x, y)
+    )
     if isinstance(x, int) and isinstance(y, int):
         x = float(x)
     return p.divide(x, y)
@@ -98,7 +102,9 @@ def logical_not(x) -> Tensor:
 def _truth(op: str, x) -> Tensor:
     x = as_tensor(x)
     if not x.dtype.is_bool:
-        raise InvalidArgumentError(op, f"it takes bool, not {x.dtype}", "compare first, or use tf.bitwise")
+        raise InvalidArgumentError(
+            op, f"it takes bool, not {x.dtype}", "compare first, or use tf.bitwise"
+        )
     return x
 
 
@@ -136,7 +142,7 @@ def reduce_min(input_tensor, axis=None, keepdims=False) -> Tensor:
 
 
 def reduce_mean(input_tensor, axis=None, keepdims=False) -> Tensor:
-    """The mean over `axis`; NaN of nothing; whole numbers are divided rounding down, as in TensorFlow."""
+    """The mean over `axis`; NaN of nothing; whole numbers are divided rounding down."""
     x = as_tensor(input_tensor)
     axes = shapes.axes_of("reduce_mean", axis, x.ndim)
     count = shapes.size(tuple(x.shape[a] for a in axes))
@@ -186,7 +192,7 @@ def _first_where_extreme(op: str, fold, input, axis, output_type) -> Tensor:
 
 
 def argmax(input, axis=0, output_type=dtypes.int32) -> Tensor:
-    """The first index of the largest element along `axis` (default int32: there is no int64 yet)."""
+    """The first index of the largest element along `axis`, as int32."""
     return _first_where_extreme("argmax", reduce_max, input, axis, output_type)
 
 
@@ -204,9 +210,26 @@ def add_n(inputs) -> Tensor:
     return total
 
 
-SYNTAX.update({
-    "add": p.add, "subtract": p.subtract, "multiply": p.multiply, "divide": truediv, "floordiv": p.floordiv,
-    "mod": mod, "pow": pow, "negative": p.negative, "abs": p.abs_, "invert": p.invert,
-    "and": p.bitwise_and, "or": p.bitwise_or, "xor": p.bitwise_xor, "less": p.less,
-    "less_equal": p.less_equal, "greater": p.greater, "greater_equal": p.greater_equal,
-    "equal": p.equal, "not_equal": p.not_equal})
+SYNTAX.update(
+    {
+        "add": p.add,
+        "subtract": p.subtract,
+        "multiply": p.multiply,
+        "divide": truediv,
+        "floordiv": p.floordiv,
+        "mod": mod,
+        "pow": pow,
+        "negative": p.negative,
+        "abs": p.abs_,
+        "invert": p.invert,
+        "and": p.bitwise_and,
+        "or": p.bitwise_or,
+        "xor": p.bitwise_xor,
+        "less": p.less,
+        "less_equal": p.less_equal,
+        "greater": p.greater,
+        "greater_equal": p.greater_equal,
+        "equal": p.equal,
+        "not_equal": p.not_equal,
+    }
+)

@@ -65,16 +65,20 @@ def softmax_cross_entropy_with_logits(labels, logits, axis=-1) -> Tensor:
 
 
 def sparse_softmax_cross_entropy_with_logits(labels, logits) -> Tensor:
-    """Cross entropy of class indices `labels` (int32, one for each row) with `logits` (..., classes)."""
+    """Cross entropy of class indices `labels` (...), int32, with `logits` (..., classes)."""
     labels, logits = as_tensor(labels), as_tensor(logits)
     if not labels.dtype.is_integer:
         raise DTypeError("sparse_softmax_cross_entropy_with_logits", f"labels are {labels.dtype}",
                          "they must be class indices; use tf.cast(labels, tf.int32)")
     if tuple(labels.shape) != tuple(logits.shape[:-1]):
-        raise InvalidArgumentError("sparse_softmax_cross_entropy_with_logits",
-                                   f"labels {tuple(labels.shape)} do not match logits {tuple(logits.shape)}",
-                                   f"labels must have shape {tuple(logits.shape[:-1])}")
-    return softmax_cross_entropy_with_logits(one_hot(labels, logits.shape[-1], dtype=logits.dtype), logits)
+        raise InvalidArgumentError(
+            "sparse_softmax_cross_entropy_with_logits",
+            f"labels {tuple(labels.shape)} do not match logits {tuple(logits.shape)}",
+            f"labels must have shape {tuple(logits.shape[:-1])}",
+        )
+    return softmax_cross_entropy_with_logits(
+        one_hot(labels, logits.shape[-1], dtype=logits.dtype), logits
+    )
 
 
 def sigmoid_cross_entropy_with_logits(labels, logits) -> Tensor:
@@ -86,8 +90,11 @@ def sigmoid_cross_entropy_with_logits(labels, logits) -> Tensor:
 def bias_add(value, bias) -> Tensor:
     value, bias = as_tensor(value), as_tensor(bias)
     if bias.ndim != 1 or bias.shape[0] != value.shape[-1]:
-        raise InvalidArgumentError("bias_add", f"bias {tuple(bias.shape)} does not fit {tuple(value.shape)}",
-                                   f"it must have shape ({value.shape[-1]},)")
+        raise InvalidArgumentError(
+            "bias_add",
+            f"bias {tuple(bias.shape)} does not fit {tuple(value.shape)}",
+            f"it must have shape ({value.shape[-1]},)",
+        )
     return value + bias
 
 
@@ -121,8 +128,11 @@ def _pair(op: str, name: str, value) -> tuple[int, int]:
     if len(pair) == 1:
         pair = pair * 2
     if len(pair) != 2 or not all(isinstance(n, int) and n >= 1 for n in pair):
-        raise InvalidArgumentError(op, f"{name} {value!r} is not one or two whole numbers of 1 or more",
-                                   f"for example {name}=1 or {name}=(2, 2)")
+        raise InvalidArgumentError(
+            op,
+            f"{name} {value!r} is not one or two whole numbers of 1 or more",
+            f"for example {name}=1 or {name}=(2, 2)",
+        )
     return pair
 
 
@@ -138,8 +148,10 @@ def _image(op: str, x) -> Tensor:
 
 def _windows(op: str, x: Tensor, window, strides, dilations, padding: str):
     """((output height, width), (rows padded above, columns to the left))."""
-    sides = [shapes.window_out(op, n, k, s, d, padding.upper() if isinstance(padding, str) else padding)
-             for n, k, s, d in zip(x.shape[1:3], window, strides, dilations)]
+    sides = [
+        shapes.window_out(op, n, k, s, d, padding.upper() if isinstance(padding, str) else padding)
+        for n, k, s, d in zip(x.shape[1:3], window, strides, dilations)
+    ]
     return tuple(out for out, _ in sides), tuple(before for _, before in sides)
 
 
@@ -153,21 +165,38 @@ def conv2d(input, filters, strides=1, padding="VALID", dilations=1) -> Tensor:
     c_in, c_filter, c_out = x.shape[3], w.shape[2], w.shape[3]
     groups = c_in // c_filter if c_filter else 0
     if groups * c_filter != c_in or groups < 1 or c_out % groups:
-        raise InvalidArgumentError("conv2d", f"{c_in} channels of input {tuple(x.shape)} meet filter "
-                                   f"{tuple(w.shape)}", f"its third size must be {c_in}, or divide it "
-                                   "into groups that also divide the last")
-    strides, dilations = _pair("conv2d", "strides", strides), _pair("conv2d", "dilations", dilations)
+        raise InvalidArgumentError(
+            "conv2d",
+            f"{c_in} channels of input {tuple(x.shape)} meet filter {tuple(w.shape)}",
+            f"its third size must be {c_in}, or divide it into groups that also divide the last",
+        )
+    strides, dilations = (
+        _pair("conv2d", "strides", strides),
+        _pair("conv2d", "dilations", dilations),
+    )
     out, pads = _windows("conv2d", x, w.shape[:2], strides, dilations, padding)
-    return c.conv2d(x, w, image=tuple(x.shape), filter=tuple(w.shape), result=(x.shape[0], *out, c_out),
-                    strides=strides, dilations=dilations, pads=pads, groups=groups)
+    return c.conv2d(
+        x,
+        w,
+        image=tuple(x.shape),
+        filter=tuple(w.shape),
+        result=(x.shape[0], *out, c_out),
+        strides=strides,
+        dilations=dilations,
+        pads=pads,
+        groups=groups,
+    )
 
 
 def depthwise_conv2d(input, filter, strides=1, padding="VALID", dilations=1) -> Tensor:
     """Each channel with its own filters: (kh, kw, c, multiplier) gives c * multiplier channels."""
     x, w = _image("depthwise_conv2d", input), as_tensor(filter)
     if w.ndim != 4 or w.shape[2] != x.shape[3]:
-        raise InvalidArgumentError("depthwise_conv2d", f"filter {tuple(w.shape)} meets input {tuple(x.shape)}",
-                                   f"it must be (height, width, {x.shape[3]}, multiplier)")
+        raise InvalidArgumentError(
+            "depthwise_conv2d",
+            f"filter {tuple(w.shape)} meets input {tuple(x.shape)}",
+            f"it must be (height, width, {x.shape[3]}, multiplier)",
+        )
     kh, kw, channels, multiplier = w.shape
     grouped = p.reshape(w, shape=(kh, kw, 1, channels * multiplier))
     return conv2d(x, grouped, strides, padding, dilations)
@@ -175,7 +204,10 @@ def depthwise_conv2d(input, filter, strides=1, padding="VALID", dilations=1) -> 
 
 def _pool(op: str, primitive, input, ksize, strides, padding) -> Tensor:
     x = _image(op, input)
-    window, strides = _pair(op, "ksize", ksize), _pair(op, "strides", ksize if strides is None else strides)
+    window, strides = (
+        _pair(op, "ksize", ksize),
+        _pair(op, "strides", ksize if strides is None else strides),
+    )
     out, pads = _windows(op, x, window, strides, (1, 1), padding)
     return primitive(x, image=tuple(x.shape), result=(x.shape[0], *out, x.shape[3]), window=window,
                      strides=strides, pads=pads)

@@ -17,7 +17,9 @@ from .define import elementwise, primitive, reduction, spread, sum_to
 
 add = elementwise("add", "x + y", lambda np, x, y: x + y, lambda g, out, x, y: (g, g), "fiu")
 
-subtract = elementwise("subtract", "x - y", lambda np, x, y: x - y, lambda g, out, x, y: (g, -g), "fiu")
+subtract = elementwise(
+    "subtract", "x - y", lambda np, x, y: x - y, lambda g, out, x, y: (g, -g), "fiu"
+)
 
 multiply = elementwise("multiply", "x * y", lambda np, x, y: x * y,
                        lambda g, out, x, y: (g * y, g * x), "fiu")
@@ -28,10 +30,14 @@ divide = elementwise("divide", "x / y", lambda np, x, y: x / y,
 
 def _floordiv(np, x, y):
     """Division by zero gives 0 for whole numbers, as no backend may trap."""
-    return np.floor(x / y) if x.dtype.kind == "f" else np.where(y == 0, 0, x // np.where(y == 0, 1, y))
+    return (
+        np.floor(x / y) if x.dtype.kind == "f" else np.where(y == 0, 0, x // np.where(y == 0, 1, y))
+    )
 
 
-floordiv = elementwise("floordiv", "floordiv(x, y)", _floordiv, lambda g, out, x, y: (None, None), "fiu")
+floordiv = elementwise(
+    "floordiv", "floordiv(x, y)", _floordiv, lambda g, out, x, y: (None, None), "fiu"
+)
 
 negative = elementwise("negative", "-x", lambda np, x: -x, lambda g, out, x: (-g,), "fi")
 
@@ -39,11 +45,21 @@ abs_ = elementwise("abs", "abs(x)", lambda np, x: np.abs(x), lambda g, out, x: (
 
 sign = elementwise("sign", "sign(x)", lambda np, x: np.sign(x), lambda g, out, x: (None,), "fi")
 
-maximum = elementwise("maximum", "max(x, y)", lambda np, x, y: np.maximum(x, y), lambda g, out, x, y:
-                      (select(greater_equal(x, y), g, 0.0), select(greater_equal(x, y), 0.0, g)), "fiu")
+maximum = elementwise(
+    "maximum",
+    "max(x, y)",
+    lambda np, x, y: np.maximum(x, y),
+    lambda g, out, x, y: (select(greater_equal(x, y), g, 0.0), select(greater_equal(x, y), 0.0, g)),
+    "fiu",
+)
 
-minimum = elementwise("minimum", "min(x, y)", lambda np, x, y: np.minimum(x, y), lambda g, out, x, y:
-                      (select(less_equal(x, y), g, 0.0), select(less_equal(x, y), 0.0, g)), "fiu")
+minimum = elementwise(
+    "minimum",
+    "min(x, y)",
+    lambda np, x, y: np.minimum(x, y),
+    lambda g, out, x, y: (select(less_equal(x, y), g, 0.0), select(less_equal(x, y), 0.0, g)),
+    "fiu",
+)
 
 
 def _pow_shares(g, out, x, y):
@@ -69,9 +85,13 @@ expm1 = elementwise("expm1", "expm1(x)", lambda np, x: np.expm1(x),
 
 log = elementwise("log", "log(x)", lambda np, x: np.log(x), lambda g, out, x: (g / x,), "f")
 
-log1p = elementwise("log1p", "log1p(x)", lambda np, x: np.log1p(x), lambda g, out, x: (g / (x + 1.0),), "f")
+log1p = elementwise(
+    "log1p", "log1p(x)", lambda np, x: np.log1p(x), lambda g, out, x: (g / (x + 1.0),), "f"
+)
 
-sqrt = elementwise("sqrt", "sqrt(x)", lambda np, x: np.sqrt(x), lambda g, out, x: (g * 0.5 / out,), "f")
+sqrt = elementwise(
+    "sqrt", "sqrt(x)", lambda np, x: np.sqrt(x), lambda g, out, x: (g * 0.5 / out,), "f"
+)
 
 tanh = elementwise("tanh", "tanh(x)", lambda np, x: np.tanh(x),
                    lambda g, out, x: (g * (1.0 - out * out),), "f")
@@ -104,7 +124,9 @@ def _cast(np, x, dtype):
     """Floats beyond the range of int32 become its nearest end, NaN becomes 0; uint8 wraps."""
     if x.dtype.kind != "f" or dtype.kind in "fb":
         return x != 0 if dtype.kind == "b" else x.astype(dtype.name)
-    whole = np.nan_to_num(np.clip(x.astype("float64"), -2.0**31, 2.0**31 - 1), nan=0.0).astype("int32")
+    whole = np.nan_to_num(np.clip(x.astype("float64"), -(2.0**31), 2.0**31 - 1), nan=0.0).astype(
+        "int32"
+    )
     return whole.astype(dtype.name)
 
 
@@ -116,7 +138,9 @@ cast = primitive("cast", "map", _cast_spec, lambda g, out, x, dtype:
 
 
 def _comparison(name: str, sign: str, meaning, takes="fiu"):
-    return elementwise(name, f"x {sign} y", meaning, lambda g, out, x, y: (None, None), takes, dtypes.bool_)
+    return elementwise(
+        name, f"x {sign} y", meaning, lambda g, out, x, y: (None, None), takes, dtypes.bool_
+    )
 
 
 equal = _comparison("equal", "==", lambda np, x, y: x == y, "fiub")
@@ -137,13 +161,19 @@ right_shift = elementwise("right_shift", "x >> y", lambda np, x, y: np.right_shi
 
 def _select_spec(condition: Spec, x: Spec, y: Spec) -> Spec:
     if not condition.dtype.is_bool:
-        raise DTypeError("where", f"the condition holds {condition.dtype}, not bool", "compare it: x != 0")
+        raise DTypeError(
+            "where", f"the condition holds {condition.dtype}, not bool", "compare it: x != 0"
+        )
     dtype = dtypes.same("where", x.dtype, y.dtype)
     return Spec(shapes.broadcast("where", condition.shape, x.shape, y.shape), dtype)
 
 
 def _select_shares(g, out, condition, x, y):
-    return None, sum_to(select(condition, g, 0.0), x.shape), sum_to(select(condition, 0.0, g), y.shape)
+    return (
+        None,
+        sum_to(select(condition, g, 0.0), x.shape),
+        sum_to(select(condition, 0.0, g), y.shape),
+    )
 
 
 select = primitive("select", "map", _select_spec, _select_shares,
@@ -151,9 +181,18 @@ select = primitive("select", "map", _select_spec, _select_shares,
 
 # ── indices ───────────────────────────────────────────────────────────────────────────────────
 
-iota = primitive("iota", "index", lambda shape, axis: Spec(shape, dtypes.int32), lambda g, out, **_: (),
-                 lambda np, shape, axis: np.broadcast_to(np.arange(shape[axis], dtype="int32").reshape(
-                     tuple(-1 if i == axis else 1 for i in range(len(shape)))), shape))
+iota = primitive(
+    "iota",
+    "index",
+    lambda shape, axis: Spec(shape, dtypes.int32),
+    lambda g, out, **_: (),
+    lambda np, shape, axis: np.broadcast_to(
+        np.arange(shape[axis], dtype="int32").reshape(
+            tuple(-1 if i == axis else 1 for i in range(len(shape)))
+        ),
+        shape,
+    ),
+)
 
 # ── folds ─────────────────────────────────────────────────────────────────────────────────────
 
@@ -186,8 +225,11 @@ def _end(np, x, side):
 
 def _reshape_spec(x: Spec, shape) -> Spec:
     if x.count != shapes.size(shape):
-        raise InvalidArgumentError("reshape", f"{x.count} elements of shape {x.shape} do not fill {shape}",
-                                   f"the sizes must multiply to {x.count}")
+        raise InvalidArgumentError(
+            "reshape",
+            f"{x.count} elements of shape {x.shape} do not fill {shape}",
+            f"the sizes must multiply to {x.count}",
+        )
     return Spec(shape, x.dtype)
 
 
@@ -198,8 +240,11 @@ reshape = primitive("reshape", "view", _reshape_spec, lambda g, out, x, shape:
 
 def _transpose_spec(x: Spec, perm) -> Spec:
     if sorted(perm) != list(range(len(x.shape))):
-        raise InvalidArgumentError("transpose", f"perm {perm} does not order the axes of shape {x.shape}",
-                                   f"name each of 0 to {len(x.shape) - 1} once")
+        raise InvalidArgumentError(
+            "transpose",
+            f"perm {perm} does not order the axes of shape {x.shape}",
+            f"name each of 0 to {len(x.shape) - 1} once",
+        )
     return Spec(tuple(x.shape[p] for p in perm), x.dtype)
 
 
@@ -233,11 +278,17 @@ def _picked(begin, shape, steps):
 
 # Every steps[i]-th element from begin[i] on, shape[i] of them; the caller has checked the bounds.
 strided_slice = primitive(
-    "slice", "view", lambda x, begin, shape, steps: Spec(tuple(shape), x.dtype),
-    lambda g, out, x, begin, shape, steps: (place(g, begin=begin, shape=tuple(x.shape), steps=steps),),
-    lambda np, x, begin, shape, steps: x[_picked(begin, shape, steps)] if 0 not in shape
-    else np.zeros(shape, x.dtype),
-    view=lambda view, begin, shape, steps: view.slice(begin, shape, steps))
+    "slice",
+    "view",
+    lambda x, begin, shape, steps: Spec(tuple(shape), x.dtype),
+    lambda g, out, x, begin, shape, steps: (
+        place(g, begin=begin, shape=tuple(x.shape), steps=steps),
+    ),
+    lambda np, x, begin, shape, steps: (
+        x[_picked(begin, shape, steps)] if 0 not in shape else np.zeros(shape, x.dtype)
+    ),
+    view=lambda view, begin, shape, steps: view.slice(begin, shape, steps),
+)
 
 stop_gradient = primitive("stop_gradient", "view", lambda x: x, lambda g, out, x: (None,),
                           lambda np, x: x, view=lambda view: view)
@@ -264,9 +315,14 @@ place = primitive(
 def _concat_spec(*args: Spec, axis) -> Spec:
     first, dtype = args[0], dtypes.same("concat", *(a.dtype for a in args))
     for a in args[1:]:
-        if len(a.shape) != len(first.shape) or shapes.dropped(a.shape, (axis,)) != shapes.dropped(first.shape, (axis,)):
-            raise InvalidArgumentError("concat", f"shapes {first.shape} and {a.shape} differ beside axis {axis}",
-                                       "only the size along the axis may differ")
+        if len(a.shape) != len(first.shape) or shapes.dropped(a.shape, (axis,)) != shapes.dropped(
+            first.shape, (axis,)
+        ):
+            raise InvalidArgumentError(
+                "concat",
+                f"shapes {first.shape} and {a.shape} differ beside axis {axis}",
+                "only the size along the axis may differ",
+            )
     total = sum(a.shape[axis] for a in args)
     return Spec(first.shape[:axis] + (total,) + first.shape[axis + 1:], dtype)
 

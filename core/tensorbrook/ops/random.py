@@ -55,8 +55,11 @@ class Generator:
 
     def _whole(self, shape, minval, maxval, dtype) -> Tensor:
         if maxval is None or maxval <= minval:
-            raise InvalidArgumentError("random.uniform", f"the range {minval} to {maxval} of {dtype} is empty",
-                                       "give maxval > minval")
+            raise InvalidArgumentError(
+                "random.uniform",
+                f"the range {minval} to {maxval} of {dtype} is empty",
+                "give maxval > minval",
+            )
         low31 = p.bitwise_and(self.bits(shape), 0x7FFFFFFF)
         return math.cast(math.mod(low31, int(maxval) - int(minval)) + int(minval), dtype)
 

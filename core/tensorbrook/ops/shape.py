@@ -14,11 +14,19 @@ def constant(value, dtype=None, shape=None) -> Tensor:
     (2, 2)
     """
     dtype = None if dtype is None else dtypes.of(dtype)
-    out = as_tensor(value, dtype) if isinstance(value, Tensor) else constant_of(hostdata.gather(value, dtype))
+    out = (
+        as_tensor(value, dtype)
+        if isinstance(value, Tensor)
+        else constant_of(hostdata.gather(value, dtype))
+    )
     if shape is None:
         return out
     shape = shapes.as_shape("constant", shape)
-    return p.broadcast_to(p.reshape(out, shape=()), shape=shape) if out.spec.count == 1 else reshape(out, shape)
+    return (
+        p.broadcast_to(p.reshape(out, shape=()), shape=shape)
+        if out.spec.count == 1
+        else reshape(out, shape)
+    )
 
 
 def convert_to_tensor(value, dtype=None) -> Tensor:
@@ -53,10 +61,16 @@ def range(start, limit=None, delta=1, dtype=None) -> Tensor:
         start, limit = 0, start
     if delta == 0:
         raise InvalidArgumentError("range", "delta is 0", "give a step that is not zero")
-    count = max(0, -int(-(limit - start) // delta) if isinstance(limit - start, int) and isinstance(delta, int)
-                else -int(-((limit - start) / delta) // 1))
+    count = max(
+        0,
+        -int(-(limit - start) // delta)
+        if isinstance(limit - start, int) and isinstance(delta, int)
+        else -int(-((limit - start) / delta) // 1),
+    )
     wants_float = any(isinstance(v, float) for v in (start, limit, delta))
-    dtype = dtypes.of(dtype) if dtype is not None else dtypes.float32 if wants_float else dtypes.int32
+    dtype = (
+        dtypes.of(dtype) if dtype is not None else dtypes.float32 if wants_float else dtypes.int32
+    )
     steps = p.iota(shape=(count,), axis=0)
     steps = steps if dtype is dtypes.int32 else p.cast(steps, dtype=dtype)
     return steps * delta + start
@@ -113,8 +127,11 @@ def tile(input, multiples) -> Tensor:
     x = as_tensor(input)
     multiples = shapes.as_shape("tile", multiples)
     if len(multiples) != x.ndim:
-        raise InvalidArgumentError("tile", f"multiples {multiples} do not match shape {tuple(x.shape)}",
-                                   "give one number for each axis")
+        raise InvalidArgumentError(
+            "tile",
+            f"multiples {multiples} do not match shape {tuple(x.shape)}",
+            "give one number for each axis",
+        )
     thin = p.reshape(x, shape=tuple(m for n in x.shape for m in (1, n)))
     wide = p.broadcast_to(thin, shape=tuple(v for n, m in zip(x.shape, multiples) for v in (m, n)))
     return p.reshape(wide, shape=tuple(n * m for n, m in zip(x.shape, multiples)))
@@ -136,8 +153,11 @@ def stack(values, axis=0) -> Tensor:
         raise InvalidArgumentError("stack", "there is nothing to join", "pass at least one tensor")
     for v in values:
         if v.shape != values[0].shape:
-            raise InvalidArgumentError("stack", f"shapes {tuple(values[0].shape)} and {tuple(v.shape)} differ",
-                                       "give all of them one shape")
+            raise InvalidArgumentError(
+                "stack",
+                f"shapes {tuple(values[0].shape)} and {tuple(v.shape)} differ",
+                "give all of them one shape",
+            )
     axis = shapes.axis_of("stack", axis, values[0].ndim + 1)
     return concat([expand_dims(v, axis) for v in values], axis)
 
@@ -156,15 +176,22 @@ def split(value, num_or_size_splits, axis=0) -> list[Tensor]:
     sizes = num_or_size_splits
     if isinstance(sizes, int):
         if sizes < 1 or n % sizes:
-            raise InvalidArgumentError("split", f"axis {axis} of size {n} does not cut into {sizes} equal parts",
-                                       "give a divisor, or a list of sizes")
+            raise InvalidArgumentError(
+                "split",
+                f"axis {axis} of size {n} does not cut into {sizes} equal parts",
+                "give a divisor, or a list of sizes",
+            )
         sizes = [n // sizes] * sizes
     if sum(sizes) != n:
-        raise InvalidArgumentError("split", f"sizes {list(sizes)} do not add up to {n}", f"axis {axis} has size {n}")
+        raise InvalidArgumentError(
+            "split", f"sizes {list(sizes)} do not add up to {n}", f"axis {axis} has size {n}"
+        )
     parts, at = [], 0
     for size in sizes:
         begin = tuple(at if i == axis else 0 for i in _indices(x.ndim))
-        parts.append(slice(x, begin, tuple(size if i == axis else m for i, m in enumerate(x.shape))))
+        parts.append(
+            slice(x, begin, tuple(size if i == axis else m for i, m in enumerate(x.shape)))
+        )
         at += size
     return parts
 
@@ -177,16 +204,23 @@ def slice(input_, begin, size) -> Tensor:
     fits = len(begin) == len(size) == x.ndim and all(
         0 <= b and 0 <= s and b + s <= n for b, s, n in zip(begin, size, x.shape))
     if not fits:
-        raise InvalidArgumentError("slice", f"begin {begin} and size {size} leave shape {tuple(x.shape)}",
-                                   "begin[i] + size[i] may be at most the size of axis i")
+        raise InvalidArgumentError(
+            "slice",
+            f"begin {begin} and size {size} leave shape {tuple(x.shape)}",
+            "begin[i] + size[i] may be at most the size of axis i",
+        )
     return p.strided_slice(x, begin=begin, shape=size, steps=(1,) * x.ndim)
 
 
 def reverse(tensor, axis) -> Tensor:
     x = as_tensor(tensor)
     axes = shapes.axes_of("reverse", axis, x.ndim)
-    return p.strided_slice(x, begin=tuple(n - 1 if i in axes else 0 for i, n in enumerate(x.shape)),
-                           shape=tuple(x.shape), steps=tuple(-1 if i in axes else 1 for i in _indices(x.ndim)))
+    return p.strided_slice(
+        x,
+        begin=tuple(n - 1 if i in axes else 0 for i, n in enumerate(x.shape)),
+        shape=tuple(x.shape),
+        steps=tuple(-1 if i in axes else 1 for i in _indices(x.ndim)),
+    )
 
 
 def pad(tensor, paddings, mode="CONSTANT", constant_values=0) -> Tensor:
@@ -194,12 +228,18 @@ def pad(tensor, paddings, mode="CONSTANT", constant_values=0) -> Tensor:
     x = as_tensor(tensor)
     paddings = [tuple(pair) for pair in paddings]
     if mode != "CONSTANT":
-        raise InvalidArgumentError("pad", f"mode {mode!r} is not known here", "use mode=\"CONSTANT\"")
+        raise InvalidArgumentError("pad", f"mode {mode!r} is not known here", 'use mode="CONSTANT"')
     if len(paddings) != x.ndim or any(len(pair) != 2 or min(pair) < 0 for pair in paddings):
         raise InvalidArgumentError("pad", f"paddings {paddings} do not fit shape {tuple(x.shape)}",
                                    "give a pair of numbers of 0 or more for each axis")
     whole = tuple(b + n + a for n, (b, a) in zip(x.shape, paddings))
-    return p.place(x, begin=tuple(b for b, _ in paddings), shape=whole, steps=(1,) * x.ndim, fill=constant_values)
+    return p.place(
+        x,
+        begin=tuple(b for b, _ in paddings),
+        shape=whole,
+        steps=(1,) * x.ndim,
+        fill=constant_values,
+    )
 
 
 SYNTAX["stack"] = stack

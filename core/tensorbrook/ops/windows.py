@@ -34,13 +34,21 @@ def _taps(np, x, image, window, result, strides, dilations, pads, fill=0):
     for i in range(window[0]):
         for j in range(window[1]):
             spans = []
-            for at, d, p, s, size, steps in ((i, dilations[0], pads[0], strides[0], image[1], result[1]),
-                                             (j, dilations[1], pads[1], strides[1], image[2], result[2])):
+            for at, d, p, s, size, steps in (
+                (i, dilations[0], pads[0], strides[0], image[1], result[1]),
+                (j, dilations[1], pads[1], strides[1], image[2], result[2]),
+            ):
                 shift = at * d - p
                 first = max(0, -(shift // s)) if shift < 0 else 0
                 last = min(steps, (size - 1 - shift) // s + 1)
-                spans.append((slice(first, max(last, first)),
-                              slice(first * s + shift, max((last - 1) * s + shift + 1, first * s + shift), s)))
+                spans.append(
+                    (
+                        slice(first, max(last, first)),
+                        slice(
+                            first * s + shift, max((last - 1) * s + shift + 1, first * s + shift), s
+                        ),
+                    )
+                )
             (out_rows, rows), (out_columns, columns) = spans
             if out_rows.stop > out_rows.start and out_columns.stop > out_columns.start:
                 yield i, j, (slice(None), out_rows, out_columns), (slice(None), rows, columns)
@@ -99,7 +107,7 @@ def _windows(np, x, image, result, window, strides, pads, fill):
 
 
 def _first_max(np, x, **attrs):
-    """Which cell of each window holds its maximum; the first of several; a NaN counts as highest."""
+    """Which cell of each window holds its maximum: the first of several; NaN is highest."""
     cells = _windows(np, x, fill=-np.inf, **attrs)
     inside = _windows(np, np.ones_like(x), fill=0, **attrs) > 0
     ranked = np.where(np.isnan(cells), np.inf, cells)
@@ -143,7 +151,9 @@ def _spread(np, g, image, result, window, strides, pads):
 
 
 def pool_meaning(which: str):
-    return {"max": _max, "select": _select, "scatter": _scatter, "mean": _mean, "spread": _spread}[which]
+    return {"max": _max, "select": _select, "scatter": _scatter, "mean": _mean, "spread": _spread}[
+        which
+    ]
 
 
 def philox_meaning(np, state, shape):

@@ -1,4 +1,5 @@
-"""The slow backend that defines the fast ones: each equation means what its primitive says, in NumPy."""
+"""The slow backend that defines the fast ones: each equation as its primitive means it."""
+
 import numpy as np
 
 from ...base.hostdata import HostData
@@ -47,7 +48,9 @@ class Program:
         self.backend.programs_run += 1
         self.backend.equations_run += len(graph.eqns)
         # A view that moves nothing shares its storage, which keeps the shape it was made with.
-        values = {v: storage.value.reshape(v.spec.shape) for v, storage in zip(graph.inputs, inputs)}
+        values = {
+            v: storage.value.reshape(v.spec.shape) for v, storage in zip(graph.inputs, inputs)
+        }
         with np.errstate(all="ignore"):
             for e in graph.eqns:
                 out = e.prim.meaning(np, *(self._value(a, values) for a in e.args), **e.attrs)

@@ -54,8 +54,11 @@ class Wasm:
         for e in plan.graph.eqns:
             for spec in (e.out.spec, *(a.spec for a in e.args)):
                 if spec.dtype.name not in DTYPES:
-                    raise UnimplementedError(e.prim.name, f"backend wasm cannot compute {spec.dtype}",
-                                             "use tf.cast to float32, or tf.config.set_backend(\"reference\")")
+                    raise UnimplementedError(
+                        e.prim.name,
+                        f"backend wasm cannot compute {spec.dtype}",
+                        'use tf.cast to float32, or tf.config.set_backend("reference")',
+                    )
         return Program(plan, self)
 
     def arena_of(self, size: int) -> int:
@@ -66,7 +69,11 @@ class Wasm:
         return self.arena.address
 
     def counters(self) -> dict[str, int]:
-        return {"host_calls": self.host.calls, "programs": self.programs_run, "kernels": self.kernels_run}
+        return {
+            "host_calls": self.host.calls,
+            "programs": self.programs_run,
+            "kernels": self.kernels_run,
+        }
 
 
 class Program:
@@ -75,11 +82,17 @@ class Program:
     def __init__(self, plan: Plan, backend: Wasm):
         self.plan, self.backend = plan, backend
         host = backend.host
-        self.constants = [backend.put(HostData(c.value, c.spec.shape, c.spec.dtype)) for c in plan.constants]
+        self.constants = [
+            backend.put(HostData(c.value, c.spec.shape, c.spec.dtype)) for c in plan.constants
+        ]
         slots = len(plan.inputs) + len(plan.constants) + len(plan.outputs)
         self.block = Buffer(backend, 4 * (WORDS_BEFORE_SLOTS + slots))
         self.arena: int | None = None
-        self.id = host.load(render(plan, relaxed=host.relaxed, shared=host.shared)) if plan.steps else None
+        self.id = (
+            host.load(render(plan, relaxed=host.relaxed, shared=host.shared))
+            if plan.steps
+            else None
+        )
         self.sizes = [o.spec.size_bytes for o in plan.outputs]
         # Where no kernel is shared there is nothing to wake the other threads for.
         self.threads = backend.threads if any(step.split for step in plan.steps) else 1
@@ -87,7 +100,7 @@ class Program:
             weakref.finalize(self, host.unload, self.id)
 
     def run(self, inputs: list[Buffer]) -> list[Buffer]:
-        """One call of the host. An output that updates an input is written over it if nobody else looks."""
+        """One call of the host. What updates an input is written over it if nobody else looks."""
         backend, updates = self.backend, self.plan.updates
         outputs = [inputs[updates[i]] if i in updates and not inputs[updates[i]].shared
                    else Buffer(backend, size) for i, size in enumerate(self.sizes)]

@@ -1,4 +1,5 @@
-"""What a host of the engine offers: the linear memory, the engine, the threads, one call per run."""
+"""What a host of the engine offers: the linear memory, the threads, one call for each run."""
+
 from typing import Protocol
 
 MAX_PAGES = 65535          # 64 KiB each; the most that 32-bit addresses reach, less one page

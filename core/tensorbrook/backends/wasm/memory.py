@@ -92,5 +92,8 @@ class Memory:
 
 def _too_large(size: int, in_use: int) -> ResourceExhaustedError:
     return ResourceExhaustedError(
-        "memory", f"a buffer of {size / 2**20:.0f} MB does not fit beside {in_use / 2**20:.0f} MB in use "
-        "(the limit is 4096 MB)", "use a smaller batch or model")
+        "memory",
+        f"a buffer of {size / 2**20:.0f} MB does not fit beside {in_use / 2**20:.0f} MB in use "
+        "(the limit is 4096 MB)",
+        "use a smaller batch or model",
+    )
