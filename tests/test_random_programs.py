@@ -1,5 +1,8 @@
 """Random programs: what the compiler makes of them means what their equations mean."""
+import sys
+
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -60,6 +63,16 @@ def test_the_plan_means_what_the_graph_means(seed, length):
 def test_wasm_computes_what_the_reference_says(seed, length):
     program = RandomProgram(seed, length)
     agree(run(program, "wasm"), right(program), program)
+
+
+@settings(max_examples=100, deadline=None)
+@given(SEEDS, LENGTHS)
+def test_threads_that_share_every_kernel_wait_for_each_other(seed, length):
+    """As if no kernel were too small to be split, so that every barrier counts."""
+    program = RandomProgram(seed, length)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys.modules["tensorbrook.compiler.plan"], "SPLIT_WORK", 0)
+        agree(run(program, "wasm"), right(program), program)
 
 
 @settings(max_examples=200, deadline=None)

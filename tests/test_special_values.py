@@ -1,0 +1,186 @@
+"""Infinities, NaN, both zeros, ends of ranges and numbers of no precision left: every map and fold
+on wasm gives what NumPy gives for the same dtype."""
+import re
+
+import numpy as np
+import pytest
+
+import tensorbrook as tf
+from backends import on
+from tensorbrook.ir import PRIMS
+from tensorbrook.tensor import bind
+
+INF, NAN = float("inf"), float("nan")
+DATA = {
+    "float32": [
+        0.0,
+        -0.0,
+        1,
+        -1,
+        0.5,
+        -0.5,
+        1.5,
+        2.5,
+        -2.5,
+        INF,
+        -INF,
+        NAN,
+        1e-45,
+        -1e-45,
+        1e-38,
+        3.4e38,
+        -3.4e38,
+        1e30,
+        -1e30,
+        88.7,
+        88.8,
+        -87.4,
+        -103.9,
+        -104.1,
+        2**23 + 1,
+        2**24,
+        -(2**31),
+        2**31,
+        1e5,
+        -1e6,
+        3.1415927,
+        1.5707964,
+        0.9999999,
+        1.0000001,
+        0.49999997,
+        7,
+        -7,
+        3,
+        9.5,
+        -9.5,
+        255,
+        256,
+        300,
+        1e-20,
+    ],
+    "int32": [
+        0,
+        1,
+        -1,
+        2,
+        -2,
+        7,
+        -7,
+        2**31 - 1,
+        -(2**31),
+        255,
+        256,
+        -255,
+        65535,
+        1 << 30,
+        31,
+        32,
+        33,
+    ],
+    "uint8": [0, 1, 2, 3, 7, 16, 127, 128, 200, 254, 255],
+    "bool": [True, False],
+}
+# Beyond 1e6 a float32 angle is coarser than a hundredth of a turn, and no digits are promised.
+ANGLES = {"sin": 1e6, "cos": 1e6}
+MAPS = [name for name, prim in PRIMS.items() if prim.kind == "map"]
+
+
+def takes(name: str) -> int:
+    """How many arguments a map has."""
+    return len(set(re.findall(r"\b[xyz]\b", PRIMS[name].formula)))
+
+
+def arguments(name: str, dtype: str) -> list[np.ndarray]:
+    """Every pair of special values, or every one."""
+    data = np.array(DATA[dtype], dtype)
+    if name in ANGLES:
+        data = data[~(np.abs(data) > ANGLES[name])]
+    if name == "select":
+        return [np.array([[True], [False]]), data, data[::-1].copy()]
+    return [data] if takes(name) == 1 else [data[:, None].copy(), data]
+
+
+def on_both(call, xs) -> list[np.ndarray]:
+    found = []
+    for backend in ("reference", "wasm"):
+        with on(backend):
+            found.append(np.asarray(call(*map(tf.constant, xs))))
+    return found
+
+
+def assert_same(theirs, ours, xs):
+    assert ours.dtype == theirs.dtype
+    # What float32 holds with fewer digits than 24 bits may come out as 0.
+    np.testing.assert_allclose(ours, theirs, rtol=2e-6, atol=2e-38, err_msg=str(xs))
+
+
+@pytest.mark.parametrize("dtype", DATA)
+@pytest.mark.parametrize("name", [name for name in MAPS if name != "cast"])
+def test_map(name, dtype):
+    xs = arguments(name, dtype)
+    try:
+        theirs, ours = on_both(lambda *xs: bind(name, *xs), xs)
+    except tf.errors.DTypeError as error:
+        assert "not defined for" in str(error)
+    else:
+        assert_same(theirs, ours, xs)
+
+
+@pytest.mark.parametrize("to", DATA)
+@pytest.mark.parametrize("dtype", DATA)
+def test_cast(dtype, to):
+    xs = [np.array(DATA[dtype], dtype)]
+    assert_same(*on_both(lambda x: tf.cast(x, to), xs), xs)
+
+
+@pytest.mark.parametrize("dtype", ("float32", "int32", "uint8"))
+@pytest.mark.parametrize("axes", [(0,), (1,), (0, 1)])
+@pytest.mark.parametrize("name", ["reduce_max", "reduce_min", "reduce_sum"])
+def test_fold(name, axes, dtype):
+    """Each row begins elsewhere, so that NaN meets every lane; sums wrap, and carry NaN on."""
+    data = np.array(DATA[dtype], dtype)
+    if name == "reduce_sum" and dtype == "float32":
+        data = np.where(np.abs(data) > 1e6, NAN, data).astype("float32")
+    rows = np.stack([np.roll(data, i) for i in range(6)] + [np.full_like(data, data[2])])
+    assert_same(*on_both(lambda x: bind(name, x, axes=axes), [rows]), rows)
+
+
+FUNCTIONS = {
+    "softmax": tf.nn.softmax, "logsumexp": lambda x: tf.reduce_logsumexp(x, -1),
+    "argmax": lambda x: tf.argmax(x, -1), "argmin": lambda x: tf.argmin(x, -1),
+    "softplus": tf.nn.softplus, "gelu": tf.nn.gelu, "elu": tf.nn.elu, "relu6": tf.nn.relu6,
+    "is_nan": tf.math.is_nan, "is_finite": tf.math.is_finite, "mod": lambda x: x % 3.0,
+    "square": lambda x: x ** 2, "inverse": lambda x: x ** -1, "mean": tf.reduce_mean,
+}
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_function(name):
+    """Fused into one program on wasm, as elsewhere."""
+    data = np.array(DATA["float32"], "float32")
+    xs = [np.stack([data, data[::-1], np.where(np.isfinite(data), data, 0)])]
+    theirs, ours = on_both(lambda x: tf.function(FUNCTIONS[name])(x), xs)
+    np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-37)
+
+
+def test_softmax_of_large_numbers_does_not_overflow(backend):
+    x = tf.constant([[1e30, 1e30, -1e30], [-3e38, 3e38, 0.0], [88.0, 89.0, 90.0]])
+    np.testing.assert_allclose(np.asarray(tf.nn.softmax(x)).sum(-1), 1, rtol=1e-6)
+    assert np.isfinite(np.asarray(tf.nn.log_softmax(x))[2]).all()
+    assert float(tf.reduce_logsumexp(tf.constant([-INF, -INF]))) == -INF
+    assert float(tf.nn.softplus(tf.constant(-200.0))) == 0
+    assert float(tf.nn.softplus(tf.constant(200.0))) == 200
+
+
+def test_maximum_pool_passes_nan_on(backend):
+    x = np.zeros((1, 2, 4, 1), "float32")
+    x[0, 1, 2, 0] = NAN
+    assert np.isnan(np.asarray(tf.nn.max_pool2d(x, 2))).ravel().tolist() == [False, True]
+
+
+def test_fold_of_nothing(backend):
+    nothing = tf.zeros((2, 0))
+    assert tf.reduce_sum(nothing, 1).tolist() == [0.0, 0.0]
+    assert tf.reduce_max(nothing, 1).tolist() == [-INF, -INF]
+    assert tf.reduce_min(tf.zeros((0, 2), tf.int32), 0).tolist() == [2**31 - 1] * 2
+    assert np.isnan(np.asarray(tf.reduce_mean(nothing, 1))).all()
