@@ -1,0 +1,272 @@
+"""The compiler's passes as functions of data: what is shared, dropped, cut, joined, placed."""
+import numpy as np
+import pytest
+
+import tensorbrook as tf
+from golden_programs import PROGRAMS, variable, zeros
+from plans import compiled, plan_of
+from tensorbrook.base.dtypes import float32, int32
+from tensorbrook.compiler import simplify
+from tensorbrook.ir import PRIMS, Apply, Call, Const, Eqn, Graph, Loop, Plan, Spec, Var
+from tensorbrook.ir.check import check_graph, check_plan
+
+
+def var(*shape, dtype=float32) -> Var:
+    return Var(Spec(shape, dtype))
+
+
+class Writer:
+    """Writes a graph equation by equation: `y = w("add", x, x)`."""
+
+    def __init__(self, *inputs: Var):
+        self.graph = Graph(list(inputs))
+
+    def __call__(self, name: str, *args, **attrs) -> Var:
+        prim = PRIMS[name]
+        out = Var(prim.spec(*[a.spec for a in args], **attrs))
+        self.graph.eqns.append(Eqn(prim, args, attrs, out))
+        return out
+
+    def giving(self, *outputs) -> Graph:
+        self.graph.outputs = list(outputs)
+        check_graph(self.graph)
+        return self.graph
+
+
+def number(value, dtype=float32) -> Const:
+    return Const(Spec((), dtype), value)
+
+
+def names(graph: Graph) -> list[str]:
+    return [e.prim.name for e in graph.eqns]
+
+
+def plan_with(f, *arguments) -> Plan:
+    return plan_of(tf.function(f), *arguments)
+
+
+def kinds(plan: Plan) -> list[str]:
+    """Each kernel: `loop`, `fold`, or the engine's function."""
+    return [step.kernel.function if isinstance(step.kernel, Call)
+            else "fold" if step.kernel.axes else "loop" for step in plan.steps]
+
+
+# ── simplify ──────────────────────────────────────────────────────────────────────────────────
+
+
+def test_equal_equations_are_shared():
+    x = var(3)
+    w = Writer(x)
+    a, b = w("exp", x), w("exp", x)
+    twice = [w("multiply", x, number(2.0)) for x in (a, b)]
+    simple = simplify(w.giving(w("add", *twice)))
+    assert names(simple) == ["exp", "multiply", "add"]
+
+
+def test_equal_but_for_an_attribute_or_a_dtype_is_not_shared():
+    x = var(3, 3)
+    w = Writer(x)
+    outs = [w("reduce_sum", x, axes=(0,)), w("reduce_sum", x, axes=(1,)), w("cast", x, dtype=int32),
+            w("multiply", x, number(0.0)), w("multiply", x, number(-0.0))]
+    assert len(simplify(w.giving(*outs)).eqns) == 5
+
+
+def test_what_nobody_reads_is_dropped():
+    x = var(3)
+    w = Writer(x)
+    kept = w("exp", x)
+    w("tanh", w("log", x))
+    assert names(simplify(w.giving(kept))) == ["exp"]
+
+
+def test_arithmetic_on_numbers_is_done_while_compiling():
+    x = var(4)
+    w = Writer(x)
+    three = w("add", w("broadcast_to", number(1.0), shape=(4,)), number(2.0))
+    simple = simplify(w.giving(w("multiply", x, three)))
+    product, = simple.eqns
+    assert product.args[1].value == 3.0
+
+
+def test_multiplying_by_one_goes():
+    x = var(4)
+    w = Writer(x)
+    simple = simplify(w.giving(w("exp", w("divide", w("multiply", x, number(1.0)), number(1.0)))))
+    assert names(simple) == ["exp"] and simple.eqns[0].args == (x,)
+
+
+def test_numbers_of_different_shapes_stay_apart():
+    w = Writer()
+    sums = [w("reduce_sum", w("multiply", w("broadcast_to", number(1.0), shape=(n,)), number(2.0)),
+              axes=(0,)) for n in (3, 5)]
+    simple = simplify(w.giving(*sums))
+    assert len([e for e in simple.eqns if e.prim.name == "multiply"]) == 2
+
+
+@pytest.mark.parametrize("shape, axes, cut", [
+    ((70000,), (0,), True), ((1000,), (0,), False), ((300, 400), (0, 1), True),
+    ((2, 40000), (1,), True), ((200, 400), (1,), False), ((400, 300, 2), (0, 1), True)])
+def test_long_folds_to_few_results_are_cut(shape, axes, cut):
+    x = var(*shape)
+    w = Writer(x)
+    simple = simplify(w.giving(w("reduce_sum", x, axes=axes)))
+    check_graph(simple)
+    assert names(simple) == (["reshape", "reduce_sum", "reduce_sum"] if cut else ["reduce_sum"])
+    array = np.random.default_rng(0).normal(size=shape)
+    for e in simple.eqns:
+        array = e.prim.meaning(np, array, **e.attrs)
+    expected = np.random.default_rng(0).normal(size=shape).sum(axes)
+    np.testing.assert_allclose(array, expected, rtol=1e-9)
+
+
+# ── fuse ──────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_chain_with_broadcasting_and_views_is_one_loop():
+    plan = plan_with(lambda x, y: tf.tanh(tf.transpose(x)[::-1] * 2.0 + y) - 1.0,
+                     zeros(3, 4), zeros(3))
+    assert kinds(plan) == ["loop"] and plan.arena_size == 0
+
+
+def test_what_hangs_on_one_tensor_is_one_loop():
+    plan = plan_with(lambda x: (tf.exp(x), tf.tanh(x), x + 1.0), zeros(100))
+    assert kinds(plan) == ["loop"] and len(plan.steps[0].kernel.stores) == 3
+
+
+def test_a_fold_takes_its_producers_in_and_its_consumers_along():
+    plan = plan_with(lambda x: tf.sqrt(tf.reduce_sum(tf.square(x - 1.0), 1)) * 0.5, zeros(8, 9))
+    assert kinds(plan) == ["fold"]
+    loop = plan.steps[0].kernel
+    assert [v.formula for v in loop.tail if isinstance(v, Apply)] == ["sqrt(x)", "x * y"]
+
+
+def test_two_folds_of_the_same_rows_are_one_pass():
+    plan = plan_with(lambda x: tf.reduce_max(x, 1) - tf.reduce_min(x, 1), zeros(8, 9))
+    assert len(plan.steps) <= 2
+
+
+def test_movement_moves_nothing():
+    plan = plan_with(lambda x: tf.reduce_sum(tf.reshape(tf.transpose(x)[1:], (5, 2, 2)), 1),
+                     zeros(4, 6))
+    assert kinds(plan) == ["fold"]
+
+
+def test_a_reshape_that_no_view_can_say_copies_once():
+    plan = plan_with(lambda x: tf.reshape(tf.transpose(x), (-1,))[::-1] * 2.0, zeros(3, 4))
+    assert len(plan.steps) == 2
+
+
+def test_a_map_does_not_join_a_loop_that_visits_other_elements():
+    plan = plan_with(lambda x: tf.exp(x) + tf.exp(x)[::-1], zeros(10))
+    assert len(plan.steps) == 2, "the reversed view needs the whole of exp(x)"
+
+
+def test_an_engine_kernel_reads_plain_buffers():
+    plan = plan_with(lambda x, y: tf.matmul(tf.exp(x), tf.transpose(y)), zeros(3, 4), zeros(5, 4))
+    assert kinds(plan).count("gemm") == 1 and kinds(plan)[-1] == "gemm"
+    for read in plan.steps[-1].kernel.reads:
+        assert read.spec.count in (12, 20)
+
+
+def test_the_update_of_adam_is_one_pass_over_each_variable():
+    layer = tf.keras.layers.Dense(200, use_bias=False)
+    model = tf.keras.Sequential([tf.keras.Input((300,)), layer])
+    optimizer = tf.keras.optimizers.Adam(0.001)
+    weights = model.trainable_variables
+    optimizer.build(weights)
+    plan = plan_with(lambda g: optimizer.apply([g], weights) or None, zeros(300, 200))
+    passes = [s.kernel for s in plan.steps if isinstance(s.kernel, Loop)
+              and np.prod(s.kernel.space) == 300 * 200]
+    assert len(passes) == 1 and len(passes[0].writes) == 3
+
+
+@pytest.mark.parametrize("name, most", [("chain", 2), ("softmax", 3), ("layer_norm", 3),
+                                        ("momentum", 2), ("mlp", 22), ("cnn", 28)])
+def test_kernels_are_few(name, most):
+    """Ceilings: fewer is better, and then this line comes down."""
+    f, arguments = PROGRAMS[name]()
+    assert len(plan_with(f, *arguments).steps) <= most
+
+
+# ── plan ──────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_buffers_that_do_not_live_together_share_memory():
+    def chain(x):
+        for _ in range(10):
+            x = tf.matmul(x, x)
+        return x
+
+    assert plan_with(chain, zeros(64, 64)).arena_size == 2 * 64 * 64 * 4
+
+
+def test_small_kernels_stay_on_one_thread_without_barriers():
+    plan = plan_with(lambda x: tf.nn.softmax(tf.matmul(x, x)), zeros(8, 8))
+    assert not any(step.split or step.barrier for step in plan.steps)
+
+
+def test_a_barrier_stands_only_where_data_crosses_threads():
+    x = zeros(256, 256)
+    plan = plan_with(lambda x, y: (tf.matmul(x, x), tf.matmul(y, y)), x, x)
+    assert [s.barrier for s in plan.steps] == [False, False], "two products that share nothing"
+    plan = plan_with(lambda x: tf.matmul(tf.matmul(x, x), x), x)
+    assert [s.barrier for s in plan.steps] == [False, True]
+
+
+def test_a_variable_is_updated_in_place_without_a_copy():
+    v = variable(1000)
+    plan = plan_with(lambda x: (v.assign_add(x), None)[1], zeros(1000))
+    assert len(plan.steps) == 1 and plan.arena_size == 0
+
+
+def test_variables_that_swap_go_through_the_arena():
+    f, _ = PROGRAMS["swap"]()
+    plan = plan_with(f)
+    assert len(plan.steps) == 3 and plan.arena_size == 64
+
+
+def test_constants_get_slots():
+    plan = plan_with(lambda x: x + tf.constant([1.0, 2.0, 3.0]), zeros(3))
+    assert len(plan.constants) == 1 and plan.places[plan.constants[0]].kind == "slot"
+
+
+# ── the checks themselves ─────────────────────────────────────────────────────────────────────
+
+
+def broken(plan: Plan, **parts) -> Plan:
+    return Plan(**({f: getattr(plan, f) for f in plan.__dataclass_fields__} | parts))
+
+
+def test_the_check_sees_a_missing_barrier():
+    plan = plan_with(lambda x: tf.matmul(tf.matmul(x, x), x), zeros(256, 256))
+    steps = tuple(type(s)(s.kernel, s.split, False) for s in plan.steps)
+    with pytest.raises(AssertionError, match="needs a barrier"):
+        check_plan(broken(plan, steps=steps))
+
+
+def test_the_check_sees_memory_in_use_twice():
+    plan = plan_with(lambda x: tf.matmul(tf.matmul(x, x), tf.matmul(x, x[::-1])), zeros(64, 64))
+    places = {a: type(p)(p.kind, 0 if p.kind == "arena" else p.at) for a, p in plan.places.items()}
+    with pytest.raises(AssertionError, match="overwritten|writes over"):
+        check_plan(broken(plan, places=places))
+
+
+def test_the_check_sees_steps_in_the_wrong_order():
+    plan = plan_with(lambda x: tf.matmul(tf.matmul(x, x), x), zeros(8, 8))
+    with pytest.raises(AssertionError, match="before it is written"):
+        check_plan(broken(plan, steps=plan.steps[::-1]))
+
+
+def test_the_check_sees_an_undefined_variable():
+    x = var(3)
+    graph = Graph([x], [Eqn(PRIMS["exp"], (var(3),), {}, var(3))])
+    with pytest.raises(AssertionError, match="exp reads too early"):
+        check_graph(graph)
+
+
+def test_what_is_printed_names_every_kernel():
+    plan = compiled(tf.function(lambda x: tf.nn.softmax(tf.matmul(x, x))).get_concrete_function(
+        zeros(4, 4)).graph)
+    text = str(plan)
+    assert "gemm" in text and text.count("loop") == sum(k != "gemm" for k in kinds(plan))
+    assert str(plan.graph).splitlines()[0] == "inputs %0: float32[4,4]"
