@@ -34,19 +34,24 @@ export interface LayerReport {
   readonly error: string | null;
 }
 
+/** Loss and accuracy as they were after so many epochs. */
+export interface Measured {
+  readonly epoch: number;
+  readonly loss: number;
+  readonly accuracy: number;
+}
+
 /**
  * What the training session tells the Studio. A `model` event carries the revision of the command it
- * answers, so that an answer to an older edit is not shown. `epoch` counts the fraction under way;
- * `test_epoch` is the epoch at whose end the test figures were taken. `refused` answers a command that
+ * answers, so that an answer to an older edit is not shown. `progress` brings the measurements made
+ * since the last one; `epoch` counts the fraction under way. `refused` answers a command that
  * could not be carried out and changes nothing; `stopped` says that training ended by itself.
  */
 export type SessionEvent =
   | { readonly name: "model"; readonly revision: number; readonly layers: readonly LayerReport[];
       readonly parameters: number; readonly trainable: boolean; readonly source: string }
   | { readonly name: "progress"; readonly running: boolean; readonly epoch: number; readonly step: number;
-      readonly train_loss: number | null; readonly train_accuracy: number | null;
-      readonly test_loss: number | null; readonly test_accuracy: number | null;
-      readonly test_epoch: number | null;
+      readonly train: readonly Measured[]; readonly test: readonly Measured[];
       readonly samples_per_second: number | null }
   | { readonly name: "prediction"; readonly probabilities: readonly number[] }
   | { readonly name: "refused"; readonly command: string; readonly message: string }

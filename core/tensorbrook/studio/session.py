@@ -38,7 +38,7 @@ class Session:
         self.specs: list[layer_specs.LayerSpec] | None = None  # None where they do not fit
         self.settings: Settings | None = None
         self.trainer: Trainer | None = None
-        self.tested: tuple[float, float] | None = None
+        self.measured: dict[str, list[Event]] = {"train": [], "test": []}  # since the last progress
         self.pixels: list[float] | None = None
         self.task: asyncio.Task | None = None
         self.running = False
@@ -101,7 +101,9 @@ class Session:
     def step(self) -> None:
         """One batch, when training does not run by itself."""
         if not self.running:
-            self.one_step(self.built())
+            trainer = self.built()
+            self.one_step(trainer)
+            self.measure(trainer)
             self.progress()
 
     def reset(self) -> None:
@@ -128,13 +130,29 @@ class Session:
         end = time.perf_counter() + SLICE_SECONDS
         while self.running and time.perf_counter() < end:
             self.one_step(trainer)
+        self.measure(trainer)
         if self.running and time.perf_counter() - self.posted >= POST_SECONDS:
             self.progress()
             self.predict()
 
     def one_step(self, trainer: Trainer) -> None:
-        if trainer.step():
-            self.tested = trainer.test()
+        if trainer.step() and self.measure(trainer):
+            self.note("test", trainer, trainer.test())
+
+    def measure(self, trainer: Trainer) -> bool:
+        """Read what the steps since the last reading came to; tells whether it is a number."""
+        read = trainer.read()
+        return read is None or self.note("train", trainer, read)
+
+    def note(self, which: str, trainer: Trainer, figures: tuple[float, float]) -> bool:
+        """Keep a measurement for the page; stop where the loss is no number any more."""
+        loss, accuracy = figures
+        if math.isfinite(loss):
+            point = {"epoch": trainer.epoch, "loss": loss, "accuracy": accuracy}
+            self.measured[which].append(point)
+            return True
+        self.stop(not_a_number(trainer.steps, self.settings))
+        return False
 
     def built(self) -> Trainer:
         """The trainer of the present layers, made when it is first needed."""
@@ -156,13 +174,13 @@ class Session:
 
     def forget(self) -> None:
         """Let the trained network go, and its memory before the next one asks for some."""
-        self.running, self.tested = False, None
+        self.running, self.measured = False, {"train": [], "test": []}
         if self.trainer is not None:
             self.trainer = None
             gc.collect()  # its compiled steps and it hold each other
 
     def stop(self, message: str) -> None:
-        self.running = False
+        self.pause()
         self.send({"name": "stopped", "message": message})
 
     # ── what the page is told ──
@@ -175,21 +193,12 @@ class Session:
                 self.send({"name": "prediction", "probabilities": probabilities})
 
     def progress(self) -> None:
-        """Tell how far training is; stop it when its loss is no number any more."""
+        """Tell how far training is, and what was measured since this was told last."""
         self.posted = time.perf_counter()
-        trainer, read = self.trainer, self.trainer and self.trainer.read()
-        if trainer and read and not math.isfinite(read[0]):
-            return self.stop(not_a_number(trainer.steps, self.settings))
-        loss, accuracy = read or (None, None)
-        test_loss, test_accuracy = self.tested or (None, None)
-        self.send({
-            "name": "progress", "running": self.running,
-            "epoch": trainer.epoch if trainer else 0, "step": trainer.steps if trainer else 0,
-            "train_loss": loss, "train_accuracy": accuracy, "test_loss": finite(test_loss),
-            "test_accuracy": test_accuracy,
-            "test_epoch": trainer.epochs if trainer and self.tested else None,
-            "samples_per_second": self.rate(),
-        })
+        measured, self.measured = self.measured, {"train": [], "test": []}
+        epoch, step = (self.trainer.epoch, self.trainer.steps) if self.trainer else (0, 0)
+        self.send({"name": "progress", "running": self.running, "epoch": epoch, "step": step,
+                   **measured, "samples_per_second": self.rate()})
 
     def rate(self) -> float | None:
         """Samples per second over the last seconds of training."""
@@ -200,11 +209,6 @@ class Session:
             self.pace.popleft()
         (start, before), (end, now) = self.pace[0], self.pace[-1]
         return (now - before) / (end - start) if end > start else None
-
-
-def finite(value: float | None) -> float | None:
-    """The value, or None for what JSON has no word for."""
-    return value if value is not None and math.isfinite(value) else None
 
 
 def picture(pixels: Any) -> list[float]:

@@ -30,7 +30,7 @@ it("raises the top of the loss axis and never lowers it", () => {
 
 it("comes to the axis that is due in small steps, and stops there", () => {
   const way = [1];
-  while (way.at(-1) !== 2 && way.length < 100) way.push(eased(way.at(-1) ?? 0, 2));
+  while (way.at(-1) !== 2 && way.length < 100) way.push(eased(way.at(-1) ?? 0, 2, 0.2));
   expect(way.at(-1)).toBe(2);
   way.slice(1).forEach((to, i) => expect(to - (way[i] ?? 0)).toBeLessThanOrEqual(0.2 + 1e-9));
 });

@@ -41,9 +41,9 @@ export function lossShown(top: number, loss: number | null): number {
   return loss === null ? Math.max(top, FIRST_LOSS) : Math.max(top, FIRST_LOSS, loss * 1.05);
 }
 
-/** One frame on the way from the axis that is shown to the one that is due. */
-export function eased(shown: number, due: number): number {
-  const next = shown + (due - shown) * 0.2;
+/** One frame on the way from the axis that is shown to the one that is due: this share of it. */
+export function eased(shown: number, due: number, share: number): number {
+  const next = shown + (due - shown) * share;
   return Math.abs(due - next) < 0.002 * due ? due : next;
 }
 

@@ -20,9 +20,9 @@ const model = (revision: number, trainable = true): Action => heard({
   name: "model", revision, trainable, layers: [], parameters: 650, source: "import tensorbrook",
 });
 const progress = (step: number, running = true): Action => heard({
-  name: "progress", running, epoch: step / 10, step, train_loss: 1 / step, train_accuracy: 0.5,
-  test_loss: 2, test_accuracy: 0.9, test_epoch: Math.floor(step / 10) || null,
-  samples_per_second: 100,
+  name: "progress", running, epoch: step / 10, step, samples_per_second: 100,
+  train: [{ epoch: step / 10, loss: 1 / step, accuracy: 0.5 }],
+  test: step % 10 === 0 ? [{ epoch: step / 10, loss: 2, accuracy: 0.9 }] : [],
 });
 
 /** The state after all that, and every command that was sent on the way. */
@@ -80,10 +80,10 @@ describe("editing", () => {
 });
 
 describe("training", () => {
-  it("draws the curves, the test ones once an epoch", () => {
-    const told = [5, 10, 14, 21].map((step) => progress(step));
+  it("draws what was measured, and shows the last of it", () => {
+    const told = [5, 10, 20, 21].map((step) => progress(step));
     const { state } = after(ready, model(0), { do: "train" }, ...told);
-    expect(state.curves.trainLoss.x).toEqual([0.5, 1, 1.4, 2.1]);
+    expect(state.curves.trainLoss.x).toEqual([0.5, 1, 2, 2.1]);
     expect(state.curves.testAccuracy.x).toEqual([1, 2]);
     expect(state.figures).toMatchObject({ epoch: 2.1, testAccuracy: 0.9, samplesPerSecond: 100 });
   });

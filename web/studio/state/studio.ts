@@ -1,6 +1,7 @@
 /** The Train view as data: what happened goes in, the next state and what to ask come out. */
 import type {
-  BootStage, Capabilities, LayerReport, LayerSpec, SessionCommand, SessionEvent, TrainSettings,
+  BootStage, Capabilities, LayerReport, LayerSpec, Measured, SessionCommand, SessionEvent,
+  TrainSettings,
 } from "../../protocol";
 import type { Curve } from "./curves";
 import { appended, empty } from "./curves";
@@ -18,8 +19,6 @@ export interface Figures {
   readonly epoch: number;
   readonly step: number;
   readonly trainLoss: number | null;
-  readonly testLoss: number | null;
-  readonly trainAccuracy: number | null;
   readonly testAccuracy: number | null;
   readonly samplesPerSecond: number | null;
 }
@@ -29,7 +28,6 @@ export interface Curves {
   readonly testLoss: Curve;
   readonly trainAccuracy: Curve;
   readonly testAccuracy: Curve;
-  readonly testEpoch: number;
 }
 
 /** `waiting`: asked for, but the runtime or the model is not there yet. */
@@ -70,11 +68,10 @@ export type Next = readonly [State, readonly SessionCommand[]];
 /** Before the session has said anything of it: taken to fit, so that Train can be pressed. */
 const unknownModel: Model = { reports: [], parameters: 0, trainable: true, source: "" };
 export const noFigures: Figures = {
-  epoch: 0, step: 0, trainLoss: null, testLoss: null, trainAccuracy: null, testAccuracy: null,
-  samplesPerSecond: null,
+  epoch: 0, step: 0, trainLoss: null, testAccuracy: null, samplesPerSecond: null,
 };
 export const noCurves: Curves = {
-  trainLoss: empty, testLoss: empty, trainAccuracy: empty, testAccuracy: empty, testEpoch: 0,
+  trainLoss: empty, testLoss: empty, trainAccuracy: empty, testAccuracy: empty,
 };
 
 export function begin(
@@ -198,30 +195,33 @@ function modelled(state: State, event: SessionEvent & { name: "model" }): Next {
 
 function progressed(state: State, event: SessionEvent & { name: "progress" }): State {
   if (!answered(state)) return state; // of the network before the last edit
-  const figures: Figures = {
-    epoch: event.epoch, step: event.step, trainLoss: event.train_loss ?? state.figures.trainLoss,
-    trainAccuracy: event.train_accuracy ?? state.figures.trainAccuracy, testLoss: event.test_loss,
-    testAccuracy: event.test_accuracy, samplesPerSecond: event.samples_per_second,
-  };
   if (event.step === 0) return { ...state, training: "idle", figures: noFigures, curves: noCurves };
-  return { ...state, training: phase(state, event.running), figures, curves: drawn(state, event) };
+  const [train, test] = [event.train[event.train.length - 1], event.test[event.test.length - 1]];
+  const { figures, curves } = state;
+  return {
+    ...state,
+    training: phase(state, event.running),
+    figures: {
+      epoch: event.epoch, step: event.step, samplesPerSecond: event.samples_per_second,
+      trainLoss: train?.loss ?? figures.trainLoss,
+      testAccuracy: test?.accuracy ?? figures.testAccuracy,
+    },
+    curves: {
+      trainLoss: drawn(curves.trainLoss, event.train, (point) => point.loss),
+      testLoss: drawn(curves.testLoss, event.test, (point) => point.loss),
+      trainAccuracy: drawn(curves.trainAccuracy, event.train, (point) => point.accuracy),
+      testAccuracy: drawn(curves.testAccuracy, event.test, (point) => point.accuracy),
+    },
+  };
 }
 
 /** A progress message that left before a Pause was heard does not bring `running` back. */
 function phase(state: State, running: boolean): Training {
-  return running && state.training === "paused" ? "paused" : running ? "running" : "paused";
+  return running && state.training !== "paused" ? "running" : "paused";
 }
 
-function drawn({ curves }: State, event: SessionEvent & { name: "progress" }): Curves {
-  const { epoch, test_epoch: tested } = event;
-  const add = (curve: Curve, x: number | null, y: number | null): Curve =>
-    x === null || y === null ? curve : appended(curve, x, y);
-  const test = tested !== null && tested > curves.testEpoch ? tested : null;
-  return {
-    trainLoss: add(curves.trainLoss, epoch, event.train_loss),
-    trainAccuracy: add(curves.trainAccuracy, epoch, event.train_accuracy),
-    testLoss: add(curves.testLoss, test, event.test_loss),
-    testAccuracy: add(curves.testAccuracy, test, event.test_accuracy),
-    testEpoch: test ?? curves.testEpoch,
-  };
+function drawn(
+  curve: Curve, points: readonly Measured[], height: (point: Measured) => number,
+): Curve {
+  return points.reduce((all, point) => appended(all, point.epoch, height(point)), curve);
 }
