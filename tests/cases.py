@@ -262,6 +262,7 @@ CASES = {
     "unstack": Case(lambda x: tf.unstack(x, axis=1), lambda np, x: [x[:, i] for i in range(3)], (((2, 3),),)),
     "split": Case(lambda x: tf.split(x, (1, 0, 2), 1), lambda np, x: [x[:, :1], x[:, :0], x[:, 1:]],
                   (((2, 3),), ((0, 3),)), kinds="fi"),
+    "split/the rest": Case(lambda x: tf.split(x, (2, -1, 1)), lambda np, x: [x[:2], x[2:-1], x[-1:]], (((6, 2),), ((3,),)), kinds="fi"),
     "split/equal": Case(lambda x: tf.split(x, 3), lambda np, x: np.split(x, 3), (((6, 2),), ((3,),)), kinds="fi"),
     "expand_dims": Case(lambda x: tf.expand_dims(x, -2), lambda np, x: np.expand_dims(x, -2), MATRIX, kinds="fiub"),
     "squeeze": Case(lambda x: tf.squeeze(x, 1), lambda np, x: np.squeeze(x, 1), (((3, 1, 2),), ((1, 1),)), kinds="fi"),

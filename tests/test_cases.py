@@ -59,9 +59,10 @@ def test_value_is_what_numpy_says(name):
 
 @pytest.mark.parametrize("name", SMOOTH)
 def test_derivatives_agree_with_jax(name):
-    xs = [np.asarray(x) for x in inputs(CASES[name], 0, "d")]
+    with on("reference"):
+        xs = [np.asarray(x) for x in inputs(CASES[name], 0, "d")]
+        their_curvatures, their_gradients = derivatives_by_jax(CASES[name], xs)
     _, gradients, curvatures = expected(name, 0)
-    their_curvatures, their_gradients = derivatives_by_jax(CASES[name], xs)
     assert_close(gradients, their_gradients, TO_JAX, f"gradient of {name}")
     assert_close(curvatures, their_curvatures, TO_JAX, f"curvature of {name}")
 

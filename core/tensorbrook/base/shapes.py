@@ -48,8 +48,9 @@ def axes_of(op: str, axis, rank: int) -> tuple[int, ...]:
 
 def axis_of(op: str, axis: int, rank: int) -> int:
     """One axis as a non-negative int."""
-    if not isinstance(axis, int) or isinstance(axis, bool):
+    if not hasattr(axis, "__index__") or isinstance(axis, bool):
         raise InvalidArgumentError(op, f"axis {axis!r} is not a whole number", "pass an int")
+    axis = axis.__index__()
     if not -rank <= axis < rank:
         raise InvalidArgumentError(op, f"axis {axis} is out of range for a tensor of rank {rank}",
                                    f"use {-rank} to {rank - 1}" if rank else "a scalar has no axes")

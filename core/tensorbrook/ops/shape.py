@@ -169,7 +169,7 @@ def unstack(value, num=None, axis=0) -> list[Tensor]:
 
 
 def split(value, num_or_size_splits, axis=0) -> list[Tensor]:
-    """Cut along `axis` into so many equal parts, or into parts of those sizes."""
+    """Cut along `axis` into so many equal parts, or into parts of those sizes (one may be -1)."""
     x = as_tensor(value)
     axis = shapes.axis_of("split", axis, x.ndim)
     n = x.shape[axis]
@@ -182,7 +182,9 @@ def split(value, num_or_size_splits, axis=0) -> list[Tensor]:
                 "give a divisor, or a list of sizes",
             )
         sizes = [n // sizes] * sizes
-    if sum(sizes) != n:
+    if list(sizes).count(-1) == 1:
+        sizes = [n - (sum(sizes) + 1) if size == -1 else size for size in sizes]
+    if sum(sizes) != n or min(sizes, default=0) < 0:
         raise InvalidArgumentError(
             "split", f"sizes {list(sizes)} do not add up to {n}", f"axis {axis} has size {n}"
         )

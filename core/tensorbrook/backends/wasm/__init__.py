@@ -51,14 +51,16 @@ class Wasm:
         return buffer
 
     def load(self, plan: Plan) -> "Program":
-        for e in plan.graph.eqns:
-            for spec in (e.out.spec, *(a.spec for a in e.args)):
-                if spec.dtype.name not in DTYPES:
-                    raise UnimplementedError(
-                        e.prim.name,
-                        f"backend wasm cannot compute {spec.dtype}",
-                        'use tf.cast to float32, or tf.config.set_backend("reference")',
-                    )
+        graph = plan.graph
+        uses = [(e.prim.name, a.spec.dtype) for e in graph.eqns for a in (*e.args, e.out)]
+        uses += [("tf.function", a.spec.dtype) for a in (*graph.inputs, *graph.outputs)]
+        for user, dtype in uses:
+            if dtype.name not in DTYPES:
+                raise UnimplementedError(
+                    user,
+                    f"backend wasm cannot compute {dtype}",
+                    'use tf.cast to float32, or tf.config.set_backend("reference")',
+                )
         return Program(plan, self)
 
     def arena_of(self, size: int) -> int:
