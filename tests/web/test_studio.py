@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 
 from playwright.sync_api import Browser, Page, expect
@@ -98,19 +99,28 @@ def test_it_learns_to_98_percent(page: Page):
 def test_training_does_not_hold_the_page_up(browser: Browser, address: str):
     """While it trains, no task of the page's own thread takes over 50 ms, and nothing moves.
 
-    A task's length is told by the clock, so another process can stretch one: a task that is ours
-    is as long each time, and one clean run out of three shows that there is none.
+    The browser tells a task's length by the clock, and other processes stretch it on a machine
+    with few cores. Where there was such a task, the thread's own time in each task decides.
     """
-    seen = {}
-    for _ in range(3):
-        with studio(browser, address) as page:
-            expect(hook(page, "status")).to_have_text("Ready.", timeout=SOON_MS)
-            page.wait_for_timeout(500)
-            seen = watched_training(page)
-        assert seen["shifts"] == []
-        if seen["tasks"] == []:
-            return
-    raise AssertionError(f"a long task in each of three runs; in the last {seen['tasks']}")
+    with studio(browser, address) as page:
+        expect(hook(page, "status")).to_have_text("Ready.", timeout=SOON_MS)
+        page.wait_for_timeout(500)
+        browser.start_tracing(page=page, categories=["toplevel"])
+        seen = watched_training(page)
+        longest_ms = longest_task_ms(browser.stop_tracing())
+    assert seen["shifts"] == []
+    assert seen["tasks"] == [] or longest_ms < 50, (seen["tasks"], longest_ms)
+
+
+def longest_task_ms(trace: bytes) -> float:
+    """The most of its own time that a page's main thread spent in one task."""
+    events = json.loads(trace)["traceEvents"]
+    main = {(event["pid"], event["tid"]) for event in events if event["name"] == "thread_name"
+            and event["args"]["name"] == "CrRendererMain"}
+    tasks = [event["tdur"] for event in events if (event["pid"], event["tid"]) in main
+             and event["name"].endswith("RunTask") and "tdur" in event]
+    assert tasks, "the trace holds no task of the page's main thread"
+    return max(tasks) / 1000
 
 
 def watched_training(page: Page) -> dict:
