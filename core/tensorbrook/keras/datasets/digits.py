@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
+import struct
 import zlib
-from array import array
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,10 @@ COUNT = 1797
 TRAIN = 1437  # the file holds these first, then the 360 held out: 36 of each digit
 SIDE = 8
 BRIGHTEST = 16
-SHADES = [pixel / BRIGHTEST for pixel in range(BRIGHTEST + 1)]
+
+# What each byte of the file becomes: a shade in 0..1 as float32, or itself as int32.
+_SHADES = [struct.pack("f", byte / BRIGHTEST) for byte in range(256)]
+_ITSELF = [struct.pack("i", byte) for byte in range(256)]
 
 # A page may do without NumPy; there the data comes as Tensors.
 HAS_NUMPY = importlib.util.find_spec("numpy") is not None
@@ -36,9 +39,18 @@ def load_data() -> tuple[tuple[Any, Any], tuple[Any, Any]]:
 def part(labels: bytes, pixels: bytes, start: int, stop: int) -> tuple[Any, Any]:
     """The images and labels from one index to another, as arrays."""
     area = SIDE * SIDE
-    shades = array("f", map(SHADES.__getitem__, pixels[start * area:stop * area]))
-    images = memoryview(shades).cast("B").cast("f", (stop - start, SIDE, SIDE, 1))
-    return as_array(images), as_array(memoryview(array("i", [*labels[start:stop]])))
+    shades = _spread(pixels[start * area:stop * area], _SHADES)
+    images = shades.cast("f", (stop - start, SIDE, SIDE, 1))
+    return as_array(images), as_array(_spread(labels[start:stop], _ITSELF).cast("i"))
+
+
+def _spread(content: bytes, table: list[bytes]) -> memoryview[Any]:
+    """The four bytes that `table` has for each byte, side by side; byte by byte in Python would
+    keep a page waiting for a tenth of a second."""
+    out = bytearray(4 * len(content))
+    for place in range(4):
+        out[place::4] = content.translate(bytes(table[byte][place] for byte in range(256)))
+    return memoryview(out)
 
 
 def as_array(values: memoryview[Any]) -> Any:
