@@ -10,6 +10,7 @@ from ..base import shapes
 from ..base.views import View
 from ..ir import PRIMS, Atom, Call, Const, Eqn, Graph, Kernel, Limits, Load, Spec, Var
 from .group import Group
+from .merge import merge
 
 
 def fuse(graph: Graph, limits: Limits) -> tuple[list[Kernel], list[Var]]:
@@ -18,6 +19,8 @@ def fuse(graph: Graph, limits: Limits) -> tuple[list[Kernel], list[Var]]:
     for e in graph.eqns:
         _TAKE[e.prim.kind](f, e)
     outputs = f.outputs_of_their_own(graph)
+    overwritten = {graph.inputs[j]: outputs[i] for i, j in graph.updates.items()}
+    f.kernels = merge(f.kernels, overwritten, limits)
     needed = f.needed(outputs)
     return [k.close(needed) if isinstance(k, Group) else k for k in f.kernels], outputs
 

@@ -94,6 +94,37 @@ class Group:
         self.loaded = {(False, (False, v.source, v.view)): i for i, v in enumerate(body) if isinstance(v, Load)}
         self.space, self.body = tuple(space), body
 
+    # ── taking in an earlier group ──
+
+    def reads_in_order(self, variables) -> bool:
+        """Whether every load of these is at the index that makes it: in the body, one by one."""
+        return all(v.view.contiguous and v.view.shape == self.space for v in self.body
+                   if isinstance(v, Load) and v.source in variables) \
+            and not any(isinstance(v, Load) and v.source in variables for v in self.tail)
+
+    def take_in(self, other: "Group") -> None:
+        """Compute the body of another group in front; loads of what it makes become its values."""
+        own, at = self.body, self.at
+        self.respace(self.space, other.respaced(self.space))
+        moved: list[int] = []
+        for v in own:
+            moved.append(self._taken_over(v, moved, other))
+        self.tail = [Reduced(moved[v.arg], v.reduction, v.dtype) if isinstance(v, Reduced) else v
+                     for v in self.tail]
+        self.at = other.at | {var: (in_tail, i if in_tail else moved[i])
+                              for var, (in_tail, i) in at.items()}
+        self.eqns = other.eqns + self.eqns
+
+    def _taken_over(self, v, moved: list[int], other: "Group") -> int:
+        """The new position of a value of the old body."""
+        if isinstance(v, Load):
+            made = other.at.get(v.source)
+            return made[1] if made else self._add(self.body, (False, v.source, v.view), v)
+        if isinstance(v, Apply):
+            v = Apply(v.formula, tuple(moved[i] for i in v.args), v.dtype)
+        self.body.append(v)
+        return len(self.body) - 1
+
     # ── closing ──
 
     def close(self, needed) -> Loop:
