@@ -170,6 +170,8 @@ def test_softmax_of_large_numbers_does_not_overflow(backend):
     assert float(tf.reduce_logsumexp(tf.constant([-INF, -INF]))) == -INF
     assert float(tf.nn.softplus(tf.constant(-200.0))) == 0
     assert float(tf.nn.softplus(tf.constant(200.0))) == 200
+    sure = tf.nn.sigmoid_cross_entropy_with_logits(tf.ones(()), tf.constant(20.0))
+    assert float(sure) == pytest.approx(np.exp(-20), rel=1e-5), "digits beside 20 are not lost"
 
 
 def test_maximum_pool_passes_nan_on(backend):

@@ -43,8 +43,15 @@ def gelu(features, approximate=False) -> Tensor:
 
 def softplus(features) -> Tensor:
     """log(1 + exp(x)), without overflow."""
-    x = as_tensor(features)
-    return p.maximum(x, 0.0) + p.log1p(p.exp(-p.abs_(x)))
+    top, rest = _softplus_parts(as_tensor(features))
+    return top + rest
+
+
+def _softplus_parts(x: Tensor) -> tuple[Tensor, Tensor]:
+    """max(x, 0), and what log(1 + exp(x)) is above it."""
+    # One condition for both: with max and abs the slope at 0 would not be one half.
+    positive = p.greater_equal(x, 0.0)
+    return math.where(positive, x, 0.0), p.log1p(p.exp(math.where(positive, -x, x)))
 
 
 def softmax(logits, axis=-1) -> Tensor:
@@ -84,7 +91,8 @@ def sparse_softmax_cross_entropy_with_logits(labels, logits) -> Tensor:
 def sigmoid_cross_entropy_with_logits(labels, logits) -> Tensor:
     """max(x, 0) - x * z + log(1 + exp(-abs(x))), which does not overflow."""
     z, x = as_tensor(labels), as_tensor(logits)
-    return p.maximum(x, 0.0) - x * z + p.log1p(p.exp(-p.abs_(x)))
+    top, rest = _softplus_parts(x)
+    return top - x * z + rest
 
 
 def bias_add(value, bias) -> Tensor:
