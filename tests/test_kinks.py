@@ -29,6 +29,8 @@ KINKS = {
     "square": (lambda x: x ** 2, 0.0, 0.0, 2.0),
     "cube": (lambda x: x ** 3.0, 0.0, 0.0, 0.0),
     "power of 2.5": (lambda x: x ** 2.5, 0.0, 0.0, 0.0),
+    "power of 1": (lambda x: tf.pow(x, tf.ones(())), 0.0, 1.0, 0.0),
+    "power of 0": (lambda x: x ** 0, 0.0, 0.0, 0.0),
     "clip": (lambda x: tf.clip_by_value(x, -1.0, 1.0), 1.0, 1.0, 0.0),
     "logsumexp of equals": (lambda x: tf.reduce_logsumexp(tf.stack([x, x])), 3.0, 1.0, 0.0),
     "maximum of equals": (lambda x: tf.reduce_max(tf.stack([x, x])), 3.0, 1.0, 0.0),

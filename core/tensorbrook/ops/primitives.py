@@ -63,9 +63,11 @@ minimum = elementwise(
 
 
 def _pow_shares(g, out, x, y):
-    # Where x is 0 its logarithm is not needed: 0 ** y does not change with y > 0.
+    # Where x is 0 its logarithm is not needed: 0 ** y does not change with y > 0. Where y is 0
+    # no power of x is: x ** 0 does not change with x, not even at 0.
     safe = select(greater(x, 0.0), x, 1.0)
-    return g * y * pow_(x, y - 1.0), select(greater(x, 0.0), g * out * log(safe), 0.0)
+    less = select(equal(y, 0.0), 1.0, y - 1.0)
+    return g * y * pow_(x, less), select(greater(x, 0.0), g * out * log(safe), 0.0)
 
 
 pow_ = elementwise("pow", "pow(x, y)", lambda np, x, y: np.power(x, y), _pow_shares, "f")
