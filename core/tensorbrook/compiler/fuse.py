@@ -30,7 +30,8 @@ class _Fusion:
         self.limits = limits
         self.kernels: list[Group | Call] = []
         self.maker: dict[Var, int] = {}                 # base variable -> the kernel that makes it
-        self.sources: dict[Atom, tuple[Atom, View]] = {v: (v, View.of(v.spec.shape)) for v in graph.inputs}
+        self.sources: dict[Atom, tuple[Atom, View]] = {
+            v: (v, View.of(v.spec.shape)) for v in graph.inputs}
 
     def source(self, atom: Atom) -> tuple[Atom, View]:
         """Where an atom's elements lie: a buffer, and the view of it."""
@@ -45,7 +46,8 @@ class _Fusion:
         self.sources[e_out] = (e_out, View.of(e_out.spec.shape))
 
     def latest(self, args) -> int | None:
-        return max((self.maker[b] for b, _ in map(self.source, args) if b in self.maker), default=None)
+        bases = [base for base, _ in map(self.source, args)]
+        return max((self.maker[b] for b in bases if b in self.maker), default=None)
 
     # ── maps ──
 
@@ -57,7 +59,7 @@ class _Fusion:
         self.makes(e.out, k)
 
     def candidates(self, e: Eqn):
-        """The kernels that a map may join: the latest maker of its arguments, then later readers."""
+        """The kernels a map may join: the latest maker of its arguments, then readers after it."""
         latest = self.latest(e.args)
         if latest is not None:
             yield latest
@@ -124,9 +126,11 @@ class _Fusion:
         self.makes(e.out, k)
 
     def folds_into(self, k: int, base: Var, view: View, e: Eqn) -> bool:
-        """Fold a value in the very kernel that makes it, if it visits the elements in this order."""
+        """Fold a value in the kernel that makes it, if that visits the elements in this order."""
         group, shape, axes = self.kernels[k], view.shape, e.attrs["axes"]
-        if not isinstance(group, Group) or group.level(base) is not False or not view.contiguous or group.stored:
+        if not isinstance(group, Group) or group.stored:
+            return False
+        if group.level(base) is not False or not view.contiguous:
             return False
         if group.axes and (group.axes != axes or group.space != shape):
             return False
@@ -179,7 +183,8 @@ class _Fusion:
         """A buffer that holds the atom's elements in order: its own if it has one, else a copy."""
         base, view = self.source(atom)
         plain = view.contiguous and base.spec.count == atom.spec.count
-        return base if plain and not (isinstance(base, Const) and base.is_number) else self.copied(atom)
+        number = isinstance(base, Const) and base.is_number
+        return base if plain and not number else self.copied(atom)
 
     # ── ends ──
 

@@ -37,7 +37,8 @@ class Group:
         """The position of a number, of a value made here, or of a load through `view`."""
         values = self.tail if in_tail else self.body
         if isinstance(atom, Const) and atom.is_number:
-            return self._add(values, ("number", atom.spec, repr(atom.value)), Number(atom.value, atom.spec.dtype))
+            number = Number(atom.value, atom.spec.dtype)
+            return self._add(values, ("number", atom.spec, repr(atom.value)), number)
         if atom in self.at:
             return self.at[atom][1]
         return self._add(values, (in_tail, atom, view), Load(atom, view, atom.spec.dtype))
@@ -74,7 +75,7 @@ class Group:
     # ── changing the space ──
 
     def respaced(self, space) -> "list | None":
-        """The body over another space of the same elements in order, or None if a view cannot say it."""
+        """The body over another space of the same elements in order; None if no view says it."""
         if self.tail or shapes.size(space) != shapes.size(self.space):
             return None
         out = []
@@ -91,7 +92,8 @@ class Group:
         return out
 
     def respace(self, space, body) -> None:
-        self.loaded = {(False, (False, v.source, v.view)): i for i, v in enumerate(body) if isinstance(v, Load)}
+        self.loaded = {(False, (False, v.source, v.view)): i
+                       for i, v in enumerate(body) if isinstance(v, Load)}
         self.space, self.body = tuple(space), body
 
     # ── taking in an earlier group ──
@@ -128,7 +130,7 @@ class Group:
     # ── closing ──
 
     def close(self, needed) -> Loop:
-        """The finished kernel: stores what others need, tail numbered on from the body, axes merged."""
+        """The finished kernel: stores what others need, the tail numbered on, axes merged."""
         begin = len(self.body)
         stores = []
         for var, (in_tail, i) in self.at.items():
@@ -138,9 +140,9 @@ class Group:
         return _collapsed(self, stores, self._numbered_on(begin))
 
     def _numbered_on(self, begin: int) -> list:
-        """The tail with its positions counted on from the body's; a fold's argument is in the body."""
-        return [Apply(v.formula, tuple(a + begin for a in v.args), v.dtype) if isinstance(v, Apply) else v
-                for v in self.tail]
+        """The tail, its positions counted on from the body's; what is folded is in the body."""
+        return [Apply(v.formula, tuple(a + begin for a in v.args), v.dtype)
+                if isinstance(v, Apply) else v for v in self.tail]
 
 
 def _collapsed(group: Group, stores: list[Store], tail: list) -> Loop:
@@ -154,7 +156,8 @@ def _collapsed(group: Group, stores: list[Store], tail: list) -> Loop:
     # A loop has an axis, and a fold has one to fold, though it be of size 1.
     pad = 1 if not last or tail and not any(labels[i] for i in last) else 0
     space = tuple(shapes.size(tuple(group.space[i] for i in g)) for g in merged) + (1,) * pad
-    axes = tuple(n for n, i in enumerate(last) if labels[i]) + ((len(last),) if tail and pad else ())
+    axes = tuple(n for n, i in enumerate(last) if labels[i])
+    axes += (len(last),) if tail and pad else ()
 
     def thin(view: View) -> View:
         w = _wide(view, group.space)

@@ -6,13 +6,13 @@ from ..ir import Const, Eqn, Graph, Spec, Var
 
 # A formula is Python's syntax too, so Python computes it; in double precision, then rounded once.
 _FUNCTIONS = {
-    "__builtins__": {}, "sqrt": math.sqrt, "exp": math.exp, "log": math.log, "abs": abs, "floor": math.floor,
-    "ceil": math.ceil, "max": max, "min": min, "pow": math.pow,
+    "__builtins__": {}, "sqrt": math.sqrt, "exp": math.exp, "log": math.log, "abs": abs,
+    "floor": math.floor, "ceil": math.ceil, "max": max, "min": min, "pow": math.pow,
     "select": lambda condition, x, y: x if condition else y}
 
 
 def fold_numbers(graph: Graph) -> Graph:
-    """Maps read numbers in place of tensors that repeat one number; a map that changes nothing goes.
+    """Maps read numbers in place of tensors that repeat one; a map that changes nothing goes.
 
     What is no longer read is left for `drop_unused`."""
     numbers: dict[Var, Const] = {}                # tensors that hold one number throughout
@@ -46,7 +46,7 @@ def _number(e: Eqn, numbers) -> Const | None:
         spec = Spec((), e.out.spec.dtype)
         return Const(spec, _rounded(value, spec))
     except (ArithmeticError, ValueError, NameError, TypeError, struct.error):
-        return None                       # beyond what Python computes as the backends do: they shall
+        return None              # beyond what Python computes as the backends do: they shall
 
 
 def _rounded(value, spec: Spec):

@@ -3,12 +3,12 @@ from dataclasses import dataclass
 from math import prod
 
 from ..base.views import View
-from ..ir import (PRIMS, Apply, Call, Const, Eqn, Graph, Kernel, Load, Loop, Place, Plan, Spec, Step, Store,
-                  Var)
+from ..ir import (PRIMS, Apply, Call, Const, Eqn, Graph, Kernel, Load, Loop, Place, Plan, Spec,
+                  Step, Store, Var)
 
 ALIGN = 64           # bytes; a cache line, so that no two threads write to one
 # A kernel with less work than this (loads, formulas and products) is done before the other threads
-# would have met at the barrier: 8 us in Chromium (FACTS: a barrier costs 6 to 8 us) at about 4 per ns.
+# would have met at the barrier: 8 us in Chromium (FACTS: a barrier costs 6 to 8), at 4 of it a ns.
 SPLIT_WORK = 1 << 15
 
 
@@ -23,8 +23,8 @@ def plan(graph: Graph, kernels: list[Kernel], outputs: list[Var]) -> Plan:
     lives = _lives(kernels, places)
     arena_size = _allocate(lives, places)
     steps = _steps(kernels, places, graph, len(graph.inputs) + len(constants))
-    return Plan(tuple(graph.inputs), tuple(constants), tuple(outputs), dict(graph.updates), places, steps,
-                arena_size, graph)
+    return Plan(tuple(graph.inputs), tuple(constants), tuple(outputs), dict(graph.updates),
+                places, steps, arena_size, graph)
 
 
 def _outer(k: Loop):
@@ -50,14 +50,14 @@ def _safe_outputs(graph: Graph, kernels: list[Kernel], outputs: list[Var]) -> li
         outputs[i] = out = Var(Spec(var.spec.shape, var.spec.dtype))
         view = View.of((max(var.spec.count, 1),) if var.spec.count else (0,))
         e = Eqn(PRIMS["identity"], (var,), {}, out)
-        kernels.append(Loop(view.shape, (), (Load(var, view, var.spec.dtype), Apply("x", (0,), var.spec.dtype)),
-                            (), (Store(1, out, view),), (e,)))
+        body = (Load(var, view, var.spec.dtype), Apply("x", (0,), var.spec.dtype))
+        kernels.append(Loop(view.shape, (), body, (), (Store(1, out, view),), (e,)))
     return outputs
 
 
 def _safe(out: Var, old: Var, kernels: list[Kernel]) -> bool:
-    """Whether `out` may lie where `old` does: nobody reads `old` after the first write to `out`, and
-    the kernel that writes reads each element before it writes it."""
+    """Whether `out` may lie where `old` does: nobody reads `old` after the first write to `out`,
+    and the kernel that writes reads each element before it writes it."""
     writers = [n for n, k in enumerate(kernels) if out in k.writes]
     readers = [n for n, k in enumerate(kernels) if old in k.reads]
     if any(n > writers[0] for n in readers):
@@ -105,8 +105,8 @@ def _allocate(lives: list[_Life], places) -> int:
     total = 0
     for life in sorted(lives, key=lambda one: (-one.size, one.first)):
         at = 0
-        for offset, other in sorted(((o, p) for o, p in placed if p.first <= life.last and life.first <= p.last),
-                                    key=lambda pair: pair[0]):
+        beside = [(o, p) for o, p in placed if p.first <= life.last and life.first <= p.last]
+        for offset, other in sorted(beside, key=lambda pair: pair[0]):
             if at + life.size <= offset:
                 break
             at = max(at, offset + other.size)

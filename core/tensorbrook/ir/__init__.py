@@ -5,5 +5,5 @@ from .kernel import (Apply, Call, Index, Kernel, Limits, Load, Loop, Number, Pla
 from .text import graph_text, plan_text
 
 __all__ = ["PRIMS", "Apply", "Atom", "Call", "Const", "Eqn", "Graph", "Index", "Kernel", "Limits",
-           "Load", "Loop", "Number", "Place", "Plan", "Prim", "Reduced", "Reduction", "Spec", "Step",
-           "Store", "Var", "graph_text", "plan_text"]
+           "Load", "Loop", "Number", "Place", "Plan", "Prim", "Reduced", "Reduction", "Spec",
+           "Step", "Store", "Var", "graph_text", "plan_text"]

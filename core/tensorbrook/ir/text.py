@@ -80,7 +80,8 @@ def _value_text(value, where) -> str:
     if isinstance(value, Reduced):
         return f"fold {value.reduction.formula} over v{value.arg}"
     args = " ".join(f"{name}=v{i}" for name, i in zip("xyz", value.args))
-    return f"{value.formula} with {args}" + (f" as {value.dtype}" if "cast" in value.formula else "")
+    made = f" as {value.dtype}" if "cast" in value.formula else ""
+    return f"{value.formula} with {args}{made}"
 
 
 def _view_text(view) -> str:
