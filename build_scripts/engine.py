@@ -26,7 +26,7 @@ MAX_MEMORY = 65535 * 65536  # the most pages whose size in bytes still fits 32 b
 STACK_BYTES = 65536
 
 KERNEL = re.compile(r"^KERNEL\((\w+),", re.MULTILINE)
-FUNCTION = re.compile(r"^EXPORT\s+\w+\s+(\w+)\(", re.MULTILINE)
+FUNCTION = re.compile(r"^EXPORT\s+\w+\s+\*?(\w+)\(", re.MULTILINE)
 
 
 class Build(NamedTuple):

@@ -12,15 +12,13 @@ FUNCTIONS = {"select": np.where, "exp": np.exp, "tanh": np.tanh, "abs": np.abs, 
 def interpret(loop: Loop, arrays: dict) -> dict:
     """The arrays of `loop.writes` afterwards; `arrays` holds those of every atom before."""
     after = {v: arrays[v].copy() for v in loop.writes}
-    outer = tuple(1 if i in loop.axes else n for i, n in enumerate(loop.space))
+    spaces = [loop.outer if late else loop.space for _, late in loop.parts]
     values: list[np.ndarray] = []
     with np.errstate(all="ignore"):
-        for value in loop.body:
-            values.append(_value(value, loop.space, values, arrays, loop))
-        for value in loop.tail:
-            values.append(_value(value, outer, values, arrays, loop))
+        for value, space in zip(loop.values, spaces):
+            values.append(_value(value, space, values, arrays, loop))
     for store in loop.stores:
-        space = loop.space if store.value < len(loop.body) else outer
+        space = spaces[store.value]
         flat = after[store.target].reshape(-1)
         flat[_places(store.view, space)] = values[store.value]
     return after
@@ -37,7 +35,8 @@ def _value(value, space, values, arrays, loop):
             steps = np.array(value.weights, np.int32).reshape(-1, *[1] * len(space))
             return (value.begin + (counters * steps).sum(0, np.int32)).astype(np.int32)
         case Apply():
-            return _apply(value.formula, [values[i] for i in value.args], value.dtype)
+            args = [np.broadcast_to(values[i], space) for i in value.args]
+            return _apply(value.formula, args, value.dtype)
         case Reduced():
             return _fold(values[value.arg], value, loop.axes)
 

@@ -4,6 +4,7 @@ import functools
 import numpy as np
 import wasmtime
 
+from tensorbrook.backends.wasm.loops import MOST_KEPT
 from tensorbrook.backends.wasm.program import render
 from tensorbrook.ir import Graph, Loop, Place, Plan, Spec, Step, Var
 
@@ -34,10 +35,15 @@ def run(plan: Plan, inputs, outputs, relaxed=True, threads=1) -> list[np.ndarray
     arrays = [*inputs, *outputs]
     store = wasmtime.Store(_engine())
     module = wasmtime.Module(_engine(), render(plan, relaxed, shared=False))
-    addresses, end = _laid_out(arrays)
-    pages = wasmtime.Limits(end // PAGE + 1, None)
+    addresses, scratch = _laid_out(arrays)
+    needed = [found.name for found in module.imports]
+    own = [(scratch + thread * (MOST_KEPT + GUARD), MOST_KEPT)
+           for thread in range(threads if "scratch" in needed else 0)]
+    pages = wasmtime.Limits((scratch + len(own) * (MOST_KEPT + GUARD)) // PAGE + 1, None)
     memory = wasmtime.Memory(store, wasmtime.MemoryType(pages))
-    call = wasmtime.Instance(store, module, [memory]).exports(store)["run"]
+    imports = {"memory": memory, "scratch": _scratch(store, own)}
+    imports = [imports[name] for name in needed]
+    call = wasmtime.Instance(store, module, imports).exports(store)["run"]
     content = np.ctypeslib.as_array(memory.data_ptr(store), (memory.data_len(store),))
     content[:] = FILLER
     words = np.array([0, threads, *addresses], np.uint32).view(np.uint8)
@@ -48,7 +54,8 @@ def run(plan: Plan, inputs, outputs, relaxed=True, threads=1) -> list[np.ndarray
         call(store, thread, 0)
     found = [content[at:at + a.nbytes].view(a.dtype).reshape(a.shape).copy()
              for at, a in zip(addresses, arrays)]
-    _check_guards(content, addresses, arrays, len(words))
+    own += [(0, len(words)), *((at, a.nbytes) for at, a in zip(addresses, arrays))]
+    _check_guards(content, own)
     for before, after in zip(inputs, found):
         assert before.tobytes() == after.tobytes(), "an input was written"
     return found[len(inputs):]
@@ -62,9 +69,16 @@ def _laid_out(arrays) -> tuple[list[int], int]:
     return addresses, at
 
 
-def _check_guards(content, addresses, arrays, words):
+def _scratch(store, areas) -> wasmtime.Func:
+    """The engine's function of that name: where a thread's own memory begins."""
+    number = wasmtime.ValType.i32()
+    return wasmtime.Func(store, wasmtime.FuncType([number], [number]),
+                         lambda thread: areas[thread][0])
+
+
+def _check_guards(content, own):
+    """Nothing outside the (address, size) pairs has changed."""
     free = np.ones(len(content), bool)
-    free[:words] = False
-    for at, array in zip(addresses, arrays):
-        free[at:at + array.nbytes] = False
+    for at, size in own:
+        free[at:at + size] = False
     assert (content[free] == FILLER).all(), "memory outside every buffer was written"

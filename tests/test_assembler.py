@@ -21,7 +21,7 @@ from tensorbrook.backends.wasm.listing import listing_of
 from tensorbrook.backends.wasm.program import listing
 from tensorbrook.base.dtypes import float32
 from tensorbrook.base.views import View
-from tensorbrook.ir import Apply, Load, Loop, Reduced, Reduction, Store
+from tensorbrook.ir import Apply, Load, Loop, Reduced, Reduction, Stage, Store
 
 # What stands behind the names of instructions that need more than operands.
 IMMEDIATES = {"br": "0", "br_if": "0", "call": "0", "local.get": "0", "local.set": "0",
@@ -185,5 +185,5 @@ def test_listing_of_a_program():
     body = Load(variable(x, float32), View.of((3, 9)), float32), Apply("x * 2", (0,), float32)
     total = Reduced(1, Reduction("x + y", 0), float32)
     store = Store(2, variable(out, float32), View.of((3, 1)))
-    plan = one_loop(Loop((3, 9), (1,), body, (total,), (store,), ()))
+    plan = one_loop(Loop((3, 9), (1,), (Stage(body, (total,)),), (store,), ()))
     assert listing(plan) == ROW_SUMS

@@ -137,7 +137,7 @@ def test_a_fold_takes_its_producers_in_and_its_consumers_along():
     plan = plan_with(lambda x: tf.sqrt(tf.reduce_sum(tf.square(x - 1.0), 1)) * 0.5, zeros(8, 9))
     assert kinds(plan) == ["fold"]
     loop = plan.steps[0].kernel
-    assert [v.formula for v in loop.tail if isinstance(v, Apply)] == ["sqrt(x)", "x * y"]
+    assert [v.formula for v in loop.stages[0].tail if isinstance(v, Apply)] == ["sqrt(x)", "x * y"]
 
 
 def test_two_folds_of_the_same_rows_are_one_pass():

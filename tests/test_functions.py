@@ -7,7 +7,7 @@ import pytest
 from programs import one_loop, run, variable
 from tensorbrook.base import dtypes
 from tensorbrook.base.views import View
-from tensorbrook.ir import Apply, Load, Loop, Store
+from tensorbrook.ir import Apply, Load, Loop, Stage, Store
 
 COUNT = 20003
 ENDS = np.array([0, 1e-45, 1e-40, 1e-20, 0.5, 1, 1.5, 2, 3, 4, 1e8, 3.4e38, np.inf], np.float32)
@@ -22,7 +22,7 @@ def apply(formula: str, arrays, dtype, relaxed=True) -> np.ndarray:
     out = np.zeros(arrays[0].shape, dtype.as_numpy_dtype)
     store = Store(len(loads), variable(out, dtype), view)
     body = (*loads, Apply(formula, tuple(range(len(loads))), dtype))
-    plan = one_loop(Loop(view.shape, (), body, (), (store,), ()))
+    plan = one_loop(Loop(view.shape, (), (Stage(body),), (store,), ()))
     used = [arrays[inputs.index(v)] for v in plan.inputs]
     return run(plan, used, [out], relaxed)[0]
 

@@ -18,6 +18,7 @@ from tensorbrook.ir import (
     Reduced,
     Reduction,
     Spec,
+    Stage,
     Step,
     Store,
     Var,
@@ -37,9 +38,10 @@ def dense_layer(split: bool) -> Plan:
     gemm = Call("gemm", (x, w), (product,), (1, M, N, K, 0, 0, 0, 0), M * N * K, ())
     space = M, N
     body = over(product, space), over(b, space), Apply("max(x + y, 0)", (0, 1), float32)
-    relu = Loop(space, (), body, (), (Store(2, out, View.of(space)),), ())
+    relu = Loop(space, (), (Stage(body),), (Store(2, out, View.of(space)),), ())
     total = Reduced(0, Reduction("x + y", 0), float32)
-    fold = Loop(space, (0,), (over(out, space),), (total,), (Store(1, sums, View.of((1, N))),), ())
+    sums_of_columns = (Stage((over(out, space),), (total,)),)
+    fold = Loop(space, (0,), sums_of_columns, (Store(1, sums, View.of((1, N))),), ())
     places = {v: Place("slot", i) for i, v in enumerate((x, w, b, out, sums))}
     places[product] = Place("arena", 128)
     steps = tuple(Step(kernel, split, i > 0) for i, kernel in enumerate((gemm, relu, fold)))

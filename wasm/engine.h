@@ -24,6 +24,9 @@ EXPORT void setup(int threads, uint8_t *areas);
 EXPORT int scratch_size(void);
 // The bytes of stack each helper needs; its host points its __stack_pointer to the end of them.
 EXPORT int stack_size(void);
+// The memory of one thread, scratch_size() bytes. Programs keep rows there while a kernel of
+// theirs runs; kernels of the engine find nothing there and leave nothing.
+EXPORT uint8_t *scratch(int thread);
 
 // -- threads.c: programs over threads ---------------------------------------------------------
 

@@ -6,6 +6,7 @@
 // is first copied into scratch with zeros around it.
 #pragma once
 
+#include "engine.h"
 #include "tile.h"
 #include "windows.h"
 

@@ -66,7 +66,6 @@ INLINE void fill_zero(float *p, int count) {
 
 // -- memory.c ---------------------------------------------------------------------------------
 
-// The calling thread's own memory, SCRATCH_BYTES of it, and how many threads there are.
+// What scratch() gives each thread, and how many threads there are.
 enum { SCRATCH_BYTES = 1536 * 1024, MAX_THREADS = 64 };
-uint8_t *scratch(int thread);
 int thread_count(void);

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import wasmtime
 from kernels import ROOT
+from tensorbrook.backends.wasm.loops import MOST_KEPT
 
 BUILDS = ROOT / "core/tensorbrook/backends/wasm/engine"
 PROGRAM = """(module (import "env" "memory" (memory 0)) (import "engine" "barrier" (func $barrier))
@@ -63,6 +64,12 @@ def test_conv2d(single):
                 1, 1, 1, 1, 0, 0, 1, 0, 1)
     expected = sum(x[:, i:i + 5, j:j + 5] @ w[i, j] for i in range(2) for j in range(3))
     np.testing.assert_allclose(single.read(out, expected.shape), expected, rtol=1e-4, atol=1e-4)
+
+
+def test_a_thread_has_room_for_the_rows_that_programs_keep(single):
+    size, first = single.call("scratch_size"), single.call("scratch", 0)
+    assert size >= MOST_KEPT and first % 64 == 0
+    assert single.call("scratch", 1) == first + size
 
 
 def test_a_program_runs_on_the_one_thread(single):

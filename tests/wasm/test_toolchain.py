@@ -12,7 +12,7 @@ from kernels import ENGINE, KERNELS, ROOT
 BUILDS = ROOT / "core/tensorbrook/backends/wasm/engine"
 NAMES = ["engine-threads", "engine-relaxed", "engine-simd"]
 FUNCTIONS = {"setup", "scratch_size", "stack_size", "launch", "park", "publish", "load_address",
-             "load_size", "acknowledge", "join", "barrier"}
+             "load_size", "acknowledge", "join", "barrier", "scratch"}
 OTHERS = {"__stack_pointer", "__heap_base", "__indirect_function_table"}
 
 

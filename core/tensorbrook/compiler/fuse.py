@@ -3,12 +3,14 @@
 Equations are taken in order. A map joins the latest kernel that makes one of its arguments, or else
 a later one that reads one of them too, if that kernel visits the same elements in the same order;
 so a chain, and all that hangs on it, is one pass. A fold joins the kernel of what it folds, and
-maps of its result become that kernel's tail. Joining the *latest* maker, or a kernel after it,
-keeps the order right: whatever else the equation reads exists by then.
+maps of its result are late values there. A map that reads such a value through a broadcast goes
+over the row again, in the same kernel. Joining the *latest* maker, or a kernel after it, keeps the
+order right: whatever else the equation reads exists by then. Last, a kernel that waits
+for a later one moves into it (see merge.py).
 """
 from ..base import shapes
 from ..base.views import View
-from ..ir import PRIMS, Atom, Call, Const, Eqn, Graph, Kernel, Limits, Load, Spec, Var
+from ..ir import PRIMS, Atom, Call, Const, Eqn, Graph, Kernel, Limits, Spec, Var
 from .group import Group
 from .merge import merge
 
@@ -20,7 +22,7 @@ def fuse(graph: Graph, limits: Limits) -> tuple[list[Kernel], list[Var]]:
         _TAKE[e.prim.kind](f, e)
     outputs = f.outputs_of_their_own(graph)
     overwritten = {graph.inputs[j]: outputs[i] for i, j in graph.updates.items()}
-    f.kernels = merge(f.kernels, overwritten, limits)
+    f.kernels = merge(f.kernels, overwritten, f.joined)
     needed = f.needed(outputs)
     return [k.close(needed) if isinstance(k, Group) else k for k in f.kernels], outputs
 
@@ -55,7 +57,7 @@ class _Fusion:
         k = next((k for k in self.candidates(e) if self.joins(k, e)), None)
         if k is None:
             k = self.open(group := Group(e.out.spec.shape))
-            self.add(group, e, in_tail=False)
+            self.add(group, e, late=False)
         self.makes(e.out, k)
 
     def candidates(self, e: Eqn):
@@ -66,23 +68,25 @@ class _Fusion:
         bases = {base for base, _ in map(self.source, e.args) if isinstance(base, Var)}
         for k in range(0 if latest is None else latest + 1, len(self.kernels)):
             group = self.kernels[k]
-            if isinstance(group, Group) and any(
-                    isinstance(v, Load) and v.source in bases for v in group.body):
+            if isinstance(group, Group) and not bases.isdisjoint(group.read[False]):
                 yield k
 
     def joins(self, k: int, e: Eqn) -> bool:
         """Put a map into kernel k, if its space, its values and the limits allow."""
         group = self.kernels[k]
-        if not isinstance(group, Group) or group.buffers() + len(e.args) >= self.limits.buffers:
+        return isinstance(group, Group) and self.put_map(group, e)
+
+    def put_map(self, group: Group, e: Eqn) -> bool:
+        if group.buffers() + len(e.args) >= self.limits.buffers:
             return False
-        for in_tail in (False, True) if group.axes or group.tail else (False,):
-            if self.fits(group, e, in_tail):
-                self.add(group, e, in_tail)
+        for late in (False, True) if group.axes else (False,):
+            if self.fits(group, e, late):
+                self.add(group, e, late)
                 return True
         return False
 
-    def fits(self, group: Group, e: Eqn, in_tail: bool) -> bool:
-        space = group.outer if in_tail else group.space
+    def fits(self, group: Group, e: Eqn, late: bool) -> bool:
+        space = group.outer if late else group.space
         if shapes.size(space) != e.out.spec.count or group.stored:
             return False
         for arg in e.args:
@@ -90,28 +94,34 @@ class _Fusion:
             if isinstance(base, Const) and base.is_number:
                 continue
             seen = self.seen(view, e.out.spec.shape, space)
-            made = group.level(base)
-            if seen is None or made is not None and (made != in_tail or not seen.contiguous):
+            if seen is None or not self.readable(group, base, seen, late):
                 return False
         return True
+
+    @staticmethod
+    def readable(group: Group, base: Atom, seen: View, late: bool) -> bool:
+        """Whether a value can be had there: in order, loaded, or late and the same along a row."""
+        made = group.level(base)
+        if made and not late:
+            return group.is_row(seen) and group.goes_over_rows()
+        return made is None or made == late and seen.contiguous
 
     @staticmethod
     def seen(view: View, shape, space) -> View | None:
         """A view that broadcasts to `shape`, over a space of as many elements."""
         return view.broadcast_to(shape).reshape(space)
 
-    def add(self, group: Group, e: Eqn, in_tail: bool) -> None:
-        space = group.outer if in_tail else group.space
+    def add(self, group: Group, e: Eqn, late: bool) -> None:
+        space = group.outer if late else group.space
         args = []
         for arg in e.args:
             base, view = self.source(arg)
-            args.append(group.value_of(base, self.seen(view, e.out.spec.shape, space), in_tail))
-        group.apply(e, args, in_tail)
+            args.append(group.value_of(base, self.seen(view, e.out.spec.shape, space), late))
+        group.apply(e, args, late)
 
     def take_index(self, e: Eqn) -> None:
-        shape, axis = e.attrs["shape"], e.attrs["axis"]
-        k = self.open(group := Group(shape))
-        group.count(e, (int(i == axis) for i in range(len(shape))))
+        k = self.open(group := Group(e.attrs["shape"]))
+        group.count(e, counter(e).strides)
         self.makes(e.out, k)
 
     # ── folds ──
@@ -135,10 +145,10 @@ class _Fusion:
         if group.axes and (group.axes != axes or group.space != shape):
             return False
         if not group.axes:
-            body = group.respaced(shape)
-            if body is None:
+            values = group.respaced(shape)
+            if values is None:
                 return False
-            group.respace(shape, body)
+            group.respace(shape, values)
             group.axes = axes
         group.fold(e, group.value_of(base, None, False))
         return True
@@ -202,9 +212,45 @@ class _Fusion:
         """The variables that someone beyond their own kernel reads."""
         wanted = set(outputs)
         for k in self.kernels:
-            wanted.update(k.reads if isinstance(k, Call) else [v.source for v in k.body + k.tail
-                                                               if hasattr(v, "source")])
+            wanted.update(k.reads)
         return wanted
+
+    # ── two kernels in one ──
+
+    def joined(self, first: Group, second: Group) -> Group | None:
+        """All equations of two groups in one of them, if the spaces, values and limits allow."""
+        rows = second if second.axes else first
+        whole = Group(rows.space, rows.axes)
+        if first.axes and not whole.goes_over_rows():
+            return None
+        puts = {"map": self.put_map, "index": self.put_index, "reduce": self.put_fold}
+        together = all(e.prim.kind in puts and puts[e.prim.kind](whole, e)
+                       for e in first.eqns + second.eqns)
+        return whole if together and whole.buffers() < self.limits.buffers else None
+
+    @staticmethod
+    def put_index(group: Group, e: Eqn) -> bool:
+        same = shapes.size(group.space) == e.out.spec.count
+        view = counter(e).reshape(group.space) if same else None
+        if view is not None:
+            group.count(e, view.strides, view.offset)
+        return view is not None
+
+    def put_fold(self, group: Group, e: Eqn) -> bool:
+        base, view = self.source(e.args[0])
+        if view.shape != group.space or e.attrs["axes"] != group.axes:
+            return False
+        if not self.readable(group, base, view, late=False) or group.level(base):
+            return False
+        group.fold(e, group.value_of(base, view, False))
+        return True
+
+
+def counter(e: Eqn) -> View:
+    """The steps of an index equation, as if they were strides."""
+    shape, axis = e.attrs["shape"], e.attrs["axis"]
+    return View(tuple(shape), tuple(int(i == axis) for i in range(len(shape))))
+
 
 
 _TAKE = {"map": _Fusion.take_map, "index": _Fusion.take_index, "reduce": _Fusion.take_reduce,

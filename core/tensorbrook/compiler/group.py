@@ -1,21 +1,30 @@
 """A kernel while it grows: equations that visit one index space together."""
 from ..base import shapes
 from ..base.views import View, collapse
-from ..ir import Apply, Atom, Const, Eqn, Index, Load, Loop, Number, Reduced, Store, Var
+from ..ir import (Apply, Atom, Const, Eqn, Index, Load, Loop, Number, Reduced, Stage, Store, Value,
+                  Var)
+from .plan import SPLIT_ROWS
+
+# The longest row that is gone over again, in elements: four operands of float32 are then 256 KB,
+# the second-level cache of a small core.
+LONGEST_ROW = 1 << 14
 
 
 class Group:
-    """Body values at every index of `space`; tail values where `axes` have been folded away.
+    """Values at every index of `space`, and late ones where `axes` have been folded away.
 
-    Views and index weights are over `space` as it is now: `respace` changes it.
+    A value belongs to the earliest stage that may compute it: a fold to the stage of what it
+    folds, and what reads a late value at every index to the stage after that value's. Views and
+    index weights are over `space` as it is now: `respace` changes it.
     """
 
     def __init__(self, space, axes=()):
         self.space, self.axes = tuple(space), tuple(axes)
-        self.body: list = []
-        self.tail: list = []
-        self.at: dict[Atom, tuple[bool, int]] = {}       # var -> (in the tail?, position there)
-        self.loaded: dict = {}                           # (in the tail?, source, view) -> position
+        self.values: list[Value] = []                    # arguments are positions in this list
+        self.parts: list[tuple[int, bool]] = []          # the stage of each, and whether it is late
+        self.at: dict[Atom, int] = {}                    # var -> position
+        self.loaded: dict = {}                           # what is read -> position
+        self.read: tuple[set[Atom], set[Atom]] = set(), set()     # at every index, and late
         self.eqns: list[Eqn] = []
         self.stored: dict[Var, View] = {}                # var -> view it is stored through
 
@@ -24,62 +33,83 @@ class Group:
         return shapes.kept(self.space, self.axes)
 
     def level(self, var) -> bool | None:
-        """Whether `var` is made in the tail (True) or the body (False) here; None if neither."""
+        """Whether `var` is made here late (True) or at every index (False); None if neither."""
         found = self.at.get(var)
-        return None if found is None else found[0]
+        return None if found is None else self.parts[found][1]
+
+    @property
+    def reads(self) -> set[Atom]:
+        return self.read[False] | self.read[True]
 
     def buffers(self) -> int:
-        return len({v.source for v in self.body + self.tail if isinstance(v, Load)}) + len(self.at)
+        return len(self.reads) + len(self.at)
+
+    def goes_over_rows(self) -> bool:
+        """Whether it pays to go over a row again: it lies in one piece and stays in cache. Where
+        rows are few, the threads divide the passes after the first, and so a row is not kept."""
+        folded = [i in self.axes for i, n in enumerate(self.space) if n > 1]
+        row = shapes.size(tuple(self.space[i] for i in self.axes))
+        few = shapes.size(self.outer) < SPLIT_ROWS and shapes.size(self.space) > LONGEST_ROW
+        return bool(self.axes) and folded == sorted(folded) and row <= LONGEST_ROW and not few
+
+    def is_row(self, view: View) -> bool:
+        """Whether a view over the space gives each index the late value of its row."""
+        whole = View.of(self.outer).broadcast_to(self.space)
+        steps = zip(self.space, view.strides, whole.strides)
+        return view.offset == 0 and all(n == 1 or s == t for n, s, t in steps)
 
     # ── growing ──
 
-    def value_of(self, atom: Atom, view: View | None, in_tail: bool) -> int:
+    def value_of(self, atom: Atom, view: View | None, late: bool) -> int:
         """The position of a number, of a value made here, or of a load through `view`."""
-        values = self.tail if in_tail else self.body
         if isinstance(atom, Const) and atom.is_number:
-            number = Number(atom.value, atom.spec.dtype)
-            return self._add(values, ("number", atom.spec, repr(atom.value)), number)
+            key = late, atom.spec, repr(atom.value)
+            return self._once(key, Number(atom.value, atom.spec.dtype), late)
         if atom in self.at:
-            return self.at[atom][1]
-        return self._add(values, (in_tail, atom, view), Load(atom, view, atom.spec.dtype))
+            return self.at[atom]
+        self.read[late].add(atom)
+        return self._once((late, atom, view), Load(atom, view, atom.spec.dtype), late)
 
-    def _add(self, values, key, value) -> int:
-        key = (values is self.tail, key)
+    def _once(self, key, value: Value, late: bool) -> int:
         if key not in self.loaded:
-            self.loaded[key] = len(values)
-            values.append(value)
+            self.loaded[key] = self._add(value, 0, late)
         return self.loaded[key]
 
-    def apply(self, e: Eqn, args: list[int], in_tail: bool) -> None:
-        values = self.tail if in_tail else self.body
-        values.append(Apply(e.prim.formula, tuple(args), e.out.spec.dtype))
-        self._made(e, in_tail)
+    def _add(self, value: Value, stage: int, late: bool) -> int:
+        self.values.append(value)
+        self.parts.append((stage, late))
+        return len(self.values) - 1
+
+    def apply(self, e: Eqn, args: list[int], late: bool) -> None:
+        stages = [self.parts[i][0] + (self.parts[i][1] and not late) for i in args]
+        value = Apply(e.prim.formula, tuple(args), e.out.spec.dtype)
+        self._made(e, value, max(stages, default=0), late)
 
     def copy(self, e: Eqn, arg: int) -> None:
-        """Let the equation's result be the body value `arg` as it is."""
-        self.body.append(Apply("x", (arg,), e.out.spec.dtype))
-        self._made(e, False)
+        """Let the equation's result be the value `arg` as it is."""
+        self._made(e, Apply("x", (arg,), e.out.spec.dtype), 0, False)
 
-    def count(self, e: Eqn, weights) -> None:
-        self.body.append(Index(tuple(weights), 0, e.out.spec.dtype))
-        self._made(e, False)
+    def count(self, e: Eqn, weights, begin: int = 0) -> None:
+        self._made(e, Index(tuple(weights), begin, e.out.spec.dtype), 0, False)
 
     def fold(self, e: Eqn, arg: int) -> None:
-        self.tail.append(Reduced(arg, e.prim.reduction, e.out.spec.dtype))
-        self._made(e, True)
+        value = Reduced(arg, e.prim.reduction, e.out.spec.dtype)
+        self._made(e, value, self.parts[arg][0], True)
 
-    def _made(self, e: Eqn, in_tail: bool) -> None:
-        self.at[e.out] = in_tail, len(self.tail if in_tail else self.body) - 1
+    def _made(self, e: Eqn, value: Value, stage: int, late: bool) -> None:
+        self.at[e.out] = self._add(value, stage, late)
         self.eqns.append(e)
 
     # ── changing the space ──
 
     def respaced(self, space) -> "list | None":
-        """The body over another space of the same elements in order; None if no view says it."""
-        if self.tail or shapes.size(space) != shapes.size(self.space):
+        """The values over another space of the same elements in order, or None if a view cannot
+        say it."""
+        late = any(late for _, late in self.parts)
+        if late or shapes.size(space) != shapes.size(self.space):
             return None
         out = []
-        for v in self.body:
+        for v in self.values:
             if isinstance(v, Load):
                 view = v.view.reshape(space)
                 v = view and Load(v.source, view, v.dtype)
@@ -91,88 +121,69 @@ class Group:
             out.append(v)
         return out
 
-    def respace(self, space, body) -> None:
-        self.loaded = {(False, (False, v.source, v.view)): i
-                       for i, v in enumerate(body) if isinstance(v, Load)}
-        self.space, self.body = tuple(space), body
-
-    # ── taking in an earlier group ──
-
-    def reads_in_order(self, variables) -> bool:
-        """Whether every load of these is at the index that makes it: in the body, one by one."""
-        return all(v.view.contiguous and v.view.shape == self.space for v in self.body
-                   if isinstance(v, Load) and v.source in variables) \
-            and not any(isinstance(v, Load) and v.source in variables for v in self.tail)
-
-    def take_in(self, other: "Group") -> None:
-        """Compute the body of another group in front; loads of what it makes become its values."""
-        own, at = self.body, self.at
-        self.respace(self.space, other.respaced(self.space))
-        moved: list[int] = []
-        for v in own:
-            moved.append(self._taken_over(v, moved, other))
-        self.tail = [Reduced(moved[v.arg], v.reduction, v.dtype) if isinstance(v, Reduced) else v
-                     for v in self.tail]
-        self.at = other.at | {var: (in_tail, i if in_tail else moved[i])
-                              for var, (in_tail, i) in at.items()}
-        self.eqns = other.eqns + self.eqns
-
-    def _taken_over(self, v, moved: list[int], other: "Group") -> int:
-        """The new position of a value of the old body."""
-        if isinstance(v, Load):
-            made = other.at.get(v.source)
-            return made[1] if made else self._add(self.body, (False, v.source, v.view), v)
-        if isinstance(v, Apply):
-            v = Apply(v.formula, tuple(moved[i] for i in v.args), v.dtype)
-        self.body.append(v)
-        return len(self.body) - 1
+    def respace(self, space, values) -> None:
+        self.loaded = {(False, v.source, v.view): i
+                       for i, v in enumerate(values) if isinstance(v, Load)}
+        self.space, self.values = tuple(space), values
 
     # ── closing ──
 
     def close(self, needed) -> Loop:
-        """The finished kernel: stores what others need, the tail numbered on, axes merged."""
-        begin = len(self.body)
-        stores = []
-        for var, (in_tail, i) in self.at.items():
-            if var in needed or var in self.stored:
-                view = self.stored.get(var) or View.of(self.outer if in_tail else self.space)
-                stores.append(Store(i + begin * in_tail, var, view))
-        return _collapsed(self, stores, self._numbered_on(begin))
+        """The finished kernel: values numbered by stage, what others need stored, axes merged."""
+        order = sorted(range(len(self.values)), key=self.parts.__getitem__)
+        number = {i: n for n, i in enumerate(order)}
+        spaces = {var: self.outer if self.parts[i][1] else self.space for var, i in self.at.items()}
+        views = {var: self.stored.get(var) or View.of(space) for var, space in spaces.items()
+                 if var in needed or var in self.stored}
+        thin = _Thin(self, views.values())
+        stages = [([], []) for _ in range(1 + max((stage for stage, _ in self.parts), default=0))]
+        for i in order:
+            stage, late = self.parts[i]
+            stages[stage][late].append(thin.value(self.values[i], late, number))
+        stores = [Store(number[self.at[var]], var, thin.view(view, self.parts[self.at[var]][1]))
+                  for var, view in views.items()]
+        return Loop(thin.space, thin.axes, tuple(Stage(tuple(b), tuple(t)) for b, t in stages),
+                    tuple(stores), tuple(self.eqns))
 
-    def _numbered_on(self, begin: int) -> list:
-        """The tail, its positions counted on from the body's; what is folded is in the body."""
-        return [Apply(v.formula, tuple(a + begin for a in v.args), v.dtype)
-                if isinstance(v, Apply) else v for v in self.tail]
 
+class _Thin:
+    """A group's space with axes merged that everything walks in one stride."""
 
-def _collapsed(group: Group, stores: list[Store], tail: list) -> Loop:
-    views = [v.view for v in group.body + tail if isinstance(v, Load)] + [s.view for s in stores]
-    weights = [View(group.space, v.weights) for v in group.body if isinstance(v, Index)]
-    labels = tuple(i in group.axes for i in range(len(group.space)))
-    # Along folded axes a view of the outer space has one element, so its stride there is 0.
-    wide = [_wide(v, group.space) for v in views]
-    merged = collapse(group.space, wide + weights, labels)
-    last = [g[-1] for g in merged]
-    # A loop has an axis, and a fold has one to fold, though it be of size 1.
-    pad = 1 if not last or tail and not any(labels[i] for i in last) else 0
-    space = tuple(shapes.size(tuple(group.space[i] for i in g)) for g in merged) + (1,) * pad
-    axes = tuple(n for n, i in enumerate(last) if labels[i])
-    axes += (len(last),) if tail and pad else ()
+    def __init__(self, group: Group, stored):
+        views = [v.view for v in group.values if isinstance(v, Load)] + list(stored)
+        weights = [View(group.space, v.weights) for v in group.values if isinstance(v, Index)]
+        labels = tuple(i in group.axes for i in range(len(group.space)))
+        # Along folded axes a view of the outer space has one element, so its stride there is 0.
+        merged = collapse(group.space, [_wide(v, group.space) for v in views] + weights, labels)
+        self.last = [g[-1] for g in merged]
+        folds = any(late for _, late in group.parts)
+        # A loop has an axis, and a fold has one to fold, though it be of size 1.
+        self.pad = 1 if not merged or folds and not any(labels[i] for i in self.last) else 0
+        sizes = tuple(shapes.size(tuple(group.space[i] for i in g)) for g in merged)
+        self.space = sizes + (1,) * self.pad
+        self.axes = tuple(n for n, i in enumerate(self.last) if labels[i])
+        self.axes += (len(self.last),) if folds and self.pad else ()
+        self.wide = group.space
 
-    def thin(view: View) -> View:
-        w = _wide(view, group.space)
-        of = space if view.shape == group.space else shapes.kept(space, axes)
-        return View(of, tuple(w.strides[i] for i in last) + (0,) * pad, view.offset)
+    def view(self, view: View, late: bool) -> View:
+        space = shapes.kept(self.space, self.axes) if late else self.space
+        return View(space, self.strides(_wide(view, self.wide).strides), view.offset)
 
-    def value(v):
-        if isinstance(v, Load):
-            return Load(v.source, thin(v.view), v.dtype)
-        if isinstance(v, Index):
-            return Index(tuple(v.weights[i] for i in last) + (0,) * pad, v.begin, v.dtype)
+    def strides(self, strides) -> tuple[int, ...]:
+        return tuple(strides[i] for i in self.last) + (0,) * self.pad
+
+    def value(self, v: Value, late: bool, number: dict[int, int]) -> Value:
+        """The value over the merged space, its arguments by their new numbers."""
+        match v:
+            case Load():
+                return Load(v.source, self.view(v.view, late), v.dtype)
+            case Index():
+                return Index(self.strides(v.weights), v.begin, v.dtype)
+            case Apply():
+                return Apply(v.formula, tuple(number[i] for i in v.args), v.dtype)
+            case Reduced():
+                return Reduced(number[v.arg], v.reduction, v.dtype)
         return v
-
-    return Loop(space, axes, tuple(map(value, group.body)), tuple(map(value, tail)),
-                tuple(Store(s.value, s.target, thin(s.view)) for s in stores), tuple(group.eqns))
 
 
 def _wide(view: View, space) -> View:

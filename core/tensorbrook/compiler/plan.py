@@ -4,18 +4,19 @@ from math import prod
 
 from ..base.views import View
 from ..ir import (PRIMS, Apply, Call, Const, Eqn, Graph, Kernel, Load, Loop, Place, Plan, Spec,
-                  Step, Store, Var)
+                  Stage, Step, Store, Var)
 
 ALIGN = 64           # bytes; a cache line, so that no two threads write to one
 # A kernel with less work than this (loads, formulas and products) is done before the other threads
 # would have met at the barrier: 8 us in Chromium (FACTS: a barrier costs 6 to 8), at 4 of it a ns.
 SPLIT_WORK = 1 << 15
+SPLIT_ROWS = 32      # and with fewer results than this, a fold has too little to divide
 
 
 def plan(graph: Graph, kernels: list[Kernel], outputs: list[Var]) -> Plan:
     kernels = list(kernels)
     outputs = _safe_outputs(graph, kernels, outputs)
-    kernels = [k for k in kernels if not isinstance(k, Loop) or prod(_outer(k)) > 0]
+    kernels = [k for k in kernels if not isinstance(k, Loop) or prod(k.outer) > 0]
     constants = _constants(kernels)
     places: dict = {}
     for i, atom in enumerate([*graph.inputs, *constants, *outputs]):
@@ -23,12 +24,8 @@ def plan(graph: Graph, kernels: list[Kernel], outputs: list[Var]) -> Plan:
     lives = _lives(kernels, places)
     arena_size = _allocate(lives, places)
     steps = _steps(kernels, places, graph, len(graph.inputs) + len(constants))
-    return Plan(tuple(graph.inputs), tuple(constants), tuple(outputs), dict(graph.updates),
-                places, steps, arena_size, graph)
-
-
-def _outer(k: Loop):
-    return tuple(n for i, n in enumerate(k.space) if i not in k.axes)
+    return Plan(tuple(graph.inputs), tuple(constants), tuple(outputs), dict(graph.updates), places,
+                steps, arena_size, graph)
 
 
 def _constants(kernels) -> list[Const]:
@@ -50,8 +47,8 @@ def _safe_outputs(graph: Graph, kernels: list[Kernel], outputs: list[Var]) -> li
         outputs[i] = out = Var(Spec(var.spec.shape, var.spec.dtype))
         view = View.of((max(var.spec.count, 1),) if var.spec.count else (0,))
         e = Eqn(PRIMS["identity"], (var,), {}, out)
-        body = (Load(var, view, var.spec.dtype), Apply("x", (0,), var.spec.dtype))
-        kernels.append(Loop(view.shape, (), body, (), (Store(1, out, view),), (e,)))
+        body = Load(var, view, var.spec.dtype), Apply("x", (0,), var.spec.dtype)
+        kernels.append(Loop(view.shape, (), (Stage(body),), (Store(1, out, view),), (e,)))
     return outputs
 
 
@@ -67,13 +64,11 @@ def _safe(out: Var, old: Var, kernels: list[Kernel]) -> bool:
 
 
 def _same_elements(k: Loop, out: Var, old: Var) -> bool:
-    begin = len(k.body)
+    """Whether the kernel writes each element of `out` when it has read that of `old` for good."""
     stores = [s for s in k.stores if s.target is out]
-    for i, v in enumerate(k.body + k.tail):
-        if isinstance(v, Load) and v.source is old:
-            if k.axes and i < begin or any(s.view != v.view for s in stores):
-                return False
-    return True
+    views = [v.view for v in k.values if isinstance(v, Load) and v.source is old]
+    last = all(k.parts[s.value][0] == len(k.stages) - 1 for s in stores)
+    return last and all(s.view == view for s in stores for view in views)
 
 
 # ── memory ────────────────────────────────────────────────────────────────────────────────────
@@ -123,7 +118,7 @@ def work_of(k: Kernel) -> int:
     """About how many element visits or multiplications a kernel takes."""
     if isinstance(k, Call):
         return k.work
-    return prod(k.space) * len(k.body) + prod(_outer(k)) * len(k.tail)
+    return sum(prod(k.space) * len(s.body) + prod(k.outer) * len(s.tail) for s in k.stages)
 
 
 def _steps(kernels, places, graph: Graph, first_output: int) -> tuple[Step, ...]:
@@ -132,7 +127,7 @@ def _steps(kernels, places, graph: Graph, first_output: int) -> tuple[Step, ...]
     steps: list[Step] = []
     open_accesses: list = []                            # since the last barrier
     for k in kernels:
-        split = work_of(k) >= SPLIT_WORK and (isinstance(k, Call) or prod(_outer(k)) >= 32)
+        split = work_of(k) >= SPLIT_WORK and (isinstance(k, Call) or prod(k.outer) >= SPLIT_ROWS)
         mine = [(*_range(v, places, alias), True, split) for v in k.writes] + \
                [(*_range(v, places, alias), False, split) for v in k.reads]
         barrier = any(_conflict(a, b) for a in open_accesses for b in mine)

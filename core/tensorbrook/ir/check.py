@@ -68,26 +68,30 @@ def _check_places(plan: Plan) -> None:
 
 
 def check_loop(loop: Loop) -> None:
-    begin = len(loop.body)
-    outer = tuple(1 if i in loop.axes else n for i, n in enumerate(loop.space))
-    for i, value in enumerate(loop.body + loop.tail):
-        space = loop.space if i < begin else outer
+    for i, value in enumerate(loop.values):
+        late = loop.parts[i][1]
+        space = loop.outer if late else loop.space
         if isinstance(value, Load):
             _check_view(value.view, space, value.source)
             assert value.dtype is value.source.spec.dtype, "a load changes the dtype"
         if isinstance(value, Index):
             assert len(value.weights) == len(space), "an index has a weight for each axis"
         if isinstance(value, Apply):
-            first = 0 if i < begin else begin
-            assert all(first <= a < i for a in value.args), f"value {i} reads {value.args}"
+            assert all(_may_read(loop, i, a) for a in value.args), f"value {i} reads {value.args}"
         if isinstance(value, Reduced):
-            assert i >= begin > value.arg >= 0 and loop.axes, f"value {i} folds {value.arg}"
-    values = loop.body + loop.tail
+            assert late and loop.axes and value.arg >= 0, f"value {i} folds {value.arg}"
+            assert loop.parts[value.arg] == (loop.parts[i][0], False), "a fold of another stage"
     for s in loop.stores:
-        _check_view(s.view, loop.space if s.value < begin else outer, s.target)
-        assert values[s.value].dtype is s.target.spec.dtype, "a store changes the dtype"
+        _check_view(s.view, loop.outer if loop.parts[s.value][1] else loop.space, s.target)
+        assert loop.values[s.value].dtype is s.target.spec.dtype, "a store changes the dtype"
         places = list(_places(s.view))
         assert len(set(places)) == len(places), "two elements are stored to one place"
+
+
+def _may_read(loop: Loop, i: int, arg: int) -> bool:
+    """A tail reads tails; a body reads bodies, and the tails of stages before its own."""
+    (stage, late), (its_stage, is_late) = loop.parts[i], loop.parts[arg]
+    return 0 <= arg < i and (is_late if late else not is_late or its_stage < stage)
 
 
 def _check_view(view: View, space, atom: Atom) -> None:
@@ -163,13 +167,12 @@ def _check_updates_in_place(plan: Plan) -> None:
 
 
 def _element_by_element(loop: Loop, new: Var, old: Var) -> bool:
-    """Whether each element of `old` is read only at the index that writes over it."""
-    loads = [(i, v.view) for i, v in enumerate(loop.body + loop.tail)
-             if isinstance(v, Load) and v.source is old]
-    stores = [(s.value, s.view) for s in loop.stores if s.target is new]
-    begin = len(loop.body)
-    return all(of == at and (not loop.axes or i >= begin and value >= begin)
-               for i, of in loads for value, at in stores)
+    """Whether each element of `old` is read only at the index that writes over it, and there
+    before it is written: no stage follows that might read it again."""
+    views = [v.view for v in loop.values if isinstance(v, Load) and v.source is old]
+    stores = [s for s in loop.stores if s.target is new]
+    last = all(loop.parts[s.value][0] == len(loop.stages) - 1 for s in stores)
+    return last and all(s.view == view for s in stores for view in views)
 
 
 # ── threads ───────────────────────────────────────────────────────────────────────────────────

@@ -1,13 +1,16 @@
 """What a backend receives: kernels as plain data, and the plan that orders and places them.
 
-A Loop visits every index of `space`. Its `body` is a list of values, each computed from earlier
-ones by position, at every index. Where `axes` are folded away, `tail` goes on with what is left:
-its first values are Reduced, and its Loads and Stores have views over the outer space, which is
-`space` with size 1 along `axes`. Tail positions count on from the body's: value i is
-`(body + tail)[i]`.
+A Loop visits every index of `space`, once for each of its stages. A stage's `body` is a list of
+values, each computed from earlier ones by position, at every index. Where `axes` are folded away,
+its `tail` goes on with what is left: the tail's Reduced values fold the stage's own body, and its
+Loads and Stores have views over the outer space, which is `space` with size 1 along `axes`. Later
+stages go over the same row again (a row: all indices that fold into one): their bodies may use
+the values of earlier bodies at the same index, and those of earlier tails, which are constant
+along a row. Positions count on through all stages: value i is `loop.values[i]`.
 """
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Union
 
 from ..base.dtypes import DType
@@ -54,7 +57,7 @@ class Apply:
 
 @dataclass(frozen=True, eq=False)
 class Reduced:
-    """The fold of body value `arg` over the loop's axes."""
+    """The fold of a value of the stage's body, `arg`, over the loop's axes."""
 
     arg: int
     reduction: Reduction
@@ -74,19 +77,41 @@ class Store:
 
 
 @dataclass(frozen=True, eq=False)
+class Stage:
+    """One pass over a row, and what follows from its folds."""
+
+    body: tuple[Value, ...]
+    tail: tuple[Value, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
 class Loop:
-    """One pass over an index space; see above. `eqns` are the equations it carries out."""
+    """Passes over an index space; see above. `eqns` are the equations it carries out."""
 
     space: tuple[int, ...]
     axes: tuple[int, ...]
-    body: tuple[Value, ...]
-    tail: tuple[Value, ...]
+    stages: tuple[Stage, ...]
     stores: tuple[Store, ...]
     eqns: tuple[Eqn, ...]
 
+    @cached_property
+    def values(self) -> tuple[Value, ...]:
+        return tuple(v for stage in self.stages for v in stage.body + stage.tail)
+
+    @cached_property
+    def parts(self) -> tuple[tuple[int, bool], ...]:
+        """For each value its stage, and whether it is in the tail there."""
+        return tuple((n, late) for n, stage in enumerate(self.stages)
+                     for late, part in ((False, stage.body), (True, stage.tail)) for _ in part)
+
+    @property
+    def outer(self) -> tuple[int, ...]:
+        """The space with size 1 along the folded axes."""
+        return tuple(1 if i in self.axes else n for i, n in enumerate(self.space))
+
     @property
     def reads(self) -> tuple[Atom, ...]:
-        return tuple(dict.fromkeys(v.source for v in self.body + self.tail if isinstance(v, Load)))
+        return tuple(dict.fromkeys(v.source for v in self.values if isinstance(v, Load)))
 
     @property
     def writes(self) -> tuple[Var, ...]:

@@ -64,8 +64,10 @@ def kernel_text(kernel: Loop | Call, names: Names, plan: Plan) -> str:
                f"({', '.join(map(where, kernel.reads))}; {numbers})"
     head = f"loop {_plain(kernel.space)}" + (f" fold {_plain(kernel.axes)}" if kernel.axes else "")
     lines = [head]
-    for i, value in enumerate(kernel.body + kernel.tail):
-        lines.append(f"       v{i} = {_value_text(value, where)}")
+    for i, (value, (stage, late)) in enumerate(zip(kernel.values, kernel.parts)):
+        if i and stage > kernel.parts[i - 1][0]:
+            lines.append("      again over the row")
+        lines.append(f"       {'  ' * late}v{i} = {_value_text(value, where)}")
     lines += [f"       {where(s.target)}{_view_text(s.view)} = v{s.value}" for s in kernel.stores]
     return "\n".join(lines)
 

@@ -57,7 +57,8 @@ def _softplus_parts(x: Tensor) -> tuple[Tensor, Tensor]:
 def softmax(logits, axis=-1) -> Tensor:
     x = as_tensor(logits)
     e = p.exp(x - p.stop_gradient(math.reduce_max(x, axis, keepdims=True)))
-    return e / math.reduce_sum(e, axis, keepdims=True)
+    # One division a row: the sum is at least 1, so that its inverse is as good.
+    return e * (1.0 / math.reduce_sum(e, axis, keepdims=True))
 
 
 def log_softmax(logits, axis=-1) -> Tensor:

@@ -144,22 +144,23 @@ class Module:
     """A module: imports first, then functions, then exports."""
 
     def __init__(self):
-        self.types: dict[tuple[int, ...], int] = {}
+        self.types: dict[tuple[tuple[int, ...], tuple[int, ...]], int] = {}
         self.imports: list[bytes] = []
         self.imported = 0
         self.functions: list[Function] = []
         self.exports: list[bytes] = []
 
-    def _type(self, params: tuple[int, ...]) -> int:
-        return self.types.setdefault(tuple(params), len(self.types))
+    def _type(self, params: tuple[int, ...], results: tuple[int, ...] = ()) -> int:
+        return self.types.setdefault((tuple(params), tuple(results)), len(self.types))
 
     def import_memory(self, module: str, name: str, shared: bool):
         limits = b"\x03\x01" + unsigned(MAX_PAGES) if shared else b"\x00\x01"
         self.imports.append(_name(module) + _name(name) + b"\x02" + limits)
 
-    def import_function(self, module: str, name: str, params: tuple[int, ...]) -> int:
+    def import_function(self, module: str, name: str, params: tuple[int, ...],
+                        results: tuple[int, ...] = ()) -> int:
         assert not self.functions, "functions are numbered after the imports"
-        entry = _name(module) + _name(name) + b"\x00" + unsigned(self._type(params))
+        entry = _name(module) + _name(name) + b"\x00" + unsigned(self._type(params, results))
         self.imports.append(entry)
         self.imported += 1
         return self.imported - 1
@@ -173,7 +174,8 @@ class Module:
 
     def encode(self) -> bytes:
         numbers = [unsigned(self._type(f.params)) for f in self.functions]
-        types = [b"\x60" + _vector([bytes([t]) for t in params]) + b"\x00" for params in self.types]
+        types = [b"\x60" + b"".join(_vector([bytes([t]) for t in side]) for side in type)
+                 for type in self.types]
         sections = ((1, types), (2, self.imports), (3, numbers), (7, self.exports),
                     (10, [f.encode() for f in self.functions]))
         return b"\0asm\x01\0\0\0" + b"".join(

@@ -16,18 +16,20 @@ class Lanes:
         self.args: list[tuple[int, ...]] = []
         self.level: list[int] = []
         self.varies: list[bool] = []
+        self.after: list[int] = []               # how many stages must be over before
         self.known: dict = {}
 
-    def leaf(self, leaf, level: int, varies: bool) -> int:
+    def leaf(self, leaf, level: int, varies: bool, after: int = 0) -> int:
         """A node that reads memory or a local; equal leaves are one node."""
-        return self._node(leaf, (), level, varies)
+        return self._node(leaf, (), level, varies, after)
 
     def op(self, code: bytes, args: tuple[int, ...] = ()) -> int:
         found = self.known.get((code, args))
         if found is not None:
             return found
         return self._node(code, args, max((self.level[a] for a in args), default=0),
-                          any(self.varies[a] for a in args))
+                          any(self.varies[a] for a in args),
+                          max((self.after[a] for a in args), default=0))
 
     def apply(self, template: Template, args: tuple[int, ...]) -> int:
         """A formula over nodes."""
@@ -36,7 +38,7 @@ class Lanes:
             values.append(self.op(code, tuple(values[i] for i in operands)))
         return values[template.result]
 
-    def _node(self, code, args, level, varies) -> int:
+    def _node(self, code, args, level, varies, after) -> int:
         key = code, args
         if key not in self.known:
             self.known[key] = len(self.code)
@@ -44,6 +46,7 @@ class Lanes:
             self.args.append(args)
             self.level.append(level)
             self.varies.append(varies)
+            self.after.append(after)
         return self.known[key]
 
 

@@ -8,11 +8,12 @@ result does not depend on where its element stands, and nothing outside a buffer
 from collections.abc import Callable, Mapping
 
 from ...ir.graph import Atom
-from ...ir.kernel import Apply, Loop, Place
+from ...ir.kernel import Loop, Place
 from .assembler import I32, V128, Function, shuffle
 from .formulas import Template
-from .nest import CHUNK, LANES, arrange
-from .values import THREADS, Values, formula_of
+from .nest import CHUNK, LANES, Nest, arrange
+from .rows import shares
+from .values import SCRATCH, THREADS, WIDTH, Fold, Values
 from .writer import ARGUMENTS, SINGLE, WORD, Writer
 
 THREAD = 0                               # the parameter that holds this thread's number
@@ -20,20 +21,30 @@ THREAD = 0                               # the parameter that holds this thread'
 _SWAPS = shuffle(2, 3, 0, 1), shuffle(1, 0, 3, 2)
 
 
-def kernel(loop: Loop, places: Mapping[Atom, Place], split: bool, relaxed: bool) -> Function:
-    """The function that carries out `loop`; with `split` the threads divide it among themselves."""
-    if any(n == 0 for i, n in enumerate(loop.space) if i not in loop.axes):
+# Bytes that a kernel may keep of its rows. SCRATCH_BYTES of the engine are more.
+MOST_KEPT = 1 << 20
+
+
+def kernel(loop: Loop, places: Mapping[Atom, Place], split: bool, relaxed: bool,
+           scratch: int | None = None) -> Function:
+    """The function that carries out `loop`; with `split` the threads divide it among themselves.
+    A loop of several stages needs `scratch`, the function that gives a thread its memory."""
+    if 0 in loop.outer:
         return Function((I32, I32))
-    weight = sum(len(formula_of(loop, v, relaxed).code) for v in loop.body if isinstance(v, Apply))
-    nest = arrange(loop, weight, split)
-    return _Loops(nest, Values(loop, nest, places, relaxed)).function(split)
+    parts = shares(loop, relaxed)
+    nest = arrange(loop, parts, split)
+    if WIDTH * nest.row()[1] * sum(len(part.keeps) for part in parts) > MOST_KEPT:
+        parts = shares(loop, relaxed, keep=False)
+    return _Loops(nest, Values(loop, parts, nest, places, relaxed), scratch).function(split)
 
 
 class _Loops(Writer):
     """Loops around what Writer writes. `count` holds how many turns of the shared loop are this
     thread's, when the threads divide one."""
 
-    count: int | None = None
+    def __init__(self, nest: Nest, values: Values, scratch: int | None):
+        super().__init__(nest, values)
+        self.scratch, self.count = scratch, None
 
     def function(self, split: bool) -> Function:
         if split:
@@ -99,10 +110,14 @@ class _Loops(Writer):
         pointer = self.pointers[key] = self.local(I32, "pointer", key, 0)
         if word is None:
             self.f.const(self.begins[key])
+        elif word == SCRATCH:
+            self.f.get(THREAD)
+            self.f.op("call", self.scratch)
+            self.plus(self.begins[key])
         else:
             self.word(word)
             self.plus(self.begins[key])
-        if self.count is not None and steps[self.nest.shared]:
+        if self.count is not None and self.moves(key, self.nest.shared):
             self.f.get(self.local(I32, "begin"))
             self.times(steps[self.nest.shared])
             self.f.op("i32.add")
@@ -112,7 +127,7 @@ class _Loops(Writer):
 
     def outer_loops(self, i: int):
         if i == self.nest.kept:
-            self.fold()
+            self.rows()
         else:
             self.loop(i, lambda: self.outer_loops(i + 1))
 
@@ -125,20 +140,29 @@ class _Loops(Writer):
     def loop(self, i: int, inside: Callable[[], None]):
         """Loop i around `inside`, with pointers of its own, phase after phase."""
         before = self.pointers, self.copies, self.lanes
-        self.pointers = dict(self.pointers)
-        for key in [key for key in self.pointers if i and key[1][i]]:
-            self.f.get(self.pointers[key])
-            self.pointers[key] = self.local(I32, "pointer", key, i)
-            self.f.set(self.pointers[key])
+        wanted = self.moved(self.stage) if i >= self.nest.kept else self.pointers
+        self.pointers = {key: at for key, at in self.pointers.items() if key in wanted}
+        # The outermost loop need not give them back, unless the next stage begins with it.
+        for key in [key for key in self.pointers if self.moves(key, i)]:
+            if i or len(self.used) > 1:
+                self.f.get(self.pointers[key])
+                self.pointers[key] = self.local(I32, "pointer", key, i + 1)
+                self.f.set(self.pointers[key])
         phases = self.phases(i)
         for (copies, lanes, step), turns in zip(phases, self.turns(i, phases), strict=True):
             self.copies, self.lanes = copies, lanes
             self.turn(i, turns, step, inside)
         self.pointers, self.copies, self.lanes = before
 
+    def moves(self, key: tuple, i: int) -> bool:
+        """Whether a pointer moves with loop i. One row of scratch serves all rows."""
+        word, steps = key
+        return steps[i] != 0 and (word != SCRATCH or i >= self.nest.kept)
+
     def phases(self, i: int) -> list[tuple[tuple[int, ...], int, int]]:
         """Ways through loop i, each for what the last left: copies, lanes, elements a turn."""
-        every, vector, spread = tuple(range(self.nest.unroll)), self.nest.vector, self.nest.spread
+        every, vector = tuple(range(self.nest.unrolls[self.stage])), self.nest.vector
+        spread = self.nest.spread
         if i == vector == spread:
             ways = [(c, n, len(c) * n) for c, n in ((every, LANES), ((0,), LANES), ((0,), 1))]
         elif i == spread:
@@ -197,52 +221,70 @@ class _Loops(Writer):
     def once(self, i: int, step: int, inside: Callable[[], None]):
         self.enter(i + 1)
         inside()
-        for (_, steps), pointer in self.pointers.items():
-            if steps[i]:
+        for key, pointer in self.pointers.items():
+            if self.moves(key, i):
                 self.f.get(pointer)
-                self.plus(steps[i] * step)
+                self.plus(key[1][i] * step)
                 self.f.set(pointer)
 
     def enter(self, level: int):
         """What the loops inside need of this level."""
         if level < self.inner:
+            nodes = self.outer if level <= self.nest.kept else self.levels[self.stage]
             for copy in self.copies if level > self.nest.spread else (0,):
-                self.compute(self.levels[level], copy)
+                self.compute(nodes[level], copy)
 
     def body(self):
         for copy in self.copies:
-            self.compute(self.levels[self.inner], copy)
-            for at, fold in enumerate(self.folds):
+            self.compute(self.levels[self.stage][self.inner], copy)
+            for at, fold in self.folds_here():
                 self.push(fold.node, copy)
                 self.f.set(self.accumulator(at, copy))
-            self.write(self.early, copy)
+            self.write(self.early[self.stage], copy)
 
-    # ── folding ───────────────────────────────────────────────────────────────
+    # ── rows ──────────────────────────────────────────────────────────────────
 
-    def fold(self):
+    def rows(self):
+        """The stages, one after the other, over the rows in hand."""
+        for n in range(len(self.used)):
+            self.stage = n
+            self.row()
+        self.stage = 0
+
+    def row(self):
         """Accumulators begin, the folded loops run, and the tail goes on with what is left."""
-        copies = (*range(self.nest.unroll), SINGLE) if self.across else self.copies
-        for at, fold in enumerate(self.folds):
+        across, copies = self.nest.across, self.copies
+        if across:
+            copies = (*range(self.nest.unrolls[self.stage]), SINGLE)
+        for at, fold in self.folds_here():
             for copy in copies:
                 self.f.code += fold.start
                 self.f.set(self.local(V128, "accumulator", at, copy))
-        self.inner_loops(self.nest.kept)
-        if self.across:
-            for at, fold in enumerate(self.folds):
-                self.bring_together(at, fold.formula)
+        if self.used[self.stage]:
+            self.inner_loops(self.nest.kept)
+        for at, fold in self.folds_here() if across else ():
+            self.bring_together(at, fold.formula)
         for copy in self.copies:
-            self.compute(self.tail, copy)
-            self.write(self.late, copy)
+            self.compute(self.tails[self.stage], copy)
+            self.write(self.late[self.stage], copy)
+
+    def folds_here(self) -> list[tuple[int, Fold]]:
+        return [(at, fold) for at, fold in enumerate(self.folds) if fold.stage == self.stage]
 
     def bring_together(self, at: int, formula: Template):
         """All vectors of a fold's accumulators, and all lanes, into that of single elements."""
+        single = self.local(V128, "accumulator", at, SINGLE)
         total, moved = self.local(V128, "accumulator", at, 0), self.local(V128, "moved")
-        for copy in range(1, self.nest.unroll):
+        for copy in range(1, self.nest.unrolls[self.stage]):
             self.join(formula, total, self.local(V128, "accumulator", at, copy))
         for swap in _SWAPS:
             self.mix(total, total, swap, moved)
             self.join(formula, total, moved)
-        self.join(formula, self.local(V128, "accumulator", at, SINGLE), total)
+        if self.nest.sizes[self.nest.vector] % LANES:
+            self.join(formula, single, total)
+        else:
+            self.f.get(total)
+            self.f.set(single)
 
     def join(self, formula: Template, total: int, other: int):
         """total = formula(total, other)"""

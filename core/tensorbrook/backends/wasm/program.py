@@ -24,7 +24,7 @@ def _module(plan: Plan, relaxed: bool, shared: bool) -> Module:
     module = Module()
     module.import_memory("env", "memory", shared)
     engine = _imports(plan, module)
-    functions = [kernel(step.kernel, plan.places, step.split, relaxed)
+    functions = [kernel(step.kernel, plan.places, step.split, relaxed, engine.get("scratch"))
                  for step in plan.steps if isinstance(step.kernel, Loop)]
     numbers = iter([module.add(f) for f in functions])
     run = Function((I32, I32))
@@ -49,11 +49,13 @@ def _module(plan: Plan, relaxed: bool, shared: bool) -> Module:
 
 def _imports(plan: Plan, module: Module) -> dict[str, int]:
     """The engine's functions that the plan uses, by name."""
-    needed = {"barrier": ()} if any(step.barrier for step in plan.steps) else {}
+    needed = {"barrier": ((), ())} if any(step.barrier for step in plan.steps) else {}
     for step in plan.steps:
         if isinstance(step.kernel, Call):
-            needed[step.kernel.function] = _signature(step.kernel)
-    return {name: module.import_function("engine", name, params) for name, params in needed.items()}
+            needed[step.kernel.function] = _signature(step.kernel), ()
+        elif len(step.kernel.stages) > 1:
+            needed["scratch"] = (I32,), (I32,)
+    return {name: module.import_function("engine", name, *type) for name, type in needed.items()}
 
 
 def _signature(call: Call) -> tuple[int, ...]:

@@ -5,14 +5,17 @@ from dataclasses import dataclass
 from ...base.dtypes import DType
 from ...base.views import View
 from ...ir.graph import Atom
-from ...ir.kernel import Apply, Index, Load, Loop, Number, Place, Reduced, Value
+from ...ir.kernel import Apply, Index, Load, Loop, Number, Place, Reduced, Store
 from .assembler import OPCODES, v128_const
 from .formulas import Template, constant, template
 from .lanes import Lanes
 from .nest import Nest, masked
+from .rows import Share, formula_of
 
 ARENA, THREADS, SLOTS = 0, 1, 2          # words of the arguments block
+SCRATCH = -1                             # in place of a word: this thread's scratch memory
 
+WIDTH = 4                                # bytes of a lane
 _ZERO = v128_const(bytes(16))
 
 
@@ -45,8 +48,9 @@ class Folded:
 
 @dataclass(frozen=True)
 class Write:
-    """Node `node` goes `to` memory; in the tail when `late`."""
+    """Node `node` goes `to` memory; in the tail of the stage when `late`."""
 
+    stage: int
     node: int
     to: Memory
     late: bool
@@ -54,8 +58,9 @@ class Write:
 
 @dataclass(frozen=True)
 class Fold:
-    """An accumulator begins as `start` and goes on as `node`; `formula` joins two of them."""
+    """An accumulator of a stage begins as `start` and goes on as `node`; `formula` joins two."""
 
+    stage: int
     start: bytes
     node: int
     formula: Template
@@ -64,18 +69,28 @@ class Fold:
 class Values:
     """The loop's values as nodes of `lanes`, what is folded, and what is written."""
 
-    def __init__(self, loop: Loop, nest: Nest, places: Mapping[Atom, Place], relaxed: bool):
+    def __init__(self, loop: Loop, shares: list[Share], nest: Nest, places: Mapping[Atom, Place],
+                 relaxed: bool):
         self.loop, self.nest, self.places, self.relaxed = loop, nest, places, relaxed
         self.lanes = Lanes()
         self.folds: list[Fold] = []
-        self.nodes: list[int] = []
-        for value in loop.body:
-            self.nodes.append(self.node(value, late=False))
-        for value in loop.tail:
-            self.nodes.append(self.node(value, late=True))
-        self.writes = [self.write(s.value, s.target, s.view) for s in loop.stores]
+        self.writes: list[Write] = []
+        self.nodes: dict[int, int] = {}              # of the stage at hand and of all tails so far
+        self.kept = {i: at for at, i in enumerate(i for share in shares for i in share.keeps)}
+        for n, share in enumerate(shares):
+            self.stage(n, share)
 
-    def node(self, value: Value, late: bool) -> int:
+    def stage(self, n: int, share: Share):
+        for i in sorted(share.computes + share.takes):
+            self.nodes[i] = self.again(i) if i in share.takes else self.node(i)
+        for i, part in enumerate(self.loop.parts):
+            if part == (n, True):
+                self.nodes[i] = self.node(i)
+        self.writes += [Write(n, self.nodes[i], self.row(i), False) for i in share.keeps]
+        self.writes += [self.write(s) for s in self.loop.stores if self.loop.parts[s.value][0] == n]
+
+    def node(self, i: int) -> int:
+        value, (stage, late) = self.loop.values[i], self.loop.parts[i]
         match value:
             case Load():
                 leaf = self.memory(value.source, value.view, value.dtype, late)
@@ -89,8 +104,22 @@ class Values:
                 formula = formula_of(self.loop, value, self.relaxed)
                 return self.lanes.apply(formula, tuple(self.nodes[i] for i in value.args))
             case Reduced():
-                return self.fold(value)
+                return self.fold(value, stage)
         raise AssertionError(f"{value} is not a value")
+
+    def again(self, i: int) -> int:
+        """A value as an earlier stage has kept it."""
+        return self.lanes.leaf(self.row(i), len(self.nest.sizes), True)
+
+    def row(self, i: int) -> Memory:
+        """Where a value is kept: all lanes of it, whatever its dtype, row behind row."""
+        steps, count = self.nest.row()
+        return Memory(SCRATCH, tuple(WIDTH * s for s in steps), WIDTH * count * self.kept[i], WIDTH)
+
+    def of_stages(self, late: bool) -> list[list[Write]]:
+        """What each stage writes, in its tail or at every index."""
+        return [[w for w in self.writes if w.stage == n and w.late == late]
+                for n in range(len(self.loop.stages))]
 
     def steps(self, strides: tuple[int, ...], late: bool) -> tuple[int, ...]:
         return self.nest.steps(masked(strides, self.loop.axes) if late else strides)
@@ -124,28 +153,19 @@ class Values:
         node = op(OPCODES["i16x8.narrow_i32x4_u"], (node, zero))
         return op(OPCODES["i8x16.narrow_i16x8_u"], (node, zero))
 
-    def fold(self, value: Reduced) -> int:
+    def fold(self, value: Reduced, stage: int) -> int:
         kind, reduction, at = value.dtype.kind, value.reduction, len(self.folds)
         formula = template(reduction.formula, kind * 2, kind, self.relaxed)
         so_far = self.lanes.leaf(Folded(at, False), len(self.nest.sizes), True)
         node = self.lanes.apply(formula, (so_far, self.nodes[value.arg]))
-        self.folds.append(Fold(_start(reduction.start, value.dtype), node, formula))
-        return self.lanes.leaf(Folded(at, True), self.nest.kept, True)
+        self.folds.append(Fold(stage, _start(reduction.start, value.dtype), node, formula))
+        return self.lanes.leaf(Folded(at, True), self.nest.kept, not self.nest.across, stage + 1)
 
-    def write(self, value: int, target: Atom, view: View) -> Write:
-        late = value >= len(self.loop.body)
-        dtype = (self.loop.body + self.loop.tail)[value].dtype
-        node = self.narrowed(self.nodes[value], dtype)
-        return Write(node, self.memory(target, view, dtype, late), late)
-
-
-def formula_of(loop: Loop, value: Apply, relaxed: bool) -> Template:
-    """A value's formula for the kinds of its arguments."""
-    values = loop.body + loop.tail
-    args = [values[i] for i in value.args]
-    kinds = "".join(arg.dtype.kind for arg in args)
-    numbers = tuple(arg.value if isinstance(arg, Number) else None for arg in args)
-    return template(value.formula, kinds, value.dtype.kind, relaxed, numbers)
+    def write(self, store: Store) -> Write:
+        stage, late = self.loop.parts[store.value]
+        dtype = self.loop.values[store.value].dtype
+        node = self.narrowed(self.nodes[store.value], dtype)
+        return Write(stage, node, self.memory(store.target, store.view, dtype, late), late)
 
 
 def _start(start: float | str | None, dtype: DType) -> bytes:

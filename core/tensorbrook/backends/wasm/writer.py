@@ -18,25 +18,21 @@ def pointer_of(leaf: Memory | Counter) -> tuple:
 
 
 class Writer:
-    """`copies` of the body are being written, each over `lanes` elements; `pointers` are the
-    locals that hold where the loop at hand stands."""
+    """`copies` of the body of stage `stage` are being written, each over `lanes` elements;
+    `pointers` are the locals that hold where the loop at hand stands."""
 
     def __init__(self, nest: Nest, values: Values):
         self.nest, self.values, self.folds = nest, values.lanes, values.folds
-        self.early = [w for w in values.writes if not w.late]
-        self.late = [w for w in values.writes if w.late]
+        self.early = values.of_stages(late=False)
+        self.late = values.of_stages(late=True)
         self.inner = len(nest.sizes)
-        self.across = nest.vector >= nest.kept           # whether lanes are folded together
-        body = [fold.node for fold in self.folds] + [w.node for w in self.early]
-        self.nodes = used(self.values, body + [w.node for w in self.late])
-        self.turned = {node for node in self.nodes if self.is_turned(self.values.code[node])}
-        self.levels, self.tail, self.named = self.schedule(body)
+        self.schedule()
         self.f = Function((I32, I32))
         self.locals: dict[tuple, int] = {}
         self.pointers: dict[tuple, int] = {}
         self.begins = self.least_offsets()
         self.copies: tuple[int, ...] = (0,)
-        self.lanes = 1
+        self.lanes, self.stage = 1, 0
 
     def is_turned(self, leaf) -> bool:
         """Whether a leaf lies side by side along the spread loop and not along the vector loop."""
@@ -45,23 +41,45 @@ class Writer:
         side, along = leaf.steps[self.nest.spread], leaf.steps[self.nest.vector]
         return leaf.size == side == 4 and along not in (0, 4)
 
-    def schedule(self, body: list[int]) -> tuple[list[list[int]], list[int], set[int]]:
-        """The nodes that get a local: by level, then those of the tail, then all of them."""
-        roots = dict.fromkeys((w.node for w in self.late), self.nest.kept)
-        roots |= dict.fromkeys(body, self.inner)
+    def schedule(self):
+        """Which nodes get a local, and where they are computed: in the outer loops, once; in the
+        loops of each stage that uses them, by level; or in a stage's tail."""
+        bodies = [[f.node for f in self.folds if f.stage == n] + [w.node for w in early]
+                  for n, early in enumerate(self.early)]
+        tails = [[w.node for w in late] for late in self.late]
+        body, tail = ([node for nodes in parts for node in nodes] for parts in (bodies, tails))
+        self.nodes = used(self.values, body + tail)
+        self.turned = {node for node in self.nodes if self.is_turned(self.values.code[node])}
+        roots = dict.fromkeys(tail, self.nest.kept) | dict.fromkeys(body, self.inner)
         # Where several buffers are written, all values are there before the first is written:
         # one may be written over what another is computed from.
-        keep = {w.node for writes in (self.early, self.late) if len(writes) > 1 for w in writes}
+        keep = {w.node for writes in self.early + self.late if len(writes) > 1 for w in writes}
         chosen = named(self.values, self.nodes, roots, keep | self.turned)
-        chosen = {n for n in chosen if not isinstance(self.values.code[n], Folded)}
-        in_body = set(used(self.values, body))
-        levels: list[list[int]] = [[] for _ in range(self.inner + 1)]
-        tail: list[int] = []
-        for node in self.nodes:
-            if node in chosen:
-                level = self.values.level[node]
-                (levels[level] if node in in_body or level < self.nest.kept else tail).append(node)
-        return levels, tail, chosen
+        self.named = {n for n in chosen if not isinstance(self.values.code[n], Folded)}
+        self.used = [used(self.values, nodes) for nodes in bodies]
+        self.outer, self.levels, self.tails = self.placed([used(self.values, t) for t in tails])
+
+    def placed(self, tails: list[list[int]]) -> tuple[list, list, list]:
+        """The named nodes of the outer loops by level, of each stage by level, of each tail."""
+        levels = range(self.inner + 1)
+        outer, stages = [[] for _ in levels], [[[] for _ in levels] for _ in self.used]
+        ends: list[list[int]] = [[] for _ in self.used]
+        bodies = [set(nodes) for nodes in self.used]
+        for node in sorted(self.named):
+            level, after = self.values.level[node], self.values.after[node]
+            in_bodies = [n for n, body in enumerate(bodies) if node in body]
+            of_row = level == self.nest.kept < self.inner
+            if level < self.nest.kept or of_row and in_bodies and not after:
+                outer[level].append(node)
+            elif of_row:
+                ends[max(after - 1, 0)].append(node)
+            else:
+                for n in in_bodies:
+                    stages[n][level].append(node)
+                for n, nodes in enumerate(tails):
+                    if node in nodes and n not in in_bodies:
+                        ends[n].append(node)
+        return outer, stages, ends
 
     # ── locals and addresses ──────────────────────────────────────────────────
 
@@ -76,19 +94,24 @@ class Writer:
 
     def accumulator(self, at: int, copy: int) -> int:
         """A fold's accumulator. Single elements have one of their own beside folded lanes."""
-        single = self.across and self.lanes == 1
+        single = self.nest.across and self.lanes == 1
         return self.local(V128, "accumulator", at, SINGLE if single else copy)
 
     def least_offsets(self) -> dict[tuple, int]:
         """Where each pointer begins: at the first of the leaves that share it."""
         leaves = [self.values.code[node] for node in self.nodes]
-        leaves += [w.to for w in self.early + self.late]
+        leaves += [w.to for writes in self.early + self.late for w in writes]
         begins: dict[tuple, int] = {}
         for leaf in leaves:
             if isinstance(leaf, (Memory, Counter)):
                 key = pointer_of(leaf)
                 begins[key] = min(begins.get(key, leaf.offset), leaf.offset)
         return begins
+
+    def moved(self, n: int) -> set[tuple]:
+        """The pointers that the body of stage n uses."""
+        leaves = [self.values.code[node] for node in self.used[n]] + [w.to for w in self.early[n]]
+        return {pointer_of(leaf) for leaf in leaves if isinstance(leaf, (Memory, Counter))}
 
     def plus(self, n: int):
         if n:
@@ -139,8 +162,10 @@ class Writer:
                 self.load(leaf, copy)
             case Counter() as leaf:
                 self.count_up(leaf, copy)
-            case Folded() as leaf:
-                self.f.get(self.accumulator(leaf.at, copy))
+            case Folded(at, done):
+                together = done and self.nest.across
+                self.f.get(self.local(V128, "accumulator", at, SINGLE) if together
+                           else self.accumulator(at, copy))
             case code:
                 for arg in self.values.args[node]:
                     self.push(arg, copy)
