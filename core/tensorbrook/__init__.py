@@ -4,9 +4,8 @@ The names are TensorFlow's; `tf.keras` loads on first touch.
 """
 import importlib
 
-from . import bitwise, config
+from . import bitwise, config, errors
 from .autodiff import GradientTape, UnconnectedGradients
-from .base import errors
 from .base.dtypes import DType, bool_ as bool, float32, float64, int32, uint8
 from .base.tree import tree_map
 from .eager import init_scope

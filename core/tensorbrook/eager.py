@@ -35,6 +35,7 @@ class Eager:
         self._backend: Backend | None = None
         self._programs: dict[Any, tuple[Program, Spec]] = {}
         self._numbers: dict[Any, Storage] = {}
+        self._kept = {backend_name: (self._programs, self._numbers)}
 
     @property
     def backend(self) -> Backend:
@@ -45,7 +46,7 @@ class Eager:
     def choose(self, name: str) -> None:
         """Carry out on another backend from now on."""
         self._backend, self.backend_name = backends.backend(name), name
-        self._programs, self._numbers = {}, {}
+        self._programs, self._numbers = self._kept.setdefault(name, ({}, {}))
 
     def bind(self, prim: Prim, args: list[Tensor], attrs: dict[str, Any]) -> Tensor:
         key = (prim.name, *[a.spec for a in args], *attrs.items())

@@ -20,6 +20,13 @@ class TensorShape(tuple):
 
     __slots__ = ()
     rank = property(len)
+    __hash__ = tuple.__hash__
+
+    def __eq__(self, other):
+        return tuple.__eq__(self, tuple(other) if isinstance(other, list) else other)
+
+    def __ne__(self, other):
+        return not self == other
 
     def as_list(self) -> list[int]:
         return list(self)
@@ -172,6 +179,10 @@ class _Handle:
             )
         return hostdata.nested(self._bytes(), (1,), self.dtype)[0]
 
+    # What copy.deepcopy and pickle keep: the elements, wherever they lie.
+    def __reduce__(self):
+        return _restored, (self._bytes(), tuple(self.shape), self.dtype)
+
     def __float__(self): return float(self.item())
     def __int__(self): return int(self.item())
     def __index__(self): return self.item().__index__()
@@ -279,6 +290,10 @@ class Variable(_Handle):
     def _bytes(self) -> bytes:
         return self.value()._bytes()
 
+    def __reduce__(self):
+        value = _restored(self._bytes(), tuple(self.shape), self.dtype)
+        return Variable, (value, self.trainable, None, self.name)
+
     def __repr__(self):
         return f"<tf.Variable {self.name!r} shape={tuple(self.shape)} dtype={self.dtype}, " \
                f"value={_shown(self.tolist())}>"
@@ -322,6 +337,10 @@ def constant_of(host: hostdata.HostData) -> Tensor:
         number = memoryview(host.data).cast("B").cast(host.dtype.format)[0]
         return Tensor(spec, atom=Const(spec, number))
     return Tensor(spec, atom=Const(spec, bytes(host.data)))
+
+
+def _restored(data: bytes, shape, dtype: DType) -> Tensor:
+    return constant_of(hostdata.HostData(data, shape, dtype))
 
 
 def constant_bytes(const: Const) -> Any:

@@ -29,3 +29,9 @@ class ResourceExhaustedError(OpError, MemoryError):
 
 class UnimplementedError(OpError, NotImplementedError):
     """This backend or build cannot do that yet."""
+
+
+# Tracebacks name them as users know them.
+for _error in (OpError, InvalidArgumentError, DTypeError, FailedPreconditionError,
+               ResourceExhaustedError, UnimplementedError):
+    _error.__module__ = "tensorbrook.errors"

@@ -6,8 +6,8 @@ from . import primitives as p
 
 add, subtract, multiply, divide = p.add, p.subtract, p.multiply, p.divide
 negative, abs, sign, maximum, minimum = p.negative, p.abs_, p.sign, p.maximum, p.minimum
-exp, expm1, log, log1p, sqrt, tanh, sin, cos, erf = (
-    p.exp, p.expm1, p.log, p.log1p, p.sqrt, p.tanh, p.sin, p.cos, p.erf)
+exp, expm1, log, log1p, sqrt, sigmoid, tanh, sin, cos, erf = (
+    p.exp, p.expm1, p.log, p.log1p, p.sqrt, p.sigmoid, p.tanh, p.sin, p.cos, p.erf)
 floor, ceil, round, floordiv = p.floor, p.ceil, p.round_, p.floordiv
 equal, not_equal, less, less_equal, greater, greater_equal = (
     p.equal, p.not_equal, p.less, p.less_equal, p.greater, p.greater_equal)
@@ -67,11 +67,6 @@ def rsqrt(x) -> Tensor:
 
 def reciprocal(x) -> Tensor:
     return 1.0 / as_tensor(x)
-
-
-def sigmoid(x) -> Tensor:
-    """1 / (1 + exp(-x)), through tanh, which does not overflow."""
-    return p.tanh(as_tensor(x) * 0.5) * 0.5 + 0.5
 
 
 def where(condition, x, y) -> Tensor:

@@ -10,7 +10,7 @@ from . import primitives as p
 from .index import one_hot
 from .random import uniform
 
-relu, tanh, sigmoid = p.relu, p.tanh, math.sigmoid
+relu, tanh, sigmoid = p.relu, p.tanh, p.sigmoid
 
 
 def relu6(features) -> Tensor:

@@ -111,6 +111,10 @@ def _erf(np, x):
 erf = elementwise("erf", "erf(x)", _erf,
                   lambda g, out, x: (g * exp(-x * x) * (2 / root(pi)),), "f")
 
+# A primitive, since exp(-x) may overflow: its own slope, out * (1 - out), never does.
+sigmoid = elementwise("sigmoid", "1 / (1 + exp(-x))", lambda np, x: 1 / (1 + np.exp(-x)),
+                      lambda g, out, x: (g * out * (1.0 - out),), "f")
+
 # Not max(x, 0), so that the slope at 0 is 0, as in TensorFlow.
 relu = elementwise("relu", "max(x, 0)", lambda np, x: np.maximum(x, 0),
                    lambda g, out, x: (select(greater(out, 0.0), g, 0.0),), "f")

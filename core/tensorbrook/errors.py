@@ -1,0 +1,7 @@
+"""`tf.errors`: what operations raise."""
+from .base.errors import (
+    DTypeError, FailedPreconditionError, InvalidArgumentError, OpError, ResourceExhaustedError,
+    UnimplementedError)
+
+__all__ = ["DTypeError", "FailedPreconditionError", "InvalidArgumentError", "OpError",
+           "ResourceExhaustedError", "UnimplementedError"]

@@ -1,0 +1,42 @@
+"""Tensors and Variables as Python objects: copied, compared, shown."""
+import copy
+import pickle
+
+import pytest
+
+import tensorbrook as tf
+
+HELD = [tf.constant(2.5), tf.constant([[1, 2], [3, 4]]), tf.constant([True, False]), tf.zeros((0, 3))]
+
+
+@pytest.mark.parametrize("x", HELD, ids=str)
+@pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy, lambda x: pickle.loads(pickle.dumps(x))])
+def test_a_copy_holds_the_same(x, copied):
+    y = copied(x)
+    assert (y.shape, y.dtype, y.tolist()) == (x.shape, x.dtype, x.tolist())
+
+
+def test_a_copied_variable_is_another_one():
+    v = tf.Variable([1.0, 2.0], trainable=False, name="v")
+    w = copy.deepcopy(v)
+    w.assign_add([1.0, 1.0])
+    assert (v.tolist(), w.tolist()) == ([1.0, 2.0], [2.0, 3.0])
+    assert (w.name, w.trainable) == ("v", False)
+
+
+def test_a_shape_equals_a_tuple_and_a_list_and_can_be_a_key():
+    shape = tf.zeros((2, 3)).shape
+    assert shape == (2, 3) and shape == [2, 3] and shape != [3, 2] and shape != (2,)
+    assert {(2, 3): "found"}[shape] == "found"
+    assert (shape.rank, shape.as_list(), shape.num_elements()) == (2, [2, 3], 6)
+
+
+def test_choosing_a_backend_again_finds_its_programs():
+    x = tf.constant([1.0, 2.0])
+    here = tf.config.get_backend()
+    try:
+        for name in ("reference", here, "reference", here):
+            tf.config.set_backend(name)
+            assert (x + x).tolist() == [2.0, 4.0]
+    finally:
+        tf.config.set_backend(here)
