@@ -6,11 +6,16 @@ import pytest
 
 import tensorbrook as tf
 
-HELD = [tf.constant(2.5), tf.constant([[1, 2], [3, 4]]), tf.constant([True, False]), tf.zeros((0, 3))]
+HELD = [
+    tf.constant(2.5), tf.constant([[1, 2], [3, 4]]), tf.constant([True, False]), tf.zeros((0, 3))]
+
+
+def pickled(x):
+    return pickle.loads(pickle.dumps(x))
 
 
 @pytest.mark.parametrize("x", HELD, ids=str)
-@pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy, lambda x: pickle.loads(pickle.dumps(x))])
+@pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy, pickled])
 def test_a_copy_holds_the_same(x, copied):
     y = copied(x)
     assert (y.shape, y.dtype, y.tolist()) == (x.shape, x.dtype, x.tolist())
