@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from tensorbrook.studio import layer_specs
+from tensorbrook.studio import layer_specs, script
 from tensorbrook.studio.session import Session
 
 STARTER = json.loads(
@@ -258,7 +258,7 @@ def test_training_yields_between_slices():
         driver = Driver()
         driver.tell("train")
         turns = 0
-        while not driver.said("progress") or driver.last("progress")["epoch"] < 2:
+        while len(driver.said("progress")) < 3:  # no two of them come out of one slice
             await asyncio.sleep(0)
             turns += 1
         driver.tell("pause")
@@ -309,6 +309,33 @@ def test_other_settings_keep_the_weights():
     assert driver.last("prediction")["probabilities"] == before
     driver.tell("step")
     assert driver.last("progress")["step"] == 2
+
+
+def test_a_larger_batch_near_the_end_of_an_epoch_is_a_whole_one():
+    driver = Driver(batch_size=64)
+    for _ in range(20):
+        driver.tell("step")
+    driver.model(SMALL, 2, batch_size=500)
+    driver.tell("step")
+    assert driver.session.trainer.samples == 20 * 64 + 500
+    epochs = [point["epoch"] for point in driver.measured("train")]
+    assert epochs == sorted(epochs) and 1 < epochs[-1] < 2
+
+
+def test_training_waits_while_a_script_runs():
+    async def scenario():
+        driver = Driver()
+        await driver.train_until(lambda: bool(driver.said("progress")))
+        script.idle.clear()
+        driver.tell("train")
+        steps = driver.session.trainer.steps
+        await asyncio.sleep(0.1)
+        assert driver.session.trainer.steps == steps
+        script.idle.set()
+        await driver.until(lambda: driver.session.trainer.steps > steps)
+        driver.tell("pause")
+
+    played(scenario)
 
 
 def test_other_layers_are_another_network():

@@ -93,6 +93,8 @@ export interface Script {
 export type ToWorker =
   | { readonly kind: "boot"; readonly options: BootOptions }
   | { readonly kind: "run"; readonly id: number; readonly script: Script }
+  /** Heard only by a script that awaits something; one that computes is interrupted by `control`. */
+  | { readonly kind: "stop"; readonly id: number }
   | { readonly kind: "session"; readonly command: SessionCommand };
 
 /** How the runtime came up: what the notice bar and the figures of the Studio show. */

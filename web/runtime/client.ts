@@ -21,6 +21,7 @@ export interface RunOptions {
 }
 
 export interface RunResult {
+  /** What was printed, where no listener took it: a script may print for hours. */
   readonly stdout: string;
   readonly stderr: string;
   /** The traceback of an uncaught exception, or null. */
@@ -50,8 +51,9 @@ class Run {
   constructor(readonly id: number, readonly options: RunOptions) {}
 
   write(kind: "stdout" | "stderr", text: string): void {
-    this[kind] += text;
-    (kind === "stdout" ? this.options.onStdout : this.options.onStderr)?.(text);
+    const hear = kind === "stdout" ? this.options.onStdout : this.options.onStderr;
+    if (hear) hear(text);
+    else this[kind] += text;
   }
 
   end(outcome: Outcome): void {
@@ -131,6 +133,7 @@ export class Runtime {
     const panel = this.host?.panel;
     if (!panel) return this.restart("this page is not cross-origin isolated", STOPPED);
     panel.interrupt();
+    this.host?.post({ kind: "stop", id: run.id });
     setTimeout(() => {
       if (this.current === run) this.restart("the script did not heed the interrupt", STOPPED);
     }, GRACE_MS);

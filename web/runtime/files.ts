@@ -20,6 +20,19 @@ function* walk(fs: FileSystem, folder: string): Generator<string> {
   }
 }
 
+/** Take all out of a folder: an earlier script may have left folders and links, too. */
+function empty(fs: FileSystem, folder: string): void {
+  for (const name of fs.readdir(folder)) {
+    if (name === "." || name === "..") continue;
+    const path = `${folder}/${name}`;
+    if (!fs.isDir(fs.lstat(path).mode)) fs.unlink(path);
+    else {
+      empty(fs, path);
+      fs.rmdir(path);
+    }
+  }
+}
+
 export function sameBytes(a: Uint8Array, b: Uint8Array | undefined): boolean {
   return b !== undefined && a.length === b.length && a.every((byte, i) => byte === b[i]);
 }
@@ -30,7 +43,7 @@ export class Folder {
   constructor(private readonly fs: FileSystem, files: readonly FileEntry[]) {
     this.before = new Map(files.map((file) => [file.path, file.bytes]));
     fs.mkdirTree(FOLDER);
-    for (const old of [...walk(fs, FOLDER)]) fs.unlink(old);
+    empty(fs, FOLDER);
     for (const file of files) {
       const target = `${FOLDER}/${file.path}`;
       fs.mkdirTree(parent(target));

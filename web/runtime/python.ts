@@ -17,6 +17,7 @@ const canSwitchStacks = "Suspending" in WebAssembly;
 
 export class Python {
   private readonly runScript: PyCallable;
+  private readonly stopScript: PyCallable;
   private handle: PyCallable | null = null;
 
   constructor(
@@ -27,7 +28,9 @@ export class Python {
     pyodide.setStdin({ stdin: () => null });
     pyodide.setStdout(console.writer("stdout"));
     pyodide.setStderr(console.writer("stderr"));
-    this.runScript = pyodide.pyimport("tensorbrook.studio.script").run;
+    const script = pyodide.pyimport("tensorbrook.studio.script");
+    this.runScript = script.run;
+    this.stopScript = script.stop_waiting;
     if (control !== null) pyodide.setInterruptBuffer(control.signals);
   }
 
@@ -45,6 +48,13 @@ export class Python {
       this.console.id = 0;
       this.control?.clear();
     }
+  }
+
+  /** Stop a script that waits for a promise; a message cannot come while it computes. */
+  stopWaiting(id: number): void {
+    if (this.console.id !== id) return; // it has ended
+    this.control?.clear(); // the interrupt would hit what stops it
+    this.stopScript();
   }
 
   private async call({ filename, argv }: Script, path: string): Promise<[string | null, number]> {

@@ -19,7 +19,7 @@ const isBuild = (name: string | null): name is EngineBuild =>
 function optionsOf(query: URLSearchParams): RuntimeOptions {
   const [threads, engine] = [query.get("threads"), query.get("engine")];
   return {
-    threads: threads === null ? null : Number(threads),
+    threads: Math.trunc(Number(threads)) || null,
     backend: query.get("backend"),
     engine: isBuild(engine) ? engine : null,
   };

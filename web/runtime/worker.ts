@@ -14,8 +14,11 @@ import { Python } from "./python";
 
 const post = (message: FromWorker): void => postMessage(message);
 
-const messageOf = (error: unknown): string =>
-  error instanceof Error ? error.message : String(error);
+/** One sentence: of a traceback of Python, which such an error holds, its last line. */
+function messageOf(error: unknown): string {
+  const text = error instanceof Error ? error.message : String(error);
+  return text.startsWith("Traceback ") ? text.trimEnd().split("\n").at(-1) ?? text : text;
+}
 
 async function startEngine({ base, engine, threads }: BootOptions): Promise<Engine> {
   const build = engine ?? chooseBuild(probe(crossOriginIsolated));
@@ -96,6 +99,7 @@ function serve(): void {
     switch (data.kind) {
       case "boot": return void boot(data.options).then(resolve, failed);
       case "run": return void python.then((p) => run(p, data.id, data.script));
+      case "stop": return void python.then((p) => p.stopWaiting(data.id));
       case "session": return void python.then((p) => session(p, data.command));
       default: return data satisfies never;
     }

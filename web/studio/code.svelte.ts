@@ -5,6 +5,9 @@ import { ended, FILE, noCode, printed, started } from "./state/code";
 import { read, write } from "./state/stored";
 import first from "./first_program.py?raw";
 
+/** Pieces of output that wait for a frame at most. */
+const MOST_HEARD = 1000;
+
 export class CodeRunner {
   code: Code = $state.raw(noCode);
   text = $state.raw(read("code") ?? first);
@@ -36,15 +39,15 @@ export class CodeRunner {
 
   /** Runs the text; the clock starts when Python is there. */
   private async outcome(start: { ms: number }): Promise<string | null> {
+    const ready = (): void => void (start.ms = performance.now());
+    this.runtime.boot().then(ready, () => undefined); // why it could not start, the run tells
     try {
-      await this.runtime.boot();
-      start.ms = performance.now();
-      const { error } = await this.runtime.run(this.text, {
+      const { error, exit_code } = await this.runtime.run(this.text, {
         filename: FILE,
         onStdout: (text) => this.hear("out", text),
         onStderr: (text) => this.hear("err", text),
       });
-      return error;
+      return error ?? (exit_code === 0 ? null : `Exit code ${exit_code}`);
     } catch (error) {
       return error instanceof Error ? error.message : String(error);
     }
@@ -53,7 +56,9 @@ export class CodeRunner {
   /** Gathers what is printed and shows it once a frame: a loop may print thousands of lines. */
   private hear(stream: Piece["stream"], text: string): void {
     this.heard.push({ stream, text });
-    if (this.frame === 0) this.frame = requestAnimationFrame(() => this.flush());
+    // A page out of sight draws no frames.
+    if (this.heard.length >= MOST_HEARD) this.flush();
+    else if (this.frame === 0) this.frame = requestAnimationFrame(() => this.flush());
   }
 
   private flush(): void {

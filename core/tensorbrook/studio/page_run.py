@@ -30,8 +30,13 @@ def run(script: Path, words: Sequence[str], *, backend: str | None = None,
                "argv": list(words), "files": files_of(script.parent)}
         return asyncio.run(run_in_browser(job, script.parent, options, headed))
     except (Error, OSError, ValueError) as error:
-        print(f"tensorbrook run: {error}", file=sys.stderr)
+        print(f"tensorbrook run: {sentence(error)}", file=sys.stderr)
         return FAILED
+
+
+def sentence(error: Exception) -> str:
+    """What happened, without the places in the page's own code that a browser adds."""
+    return str(error).partition("\n    at ")[0].removeprefix("Page.evaluate: Error: ")
 
 
 async def run_in_browser(job: dict, folder: Path, options: str, headed: bool) -> int:

@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 import sys
-from argparse import ArgumentParser, Namespace
+from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from pathlib import Path
 
 FAILED = 2  # the exit code when there is nothing to run, as of a mistake on the command line
@@ -23,10 +23,9 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 
 def positive(text: str) -> int:
-    count = int(text)
-    if count < 1:
-        raise ValueError(f"a number of threads is 1 or more, not {count}")
-    return count
+    if not text.isdecimal() or int(text) < 1:
+        raise ArgumentTypeError(f"it is {text!r}; it takes a whole number from 1")
+    return int(text)
 
 
 def main(args: Namespace) -> int:

@@ -1,19 +1,28 @@
 """Runs one script in the page as `python script.py` would, and words what went wrong."""
 
+import asyncio
 import linecache
 import os
 import sys
+import time
 import traceback
 import types
 
 STOPPED = 130  # the exit code of a shell command that Ctrl-C ended
 PACKAGE = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "")
 PATH = list(sys.path)  # every script starts from the same one
+TRAINING = "tensorbrook training"  # the name of a task that is not a script's
+SLEEP_SECONDS = 0.01
+
+idle = asyncio.Event()  # whether no script runs: training waits for it
+idle.set()
+system_sleep = time.sleep
 
 
 def run(path: str, filename: str, argv: list[str]) -> tuple[str | None, int]:
     """Run a script in a fresh __main__; returns (traceback or None, exit code)."""
     _enter(os.path.dirname(path), [path, *argv])
+    idle.clear()
     try:
         with open(path, "rb") as file:
             code = compile(file.read(), path, "exec")
@@ -21,12 +30,33 @@ def run(path: str, filename: str, argv: list[str]) -> tuple[str | None, int]:
         outcome = None, 0
     except SystemExit as end:
         outcome = None, _exit_code(end.code)
-    except KeyboardInterrupt as stop:
+    except (KeyboardInterrupt, asyncio.CancelledError) as stop:
         outcome = describe(stop, path, filename), STOPPED
     except BaseException as error:
         outcome = describe(error, path, filename), 1
+    finally:
+        idle.set()
     _flush()
     return outcome
+
+
+def stop_waiting() -> None:
+    """End a script that awaits something, where no line of its own runs to be interrupted."""
+    for task in asyncio.all_tasks():
+        if task.get_name() != TRAINING:
+            task.cancel()
+
+
+def sleep(seconds: float) -> None:
+    """time.sleep in a page, whose own hears no interrupt before it is over."""
+    end = time.monotonic() + seconds
+    while (left := end - time.monotonic()) > SLEEP_SECONDS:
+        system_sleep(SLEEP_SECONDS)
+    system_sleep(max(left, 0.0) if seconds >= 0 else seconds)  # which says why it takes none below 0
+
+
+if sys.platform == "emscripten":
+    time.sleep = sleep
 
 
 def describe(error: BaseException, path: str, filename: str) -> str:

@@ -19,7 +19,7 @@ from functools import cache
 from typing import Any
 
 from ..base.errors import InvalidArgumentError, OpError
-from . import layer_specs, model_source
+from . import layer_specs, model_source, script
 from .trainer import Data, Settings, Trainer, digits
 
 SLICE_SECONDS = 0.025  # half of the 50 ms after which a wait is felt
@@ -92,6 +92,7 @@ class Session:
             self.running = True
             self.pace.clear()
             self.task = asyncio.ensure_future(self.keep_training())
+            self.task.set_name(script.TRAINING)
 
     def pause(self) -> None:
         if self.running:
@@ -121,9 +122,12 @@ class Session:
 
     async def keep_training(self) -> None:
         """One slice after the other, until a pause; a later task takes over from an earlier one."""
+        # A stop is for the script: it must not interrupt a slice while the script awaits something.
+        await script.idle.wait()
         while self.running and self.task is asyncio.current_task():
             self.guarded("train", self.slice)
             await asyncio.sleep(0)
+            await script.idle.wait()
 
     def slice(self) -> None:
         trainer = self.built()

@@ -64,6 +64,8 @@ class Trainer:
             self.learn = tf.function(self._learn)
         self.optimizer.learning_rate = settings.learning_rate
         self.batch_size = min(settings.batch_size, len(self.order))
+        if self.at + self.batch_size > len(self.order):
+            self.next_epoch()
 
     def shuffled(self) -> list[int]:
         order = list(range(self.data.x_train.shape[0]))
@@ -85,8 +87,11 @@ class Trainer:
         # A last, smaller batch would be a program of its own; its samples come in the next order.
         ended = self.at + self.batch_size > len(self.order)
         if ended:
-            self.epochs, self.at, self.order = self.epochs + 1, 0, self.shuffled()
+            self.next_epoch()
         return ended
+
+    def next_epoch(self) -> None:
+        self.epochs, self.at, self.order = self.epochs + 1, 0, self.shuffled()
 
     def read(self) -> tuple[float, float] | None:
         """Mean loss and accuracy of the steps since the last reading; None if there were none."""

@@ -29,6 +29,7 @@ const KEPT = 60_000;
 
 export function printed(code: Code, stream: Piece["stream"], text: string): Code {
   if (text === "") return code;
+  if (text.length > KEPT) return { ...printed(code, stream, text.slice(-KEPT)), cut: true };
   const last = code.pieces[code.pieces.length - 1];
   const joins = last !== undefined && last.stream === stream && last.text.length < PIECE;
   const grown = joins

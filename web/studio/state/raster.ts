@@ -60,19 +60,30 @@ function thinned(stroke: Stroke): Stroke {
   return kept;
 }
 
-/** For each fine cell, row by row, how far its centre is from the nearest stroke. */
+/** For each fine cell, row by row, how far its centre is from a stroke within a pen's reach. */
 function distances(strokes: readonly Stroke[]): readonly number[] {
   const far = new Array<number>(FINE * FINE).fill(Infinity);
   for (const stroke of strokes) {
     stroke.forEach((point, i) => {
       const from = stroke[i - 1] ?? point;
-      for (let cell = 0; cell < far.length; cell++) {
+      for (const cell of cellsNear(from, point)) {
         const centre = { x: (cell % FINE) + 0.5, y: Math.floor(cell / FINE) + 0.5 };
         far[cell] = Math.min(far[cell] ?? Infinity, toSegment(centre, from, point));
       }
     });
   }
   return far;
+}
+
+/** The fine cells that the thickest pen could touch on its way from a to b. */
+function* cellsNear(a: Point, b: Point): Generator<number> {
+  const reach = PEN.thick + 1;
+  const first = (p: number, q: number): number => Math.max(0, Math.floor(Math.min(p, q) - reach));
+  const last = (p: number, q: number): number =>
+    Math.min(FINE - 1, Math.ceil(Math.max(p, q) + reach));
+  for (let y = first(a.y, b.y); y <= last(a.y, b.y); y++) {
+    for (let x = first(a.x, b.x); x <= last(a.x, b.x); x++) yield y * FINE + x;
+  }
 }
 
 function toSegment(p: Point, a: Point, b: Point): number {

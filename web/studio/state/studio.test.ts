@@ -92,6 +92,19 @@ describe("training", () => {
     const { state, sent } = after(...started, { do: "pause" }, progress(2));
     expect([state.training, names(sent)]).toEqual(["paused", ["model", "train", "pause"]]);
   });
+  it("keeps training when Train comes before the answer to Pause", () => {
+    const started: Action[] = [ready, model(0), { do: "train" }, progress(1)];
+    const again: Action[] = [{ do: "pause" }, { do: "train" }, progress(2, false), progress(3)];
+    expect(after(...started, ...again).state.training).toBe("running");
+  });
+  it("cannot train settings that were refused, until they are mended", () => {
+    const message = "batch_size: it is 0; it takes a whole number from 1";
+    const refused: Action[] = [ready, heard({ name: "refused", command: "model", message })];
+    const { state } = after(...refused, { do: "train" });
+    expect([state.training, statusText(state)]).toEqual(["paused", message]);
+    const mended: Action[] = [{ do: "set", settings }, model(1), { do: "train" }];
+    expect(after(...refused, ...mended).state.training).toBe("running");
+  });
   it("starts anew on Reset", () => {
     const { state } = after(ready, model(0), { do: "train" }, progress(5), { do: "reset" });
     expect([state.training, state.figures.step, state.curves.trainLoss.x]).toEqual(["idle", 0, []]);

@@ -174,13 +174,18 @@ function heard(state: State, event: SessionEvent): Next {
     case "progress": return [progressed(state, event), []];
     case "prediction":
       return [{ ...state, probabilities: state.pixels === null ? null : event.probabilities }, []];
-    case "refused": {
-      const training = ["train", "model"].includes(event.command) ? "paused" : state.training;
-      return [{ ...state, training, trouble: event.message }, []];
-    }
+    case "refused": return [refused({ ...state, trouble: event.message }, event.command), []];
     case "stopped": return [{ ...state, training: "paused", trouble: event.message }, []];
     default: return event satisfies never;
   }
+}
+
+/** A model that was refused is answered, too: it cannot be trained until an edit mends it. */
+function refused(state: State, command: string): State {
+  if (command === "train") return { ...state, training: "paused" };
+  if (command !== "model") return state;
+  const model = { ...state.model, trainable: false };
+  return { ...state, training: "paused", answered: state.revision, model };
 }
 
 function modelled(state: State, event: SessionEvent & { name: "model" }): Next {
@@ -193,14 +198,17 @@ function modelled(state: State, event: SessionEvent & { name: "model" }): Next {
   return [next, known ? [] : [{ name: "predict", pixels }]];
 }
 
+/**
+ * Whether it trains is what was pressed last, until `stopped` or `refused` says otherwise: a
+ * progress message may have left before the last Pause, Train or Reset was heard.
+ */
 function progressed(state: State, event: SessionEvent & { name: "progress" }): State {
   if (!answered(state)) return state; // of the network before the last edit
-  if (event.step === 0) return { ...state, training: "idle", figures: noFigures, curves: noCurves };
+  if (event.step === 0) return { ...state, figures: noFigures, curves: noCurves };
   const [train, test] = [event.train[event.train.length - 1], event.test[event.test.length - 1]];
   const { figures, curves } = state;
   return {
     ...state,
-    training: phase(state, event.running),
     figures: {
       epoch: event.epoch, step: event.step, samplesPerSecond: event.samples_per_second,
       trainLoss: train?.loss ?? figures.trainLoss,
@@ -213,11 +221,6 @@ function progressed(state: State, event: SessionEvent & { name: "progress" }): S
       testAccuracy: drawn(curves.testAccuracy, event.test, (point) => point.accuracy),
     },
   };
-}
-
-/** A progress message that left before a Pause was heard does not bring `running` back. */
-function phase(state: State, running: boolean): Training {
-  return running && state.training !== "paused" ? "running" : "paused";
 }
 
 function drawn(
