@@ -22,8 +22,8 @@ class Buffer:
 
     def __init__(self, backend: "Wasm", size: int):
         self.capacity = 0                                  # until there is memory to give back
-        self.address, self.capacity = backend.memory.take(size)
         self.size, self.shared, self.backend = size, False, backend
+        self.address, self.capacity = backend.memory.take(size)
 
     def read(self) -> bytes:
         return self.backend.host.read(self.address, self.size)

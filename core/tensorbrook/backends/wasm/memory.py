@@ -1,4 +1,6 @@
 """Which bytes of the linear memory are in use: buffers of tensors, arenas, constants."""
+import gc
+import threading
 from bisect import bisect_left, insort
 
 from ...base.errors import ResourceExhaustedError
@@ -10,7 +12,10 @@ SMALL = 1 << 16          # buffers up to this size are kept by size for the next
 
 class Memory:
     """Hands out blocks of whole cache lines. Small ones come back to a list of their size; large
-    ones merge with free neighbours and are cut again, best fit first."""
+    ones merge with free neighbours and are cut again, best fit first.
+
+    What comes back is only noted, and sorted in when the next block is taken: a finalizer may give
+    back at any moment, in the midst of `take` too, or on another thread."""
 
     def __init__(self, host: Host):
         self.host = host
@@ -19,25 +24,42 @@ class Memory:
         self._by_size: list[tuple[int, int]] = []         # (size, address), sorted
         self._by_begin: dict[int, int] = {}               # address -> size
         self._by_end: dict[int, int] = {}                 # end -> address
-        self.in_use = 0
+        self._returned: list[tuple[int, int]] = []        # (address, size), not yet sorted in
+        self._lock = threading.RLock()
+        self._in_use = 0
+
+    @property
+    def in_use(self) -> int:
+        """How many bytes are handed out."""
+        with self._lock:
+            self._sort_in()
+            return self._in_use
 
     def take(self, size: int) -> tuple[int, int]:
         """(address, size) of a block of at least `size` bytes."""
         size = max(-(-size // ALIGN) * ALIGN, ALIGN)
-        self.in_use += size
-        kept = self._small.get(size)
-        if kept:
-            return kept.pop(), size
-        at = bisect_left(self._by_size, (size, 0)) if size > SMALL else len(self._by_size)
-        if at < len(self._by_size):
-            return self._cut(self._by_size[at], size), size
-        return self._fresh(size), size
+        if (address := self._found(size)) is None:
+            gc.collect()                     # what waits in reference cycles comes back
+            address = self._found(size)
+        if address is None:
+            raise _too_large(size, self.in_use)
+        return address, size
 
     def give_back(self, address: int, size: int) -> None:
-        self.in_use -= size
-        if size <= SMALL:
-            self._small.setdefault(size, []).append(address)
-            return
+        self._returned.append((address, size))
+
+    def _sort_in(self) -> None:
+        """Make what was given back free."""
+        while self._returned:
+            address, size = self._returned.pop()
+            self._in_use -= size
+            if size <= SMALL:
+                self._small.setdefault(size, []).append(address)
+            else:
+                self._join(address, size)
+
+    def _join(self, address: int, size: int) -> None:
+        """Make a block free, in one with its free neighbours."""
         if (before := self._by_end.get(address)) is not None:
             size += self._by_begin[before]
             self._forget(before)
@@ -51,6 +73,21 @@ class Memory:
         else:
             self._remember(address, size)
 
+    def _found(self, size: int) -> int | None:
+        """The address of a block, or None if there is no room for it."""
+        with self._lock:
+            self._sort_in()
+            address = self._free(size) or self._fresh(size)
+            self._in_use += 0 if address is None else size
+            return address
+
+    def _free(self, size: int) -> int | None:
+        """A block that was in use before."""
+        if kept := self._small.get(size):
+            return kept.pop()
+        at = bisect_left(self._by_size, (size, 0)) if size > SMALL else len(self._by_size)
+        return self._cut(self._by_size[at], size) if at < len(self._by_size) else None
+
     def _cut(self, free: tuple[int, int], size: int) -> int:
         whole, address = free
         self._forget(address)
@@ -58,27 +95,26 @@ class Memory:
             self._remember(address + size, whole - size)
         return address
 
-    def _fresh(self, size: int) -> int:
+    def _fresh(self, size: int) -> int | None:
+        """A block at the end, where memory grows if it can."""
         address, end = self.end, self.end + size
-        if end > self.grown:
-            if end > MAX_PAGES * PAGE_BYTES:
-                self.in_use -= size
-                raise _too_large(size, self.in_use)
-            # Half as much again, so that growth stays rare, but no more than there can be.
-            wanted = min(max(end, self.grown + self.grown // 2), MAX_PAGES * PAGE_BYTES)
-            self.grown = self._grow(wanted, end, size)
+        if end > self.grown and not self._grow(end):
+            return None
         self.end = end
         return address
 
-    def _grow(self, wanted: int, least: int, size: int) -> int:
-        for target in (wanted, least):
+    def _grow(self, least: int) -> bool:
+        # Half as much again, so that growth stays rare, but no more than there can be.
+        most = MAX_PAGES * PAGE_BYTES
+        wanted = min(max(least, self.grown + self.grown // 2), most)
+        for target in (wanted, least) if least <= most else ():
             try:
                 self.host.grow(target)
-                return target
             except MemoryError:
                 continue
-        self.in_use -= size
-        raise _too_large(size, self.in_use)
+            self.grown = target
+            return True
+        return False
 
     def _remember(self, address: int, size: int) -> None:
         insort(self._by_size, (size, address))
