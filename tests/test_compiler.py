@@ -1,4 +1,6 @@
 """The compiler's passes as functions of data: what is shared, dropped, cut, joined, placed."""
+import math
+
 import numpy as np
 import pytest
 
@@ -296,3 +298,12 @@ def test_what_is_printed_names_every_kernel():
     text = str(plan)
     assert "gemm" in text and text.count("loop") == sum(k != "gemm" for k in kinds(plan))
     assert str(plan.graph).splitlines()[0] == "inputs %0: float32[4,4]"
+
+
+def test_numbers_are_folded_as_backends_compute_them():
+    nan, true = tf.constant(math.nan), tf.constant(True)
+    f = tf.function(lambda x: (x * tf.maximum(1.0, nan), x * tf.minimum(nan, 1.0),
+                               tf.where(tf.logical_not(true), x, 0.0)))
+    greatest, least, picked = f(tf.ones(1))
+    assert math.isnan(float(greatest[0])) and math.isnan(float(least[0]))
+    assert picked.tolist() == [0]

@@ -4,10 +4,16 @@ import struct
 
 from ..ir import Const, Eqn, Graph, Spec, Var
 
+
+def _end(of):
+    """`max` or `min` as the backends compute it: NaN if one side is."""
+    return lambda x, y: x + y if x != x or y != y else of(x, y)
+
+
 # A formula is Python's syntax too, so Python computes it; in double precision, then rounded once.
 _FUNCTIONS = {
     "__builtins__": {}, "sqrt": math.sqrt, "exp": math.exp, "log": math.log, "abs": abs,
-    "floor": math.floor, "ceil": math.ceil, "max": max, "min": min, "pow": math.pow,
+    "floor": math.floor, "ceil": math.ceil, "max": _end(max), "min": _end(min), "pow": math.pow,
     "select": lambda condition, x, y: x if condition else y}
 
 
@@ -52,7 +58,7 @@ def _number(e: Eqn, numbers) -> Const | None:
 def _rounded(value, spec: Spec):
     kind = spec.dtype.kind
     if kind == "b":
-        return bool(value)
+        return bool(value & 1 if isinstance(value, int) else value)      # ~True is -2 in Python
     if kind == "f":
         return struct.unpack(spec.dtype.format, struct.pack(spec.dtype.format, value))[0]
     return struct.unpack(spec.dtype.format, struct.pack(spec.dtype.format, int(value)))[0]
