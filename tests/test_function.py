@@ -1,5 +1,8 @@
 """tf.function: signatures, what is captured, Variables read and written, and what may not leak."""
+import copy
 import gc
+import math
+import pickle
 import weakref
 
 import numpy as np
@@ -367,3 +370,88 @@ def test_one_program_run_for_a_call(backend):
     after = tf.config.get_counters()
     assert after["programs"] - before["programs"] == 3
     assert after["host_calls"] - before["host_calls"] == (3 if backend == "wasm" else 0)
+
+
+class Counter:
+    """A method that is traced once for each object and signature."""
+
+    def __init__(self, by):
+        self.by, self.times = tf.Variable(by), 0
+
+    @tf.function
+    def __call__(self, x):
+        self.times += 1
+        return x * self.by
+
+    @tf.function
+    def step(self, x):
+        self.times += 1
+        return x + self.by
+
+
+class Louder(Counter):
+    @tf.function
+    def step(self, x):
+        return super().step(x) * 10.0
+
+
+def test_a_method_is_traced_once_for_each_object():
+    one, two = Counter(1.0), Louder(2.0)
+    for each in (one, two, one, two):
+        each(tf.constant(3.0))
+        each.step(tf.constant(3.0))
+    assert one.times == two.times == 2
+    assert float(two.step(tf.constant(3.0))) == 50
+    assert "x + y" in str(one.step.plan)
+
+
+def test_a_method_does_not_keep_its_object():
+    thing = Counter(1.0)
+    thing.step(tf.constant(1.0))
+    gone = weakref.ref(thing)
+    del thing
+    gc.collect()
+    assert gone() is None
+
+
+def test_an_object_with_methods_is_copied_without_their_programs():
+    thing = Counter(1.0)
+    thing.step(tf.constant(1.0))
+    for twin in (copy.deepcopy(thing), pickle.loads(pickle.dumps(thing))):
+        twin.by.assign(5.0)
+        assert float(twin.step(tf.constant(1.0))) == 6
+    assert float(thing.step(tf.constant(1.0))) == 2
+
+
+def test_a_copied_function_traces_anew():
+    f = tf.function(abs)
+    f(tf.constant(-1.0))
+    assert float(copy.deepcopy(f)(tf.constant(-2.0))) == 2
+
+
+def test_zero_and_minus_zero_are_different_arguments():
+    divided = tf.function(lambda by, x: x / by)
+    x = tf.constant(1.0)
+    assert [float(divided(0.0, x)), float(divided(-0.0, x))] == [math.inf, -math.inf]
+
+
+def test_only_the_latest_signatures_are_kept(monkeypatch):
+    monkeypatch.setattr(type(tf.function(abs)), "SIGNATURES", 3)
+    f, x = tf.function(lambda n, x: x + n), tf.constant(1.0)
+    for n in range(3):
+        f(n, x)
+    with pytest.warns(RuntimeWarning, match="it met 3 signatures, .* tf.constant") as w:
+        f(3, x)
+    assert w[0].filename == __file__
+    assert [float(f(n, x)) for n in range(5)] == [1, 2, 3, 4, 5]
+    assert len(f._cache) == 3
+
+
+def test_a_result_that_nobody_asked_of_has_no_part_in_a_gradient():
+    f = tf.function(lambda x: (x * 2.0, tf.exp(x * 1000.0), tf.cast(x, tf.int32)))
+    x = tf.constant([1.0, 2.0])
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        y, overflown, _ = f(x)
+    assert tape.gradient(y, x).tolist() == [2, 2]
+    assert overflown.tolist() == [math.inf, math.inf]

@@ -1,5 +1,7 @@
 """compile, fit, evaluate, predict: what they give, and that a step is one call of the host."""
 
+import copy
+import pickle
 import re
 
 import numpy as np
@@ -438,3 +440,27 @@ def test_a_step_of_ones_own_is_one_host_call(backend):
     assert after["programs"] - before["programs"] == 20
     assert after["host_calls"] - before["host_calls"] == 20 * (backend == "wasm")
     assert float(loss) < first
+
+
+def test_class_weights_of_one_hot_rows_are_those_of_their_classes():
+    by_class, rows = {0: 1.0, 1: 5.0, 2: 0.5}, np.eye(3, dtype="float32")[Y]
+    found = []
+    for loss, y in (("sparse_categorical_crossentropy", Y), ("categorical_crossentropy", rows)):
+        tf.random.set_seed(3)
+        model = Sequential([tf.keras.Input((6,)), layers.Dense(3, activation="softmax")])
+        model.compile("sgd", loss)
+        found.append(model.fit(X, y, class_weight=by_class, shuffle=False, verbose=0).history)
+    assert found[0]["loss"] == pytest.approx(found[1]["loss"], rel=1e-6)
+    with pytest.raises(tf.errors.InvalidArgumentError, match=r"one class for each .*\(50, 2, 3"):
+        model.fit(X, np.ones((50, 2, 3)), class_weight=by_class, verbose=0)
+
+
+def test_a_trained_model_is_copied_and_the_copy_learns_alone():
+    model = classifier(layers.Dropout(0.5))
+    model.fit(X, Y, epochs=2, verbose=0)
+    for twin in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
+        np.testing.assert_array_equal(twin.predict(X, verbose=0), model.predict(X, verbose=0))
+        before = model.get_weights()
+        twin.fit(X, Y, verbose=0)
+        assert all((a == b).all() for a, b in zip(before, model.get_weights()))
+        assert any((a != b).any() for a, b in zip(before, twin.get_weights()))

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import functools
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -138,8 +139,7 @@ class ConcreteFunction:
         outs = self._run([EAGER.store(a) for a in args])
 
         def shares(gradients):
-            given = [_zeros(o) if g is None else g for g, o in zip(gradients, outs)]
-            return self.backward(inputs, given)
+            return self.backward(inputs, list(gradients))
 
         for observer in observers():
             observer.record_call(inputs, outs, shares)
@@ -152,17 +152,13 @@ class ConcreteFunction:
             self._backward = Function(self._walk_back)
         return self._backward
 
-    def _walk_back(self, inputs: list[Tensor], gradients: list[Tensor]) -> list[Tensor]:
+    def _walk_back(self, inputs: list[Tensor], gradients: list[Tensor | None]):
         with GradientTape() as tape:
             tape.watch([x for x in inputs if x.dtype.is_floating])
             outs = replay(self.graph, inputs)[:len(gradients)]
-        pairs = [(o, g) for o, g in zip(outs, gradients) if o.dtype.is_floating]
-        found = tape.gradient([o for o, _ in pairs], inputs, [g for _, g in pairs])
-        return found
-
-
-def _zeros(x: Tensor) -> Tensor:
-    return as_tensor(0, x.dtype) * x if x.dtype.is_floating else x
+        # A result without a gradient takes no part: its slopes may be infinite, and 0 of them NaN.
+        pairs = [(o, g) for o, g in zip(outs, gradients) if g is not None]
+        return tape.gradient([o for o, _ in pairs], inputs, [g for _, g in pairs])
 
 
 def _is_number(x) -> bool:
@@ -192,8 +188,13 @@ class Function:
     and the value of everything else.
     """
 
+    # How many signatures are kept, the latest: a number that changes with each call makes a program
+    # each time, and these must not fill the memory.
+    SIGNATURES = 1024
+
     def __init__(self, f: Callable, name: str | None = None):
-        self._f, self._cache = f, {}
+        self._f, self._warned = f, False
+        self._cache: dict[tuple, ConcreteFunction] = {}
         functools.update_wrapper(self, f)
         self._name = name or getattr(f, "__name__", "function")
 
@@ -204,7 +205,20 @@ class Function:
         return concrete(tensors)
 
     def __get__(self, instance, owner=None):
-        return self if instance is None else functools.partial(self, instance)
+        """As a method: a function of its own for each object, which keeps it, so that its programs
+        go when the object does."""
+        if instance is None:
+            return self
+        if not hasattr(instance, "__dict__"):
+            return functools.partial(self, instance)
+        methods = instance.__dict__.setdefault("_tf_functions", _Methods())
+        if self not in methods:
+            methods[self] = Function(self._f.__get__(instance, owner), self._name)
+        return methods[self]
+
+    def __reduce__(self):
+        # A copy traces anew: it may belong to a copy of the object that this one belongs to.
+        return Function, (self._f, self._name)
 
     def _concrete(self, args, kwargs) -> tuple[ConcreteFunction, list[Tensor]]:
         leaves, structure = tree.flatten((args, kwargs))
@@ -215,8 +229,18 @@ class Function:
         specs = [x.spec if isinstance(x, Tensor) else None for x in leaves]
         key = (structure, *[s or _by_value(x) for s, x in zip(specs, leaves)])
         if key not in self._cache:
+            if len(self._cache) >= self.SIGNATURES:
+                self._forget_oldest()
             self._cache[key] = ConcreteFunction(self._f, structure, specs, leaves)
         return self._cache[key], [x for x in leaves if isinstance(x, Tensor)]
+
+    def _forget_oldest(self) -> None:
+        if not self._warned:
+            self._warned = True
+            warnings.warn(f"tf.function {self._name}: it met {self.SIGNATURES} signatures, and each "
+                          "is compiled; pass numbers that change as tensors: tf.constant(n)",
+                          RuntimeWarning, stacklevel=4)
+        del self._cache[next(iter(self._cache))]
 
     def get_concrete_function(self, *args, **kwargs) -> ConcreteFunction:
         return self._concrete(args, kwargs)[0]
@@ -231,6 +255,13 @@ class Function:
         return list(self._cache.values())[-1].program.plan
 
 
+class _Methods(dict):
+    """The functions that an object's methods are; a copy of the object begins without any."""
+
+    def __reduce__(self):
+        return _Methods, ()
+
+
 def _by_value(x):
     """What makes a Python argument the same one: its value if it can be a key, else the object."""
     try:
@@ -241,7 +272,8 @@ def _by_value(x):
             f"argument {x!r} is neither a tensor nor hashable",
             "pass tensors, numbers, strings, or lists and dicts of them",
         ) from None
-    return type(x), x
+    # 0.0 and -0.0 are equal, and not the same.
+    return type(x), repr(x) if isinstance(x, float) else x
 
 
 def function(func: Callable | None = None, *, name: str | None = None) -> Any:

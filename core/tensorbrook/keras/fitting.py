@@ -31,6 +31,7 @@ class Fitting:
         self.must_be_compiled("fit")
         batch_size = checks.whole("fit", "batch_size", batch_size or BATCH_SIZE)
         epochs = checks.whole("fit", "epochs", epochs, 0)
+        validation_freq = checks.whole("fit", "validation_freq", validation_freq)
         rows = weighted(arrays.rows("fit", x, y, sample_weight), class_weight)
         rows, held_out = divided(rows, validation_split, validation_data)
         self.check_labels("fit", rows)
@@ -184,12 +185,18 @@ class CallbackRun:
 
 def weighted(rows: tuple, class_weight: Any) -> tuple:
     """The rows with a weight for each sample from its class."""
-    if class_weight is None:
+    if not class_weight:
         return rows
     if len(rows) != 2:
         raise InvalidArgumentError("fit", "class_weight goes with y and without sample_weight",
                                    "give one of class_weight and sample_weight")
-    labels = tf.reshape(tf.cast(rows[1], tf.int32), (-1,))
+    y, n = rows[1], rows[1].shape[0]
+    one_hot = y.ndim == 2 and y.shape[1] > 1
+    labels = tf.argmax(y, axis=1) if one_hot else tf.cast(y, tf.int32)
+    if labels.shape.num_elements() != n:
+        raise InvalidArgumentError("fit", f"class_weight goes with one class for each sample, and "
+                                   f"y has shape {tuple(y.shape)}", "give sample_weight instead")
+    labels = tf.reshape(labels, (n,))
     table = [float(class_weight.get(i, 1.0)) for i in range(max(class_weight) + 1)]
     known = labels < len(table)
     weights = tf.where(known, tf.gather(tf.constant(table), labels), 1.0)

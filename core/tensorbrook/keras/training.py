@@ -32,6 +32,11 @@ class Training(Fitting):
         self._on_rows: dict[str, Callable] = {}
         self._traced_as: list[bool] = []
 
+    def __getstate__(self) -> dict[str, Any]:
+        """What a copy begins with: it traces its own steps."""
+        steps = {f"{kind}_function": None for kind in ("train", "test", "predict")}
+        return self.__dict__ | steps | {"_on_rows": {}, "_traced_as": []}
+
     # ── compile ──
 
     def compile(self, optimizer: Any = "rmsprop", loss: Any = None, loss_weights: Any = None,

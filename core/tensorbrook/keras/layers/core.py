@@ -127,13 +127,13 @@ class Dropout(Elementwise):
         self.rate = checks.share(self.label, "rate", rate)
         self.noise_shape = None if noise_shape is None else tuple(noise_shape)
         self.seed = seed
-        self._random = tf.random.get_global_generator() if seed is None \
-            else tf.random.Generator(seed)
+        self._random = None if seed is None else tf.random.Generator(seed)
 
     def call(self, x: tf.Tensor, training: bool = False) -> tf.Tensor:
         if not training or not self.rate:
             return x
         noise_shape = tuple(
             n if k is None else k for k, n in zip(self.noise_shape or (None,) * x.ndim, x.shape))
-        kept = self._random.uniform(noise_shape) >= self.rate
+        generator = self._random or tf.random.get_global_generator()
+        kept = generator.uniform(noise_shape) >= self.rate
         return tf.where(kept, x * (1.0 / (1.0 - self.rate)), 0.0)
