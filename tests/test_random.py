@@ -187,3 +187,13 @@ def test_dropout_keeps_the_mean(backend):
     x = np.asarray(tf.nn.dropout(tf.ones(MANY), 0.3))
     assert within(float((x == 0).mean()), 0.3, math.sqrt(0.21))
     assert set(np.unique(x)) == {np.float32(0), np.float32(1 / 0.7)}
+
+
+def test_bounds_may_be_tensors_and_traced():
+    means = tf.constant([0.0, 100.0])
+    tf.random.set_seed(3)
+    plain = tf.random.normal((2,)).tolist()
+    tf.random.set_seed(3)
+    assert tf.random.normal((2,), means).tolist() == pytest.approx([plain[0], plain[1] + 100], 1e-6)
+    below = tf.function(lambda most: tf.random.uniform((100,), 0.0, most))(tf.constant(1e-3))
+    assert 0 < max(below.tolist()) < 1e-3

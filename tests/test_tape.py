@@ -270,3 +270,15 @@ def test_errors_name_what_to_do():
     with pytest.raises(tf.errors.FailedPreconditionError, match="already recording"):
         with tape, tape:
             pass
+
+
+def test_output_gradients_must_fit_their_targets():
+    x = tf.constant([1.0, 2.0])
+    for given, what in (([tf.ones(2)], "1 output_gradients came for 2 targets"),
+                        ([tf.ones((3, 2)), None], r"float32\[3,2\] for a target .* float32\[2\]"),
+                        ([tf.ones(2, tf.int32), None], r"int32\[2\] for a target")):
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            targets = [x * 2.0, tf.tanh(x)]
+        with pytest.raises(tf.errors.InvalidArgumentError, match=what):
+            tape.gradient(targets, x, given)

@@ -2,6 +2,7 @@
 import copy
 import pickle
 
+import numpy as np
 import pytest
 
 import tensorbrook as tf
@@ -45,3 +46,24 @@ def test_choosing_a_backend_again_finds_its_programs():
             assert (x + x).tolist() == [2.0, 4.0]
     finally:
         tf.config.set_backend(here)
+
+
+def test_half_floats_come_in_as_float32():
+    halves = np.array([[1.5, -2.0], [0.25, 65504.0]], "float16")
+    for x in (halves, halves[:, ::-1], halves[0, 0], halves[:0]):
+        made = tf.constant(x)
+        assert made.dtype is tf.float32 and made.tolist() == x.tolist()
+
+
+def test_text_is_no_bool():
+    with pytest.raises(tf.errors.DTypeError, match="str 'no' is not a number"):
+        tf.constant(["no"], tf.bool)
+
+
+def test_padding_takes_one_number_of_the_tensors_dtype():
+    x = tf.constant([1, 2])
+    assert tf.pad(x, tf.constant([[1, 0]]), constant_values=7).tolist() == [7, 1, 2]
+    with pytest.raises(tf.errors.DTypeError, match="1.5 is not a whole number"):
+        tf.pad(x, [(1, 0)], constant_values=1.5)
+    with pytest.raises(tf.errors.InvalidArgumentError, match=r"float32\[\], the tensor int32"):
+        tf.pad(x, [(1, 0)], constant_values=tf.constant(1.0))

@@ -134,6 +134,10 @@ class GradientTape:
         seeds = (
             [None] * len(targets) if output_gradients is None else tree.flatten(output_gradients)[0]
         )
+        if len(seeds) != len(targets):
+            raise InvalidArgumentError(
+                "gradient", f"{len(seeds)} output_gradients came for {len(targets)} targets",
+                "give one for each, or None")
         if self._persistent:
             grads = self._walk(targets, seeds)
         else:
@@ -161,7 +165,7 @@ class GradientTape:
                     raise InvalidArgumentError(
                         "gradient", f"the target holds {t.dtype}", "it must be floating"
                     )
-                _accumulate(grads, t, _ones(t) if seed is None else as_tensor(seed))
+                _accumulate(grads, t, _ones(t) if seed is None else _fitting(seed, t))
         for entry in reversed(entries):
             g = [grads.get(id(out)) for out in entry.outs]
             if all(one is None for one in g):
@@ -213,6 +217,16 @@ class GradientTape:
 def _accumulate(grads: dict[int, Tensor], tensor: Tensor, share: Tensor) -> None:
     had = grads.get(id(tensor))
     grads[id(tensor)] = share if had is None else bind("add", had, share)
+
+
+def _fitting(seed, target: Tensor) -> Tensor:
+    """A gradient that was given for a target, whose shape and dtype it must have."""
+    g = as_tensor(seed, None if isinstance(seed, (Tensor, Variable)) else target.dtype)
+    if g.spec != target.spec:
+        raise InvalidArgumentError(
+            "gradient", f"output_gradients holds {g.spec} for a target that is {target.spec}",
+            "shape and dtype must be the target's")
+    return g
 
 
 def _ones(t: Tensor) -> Tensor:

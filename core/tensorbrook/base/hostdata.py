@@ -1,4 +1,5 @@
 """Data of the host language, as bytes: numbers, nested lists, and anything with a buffer."""
+import struct
 from array import array
 from math import prod
 from typing import NamedTuple
@@ -47,6 +48,8 @@ def _from_list(flat: list, shape: Shape, dtype: DType | None) -> HostData:
 
 def _pack(flat: list, dtype: DType) -> bytes:
     if dtype.is_bool:
+        if any(not isinstance(v, (bool, int, float)) for v in flat):
+            raise _no_number(flat)
         return bytes(map(bool, flat))
     if dtype.is_integer and any(isinstance(v, float) for v in flat):
         bad = next(v for v in flat if isinstance(v, float))
@@ -59,9 +62,13 @@ def _pack(flat: list, dtype: DType) -> bytes:
         raise InvalidArgumentError("constant", f"{bad} is out of range for {dtype}",
                                    f"it holds {dtype.min} to {dtype.max}") from None
     except TypeError:
-        bad = next(v for v in flat if not isinstance(v, (bool, int, float)))
-        raise DTypeError("constant", f"{type(bad).__name__} {bad!r} is not a number",
-                         "pass numbers only") from None
+        raise _no_number(flat) from None
+
+
+def _no_number(flat: list) -> DTypeError:
+    bad = next(v for v in flat if not isinstance(v, (bool, int, float)))
+    return DTypeError("constant", f"{type(bad).__name__} {bad!r} is not a number",
+                      "pass numbers only")
 
 
 def _walk(value, flat: list) -> Shape:
@@ -95,10 +102,18 @@ def _from_buffer(view: memoryview, dtype: DType | None) -> HostData:
 def _converted(view: memoryview, dtype: DType) -> HostData:
     """Element by element into another dtype; 64-bit whole numbers become int32 if they fit."""
     flat: list = []
-    shape = _walk(view.tolist(), flat) if view.ndim else (flat.append(view.tolist()) or ())
+    _walk(_listed(view), flat)
     if dtype.is_integer and any(isinstance(v, float) for v in flat):
         flat = [int(v) for v in flat]
-    return HostData(_pack(flat, dtype), tuple(view.shape) if view.ndim else shape, dtype)
+    return HostData(_pack(flat, dtype), tuple(view.shape), dtype)
+
+
+def _listed(view: memoryview):
+    """The elements of a buffer as Python numbers, in order."""
+    if view.format.lstrip("@=<") != "e":
+        return view.tolist()
+    # A memoryview knows no half floats before Python 3.14; the struct module does.
+    return list(struct.unpack(f"{prod(view.shape)}e", view.tobytes()))
 
 
 def nested(data, shape: Shape, dtype: DType):

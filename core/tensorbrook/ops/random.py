@@ -50,8 +50,7 @@ class Generator:
             return self._whole(shape, minval, maxval, dtypes.of(dtype))
         unit = _unit(self.bits(shape))
         maxval = 1.0 if maxval is None else maxval
-        out = unit if (minval, maxval) == (0.0, 1.0) else unit * (maxval - minval) + minval
-        return math.cast(out, dtype)
+        return math.cast(_moved(unit, maxval - minval, minval), dtype)
 
     def _whole(self, shape, minval, maxval, dtype) -> Tensor:
         if maxval is None or maxval <= minval:
@@ -69,15 +68,20 @@ class Generator:
         # 1 - u is never 0, so its logarithm is finite.
         radius = p.sqrt(p.log(1.0 - _unit(self.bits(shape))) * -2.0)
         out = radius * p.cos(_unit(self.bits(shape)) * (2 * pi))
-        return math.cast(out if (mean, stddev) == (0.0, 1.0) else out * stddev + mean, dtype)
+        return math.cast(_moved(out, stddev, mean), dtype)
 
     def truncated_normal(self, shape, mean=0.0, stddev=1.0, dtype=dtypes.float32) -> Tensor:
         """The normal distribution within two deviations: uniform numbers through its quantiles."""
         # Phi(-2) and Phi(2): the part of the distribution that is kept.
         low, high = 0.022750131948179195, 0.9772498680518208
         quantile = self.uniform(shape, low, high)
-        out = _normal_quantile(quantile)
-        return math.cast(out * stddev + mean, dtype)
+        return math.cast(_moved(_normal_quantile(quantile), stddev, mean), dtype)
+
+
+def _moved(x: Tensor, factor, offset) -> Tensor:
+    """`x * factor + offset`, which may be tensors; `x` itself where that changes nothing."""
+    plain = isinstance(factor, (int, float)) and isinstance(offset, (int, float))
+    return x if plain and (factor, offset) == (1, 0) else x * factor + offset
 
 
 def _state_of(seed: int) -> Tensor:

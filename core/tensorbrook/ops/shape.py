@@ -228,7 +228,12 @@ def reverse(tensor, axis) -> Tensor:
 def pad(tensor, paddings, mode="CONSTANT", constant_values=0) -> Tensor:
     """`paddings[i] = (before, after)` elements of `constant_values` around axis i."""
     x = as_tensor(tensor)
-    paddings = [tuple(pair) for pair in paddings]
+    paddings = [tuple(pair) for pair in as_tensor(paddings).tolist()] if x.ndim else []
+    fill = as_tensor(constant_values, None if isinstance(constant_values, Tensor) else x.dtype)
+    if fill.dtype is not x.dtype or fill.shape:
+        raise InvalidArgumentError(
+            "pad", f"constant_values holds {fill.spec}, the tensor {x.dtype}",
+            "give one number of the same dtype")
     if mode != "CONSTANT":
         raise InvalidArgumentError("pad", f"mode {mode!r} is not known here", 'use mode="CONSTANT"')
     if len(paddings) != x.ndim or any(len(pair) != 2 or min(pair) < 0 for pair in paddings):
@@ -240,7 +245,7 @@ def pad(tensor, paddings, mode="CONSTANT", constant_values=0) -> Tensor:
         begin=tuple(b for b, _ in paddings),
         shape=whole,
         steps=(1,) * x.ndim,
-        fill=constant_values,
+        fill=fill.item(),
     )
 
 
