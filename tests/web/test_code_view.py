@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 
 import pytest
-from playwright.sync_api import Page, expect
-from studio_pages import LEARNT_MS, SOON_MS, hook, number, until, write
+from playwright.sync_api import Browser, Page, expect
+from studio_pages import LEARNT_MS, SOON_MS, hook, number, studio, until, write
 
 def test_a_program_runs_and_both_its_streams_are_shown(page: Page):
     write(page, "import sys\nprint('hello')\nprint('careful', file=sys.stderr)")
@@ -101,3 +101,62 @@ def test_scripts_outside_the_page_run_python_too(page: Page):
     done = page.evaluate("tensorbrook.runPython('print(1)\\n1 / 0')")
     assert done["stdout"] == "1\n"
     assert "ZeroDivisionError" in done["error"]
+
+
+def test_stop_is_heard_while_python_starts(browser: Browser, address: str):
+    with studio(browser, address) as page:
+        write(page, "print('ran')")
+        hook(page, "run").click()
+        hook(page, "stop").click()
+        expect(page.get_by_text(re.compile("^Stopped"))).to_be_visible()
+        write(page, "print('next')")
+        hook(page, "run").click()
+        expect(hook(page, "output")).to_have_text("next", timeout=SOON_MS)
+
+
+@pytest.mark.parametrize("waits", [
+    "import asyncio\n    asyncio.run(asyncio.sleep(100))", "import time\n    time.sleep(100)"])
+def test_what_waits_is_stopped_at_once_and_training_goes_on(page: Page, waits: str):
+    hook(page, "train").click()
+    until(page, lambda: number(page, "epoch") >= 1)
+    write(page, f"try:\n    print('begun', flush=True)\n    {waits}\nfinally: print('cleaned')")
+    hook(page, "run").click()
+    expect(hook(page, "output")).to_contain_text("begun", timeout=SOON_MS)
+    page.wait_for_timeout(200)
+    hook(page, "stop").click()
+    expect(page.get_by_text(re.compile("^Stopped"))).to_be_visible(timeout=SOON_MS)
+    expect(hook(page, "output")).to_have_text("begun\ncleaned")
+    hook(page, "view-train").click()
+    expect(hook(page, "status")).to_have_text("Training…")
+    epoch = number(page, "epoch")
+    assert epoch >= 1
+    until(page, lambda: number(page, "epoch") > epoch)
+
+
+def test_escape_in_the_other_view_stops_nothing(page: Page):
+    write(page, "import time\nprint('begun', flush=True)\ntime.sleep(1.5)\nprint('whole')")
+    hook(page, "run").click()
+    expect(hook(page, "output")).to_contain_text("begun", timeout=SOON_MS)
+    hook(page, "view-train").click()
+    page.keyboard.press("Escape")
+    hook(page, "view-code").click()
+    expect(hook(page, "output")).to_contain_text("whole", timeout=SOON_MS)
+
+
+def test_a_program_that_ends_with_a_code_says_so(page: Page):
+    write(page, "raise SystemExit(3)")
+    hook(page, "run").click()
+    expect(hook(page, "output")).to_have_text("Exit code 3", timeout=SOON_MS)
+    expect(page.get_by_text(re.compile("^Failed"))).to_be_visible()
+
+
+def test_back_leads_to_the_other_view_and_loses_nothing(page: Page):
+    hook(page, "step").click()
+    until(page, lambda: number(page, "train-loss") > 0)
+    loss = hook(page, "train-loss").inner_text()
+    hook(page, "view-code").click()
+    page.go_back()
+    expect(hook(page, "train-loss")).to_be_visible()
+    assert hook(page, "train-loss").inner_text() == loss
+    page.go_forward()
+    expect(hook(page, "code")).to_be_visible()

@@ -138,6 +138,40 @@ def test_a_folder_too_large_for_a_page_is_refused(script, tmp_path: Path):
                    "travel into the page; give the script a folder of its own\n")
 
 
+@EVERYWHERE
+def test_an_unknown_backend_is_told_in_one_sentence(script, where: list[str]):
+    path = script("import tensorbrook as tf\nprint(tf.constant(1) + 1)\n")
+    code, out, err = run(path, *where, "--backend", "magic")
+    assert code != 0 and out == ""
+    assert err.endswith("backend: 'magic' is not known; use one of wasm, reference\n")
+    assert not where or err.count("\n") == 1
+
+
+@pytest.mark.parametrize("threads", ["0", "-1", "two", "1.5"])
+def test_a_number_of_threads_that_is_none(script, threads: str):
+    code, out, err = run(script("print(1)"), f"--threads={threads}")
+    assert (code, out) == (2, "")
+    assert f"it is '{threads}'; it takes a whole number from 1" in err
+
+
+@EVERYWHERE
+def test_a_syntax_error_shows_its_line(script, where: list[str]):
+    path = script("print(1)\ndef f(:\n")
+    code, out, err = run(path, *where)
+    assert (code, out) == (1, "")
+    assert f'File "{path}", line 2' in err and err.endswith("SyntaxError: invalid syntax\n")
+
+
+def test_a_folder_is_no_script(tmp_path: Path):
+    code, out, err = run(tmp_path)
+    assert (code, out) == (2, "") and "name a Python file" in err
+
+
+def test_the_reference_backend_runs_a_script(script):
+    path = script("import tensorbrook as tf\nprint(tf.config.get_backend(), float(tf.exp(0.0)))")
+    assert run(path, "--backend", "reference") == (0, "reference 1.0\n", "")
+
+
 def test_a_script_that_is_not_there(tmp_path: Path):
     code, out, err = run(tmp_path / "none.py")
     assert (code, out) == (2, "")

@@ -147,6 +147,12 @@ def test_a_script_may_wait_for_a_promise(runtime: Page):
     assert run_python(runtime, source)["stdout"] == "woke\n"
 
 
+def test_a_script_finds_its_folder_empty_whatever_the_last_one_left(runtime: Page):
+    source = "import os\nos.makedirs('a/b')\nos.symlink('a', 'c')\nprint(sorted(os.listdir('.')))"
+    for _ in range(2):
+        assert run_python(runtime, source)["stdout"] == "['a', 'c', 'main.py']\n"
+
+
 def test_reading_from_the_terminal_ends_at_once(runtime: Page):
     assert "EOFError" in run_python(runtime, "input()")["error"]
 

@@ -144,6 +144,18 @@ def test_pause_really_pauses_and_train_goes_on(page: Page):
     until(page, lambda: number(page, "epoch") > epoch)
 
 
+def test_train_right_after_pause_or_reset_trains(page: Page):
+    hook(page, "train").click()
+    until(page, lambda: number(page, "epoch") >= 1)
+    for before in ("pause", "reset"):
+        page.evaluate("""(before) => [before, "train"].forEach((name) =>
+          document.querySelector(`[data-testid=${name}]`).click())""", before)
+        page.wait_for_timeout(500)
+        expect(hook(page, "status")).to_have_text("Training…")
+        epoch = number(page, "epoch")
+        until(page, lambda: number(page, "epoch") > epoch)
+
+
 def test_step_then_reset(page: Page):
     hook(page, "step").click()
     until(page, lambda: number(page, "train-loss") > 0)
@@ -255,6 +267,19 @@ def test_what_is_drawn_is_recognised_while_training_goes_on(page: Page):
     draw(page, *ONE)
     until(page, lambda: likeliest(page) == "1")
     expect(hook(page, "status")).to_have_text("Training…")
+
+
+def test_a_long_scribble_does_not_hold_the_page_up(page: Page):
+    page.evaluate(WATCH)
+    box = hook(page, "draw").bounding_box()
+    assert box
+    page.mouse.move(box["x"] + 10, box["y"] + 10)
+    page.mouse.down()
+    for i in range(120):
+        page.mouse.move(box["x"] + (i * 97 % 230) + 5, box["y"] + (i * 61 % 230) + 5, steps=5)
+    page.mouse.up()
+    long = [task for task in page.evaluate("seen")["tasks"] if float(task.split()[0]) > 100]
+    assert long == []
 
 
 def test_the_prediction_changes_while_it_trains(page: Page):

@@ -1,6 +1,6 @@
 /** The code editor: CodeMirror with Python, in the Studio's own colours. Loaded when needed. */
 import {
-  autocompletion, closeBrackets, closeBracketsKeymap, completionKeymap,
+  autocompletion, closeBrackets, closeBracketsKeymap, closeCompletion, completionKeymap,
 } from "@codemirror/autocomplete";
 import {
   defaultKeymap, history, historyKeymap, indentWithTab, isolateHistory,
@@ -49,7 +49,8 @@ const look = EditorView.theme({
 });
 
 function extensions({ onchange, onrun }: EditorEvents): Extension[] {
-  const run = (): boolean => {
+  const run = (view: EditorView): boolean => {
+    closeCompletion(view); // so that Escape means the program
     onrun();
     return true;
   };
