@@ -237,8 +237,8 @@ class Function:
     def _forget_oldest(self) -> None:
         if not self._warned:
             self._warned = True
-            warnings.warn(f"tf.function {self._name}: it met {self.SIGNATURES} signatures, and each "
-                          "is compiled; pass numbers that change as tensors: tf.constant(n)",
+            warnings.warn(f"tf.function {self._name}: it met {self.SIGNATURES} signatures, and "
+                          "each is compiled; pass numbers that change as tensors: tf.constant(n)",
                           RuntimeWarning, stacklevel=4)
         del self._cache[next(iter(self._cache))]
 

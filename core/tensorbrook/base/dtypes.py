@@ -1,4 +1,6 @@
 """Element types, and the rules by which Python values take one on."""
+from typing import Any
+
 from .errors import DTypeError
 
 
@@ -8,7 +10,8 @@ class DType:
     __slots__ = ("name", "size", "format", "kind", "min", "max")
 
     def __init__(self, name: str, size: int, format: str, kind: str, min=None, max=None):
-        self.name, self.size, self.format, self.kind = name, size, format, kind
+        self.name, self.size, self.kind = name, size, kind
+        self.format: Any = format           # `memoryview.cast` takes its letters as literals
         self.min, self.max = min, max
 
     is_floating = property(lambda self: self.kind == "f")

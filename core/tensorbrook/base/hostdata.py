@@ -113,7 +113,7 @@ def _listed(view: memoryview):
     if view.format.lstrip("@=<") != "e":
         return view.tolist()
     # A memoryview knows no half floats before Python 3.14; the struct module does.
-    return list(struct.unpack(f"{prod(view.shape)}e", view.tobytes()))
+    return list(struct.unpack(f"{view.nbytes // view.itemsize}e", view.tobytes()))
 
 
 def nested(data, shape: Shape, dtype: DType):

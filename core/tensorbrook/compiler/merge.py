@@ -4,7 +4,8 @@ An equation joins the latest kernel that makes one of its arguments. Where two k
 in `v * 0.9 - g * 0.1`, or the rows of a loss and of its labels, the earlier is a pass of its own,
 though only the later one reads what it makes: it moves there.
 """
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from typing import Any
 
 from ..ir import Call, Var
 from .group import Group
@@ -51,6 +52,6 @@ def _moves(kernels: Kernels, a: int, b: int, maker, overwritten) -> bool:
     return whole and not any(a < maker.get(overwritten.get(v), -1) < b for v in first.reads)
 
 
-def made(kernel: Group | Call):
+def made(kernel: Any) -> Iterable[Any]:
     """What a kernel makes, for itself and for others."""
     return kernel.at if isinstance(kernel, Group) else kernel.writes

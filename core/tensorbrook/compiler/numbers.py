@@ -2,7 +2,7 @@
 import math
 import struct
 
-from ..ir import Const, Eqn, Graph, Spec, Var
+from ..ir import Atom, Const, Eqn, Graph, Spec, Var
 
 
 def _end(of):
@@ -21,8 +21,8 @@ def fold_numbers(graph: Graph) -> Graph:
     """Maps read numbers in place of tensors that repeat one; a map that changes nothing goes.
 
     What is no longer read is left for `drop_unused`."""
-    numbers: dict[Var, Const] = {}                # tensors that hold one number throughout
-    renamed: dict[Var, Var] = {}
+    numbers: dict[Atom, Const] = {}               # tensors that hold one number throughout
+    renamed: dict[Atom, Var] = {}
     eqns = []
     for e in graph.eqns:
         args = tuple(renamed.get(a, a) for a in e.args)

@@ -51,6 +51,10 @@ class Const:
 Atom = Union[Var, Const]
 
 
+def _not_of_this_kind(*args, **attrs):
+    raise AssertionError("a primitive of another kind was asked for what this one has not")
+
+
 @dataclass(frozen=True)
 class Reduction:
     """How a reduction folds: `out = formula(out, element)`, beginning from `start`.
@@ -84,9 +88,9 @@ class Prim:
     meaning: Callable
     formula: str = ""
     reduction: Reduction | None = None
-    view: Callable | None = None
-    region: Callable | None = None
-    call: Callable | None = None
+    view: Callable = _not_of_this_kind
+    region: Callable = _not_of_this_kind
+    call: Callable = _not_of_this_kind
 
 
 PRIMS: dict[str, Prim] = {}

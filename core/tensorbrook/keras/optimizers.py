@@ -4,7 +4,7 @@ operations, so that the compiler makes one pass over it; what is the same for al
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from math import log
 from typing import Any
 
@@ -264,7 +264,7 @@ class RMSprop(Optimizer):
         variable.assign(variable - step)
 
 
-BY_NAME: dict[str, type[Optimizer]] = {
+BY_NAME: dict[str, Callable[..., Optimizer]] = {
     "adam": Adam, "adamw": AdamW, "rmsprop": RMSprop, "sgd": SGD}
 
 
@@ -273,7 +273,8 @@ def get(identifier: Any) -> Optimizer:
     if isinstance(identifier, Optimizer):
         return identifier
     if isinstance(identifier, type) and issubclass(identifier, Optimizer):
-        return identifier()
+        made: Callable[..., Optimizer] = identifier
+        return made()
     if not isinstance(identifier, str) or identifier.lower() not in BY_NAME:
         raise checks.unknown_name("compile", "optimizer", identifier, BY_NAME)
     return BY_NAME[identifier.lower()]()

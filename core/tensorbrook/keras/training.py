@@ -16,12 +16,14 @@ from .fitting import Fitting
 class Training(Fitting):
     """The part of Model that trains. A subclass may write its own `train_step`, as in Keras."""
 
+    __call__: Callable[..., Any]                  # a Model is a Layer too
+
     def prepare_training(self) -> None:
-        self.optimizer: optimizers.Optimizer | None = None
+        self.optimizer: Any = None        # an Optimizer, once compiled
         self.loss: Any = None
         self.compiled = self.stop_training = False
         self._loss: losses.Loss | None = None
-        self._loss_tracker: metrics.Mean | None = None
+        self._loss_tracker: Any = None    # a Mean, once compiled
         self._metrics: list[metrics.Metric] = []
         self._feeds: dict[str, Feed] = {}
         self.forget_functions()

@@ -72,7 +72,8 @@ def _matmul(np, x, y, transpose_a=False, transpose_b=False):
 
 
 def _matmul_call(specs, out: Spec, transpose_a=False, transpose_b=False):
-    m, k, _, n = _sides(*specs, transpose_a, transpose_b)
+    x, y = specs
+    m, k, _, n = _sides(x, y, transpose_a, transpose_b)
     batch = prod(out.shape[:-2])
     strides = [0 if prod(s.shape[:-2]) == 1 else prod(s.shape[-2:]) for s in specs]
     return (

@@ -1,4 +1,6 @@
 """How a primitive is written down: one call, one block, everything that is known of it."""
+from typing import Any
+
 from ..base import dtypes, shapes
 from ..base.errors import DTypeError
 from ..ir import PRIMS, Prim, Reduction, Spec
@@ -16,7 +18,7 @@ def primitive(name: str, kind: str, spec, vjp, meaning, **rest):
     return apply
 
 
-def elementwise(name: str, formula: str, meaning, vjp=None, takes: str = "fiub", gives=None):
+def elementwise(name: str, formula: str, meaning, vjp: Any = None, takes: str = "fiub", gives=None):
     """A map over the elements. `takes` are the kinds of dtype it is defined for ("f" floating, "i"
     signed, "u" unsigned, "b" bool); `gives` is the result's dtype where it is not the arguments'.
 

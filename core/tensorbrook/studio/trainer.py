@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import tensorbrook as tf
 
@@ -53,7 +54,8 @@ class Trainer:
         self.order = self.shuffled()
         self.measure = tf.function(self._measure)
         self.classify = tf.function(self._classify)
-        self.optimizer = self.learn = None
+        self.optimizer: Any = None
+        self.learn: Any = None
         self.set(settings)
 
     def set(self, settings: Settings) -> None:

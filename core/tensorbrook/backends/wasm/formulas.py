@@ -152,6 +152,7 @@ class _Writer:
 
     def unary(self, op: ast.unaryop, x: Value) -> Value:
         if x.kind is None:
+            assert x.number is not None, "a value without a kind is a number"
             return _number(-x.number if isinstance(op, ast.USub) else ~int(x.number))
         if isinstance(op, ast.Invert):
             out = self.op(x.kind, "v128.not", x)
@@ -170,7 +171,7 @@ class _Writer:
         assert x.kind == y.kind, f"{type(op).__name__} of {x.kind} and {y.kind}"
         if type(op) in BITWISE:
             return self.op(kind, BITWISE[type(op)], x, y)
-        if isinstance(op, ast.Div) and _has_inverse(y.number):
+        if isinstance(op, ast.Div) and y.number is not None and _has_inverse(y.number):
             op, y = ast.Mult(), self.typed(_number(1 / y.number), kind)
         out = self.op(kind, f"{SHAPES[kind]}.{ARITHMETIC[type(op)]}", x, y)
         return self.bytes_only(out) if kind == "u" else out
@@ -187,6 +188,7 @@ class _Writer:
 
     def compare(self, op: ast.cmpop, x: Value, y: Value) -> Value:
         kind = x.kind or y.kind
+        assert kind is not None, "one side of a comparison is more than a number"
         name = COMPARISONS[type(op)]
         if kind in "iub" and name not in ("eq", "ne"):
             name += "_u" if kind == "b" else "_s"

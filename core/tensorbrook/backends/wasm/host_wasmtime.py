@@ -12,6 +12,7 @@ import os
 import struct
 import threading
 from pathlib import Path
+from typing import Any
 
 import wasmtime
 from wasmtime import _ffi as ffi
@@ -70,7 +71,7 @@ class Thread:
         self.store = wasmtime.Store(engine)
         self.memory = memory
         exports = wasmtime.Instance(self.store, module, [memory]).exports(self.store)
-        self.exports = {name: exports[name] for name in exports}
+        self.exports: dict[str, Any] = {name: exports[name] for name in exports}
         self.table = self.exports["__indirect_function_table"]
 
     def function(self, name: str) -> Function:
@@ -100,7 +101,7 @@ class Helper(threading.Thread):
     def __init__(self, number: int, own: Thread):
         super().__init__(name=f"tensorbrook-{number}", daemon=True)
         self.number, self.own = number, own
-        self.to_load = ()  # (module, index), set before the main thread publishes LOAD
+        self.to_load: Any = ()  # (module, index), set before the main thread publishes LOAD
         self.problem = ""
         self._park, self._acknowledge = own.function("park"), own.function("acknowledge")
 

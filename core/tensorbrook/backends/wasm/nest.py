@@ -62,7 +62,7 @@ def arrange(loop: Loop, shares: list[Share], split: bool) -> Nest:
     folded = [g for g in groups if g[0] in loop.axes]
     kept = [g for g in groups if g[0] not in loop.axes] if groups else [()]
     costs = {g: _cost(loop, g, loads, stores, weight) for g in kept + folded}
-    vector = min(reversed(costs), key=costs.get)
+    vector = min(reversed(costs), key=costs.__getitem__)
     across = _across(loop, vector, kept)
     order = [g for g in kept if g not in (vector, across)]
     order += [g for g in (across, vector) if g in kept]

@@ -83,4 +83,5 @@ def _share(loop: Loop, n: int, relaxed: bool, computes: set, takes: set, keeps: 
     weight = sum(len(formula_of(loop, v, relaxed).code) for v in values if isinstance(v, Apply))
     memory = sum(isinstance(v, Load) for v in values) + len(takes) + len(keeps)
     memory += sum(loop.parts[s.value] == (n, False) for s in loop.stores)
-    return Share(*(tuple(sorted(s)) for s in (computes, takes, keeps)), weight, memory)
+    return Share(tuple(sorted(computes)), tuple(sorted(takes)), tuple(sorted(keeps)), weight,
+                 memory)

@@ -201,7 +201,8 @@ class Writer:
             self.mix(rows[i % 2 * 2], rows[i % 2 * 2 + 1], _HIGH if i // 2 else _LOW, pair)
         for copy in range(LANES):
             pick = _SECOND if copy % 2 else _FIRST
-            self.mix(*pairs[copy // 2 * 2:][:2], pick, self.local_of(node, copy))
+            first = copy // 2 * 2
+            self.mix(pairs[first], pairs[first + 1], pick, self.local_of(node, copy))
 
     def mix(self, x: int, y: int, code: bytes, into: int):
         self.f.get(x)

@@ -28,7 +28,8 @@ class Flatten(Layer):
 
     def compute_output_shape(self, input_shape: Any) -> Shape:
         batch, *rest = self.fitting(input_shape)
-        return (batch, None if None in rest else prod(rest))
+        known = [n for n in rest if n is not None]
+        return (batch, prod(known) if len(known) == len(rest) else None)
 
 
 class Reshape(Layer):
