@@ -237,7 +237,34 @@ def test_a_shape_that_does_not_fit_is_explained_in_place(page: Page):
 
 def test_a_field_that_is_no_number_says_what_it_takes(page: Page):
     edit(page, 0, "Filters", "")
-    expect(layer(page, 0)).to_contain_text("Filters takes a whole number from 1 to")
+    said = "takes a whole number from 1 to 100,000,000"
+    expect(layer(page, 0)).to_contain_text(f"Filters {said}")
+    edit(page, 0, "Filters", "0")
+    expect(layer(page, 0).get_by_role("alert")).to_contain_text(f"filters is 0; it {said}")
+
+
+def test_without_layers_it_says_what_to_do(page: Page):
+    for _ in STARTER:
+        layer(page, 0).get_by_role("button", name=re.compile("Remove")).click()
+    expect(hook(page, "status")).to_have_text("There are no layers; add one.")
+    expect(hook(page, "train")).to_have_attribute("aria-disabled", "true")
+    for kind in ("Flatten", "Dense"):
+        page.get_by_label("Kind of layer to add").select_option(kind)
+        hook(page, "add-layer").click()
+    assert names(page) == ["Dense", "Flatten"]
+    layer(page, 0).get_by_role("button", name="Move Dense down").click()
+    edit(page, 1, "Units", "10")
+    hook(page, "train").click()
+    until(page, lambda: number(page, "epoch") >= 1)
+
+
+def test_a_batch_size_beyond_all_bounds_is_told_at_its_field(page: Page):
+    field = page.get_by_label("Batch size")
+    field.fill("1e21")
+    field.press("Enter")
+    expect(page.get_by_text("Takes a whole number from 1 to 100,000")).to_be_visible()
+    hook(page, "train").click()
+    until(page, lambda: number(page, "epoch") >= 1)
 
 
 def test_the_layers_outlive_a_reload_and_a_broken_store_does_not_matter(page: Page):

@@ -28,6 +28,9 @@ const padding: Field = {
   kind: "choice", name: "padding", label: "Padding", start: "valid", options: ["valid", "same"],
 };
 
+/** As far as the session takes them (core/tensorbrook/studio/layer_specs.py). */
+const MOST = { size: 1024, units: 100_000_000 };
+
 function whole(name: string, label: string, start: number, max: number): Field {
   return { kind: "number", name, label, start, min: 1, max, step: 1 };
 }
@@ -36,18 +39,22 @@ export const layerTypes: readonly LayerType[] = [
   {
     type: "Conv2D", says: "finds small patterns anywhere in the picture",
     fields: [
-      whole("filters", "Filters", 32, 1024), whole("kernel_size", "Kernel size", 3, 32),
-      whole("strides", "Strides", 1, 32), padding, activation,
+      whole("filters", "Filters", 32, MOST.units),
+      whole("kernel_size", "Kernel size", 3, MOST.size),
+      whole("strides", "Strides", 1, MOST.size), padding, activation,
     ],
   },
   {
     type: "MaxPooling2D", says: "keeps the strongest value of each window",
-    fields: [whole("pool_size", "Pool size", 2, 32), whole("strides", "Strides", 2, 32), padding],
+    fields: [
+      whole("pool_size", "Pool size", 2, MOST.size), whole("strides", "Strides", 2, MOST.size),
+      padding,
+    ],
   },
   { type: "Flatten", says: "turns the picture into one row of numbers", fields: [] },
   {
     type: "Dense", says: "joins every input to every unit",
-    fields: [whole("units", "Units", 64, 65536), activation],
+    fields: [whole("units", "Units", 64, MOST.units), activation],
   },
   {
     type: "Dropout", says: "forgets some values while training",
@@ -119,5 +126,5 @@ export function parseNumber(text: string, field: Field & { kind: "number" }): nu
   const value = text.trim() === "" ? NaN : Number(text);
   if (Number.isFinite(value)) return value;
   const kind = field.step === 1 ? "a whole number" : "a number";
-  return `${field.label} takes ${kind} from ${field.min} to ${field.max}`;
+  return `${field.label} takes ${kind} from ${field.min} to ${field.max.toLocaleString("en")}`;
 }

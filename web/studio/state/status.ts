@@ -23,6 +23,7 @@ function bootText(boot: State["boot"]): string | null {
 }
 
 function readyText(state: State): string {
+  if (state.rows.length === 0) return "There are no layers; add one.";
   if (answered(state) && !state.model.trainable) return "The layers do not fit yet.";
   switch (state.training) {
     case "idle": return state.figures.step === 0 ? "Ready." : "Paused.";
