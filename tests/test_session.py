@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import math
+import sys
 import time
 from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
@@ -13,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from tensorbrook import tensor
 from tensorbrook.studio import layer_specs, script
 from tensorbrook.studio.session import Session
 
@@ -411,3 +413,16 @@ def test_a_network_too_large_for_memory_is_told_and_the_session_lives_on():
 def test_every_layer_has_a_test_of_its_arguments():
     told = {spec["type"] for layers, _ in WRONG.values() for spec in layers}
     assert set(layer_specs.TYPES) <= told
+
+
+def test_a_tape_that_a_script_left_open_is_closed_with_it(tmp_path, monkeypatch):
+    monkeypatch.setattr(script, "PATH", list(sys.path))
+    for name in ("argv", "path"):
+        monkeypatch.setattr(sys, name, list(getattr(sys, name)))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(sys.modules, "__main__", sys.modules["__main__"])
+    path = tmp_path / "left_open.py"
+    path.write_text("import tensorbrook as tf\ntf.GradientTape().__enter__()\n"
+                    "tf.init_scope().__enter__()\nraise KeyboardInterrupt\n", encoding="utf-8")
+    assert script.run(str(path), "left_open.py", [])[1] == script.STOPPED
+    assert len(tensor.contexts()) == 1 and not tensor.observers()

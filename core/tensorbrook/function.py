@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import functools
 import warnings
+from collections import deque
 from collections.abc import Callable
 from typing import Any
 
@@ -14,6 +15,9 @@ from .backends import Program
 from .eager import EAGER, compile
 from .ir import Const, Eqn, Graph, Prim, Spec, Var
 from .tensor import Tensor, Variable, as_tensor, context, contexts, leaked, observers, unobserved
+
+
+_PUT = Variable.storage.__set__
 
 
 class Trace:
@@ -120,8 +124,8 @@ class ConcreteFunction:
             storages.append(EAGER.store(held))
         out = self.program.run(storages)
         count = len(self.out_specs)
-        for variable, storage in zip(self.assigned, out[count:]):
-            variable.storage = storage
+        # In one go, which no interrupt divides: all Variables take the step, or none.
+        deque(map(_PUT, self.assigned, out[count:]), maxlen=0)
         return [Tensor(spec, storage) for spec, storage in zip(self.out_specs, out)]
 
     def _packed(self, outs: list[Tensor]):

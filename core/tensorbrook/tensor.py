@@ -351,11 +351,12 @@ def constant_bytes(const: Const) -> Any:
 @contextmanager
 def context(inner: Context):
     """Let `inner` carry out what is bound within the block."""
-    _contexts.append(inner)
+    outside = len(_contexts)
     try:
+        _contexts.append(inner)
         yield inner
     finally:
-        _contexts.pop()
+        del _contexts[outside:]              # whenever an interrupt came
 
 
 def contexts() -> list[Context]:
@@ -368,12 +369,18 @@ def observers() -> list[Observer]:
     return _observers
 
 
+def begin_anew() -> None:
+    """Leave every trace and tape that is open: an interrupt on the way out of one may keep it."""
+    del _contexts[1:]
+    _observers.clear()
+
+
 @contextmanager
 def unobserved():
     """Let none of those who watch now see what is bound within the block."""
     watching = _observers[:]
-    _observers.clear()
     try:
+        _observers.clear()
         yield
     finally:
         _observers[:] = watching

@@ -99,14 +99,12 @@ class GradientTape:
     @contextmanager
     def stop_recording(self):
         """What is computed within the block is not recorded."""
-        at = observers().index(self) if self in observers() else None
-        if at is not None:
-            observers().remove(self)
+        watching = observers()[:]
         try:
+            observers()[:] = [each for each in watching if each is not self]
             yield
         finally:
-            if at is not None:
-                observers().insert(at, self)
+            observers()[:] = watching
 
     def reset(self) -> None:
         """Forget all that was recorded."""

@@ -6,7 +6,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterable
 from math import log
-from typing import Any
+from typing import Any, cast
 
 import tensorbrook as tf
 
@@ -273,8 +273,7 @@ def get(identifier: Any) -> Optimizer:
     if isinstance(identifier, Optimizer):
         return identifier
     if isinstance(identifier, type) and issubclass(identifier, Optimizer):
-        made: Callable[..., Optimizer] = identifier
-        return made()
+        return cast("Callable[[], Optimizer]", identifier)()
     if not isinstance(identifier, str) or identifier.lower() not in BY_NAME:
         raise checks.unknown_name("compile", "optimizer", identifier, BY_NAME)
     return BY_NAME[identifier.lower()]()

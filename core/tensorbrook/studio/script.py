@@ -8,6 +8,8 @@ import time
 import traceback
 import types
 
+from ..tensor import begin_anew
+
 STOPPED = 130  # the exit code of a shell command that Ctrl-C ended
 PACKAGE = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "")
 PATH = list(sys.path)  # every script starts from the same one
@@ -35,6 +37,7 @@ def run(path: str, filename: str, argv: list[str]) -> tuple[str | None, int]:
     except BaseException as error:
         outcome = describe(error, path, filename), 1
     finally:
+        begin_anew()
         idle.set()
     _flush()
     return outcome
@@ -52,7 +55,8 @@ def sleep(seconds: float) -> None:
     end = time.monotonic() + seconds
     while (left := end - time.monotonic()) > SLEEP_SECONDS:
         system_sleep(SLEEP_SECONDS)
-    system_sleep(max(left, 0.0) if seconds >= 0 else seconds)  # which says why it takes none below 0
+    # Below 0 it says why it takes none.
+    system_sleep(max(left, 0.0) if seconds >= 0 else seconds)
 
 
 if sys.platform == "emscripten":
