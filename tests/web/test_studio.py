@@ -153,7 +153,7 @@ def test_train_right_after_pause_or_reset_trains(page: Page):
         page.wait_for_timeout(500)
         expect(hook(page, "status")).to_have_text("Training…")
         epoch = number(page, "epoch")
-        until(page, lambda: number(page, "epoch") > epoch)
+        until(page, lambda seen=epoch: number(page, "epoch") > seen)
 
 
 def test_step_then_reset(page: Page):
