@@ -2,6 +2,7 @@
 import importlib
 import os
 import sys
+import threading
 import weakref
 
 from ...base.errors import UnimplementedError
@@ -41,6 +42,7 @@ class Wasm:
     def __init__(self, host: Host):
         self.host, self.memory, self.threads = host, Memory(host), host.threads
         self.arena = Buffer(self, 1)
+        self.lock = threading.RLock()                      # held by the program that runs
         self.programs_run = self.kernels_run = 0
 
     def put(self, data: HostData) -> Buffer:
@@ -108,11 +110,12 @@ class Program:
                    else Buffer(backend, size) for i, size in enumerate(self.sizes)]
         if self.id is None:
             return outputs
-        self._prepare()
         words = [b.address for b in (*inputs, *self.constants, *outputs)]
-        backend.host.run(self.id, self.block.address, *words)
-        backend.programs_run += 1
-        backend.kernels_run += len(self.plan.steps)
+        with backend.lock:
+            self._prepare()
+            backend.host.run(self.id, self.block.address, *words)
+            backend.programs_run += 1
+            backend.kernels_run += len(self.plan.steps)
         return outputs
 
     def _prepare(self) -> None:
