@@ -38,6 +38,10 @@ export class ControlledWorker {
     this.words = new Int32Array(control);
     this.signals = new Uint8Array(control, 0, 1);
   }
+  /** Interrupt the script once it goes on. */
+  interrupt(): void {
+    Atomics.store(this.words, SIGNAL, SIGINT);
+  }
   /** Forget an interrupt that came after the script had ended. */
   clear(): void {
     Atomics.store(this.words, SIGNAL, 0);

@@ -54,7 +54,7 @@ export class Python {
   stopWaiting(id: number): void {
     if (this.console.id !== id) return; // it has ended
     this.control?.clear(); // the interrupt would hit what stops it
-    this.stopScript();
+    if (this.stopScript() !== true) this.control?.interrupt(); // it sleeps, and then computes
   }
 
   private async call({ filename, argv }: Script, path: string): Promise<[string | null, number]> {

@@ -43,11 +43,10 @@ def run(path: str, filename: str, argv: list[str]) -> tuple[str | None, int]:
     return outcome
 
 
-def stop_waiting() -> None:
-    """End a script that awaits something, where no line of its own runs to be interrupted."""
-    for task in asyncio.all_tasks():
-        if task.get_name() != TRAINING:
-            task.cancel()
+def stop_waiting() -> bool:
+    """End a script that awaits something, as none of its lines runs; tells whether it did."""
+    tasks = [task for task in asyncio.all_tasks() if task.get_name() != TRAINING]
+    return any([task.cancel() for task in tasks])
 
 
 def sleep(seconds: float) -> None:
