@@ -9,7 +9,7 @@ import pytest
 import wasmtime
 from kernels import ENGINE
 
-from tensorbrook.backends.wasm.host_wasmtime import MAX_PAGES, PAGE, Host
+from tensorbrook.backends.wasm.host_wasmtime import MAX_PAGES, PAGE_BYTES, Host
 
 HEAD = """(module
   (import "env" "memory" (memory 0 65535 shared))
@@ -153,13 +153,13 @@ def test_an_unloaded_index_is_used_again(host):
 
 
 def test_memory_grows_and_says_when_it_cannot(host):
-    size = host.heap_base + 5 * PAGE + 1
+    size = host.heap_base + 5 * PAGE_BYTES + 1
     host.grow(size)
     host.write(size - 1, b"\x07")
     assert host.read(size - 1, 1) == b"\x07"
     with pytest.raises(MemoryError, match=r"memory: \d+ bytes are needed and cannot be had "
                                           r"\(.*4 GB\); use a smaller batch or model"):
-        host.grow((MAX_PAGES + 1) * PAGE)
+        host.grow((MAX_PAGES + 1) * PAGE_BYTES)
 
 
 def test_threads_out_of_range_are_refused(built):

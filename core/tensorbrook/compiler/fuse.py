@@ -252,6 +252,5 @@ def counter(e: Eqn) -> View:
     return View(tuple(shape), tuple(int(i == axis) for i in range(len(shape))))
 
 
-
 _TAKE = {"map": _Fusion.take_map, "index": _Fusion.take_index, "reduce": _Fusion.take_reduce,
          "view": _Fusion.take_view, "region": _Fusion.take_region, "call": _Fusion.take_call}

@@ -4,9 +4,8 @@ from math import prod
 
 from ..base.views import View
 from ..ir import (PRIMS, Apply, Call, Const, Eqn, Graph, Kernel, Load, Loop, Place, Plan, Spec,
-                  Stage, Step, Store, Var)
+                  Stage, Step, Store, Var, whole_lines)
 
-ALIGN = 64           # bytes; a cache line, so that no two threads write to one
 # A kernel with less work than this (loads, formulas and products) is done before the other threads
 # would have met at the barrier: 8 us in Chromium (FACTS: a barrier costs 6 to 8), at 4 of it a ns.
 SPLIT_WORK = 1 << 15
@@ -89,7 +88,7 @@ def _lives(kernels, places) -> list[_Life]:
         for var in (*k.writes, *k.reads):
             if isinstance(var, Const) or var in places:
                 continue
-            size = -(-max(var.spec.size_bytes, 1) // ALIGN) * ALIGN
+            size = whole_lines(max(var.spec.size_bytes, 1))
             lives.setdefault(var, _Life(var, size, n, n)).last = n
     return list(lives.values())
 

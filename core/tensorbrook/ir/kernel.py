@@ -142,6 +142,15 @@ class Limits:
     buffers: int = 1 << 30           # how many different buffers one kernel may touch
 
 
+LINE = 64            # bytes of a cache line
+
+
+def whole_lines(size: int) -> int:
+    """Bytes rounded up to whole cache lines, which is how buffers lie, so that no two of them
+    share one and no two threads wait for each other's."""
+    return -(-size // LINE) * LINE
+
+
 @dataclass(frozen=True)
 class Place:
     """Where a buffer lies: slot `at` of the program's arguments, or byte `at` of its arena."""

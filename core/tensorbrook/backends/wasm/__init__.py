@@ -8,11 +8,10 @@ import weakref
 from ...base.errors import UnimplementedError
 from ...base.hostdata import HostData
 from ...ir import Limits, Plan
-from .host import Host
+from .host import SLOTS, WORD, Host
 from .memory import Memory
 from .program import render
 
-WORDS_BEFORE_SLOTS = 2        # the arena's address and the number of threads
 DTYPES = ("bool", "uint8", "int32", "float32")
 
 
@@ -90,7 +89,7 @@ class Program:
             backend.put(HostData(c.value, c.spec.shape, c.spec.dtype)) for c in plan.constants
         ]
         slots = len(plan.inputs) + len(plan.constants) + len(plan.outputs)
-        self.block = Buffer(backend, 4 * (WORDS_BEFORE_SLOTS + slots))
+        self.block = Buffer(backend, WORD * (SLOTS + slots))
         self.arena: int | None = None
         self.id = (
             host.load(render(plan, relaxed=host.relaxed, shared=host.shared))

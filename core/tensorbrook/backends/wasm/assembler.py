@@ -4,10 +4,11 @@ Names are those of the specification (https://webassembly.github.io/spec/core/bi
 """
 from struct import pack
 
+from .host import MAX_PAGES
+
 I32, F32, V128 = 0x7F, 0x7D, 0x7B
 TYPE_NAMES = {I32: "i32", F32: "f32", V128: "v128"}
 VOID = b"\x40"                   # the type of a block that takes and leaves nothing
-MAX_PAGES = 65535                # of shared memory: 4 GiB less one page, as the engine has it
 
 _PLAIN = """
 00 unreachable 02 block 03 loop 04 if 05 else 0b end 0c br 0d br_if 0f return 10 call 1a drop

@@ -5,6 +5,11 @@ from typing import Protocol
 MAX_PAGES = 65535          # 64 KiB each; the most that 32-bit addresses reach, less one page
 PAGE_BYTES = 65536
 
+# The block of arguments that a program is run with: the address of its arena, how many threads
+# run it, then one word for each slot, the address of what goes in or comes out there.
+ARENA, THREADS, SLOTS = 0, 1, 2
+WORD = 4                   # bytes
+
 
 class Host(Protocol):
     """Owns the memory and the engine. Addresses and sizes are in bytes.

@@ -17,11 +17,11 @@ from typing import Any
 import wasmtime
 from wasmtime import _ffi as ffi
 
+from ...ir import whole_lines
+from .host import MAX_PAGES, PAGE_BYTES, SLOTS, WORD
+
 ENGINE = Path(__file__).parent / "engine" / "engine-threads.wasm"
-PAGE = 65536
-MAX_PAGES = 65535
 MAX_THREADS = 64  # of the engine, wasm/simd.h
-SLOTS = 8  # an arguments block begins with the arena's address and the number of threads
 LOAD, QUIT = 1, 2
 
 
@@ -158,7 +158,7 @@ class Host:
         """Place each helper's stack and each thread's scratch after the engine's own data."""
         main = own[0]
         stack, scratch = main.function("stack_size")(), main.function("scratch_size")()
-        start = -(-main.exports["__heap_base"].value(main.store) // 64) * 64
+        start = whole_lines(main.exports["__heap_base"].value(main.store))
         areas = start + (self.threads - 1) * stack
         self.heap_base = areas + self.threads * scratch
         self.grow(self.heap_base)
@@ -176,8 +176,8 @@ class Host:
 
     def grow(self, size_bytes: int) -> None:
         """Make memory at least this long."""
-        pages = -(-size_bytes // PAGE)
-        missing = pages - self._memory.data_len() // PAGE
+        pages = -(-size_bytes // PAGE_BYTES)
+        missing = pages - self._memory.data_len() // PAGE_BYTES
         if missing <= 0:
             return
         try:
@@ -211,7 +211,7 @@ class Host:
         """Write the slots of the arguments block, if given, and run the program on every thread."""
         with self._lock:
             if words:
-                _words(len(words)).pack_into(self._bytes, block_address + SLOTS, *words)
+                _words(len(words)).pack_into(self._bytes, block_address + WORD * SLOTS, *words)
             self.calls += 1
             try:
                 failed = self._launch(program, block_address)
@@ -264,7 +264,7 @@ def _config() -> wasmtime.Config:
 def _view(memory) -> memoryview:
     # A shared memory never moves, so one view of all that it may become serves for good.
     base = ctypes.addressof(memory.data_ptr().contents)
-    return memoryview((ctypes.c_ubyte * (MAX_PAGES * PAGE)).from_address(base)).cast("B")
+    return memoryview((ctypes.c_ubyte * (MAX_PAGES * PAGE_BYTES)).from_address(base)).cast("B")
 
 
 @functools.cache

@@ -11,15 +11,15 @@ from ...ir.graph import Atom
 from ...ir.kernel import Loop, Place
 from .assembler import I32, V128, Function, shuffle
 from .formulas import Template
+from .host import THREADS, WORD
 from .nest import CHUNK, LANES, Nest, arrange
 from .rows import shares
-from .values import SCRATCH, THREADS, WIDTH, Fold, Values
-from .writer import ARGUMENTS, SINGLE, WORD, Writer
+from .values import SCRATCH, WIDTH, Fold, Values
+from .writer import ARGUMENTS, SINGLE, Writer
 
 THREAD = 0                               # the parameter that holds this thread's number
 
 _SWAPS = shuffle(2, 3, 0, 1), shuffle(1, 0, 3, 2)
-
 
 # Bytes that a kernel may keep of its rows. SCRATCH_BYTES of the engine are more.
 MOST_KEPT = 1 << 20

@@ -4,9 +4,9 @@ import threading
 from bisect import bisect_left, insort
 
 from ...base.errors import ResourceExhaustedError
+from ...ir import whole_lines
 from .host import MAX_PAGES, PAGE_BYTES, Host
 
-ALIGN = 64               # bytes; a cache line, and what the programs assume of every buffer
 SMALL = 1 << 16          # buffers up to this size are kept by size for the next one like them
 
 
@@ -19,7 +19,7 @@ class Memory:
 
     def __init__(self, host: Host):
         self.host = host
-        self.end = self.grown = -(-host.heap_base // ALIGN) * ALIGN
+        self.end = self.grown = whole_lines(host.heap_base)
         self._small: dict[int, list[int]] = {}
         self._by_size: list[tuple[int, int]] = []         # (size, address), sorted
         self._by_begin: dict[int, int] = {}               # address -> size
@@ -37,7 +37,7 @@ class Memory:
 
     def take(self, size: int) -> tuple[int, int]:
         """(address, size) of a block of at least `size` bytes."""
-        size = max(-(-size // ALIGN) * ALIGN, ALIGN)
+        size = whole_lines(max(size, 1))
         if (address := self._found(size)) is None:
             gc.collect()                     # what waits in reference cycles comes back
             address = self._found(size)

@@ -6,8 +6,8 @@ from ...ir.kernel import Call, Loop, Place, Plan, Step
 from .assembler import F32, I32, Function, Module, f32_const
 from .listing import listing_of
 from .loops import THREAD, kernel
-from .values import ARENA, SLOTS, THREADS
-from .writer import ARGUMENTS, WORD
+from .host import ARENA, SLOTS, THREADS, WORD
+from .writer import ARGUMENTS
 
 
 def render(plan: Plan, relaxed: bool, shared: bool) -> bytes:

@@ -8,11 +8,11 @@ from ...ir.graph import Atom
 from ...ir.kernel import Apply, Index, Load, Loop, Number, Place, Reduced, Store
 from .assembler import OPCODES, v128_const
 from .formulas import Template, constant, template
+from .host import ARENA, SLOTS
 from .lanes import Lanes
 from .nest import Nest, masked
 from .rows import Share, formula_of
 
-ARENA, THREADS, SLOTS = 0, 1, 2          # words of the arguments block
 SCRATCH = -1                             # in place of a word: this thread's scratch memory
 
 WIDTH = 4                                # bytes of a lane

@@ -5,7 +5,6 @@ from .nest import LANES, Nest
 from .values import Counter, Folded, Memory, Values, Write
 
 ARGUMENTS = 1                            # the parameter that holds the arguments block's address
-WORD = 4                                 # bytes of one of its words
 SINGLE = -1                              # the accumulator of the last one to three elements
 
 _LOW, _HIGH = shuffle(0, 4, 1, 5), shuffle(2, 6, 3, 7)
