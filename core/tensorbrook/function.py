@@ -14,9 +14,10 @@ from .autodiff import GradientTape
 from .backends import Program
 from .eager import EAGER, compile
 from .ir import Const, Eqn, Graph, Prim, Spec, Var
-from .tensor import Tensor, Variable, as_tensor, context, contexts, leaked, observers, unobserved
+from .tensor import (
+    Tensor, Variable, apply, as_tensor, context, contexts, leaked, observers, unobserved)
 
-
+# Puts a storage into a Variable, as an assignment does; a C function, for `_run`.
 _PUT = Variable.storage.__set__
 
 
@@ -89,7 +90,6 @@ class ConcreteFunction:
     def __init__(self, f: Callable, structure, specs: list[Spec | None], leaves: list):
         self.trace = Trace()
         placeholders = [self.trace.placeholder(s) if s else leaf for s, leaf in zip(specs, leaves)]
-        self.argument_count = sum(s is not None for s in specs)
         # A tape outside of the function sees its call, not its inside.
         with unobserved(), context(self.trace):
             args, kwargs = tree.unflatten(structure, placeholders)
@@ -177,11 +177,7 @@ def replay(graph: Graph, inputs: list[Tensor]) -> list[Tensor]:
         return Tensor(atom.spec, atom=atom) if isinstance(atom, Const) else from_atom[atom]
 
     for e in graph.eqns:
-        args = [tensor(a) for a in e.args]
-        out = contexts()[-1].bind(e.prim, args, e.attrs)
-        for observer in observers():
-            observer.record(e.prim, args, e.attrs, out)
-        from_atom[e.out] = out
+        from_atom[e.out] = apply(e.prim, [tensor(a) for a in e.args], e.attrs)
     return [tensor(o) for o in graph.outputs]
 
 

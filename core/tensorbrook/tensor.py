@@ -65,9 +65,14 @@ def bind(name: str, *args, **attrs) -> Tensor:
     """Apply a primitive: hand it to whoever is in charge, and show it to whoever watches."""
     prim = PRIMS[name]
     tensors = _matched(prim, args) if prim.kind == "map" else [as_tensor(a) for a in args]
-    out = _contexts[-1].bind(prim, tensors, attrs)
+    return apply(prim, tensors, attrs)
+
+
+def apply(prim: Prim, args: list[Tensor], attrs: dict[str, Any]) -> Tensor:
+    """`bind`, where the arguments are tensors already."""
+    out = _contexts[-1].bind(prim, args, attrs)
     for observer in _observers:
-        observer.record(prim, tensors, attrs, out)
+        observer.record(prim, args, attrs, out)
     return out
 
 
@@ -98,8 +103,15 @@ class _Handle:
 
     __slots__ = ()
     __array_priority__ = 100
-    dtype: DType
-    shape: TensorShape
+    spec: Spec
+
+    @property
+    def shape(self) -> TensorShape:
+        return TensorShape(self.spec.shape)
+
+    @property
+    def dtype(self) -> DType:
+        return self.spec.dtype
 
     def __neg__(self): return SYNTAX["negative"](self)
     def __abs__(self): return SYNTAX["abs"](self)
@@ -198,14 +210,6 @@ class Tensor(_Handle):
         self.spec, self.storage, self.atom, self.trace = spec, storage, atom, trace
 
     @property
-    def shape(self) -> TensorShape:
-        return TensorShape(self.spec.shape)
-
-    @property
-    def dtype(self) -> DType:
-        return self.spec.dtype
-
-    @property
     def symbolic(self) -> bool:
         """Whether this is a value of a trace, known only when the traced program runs."""
         return isinstance(self.atom, Var)
@@ -252,14 +256,6 @@ class Variable(_Handle):
         self.spec, self.name, self.trainable = value.spec, name, trainable
         self.storage = _contexts[0].store(value)
         self.storage.shared = True  # with `value`, so the first in-place update must not use it
-
-    @property
-    def shape(self) -> TensorShape:
-        return TensorShape(self.spec.shape)
-
-    @property
-    def dtype(self) -> DType:
-        return self.spec.dtype
 
     def value(self) -> Tensor:
         """What it holds now, as a Tensor that later assignments leave alone."""

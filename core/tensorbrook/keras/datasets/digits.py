@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.util
 import struct
 import zlib
 from pathlib import Path
 from typing import Any
 
 from ...tensor import as_tensor
+from ..arrays import to_result
 
 FILE = Path(__file__).with_name("digits.zlib")
 COUNT = 1797
@@ -19,9 +19,6 @@ BRIGHTEST = 16
 # What each byte of the file becomes: a shade in 0..1 as float32, or itself as int32.
 _SHADES = [struct.pack("f", byte / BRIGHTEST) for byte in range(256)]
 _ITSELF = [struct.pack("i", byte) for byte in range(256)]
-
-# A page may do without NumPy; there the data comes as Tensors.
-HAS_NUMPY = importlib.util.find_spec("numpy") is not None
 
 
 def load_data() -> tuple[tuple[Any, Any], tuple[Any, Any]]:
@@ -41,7 +38,8 @@ def part(labels: bytes, pixels: bytes, start: int, stop: int) -> tuple[Any, Any]
     area = SIDE * SIDE
     shades = _spread(pixels[start * area:stop * area], _SHADES)
     images = shades.cast("f", (stop - start, SIDE, SIDE, 1))
-    return as_array(images), as_array(_spread(labels[start:stop], _ITSELF).cast("i"))
+    numbers = _spread(labels[start:stop], _ITSELF).cast("i")
+    return to_result(as_tensor(images)), to_result(as_tensor(numbers))
 
 
 def _spread(content: bytes, table: list[bytes]) -> memoryview[Any]:
@@ -51,8 +49,3 @@ def _spread(content: bytes, table: list[bytes]) -> memoryview[Any]:
     for place in range(4):
         out[place::4] = content.translate(bytes(table[byte][place] for byte in range(256)))
     return memoryview(out)
-
-
-def as_array(values: memoryview[Any]) -> Any:
-    """A NumPy array where NumPy is there, else a Tensor."""
-    return importlib.import_module("numpy").array(values) if HAS_NUMPY else as_tensor(values)
