@@ -9,10 +9,8 @@ ALL = ("reference", "wasm")
 @contextmanager
 def on(name: str):
     before = tf.config.get_backend()
-    if before != name:
-        tf.config.set_backend(name)
+    tf.config.set_backend(name)
     try:
         yield
     finally:
-        if before != name:
-            tf.config.set_backend(before)
+        tf.config.set_backend(before)

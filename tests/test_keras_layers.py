@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+import backends
 import tensorbrook as tf
 from tensorbrook.keras import Sequential, initializers, layers
 from tensorbrook.keras.layers import (
@@ -46,14 +47,12 @@ TABLE = [
 ]
 
 
-@pytest.fixture(params=["reference", "wasm"], autouse=True)
+@pytest.fixture(params=backends.ALL, autouse=True)
 def backend(request):
-    before = tf.config.get_backend()
-    tf.config.set_backend(request.param)
-    tf.keras.utils.clear_session()
-    tf.random.set_seed(3)
-    yield request.param
-    tf.config.set_backend(before)
+    with backends.on(request.param):
+        tf.keras.utils.clear_session()
+        tf.random.set_seed(3)
+        yield request.param
 
 
 def images(*shape):

@@ -3,16 +3,15 @@
 import numpy as np
 import pytest
 
+import backends
 import tensorbrook as tf
 from tensorbrook.keras import losses, metrics, optimizers
 
 
-@pytest.fixture(params=["reference", "wasm"], autouse=True)
+@pytest.fixture(params=backends.ALL, autouse=True)
 def backend(request):
-    before = tf.config.get_backend()
-    tf.config.set_backend(request.param)
-    yield request.param
-    tf.config.set_backend(before)
+    with backends.on(request.param):
+        yield request.param
 
 
 RANDOM = np.random.default_rng(11)

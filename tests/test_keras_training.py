@@ -7,6 +7,7 @@ import re
 import numpy as np
 import pytest
 
+import backends
 import tensorbrook as tf
 from tensorbrook.keras import Model, Sequential, callbacks, layers, losses, metrics, optimizers
 
@@ -15,14 +16,12 @@ X = RANDOM.normal(size=(50, 6)).astype("float32")
 Y = (X[:, :3].argmax(1)).astype("int64")
 
 
-@pytest.fixture(params=["reference", "wasm"], autouse=True)
+@pytest.fixture(params=backends.ALL, autouse=True)
 def backend(request):
-    before = tf.config.get_backend()
-    tf.config.set_backend(request.param)
-    tf.keras.utils.clear_session()
-    tf.random.set_seed(7)
-    yield request.param
-    tf.config.set_backend(before)
+    with backends.on(request.param):
+        tf.keras.utils.clear_session()
+        tf.random.set_seed(7)
+        yield request.param
 
 
 def classifier(*more, optimizer="adam", **arguments):
@@ -140,10 +139,11 @@ def test_the_same_seed_gives_the_same_training():
 
 def test_both_backends_train_alike():
     found = []
-    for name in ("reference", "wasm"):
-        tf.config.set_backend(name)
-        tf.random.set_seed(1)
-        found.append(classifier(layers.Dropout(0.2)).fit(X, Y, epochs=4, verbose=0).history["loss"])
+    for name in backends.ALL:
+        with backends.on(name):
+            tf.random.set_seed(1)
+            model = classifier(layers.Dropout(0.2))
+            found.append(model.fit(X, Y, epochs=4, verbose=0).history["loss"])
     np.testing.assert_allclose(*found, rtol=1e-4)
 
 

@@ -8,20 +8,18 @@ import gc
 
 import pytest
 
+import backends
 import tensorbrook as tf
-from tensorbrook import config
 from tensorbrook.eager import EAGER
 
 
 @pytest.fixture(autouse=True)
 def wasm_without_collector():
-    before = config.get_backend()
-    config.set_backend("wasm")
-    gc.collect()
-    gc.disable()
-    yield
-    gc.enable()
-    config.set_backend(before)
+    with backends.on("wasm"):
+        gc.collect()
+        gc.disable()
+        yield
+        gc.enable()
 
 
 def taped(x):

@@ -3,16 +3,15 @@ import threading
 
 import pytest
 
+import backends
 import tensorbrook as tf
 from tensorbrook.eager import EAGER
 
 
 @pytest.fixture
 def wasm():
-    before = tf.config.get_backend()
-    tf.config.set_backend("wasm")
-    yield EAGER.backend
-    tf.config.set_backend(before)
+    with backends.on("wasm"):
+        yield EAGER.backend
 
 
 def squared(n: int):
