@@ -3,7 +3,7 @@ import numpy as np
 from loop_meaning import interpret
 
 from tensorbrook.compiler import fuse, plan, simplify
-from tensorbrook.ir import Call, Const, Graph, Limits, Loop, Plan
+from tensorbrook.ir import Call, Const, Graph, Limits, Loop, Plan, several
 from tensorbrook.ir.check import check_graph, check_plan
 
 
@@ -54,5 +54,6 @@ def _call(k: Call, arrays) -> dict:
     """An engine's kernel, by what its primitive means."""
     e, = k.eqns
     arguments = [arrays[a].reshape(of.spec.shape) for a, of in zip(k.reads, e.args)]
-    out = e.prim.meaning(np, *arguments, **e.attrs)
-    return {k.writes[0]: np.asarray(out).astype(e.out.spec.dtype.name)}
+    outs = several(e.prim.meaning(np, *arguments, **e.attrs))
+    return {var: np.asarray(out).astype(var.spec.dtype.name)
+            for var, out in zip(k.writes, outs, strict=True)}

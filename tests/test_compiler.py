@@ -1,5 +1,6 @@
 """The compiler's passes as functions of data: what is shared, dropped, cut, joined, placed."""
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from golden_programs import PROGRAMS, variable, zeros
 from plans import compiled, plan_of
 from tensorbrook.base.dtypes import float32, int32
 from tensorbrook.compiler import simplify
-from tensorbrook.ir import PRIMS, Apply, Call, Const, Eqn, Graph, Loop, Plan, Spec, Var
+from tensorbrook.ir import PRIMS, Apply, Call, Const, Eqn, Graph, Loop, Plan, Spec, Var, several
 from tensorbrook.ir.check import check_graph, check_plan
 
 
@@ -23,11 +24,12 @@ class Writer:
     def __init__(self, *inputs: Var):
         self.graph = Graph(list(inputs))
 
-    def __call__(self, name: str, *args, **attrs) -> Var:
+    def __call__(self, name: str, *args, **attrs) -> Any:
         prim = PRIMS[name]
-        out = Var(prim.spec(*[a.spec for a in args], **attrs))
-        self.graph.eqns.append(Eqn(prim, args, attrs, out))
-        return out
+        spec = prim.spec(*[a.spec for a in args], **attrs)
+        outs = tuple(map(Var, several(spec)))
+        self.graph.eqns.append(Eqn(prim, args, attrs, outs))
+        return outs if isinstance(spec, tuple) else outs[0]
 
     def giving(self, *outputs) -> Graph:
         self.graph.outputs = list(outputs)
@@ -287,7 +289,7 @@ def test_the_check_sees_steps_in_the_wrong_order():
 
 def test_the_check_sees_an_undefined_variable():
     x = var(3)
-    graph = Graph([x], [Eqn(PRIMS["exp"], (var(3),), {}, var(3))])
+    graph = Graph([x], [Eqn(PRIMS["exp"], (var(3),), {}, (var(3),))])
     with pytest.raises(AssertionError, match="exp reads too early"):
         check_graph(graph)
 

@@ -11,7 +11,7 @@ from .backends import Backend, Program, Storage
 from .base.hostdata import HostData
 from .base.views import View
 from .compiler import fuse, plan, simplify
-from .ir import Eqn, Graph, Prim, Spec, Var
+from .ir import Eqn, Graph, Prim, Spec, Var, several
 from .tensor import Tensor, Variable, constant_bytes, context, contexts, leaked
 
 
@@ -33,7 +33,7 @@ class Eager:
     def __init__(self, backend_name: str):
         self.backend_name = backend_name
         self._backend: Backend | None = None
-        self._programs: dict[Any, tuple[Program, Spec]] = {}
+        self._programs: dict[Any, tuple[Program, Spec | tuple[Spec, ...]]] = {}
         self._numbers: dict[Any, Storage] = {}
         self._kept = {backend_name: (self._programs, self._numbers)}
 
@@ -48,7 +48,7 @@ class Eager:
         self._backend, self.backend_name = backends.backend(name), name
         self._programs, self._numbers = self._kept.setdefault(name, ({}, {}))
 
-    def bind(self, prim: Prim, args: list[Tensor], attrs: dict[str, Any]) -> Tensor:
+    def bind(self, prim: Prim, args: list[Tensor], attrs: dict[str, Any]) -> Any:
         key = (prim.name, *[a.spec for a in args], *attrs.items())
         found = self._programs.get(key)
         if found is None:
@@ -65,7 +65,10 @@ class Eager:
                 spec,
             )
         program, spec = found
-        return Tensor(spec, program.run([self.store(a) for a in args])[0])
+        outs = program.run([self.store(a) for a in args])
+        if isinstance(spec, tuple):
+            return tuple(map(Tensor, spec, outs))
+        return Tensor(spec, outs[0])
 
     def _alias(self, prim: Prim, x: Tensor, spec: Spec, attrs) -> Tensor | None:
         """A view whose elements lie as those of `x` shares its storage: nothing moves."""
@@ -110,9 +113,9 @@ class Eager:
         return self._numbers[key]
 
 
-def _one_equation(prim: Prim, args: list[Tensor], attrs, spec: Spec) -> Graph:
-    inputs, out = [Var(a.spec) for a in args], Var(spec)
-    return Graph(list(inputs), [Eqn(prim, tuple(inputs), attrs, out)], [out])
+def _one_equation(prim: Prim, args: list[Tensor], attrs, spec) -> Graph:
+    inputs, outs = [Var(a.spec) for a in args], tuple(map(Var, several(spec)))
+    return Graph(list(inputs), [Eqn(prim, tuple(inputs), attrs, outs)], list(outs))
 
 
 EAGER = Eager(os.environ.get("TENSORBROOK_BACKEND", "wasm"))

@@ -13,7 +13,7 @@ from .base.hostdata import is_array
 from .autodiff import GradientTape
 from .backends import Program
 from .eager import EAGER, compile
-from .ir import Const, Eqn, Graph, Prim, Spec, Var
+from .ir import Const, Eqn, Graph, Prim, Spec, Var, several
 from .tensor import (
     Tensor, Variable, apply, as_tensor, context, contexts, leaked, observers, unobserved)
 
@@ -36,11 +36,12 @@ class Trace:
         self.graph.inputs.append(var)
         return Tensor(spec, atom=var, trace=self)
 
-    def bind(self, prim: Prim, args: list[Tensor], attrs: dict[str, Any]) -> Tensor:
+    def bind(self, prim: Prim, args: list[Tensor], attrs: dict[str, Any]) -> Any:
         spec = prim.spec(*[a.spec for a in args], **attrs)
-        out = Var(spec)
-        self.graph.eqns.append(Eqn(prim, tuple(map(self.atom, args)), attrs, out))
-        return Tensor(spec, atom=out, trace=self)
+        outs = tuple(map(Var, several(spec)))
+        self.graph.eqns.append(Eqn(prim, tuple(map(self.atom, args)), attrs, outs))
+        made = tuple(Tensor(var.spec, atom=var, trace=self) for var in outs)
+        return made if isinstance(spec, tuple) else made[0]
 
     def atom(self, tensor: Tensor) -> Var | Const:
         """The variable or constant that stands for a tensor here."""
@@ -177,7 +178,8 @@ def replay(graph: Graph, inputs: list[Tensor]) -> list[Tensor]:
         return Tensor(atom.spec, atom=atom) if isinstance(atom, Const) else from_atom[atom]
 
     for e in graph.eqns:
-        from_atom[e.out] = apply(e.prim, [tensor(a) for a in e.args], e.attrs)
+        outs = apply(e.prim, [tensor(a) for a in e.args], e.attrs)
+        from_atom.update(zip(e.outs, several(outs)))
     return [tensor(o) for o in graph.outputs]
 
 

@@ -41,7 +41,7 @@ class TensorShape(tuple):
 class Context(Protocol):
     """Who carries out what is bound: the eager conductor, or a trace that writes it down."""
 
-    def bind(self, prim: Prim, args: list[Tensor], attrs: dict[str, Any]) -> Tensor: ...
+    def bind(self, prim: Prim, args: list[Tensor], attrs: dict[str, Any]) -> Any: ...
     def read(self, variable: Variable) -> Tensor: ...
     def assign(self, variable: Variable, value: Tensor) -> None: ...
     def store(self, tensor: Tensor) -> Any: ...
@@ -50,9 +50,7 @@ class Context(Protocol):
 class Observer(Protocol):
     """Who watches what is bound: a gradient tape."""
 
-    def record(
-        self, prim: Prim, args: list[Tensor], attrs: dict[str, Any], out: Tensor
-    ) -> None: ...
+    def record(self, prim: Prim, args: list[Tensor], attrs: dict[str, Any], out) -> None: ...
     def record_call(self, args: list[Tensor], outs: list[Tensor], shares: Callable) -> None: ...
     def record_read(self, variable: Variable, value: Tensor) -> None: ...
 
@@ -61,14 +59,15 @@ _contexts: list[Context] = []        # the bottom one runs, any above it is a tr
 _observers: list[Observer] = []
 
 
-def bind(name: str, *args, **attrs) -> Tensor:
-    """Apply a primitive: hand it to whoever is in charge, and show it to whoever watches."""
+def bind(name: str, *args, **attrs) -> Any:
+    """Apply a primitive: hand it to whoever is in charge, and show it to whoever watches. Returns
+    a Tensor; a tuple of them for a primitive that has several results."""
     prim = PRIMS[name]
     tensors = _matched(prim, args) if prim.kind == "map" else [as_tensor(a) for a in args]
     return apply(prim, tensors, attrs)
 
 
-def apply(prim: Prim, args: list[Tensor], attrs: dict[str, Any]) -> Tensor:
+def apply(prim: Prim, args: list[Tensor], attrs: dict[str, Any]) -> Any:
     """`bind`, where the arguments are tensors already."""
     out = _contexts[-1].bind(prim, args, attrs)
     for observer in _observers:

@@ -75,16 +75,19 @@ class GradientTape:
             elif x.dtype.is_floating:
                 self._watched[id(x)] = x
 
-    def record(self, prim: Prim, args: list[Tensor], attrs, out: Tensor) -> None:
-        if prim.vjp is None or not out.dtype.is_floating or not self._tracks(args):
-            return
-        self._watched[id(out)] = out
+    def record(self, prim: Prim, args: list[Tensor], attrs, out) -> None:
         vjp = prim.vjp
-        self._entries.append(_Entry(args, [out], lambda g: vjp(g[0], out, *args, **attrs)))
+        if vjp is None:
+            return
+        if isinstance(out, tuple):
+            self.record_call(args, list(out), lambda g: vjp(tuple(g), out, *args, **attrs))
+        else:
+            self.record_call(args, [out], lambda g: vjp(g[0], out, *args, **attrs))
 
     def record_call(self, args: list[Tensor], outs: list[Tensor], shares) -> None:
-        if self._tracks(args):
-            self._watched.update((id(out), out) for out in outs if out.dtype.is_floating)
+        floating = [out for out in outs if out.dtype.is_floating]
+        if floating and self._tracks(args):
+            self._watched.update((id(out), out) for out in floating)
             self._entries.append(_Entry(args, outs, shares))
 
     def record_read(self, variable: Variable, value: Tensor) -> None:

@@ -166,7 +166,7 @@ class _Fusion:
     def copied(self, atom: Atom) -> Var:
         """A new variable with the same elements in a buffer of its own, in order."""
         out = Var(Spec(atom.spec.shape, atom.spec.dtype))
-        self.take_map(Eqn(PRIMS["identity"], (atom,), {}, out))
+        self.take_map(Eqn(PRIMS["identity"], (atom,), {}, (out,)))
         return out
 
     def take_region(self, e: Eqn) -> None:
@@ -186,8 +186,11 @@ class _Fusion:
 
     def take_call(self, e: Eqn) -> None:
         reads = tuple(self.buffer(a) for a in e.args)
-        function, numbers, work = e.prim.call([a.spec for a in e.args], e.out.spec, **e.attrs)
-        self.makes(e.out, self.open(Call(function, reads, (e.out,), numbers, work, (e,))))
+        results = e.prim.spec(*[a.spec for a in e.args], **e.attrs)
+        function, numbers, work = e.prim.call([a.spec for a in e.args], results, **e.attrs)
+        k = self.open(Call(function, reads, e.outs, numbers, work, (e,)))
+        for out in e.outs:
+            self.makes(out, k)
 
     def buffer(self, atom: Atom) -> Atom:
         """A buffer that holds the atom's elements in order: its own if it has one, else a copy."""

@@ -28,7 +28,7 @@ def fold_numbers(graph: Graph) -> Graph:
         args = tuple(renamed.get(a, a) for a in e.args)
         if e.prim.kind == "map":
             args = tuple(numbers.get(a, a) for a in args)
-        e = Eqn(e.prim, args, e.attrs, e.out)
+        e = Eqn(e.prim, args, e.attrs, e.outs)
         eqns.append(e)
         if (number := _number(e, numbers)) is not None:
             numbers[e.out] = number
@@ -40,11 +40,11 @@ def fold_numbers(graph: Graph) -> Graph:
 def _number(e: Eqn, numbers) -> Const | None:
     """The number that fills the result of an equation, if it is known."""
     args = [numbers.get(a, a) for a in e.args]
-    if not args or not all(_is_number(a) for a in args):
+    if e.prim.kind not in ("map", "view") or not args or not all(_is_number(a) for a in args):
         return None
     if e.prim.kind == "view":
         return args[0]
-    if e.prim.kind != "map" or e.prim.name == "cast" and e.out.spec.dtype.kind == "u":
+    if e.prim.name == "cast" and e.out.spec.dtype.kind == "u":
         return None
     try:
         formula = "x" if e.prim.name == "cast" else e.prim.formula

@@ -45,7 +45,7 @@ def _safe_outputs(graph: Graph, kernels: list[Kernel], outputs: list[Var]) -> li
     for i, var in late:
         outputs[i] = out = Var(Spec(var.spec.shape, var.spec.dtype))
         view = View.of((max(var.spec.count, 1),) if var.spec.count else (0,))
-        e = Eqn(PRIMS["identity"], (var,), {}, out)
+        e = Eqn(PRIMS["identity"], (var,), {}, (out,))
         body = Load(var, view, var.spec.dtype), Apply("x", (0,), var.spec.dtype)
         kernels.append(Loop(view.shape, (), (Stage(body),), (Store(1, out, view),), (e,)))
     return outputs

@@ -23,12 +23,13 @@ def share_equal(graph: Graph) -> Graph:
     for e in graph.eqns:
         args = tuple(renamed.get(a, a) for a in e.args)
         # The result's shape too: a map of numbers alone does not tell it.
-        key = (e.prim.name, e.out.spec, tuple(map(_identity, args)), tuple(e.attrs.items()))
+        key = (e.prim.name, tuple(o.spec for o in e.outs), tuple(map(_identity, args)),
+               tuple(e.attrs.items()))
         if key in seen:
-            renamed[e.out] = seen[key]
+            renamed.update(zip(e.outs, seen[key]))
         else:
-            seen[key] = e.out
-            eqns.append(Eqn(e.prim, args, e.attrs, e.out))
+            seen[key] = e.outs
+            eqns.append(Eqn(e.prim, args, e.attrs, e.outs))
     return Graph(graph.inputs, eqns, [renamed.get(o, o) for o in graph.outputs], graph.updates)
 
 
@@ -43,7 +44,7 @@ def drop_unused(graph: Graph) -> Graph:
     live = {o for o in graph.outputs if isinstance(o, Var)}
     eqns = []
     for e in reversed(graph.eqns):
-        if e.out in live:
+        if not live.isdisjoint(e.outs):
             live.update(a for a in e.args if isinstance(a, Var))
             eqns.append(e)
     return Graph(graph.inputs, eqns[::-1], graph.outputs, graph.updates)
@@ -74,6 +75,6 @@ def _in_two(e: Eqn) -> list[Eqn]:
     pieces = Var(Spec(cut, x.spec.dtype))
     partial = Var(Spec(shapes.dropped(cut, inner), x.spec.dtype))
     last = sum(a not in inner for a in range(axis))
-    return [Eqn(PRIMS["reshape"], (x,), {"shape": cut}, pieces),
-            Eqn(e.prim, (pieces,), {"axes": inner}, partial),
-            Eqn(e.prim, (partial,), {"axes": (last,)}, e.out)]
+    return [Eqn(PRIMS["reshape"], (x,), {"shape": cut}, (pieces,)),
+            Eqn(e.prim, (pieces,), {"axes": inner}, (partial,)),
+            Eqn(e.prim, (partial,), {"axes": (last,)}, e.outs)]

@@ -3,7 +3,7 @@ from math import prod
 
 from ..base import shapes
 from ..base.views import View
-from .graph import Atom, Const, Graph, Var
+from .graph import Atom, Const, Eqn, Graph, Var, several
 from .kernel import Apply, Call, Index, Load, Loop, Plan, Reduced
 
 LINE = 64                         # bytes; buffers begin on one and take whole ones
@@ -15,17 +15,25 @@ def check_graph(graph: Graph) -> None:
     defined = set(graph.inputs)
     for e in graph.eqns:
         name = e.prim.name
-        assert e.out not in defined, f"{name}: its result is defined twice"
+        assert not defined & set(e.outs), f"{name}: its result is defined twice"
         assert all(isinstance(a, Const) or a in defined for a in e.args), f"{name} reads too early"
-        spec = e.prim.spec(*[a.spec for a in e.args], **e.attrs)
-        assert spec.dtype is e.out.spec.dtype, f"{name} gives {spec}, not {e.out.spec}"
-        # A map of numbers stands for one of tensors that are full of them.
-        stretches = e.prim.kind == "map" and shapes.broadcast(
-            name, spec.shape, e.out.spec.shape) == e.out.spec.shape
-        assert spec == e.out.spec or stretches, f"{name} gives {spec}, not {e.out.spec}"
-        defined.add(e.out)
+        _check_results(e)
+        defined.update(e.outs)
     assert all(isinstance(o, Const) or o in defined for o in graph.outputs), "an output is missing"
     _check_updates(graph.updates, graph.inputs, graph.outputs)
+
+
+def _check_results(e: Eqn) -> None:
+    name = e.prim.name
+    specs = several(e.prim.spec(*[a.spec for a in e.args], **e.attrs))
+    assert len(specs) == len(e.outs), f"{name} gives {len(specs)} results, not {len(e.outs)}"
+    assert len(specs) == 1 or e.prim.kind == "call", f"{name} is a {e.prim.kind} of several results"
+    for spec, out in zip(specs, e.outs):
+        assert spec.dtype is out.spec.dtype, f"{name} gives {spec}, not {out.spec}"
+        # A map of numbers stands for one of tensors that are full of them.
+        stretches = e.prim.kind == "map" and shapes.broadcast(
+            name, spec.shape, out.spec.shape) == out.spec.shape
+        assert spec == out.spec or stretches, f"{name} gives {spec}, not {out.spec}"
 
 
 def _check_updates(updates, inputs, outputs) -> None:

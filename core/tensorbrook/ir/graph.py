@@ -78,12 +78,17 @@ class Prim:
       view   moves no data; `view(view of x, shape of out, **attrs)` is the view of the result
       region fills the result from parts; `region(specs, **attrs)` gives (value or None to fill
              with, ((argument number, View into the result), ...))
-      call   a kernel of the engine; `call(specs, out spec, **attrs)` gives (name, numbers)
+      call   a kernel of the engine; `call(specs, out spec, **attrs)` gives (name, numbers, work)
+
+    A call may have several results. Its `spec` then returns a tuple of Specs, and whatever deals
+    with results deals with tuples: `bind` and `meaning` return one, `call` receives one of Specs,
+    and `vjp(gs, outs, *args, **attrs)` two: the results, and their gradients, each None where the
+    result is not floating or nobody asks for its gradient.
     """
 
     name: str
     kind: str
-    spec: Callable[..., Spec]
+    spec: Callable[..., Union[Spec, tuple[Spec, ...]]]
     vjp: Callable | None
     meaning: Callable
     formula: str = ""
@@ -98,12 +103,24 @@ PRIMS: dict[str, Prim] = {}
 
 @dataclass(frozen=True, eq=False)
 class Eqn:
-    """`out = prim(*args, **attrs)`; attrs are hashable values."""
+    """`outs = prim(*args, **attrs)`; attrs are hashable values."""
 
     prim: Prim
     args: tuple[Atom, ...]
     attrs: dict[str, Any]
-    out: Var
+    outs: tuple[Var, ...]
+
+    @property
+    def out(self) -> Var:
+        """The only result."""
+        out, = self.outs
+        return out
+
+
+def several(results) -> tuple:
+    """What a primitive gave for its results, as a tuple of them: a primitive with one result gives
+    it as it is."""
+    return results if isinstance(results, tuple) else (results,)
 
 
 @dataclass(eq=False)

@@ -24,7 +24,8 @@ def graph_text(graph: Graph) -> str:
     for e in graph.eqns:
         attrs = "".join(f" {key}={_plain(value)}" for key, value in e.attrs.items())
         args = ", ".join(map(names.of, e.args))
-        lines.append(f"  {names.typed(e.out)} = {e.prim.name}({args}){attrs}")
+        outs = ", ".join(map(names.typed, e.outs))
+        lines.append(f"  {outs} = {e.prim.name}({args}){attrs}")
     lines.append(f"outputs {', '.join(map(names.of, graph.outputs))}")
     lines += [f"update input {j} with output {i}" for i, j in graph.updates.items()]
     return "\n".join(lines)

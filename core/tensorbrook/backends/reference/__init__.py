@@ -3,7 +3,7 @@
 import numpy as np
 
 from ...base.hostdata import HostData
-from ...ir import Atom, Const, Limits, Plan
+from ...ir import Atom, Const, Limits, Plan, several
 
 
 class Array:
@@ -53,10 +53,12 @@ class Program:
         }
         with np.errstate(all="ignore"):
             for e in graph.eqns:
-                out = e.prim.meaning(np, *(self._value(a, values) for a in e.args), **e.attrs)
-                # A tensor of one number throughout may have come as that number.
-                out = np.broadcast_to(out, e.out.spec.shape)
-                values[e.out] = np.ascontiguousarray(out, e.out.spec.dtype.name).reshape(out.shape)
+                args = [self._value(a, values) for a in e.args]
+                outs = several(e.prim.meaning(np, *args, **e.attrs))
+                for var, out in zip(e.outs, outs, strict=True):
+                    # A tensor of one number throughout may have come as that number.
+                    out = np.broadcast_to(out, var.spec.shape)
+                    values[var] = np.ascontiguousarray(out, var.spec.dtype.name).reshape(out.shape)
         return [Array(self._value(o, values), self.backend) for o in graph.outputs]
 
     @staticmethod

@@ -53,7 +53,7 @@ class Wasm:
 
     def load(self, plan: Plan) -> "Program":
         graph = plan.graph
-        uses = [(e.prim.name, a.spec.dtype) for e in graph.eqns for a in (*e.args, e.out)]
+        uses = [(e.prim.name, a.spec.dtype) for e in graph.eqns for a in (*e.args, *e.outs)]
         uses += [("tf.function", a.spec.dtype) for a in (*graph.inputs, *graph.outputs)]
         for user, dtype in uses:
             if dtype.name not in DTYPES:
