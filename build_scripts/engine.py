@@ -83,7 +83,9 @@ def _link_options(one: Build) -> list[str]:
     if "atomics" in one.features:  # only a shared memory must say how large it may become
         memory += ["--shared-memory", f"--max-memory={MAX_MEMORY}"]
     names = [*exports(one.references), "__stack_pointer", "__heap_base"]
-    return [*memory, "--export-table", "--growable-table", "-z", f"stack-size={STACK_BYTES}",
+    # Entry 1 of the table is a program's, for its epilogues: the engine's own begin behind it.
+    table = ["--export-table", "--growable-table", "--table-base=2"]
+    return [*memory, *table, "-z", f"stack-size={STACK_BYTES}",
             *(f"--export={name}" for name in names)]
 
 

@@ -49,22 +49,35 @@ EXPORT int join(void);
 // Between dependent kernels of a program: nobody leaves before all threads have arrived.
 EXPORT void barrier(void);
 
+// -- what may follow a product -----------------------------------------------------------------
+
+// A function of the program that goes on with a rectangle of a kernel's output: `rows` rows from
+// `row` on, `columns` columns from `column` on. As a parameter it is an index into
+// __indirect_function_table, whose entry 1 is kept for it, or 0 for none. The kernel calls it on
+// the thread that has made the rectangle, as soon as the sums there are final: once for each
+// element, and never for an empty rectangle.
+typedef void (*epilogue_t)(int *arguments, int row, int rows, int column, int columns);
+
 // -- kernels/gemm.c ---------------------------------------------------------------------------
 
 // out[i] = op(a[i]) @ op(b[i]) for i < batch, out[i] of m x n. a[i] is (m, k), or (k, m) when
 // transpose_a; b[i] is (k, n), or (n, k) when transpose_b. The strides lead from one batch item
-// to the next, in floats; 0 uses the same matrix again. Tolerance 1e-5.
+// to the next, in floats; 0 uses the same matrix again. The epilogue's matrix is (batch * m, n).
+// Tolerance 1e-5.
 KERNEL(gemm, const float *a, const float *b, float *out, int batch, int m, int n, int k,
-       int transpose_a, int transpose_b, int stride_a, int stride_b, int thread, int threads);
+       int transpose_a, int transpose_b, int stride_a, int stride_b, epilogue_t epilogue,
+       int *arguments, int thread, int threads);
 
 // -- kernels/conv.c ---------------------------------------------------------------------------
 
 #define CONV_NUMBERS \
   int n, int h, int wd, int c, int kh, int kw, int co, int oh, int ow, int sh, int sw, int dh, \
-      int dw, int pt, int pl, int groups, int thread, int threads
+      int dw, int pt, int pl, int groups, epilogue_t epilogue, int *arguments, int thread, \
+      int threads
 
 // x (n, h, wd, c), filter w (kh, kw, c / groups, co), out (n, oh, ow, co). Output (y, x) looks at
 // input (y * sh + i * dh - pt, x * sw + j * dw - pl) for tap (i, j); outside of x lies zero.
+// The epilogue's matrix has a row for each pixel of what is written, or tap and channel of dw_.
 // Tolerance 1e-5.
 KERNEL(conv2d, const float *x, const float *w, float *out, CONV_NUMBERS);
 // g (n, oh, ow, co) is the gradient of out; dx gets that of x. Tolerance 1e-5.

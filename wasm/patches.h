@@ -27,11 +27,13 @@ typedef struct {
 
 _Static_assert(sizeof(windows_scratch_t) <= SCRATCH_BYTES, "windows need more scratch");
 
-// The gradient of the outputs, of which `columns` lie side by side, and where the filter's goes.
+// The gradient of the outputs, of which `columns` lie side by side, where the filter's goes, and
+// what follows it.
 typedef struct {
   const float *g;
   int columns, stride;
   float *out;
+  const after_t *after;
 } gradient_t;
 
 // A part of the outputs; several images only if each is complete.

@@ -22,6 +22,18 @@ static void pack_filter(const block_t *b, const filter_t *f) {
   }
 }
 
+// The patch's outputs are final: rows of pixels that lie side by side in one go.
+static void finish_patch(const target_t *t, const patch_t *p, const float *out, int columns) {
+  if (!t->after.call) return;
+  for (int image = 0; image < p->images; image++)
+    for (int row = 0; row < p->rows; row++) {
+      const float *from = out + image * t->image + row * t->row;
+      int together = t->pixel == t->after.columns ? p->columns : 1;
+      for (int x = 0; x < p->columns; x += together)
+        finish(&t->after, from + x * t->pixel, together, columns);
+    }
+}
+
 static void patch_product(const block_t *b, const patch_t *p, const float *origin, int pixels) {
   const target_t *t = &b->target;
   float *out = t->to + p->image * t->image + p->row * t->row + p->column * t->pixel + b->column;
@@ -34,14 +46,18 @@ static void patch_product(const block_t *b, const patch_t *p, const float *origi
       tile_indirect(&product, origin, b->s->pixels + i, b->s->steps, out + j, b->s->outs + i);
     }
   }
+  if (b->tap_end == b->v->taps_y * b->v->taps_x) finish_patch(t, p, out, b->columns);
 }
 
 // A window without taps or channels: all outputs are zero.
 static void write_zeros(const windows_t *v, const target_t *t, int columns) {
   int end = share((int64_t)v->n * v->rows, v->thread + 1, v->threads);
   for (int row = share((int64_t)v->n * v->rows, v->thread, v->threads); row < end; row++)
-    for (int x = 0; x < v->columns; x++)
-      fill_zero(t->to + row / v->rows * t->image + row % v->rows * t->row + x * t->pixel, columns);
+    for (int x = 0; x < v->columns; x++) {
+      float *to = t->to + row / v->rows * t->image + row % v->rows * t->row + x * t->pixel;
+      fill_zero(to, columns);
+      finish(&t->after, to, 1, columns);
+    }
 }
 
 static void correlate_whole(const windows_t *v, const filter_t *f, const target_t *t) {
@@ -182,22 +198,37 @@ static void patch_gradient(const block_t *b, const patch_t *p, const float *orig
   }
 }
 
-void correlate_filter(const windows_t *v, const float *g, int columns, int stride, float *out) {
+// The block's tiles, as patch_gradient goes through them, are final.
+static void finish_gradient(const block_t *b) {
+  const gradient_t *g = &b->gradient;
+  int tiles = ceiling(b->k, TILE_ROWS);
+  for (int unit = b->unit, next; unit < b->unit_end; unit = next) {
+    int panel = unit / tiles, column = panel * TILE_COLUMNS, row = unit % tiles * TILE_ROWS;
+    next = smaller(b->unit_end, (panel + 1) * tiles);
+    int rows = smaller(b->k - row, (next - unit) * TILE_ROWS);
+    finish(g->after, g->out + (b->tap * b->v->channels + row) * g->stride + column, rows,
+           smaller(TILE_COLUMNS, g->columns - column));
+  }
+}
+
+void correlate_filter(const windows_t *v, const float *g, int columns, int stride, float *out,
+                      const after_t *after) {
   int taps = v->taps_y * v->taps_x;
   if (!taps || !v->channels || !columns) return;
   if (!v->n || !v->rows || !v->columns) {
     int end = share(taps * v->channels, v->thread + 1, v->threads);
     for (int row = share(taps * v->channels, v->thread, v->threads); row < end; row++)
-      fill_zero(out + row * stride, columns);
+      fill_zero(out + row * stride, columns), finish(after, out + row * stride, 1, columns);
     return;
   }
   block_t b = first_block(v);
-  b.gradient = (gradient_t){g, columns, stride, out};
+  b.gradient = (gradient_t){g, columns, stride, out, after};
   while (b.tap_end < taps) {
     next_taps(&b, STEPS);
     int units = ceiling(b.k, TILE_ROWS) * ceiling(columns, TILE_COLUMNS);
     b.unit = share(units, v->thread, v->threads);
     b.unit_end = share(units, v->thread + 1, v->threads);
     if (b.unit < b.unit_end) each_patch(&b, 0, v->n * v->rows, patch_gradient);
+    finish_gradient(&b);
   }
 }

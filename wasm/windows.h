@@ -1,6 +1,7 @@
 // Windows that slide over a batch of images, multiplied with a filter; see windows.c.
 #pragma once
 
+#include "epilogue.h"
 #include "simd.h"
 
 // Output (y, x) of an image sees, for tap (i, j), the `channels` channels from `channel` on of
@@ -22,10 +23,11 @@ typedef struct {
   int columns, stride, tap_y, tap_x, transposed;
 } filter_t;
 
-// Where outputs go: to[n * image + y * row + x * pixel + column].
+// Where outputs go: to[n * image + y * row + x * pixel + column], and what follows them there.
 typedef struct {
   float *to;
   int image, row, pixel;
+  after_t after;
 } target_t;
 
 // The tables of a thread's scratch hold this many values for one tap.
@@ -39,4 +41,5 @@ void correlate(const windows_t *v, const filter_t *filter, const target_t *to);
 
 // out[(tap, channel) * stride + column] = sum over all outputs of window value x g; g has
 // `columns` values for each output, outputs are `stride` apart. The windows must fit.
-void correlate_filter(const windows_t *v, const float *g, int columns, int stride, float *out);
+void correlate_filter(const windows_t *v, const float *g, int columns, int stride, float *out,
+                      const after_t *after);

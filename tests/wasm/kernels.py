@@ -6,12 +6,16 @@ from pathlib import Path
 import numpy as np
 import wasmtime
 
+from tensorbrook.backends.wasm.host import EPILOGUE
 from tensorbrook.backends.wasm.host_wasmtime import Host
+from tensorbrook.backends.wasm.program import TAKE_EPILOGUES
 
 ROOT = Path(__file__).parents[2]
 ENGINE = ROOT / "build" / "engine-test.wasm"
 GUARD = 64
 POISON = 0xFF  # as f32 a NaN: what is read beyond a buffer shows in the result
+
+AFTER = 512  # bytes from the arguments block to those of the epilogue
 
 DECLARATION = re.compile(r"^KERNEL\((\w+),", re.MULTILINE)
 KERNELS = DECLARATION.findall((ROOT / "wasm" / "engine.h").read_text())
@@ -19,17 +23,45 @@ KERNELS = DECLARATION.findall((ROOT / "wasm" / "engine.h").read_text())
 PROGRAM = """(module
   (import "env" "memory" (memory 0 65535 shared))
   (import "engine" "{name}" (func $kernel (param {types})))
+  {epilogue}
   (func (export "run") (param $thread i32) (param $block i32)
     (if (i32.lt_u (local.get $thread) (i32.load offset=4 (local.get $block)))
-      (then (call $kernel {words} (local.get $thread) (i32.load offset=4 (local.get $block)))))))
+      (then {before}
+        (call $kernel {words} (local.get $thread) (i32.load offset=4 (local.get $block)))))))
 """
 
+# out = 3 * out + 1 over a rectangle of the matrix whose address and row length `arguments` hold:
+# an element that was visited too early, twice or never shows in the result.
+EPILOGUE_CODE = """
+  (import "engine" "__indirect_function_table" (table 0 funcref))
+  (elem declare func $after)
+  (func $after (param $arguments i32) (param $row i32) (param $rows i32) (param $column i32)
+               (param $columns i32) (local $at i32) (local $left i32)
+    (if (i32.eqz (i32.and (i32.gt_s (local.get $rows) (i32.const 0))
+                          (i32.gt_s (local.get $columns) (i32.const 0)))) (then unreachable))
+    (loop $down
+      (local.set $left (local.get $columns))
+      (local.set $at (i32.add (i32.load (local.get $arguments)) (i32.shl (i32.add (i32.mul
+        (local.get $row) (i32.load offset=4 (local.get $arguments))) (local.get $column))
+        (i32.const 2))))
+      (loop $along
+        (f32.store (local.get $at) (f32.add (f32.const 1)
+          (f32.mul (f32.const 3) (f32.load (local.get $at)))))
+        (local.set $at (i32.add (local.get $at) (i32.const 4)))
+        (br_if $along (local.tee $left (i32.sub (local.get $left) (i32.const 1)))))
+      (local.set $row (i32.add (local.get $row) (i32.const 1)))
+      (br_if $down (local.tee $rows (i32.sub (local.get $rows) (i32.const 1))))))
+"""
+SET_EPILOGUE = f"(table.set 0 (i32.const {EPILOGUE}) (ref.func $after))"
 
-def program(name: str, words: int) -> bytes:
+
+def program(name: str, words: int, epilogue: bool = False) -> bytes:
     """A module that calls one kernel with the words of its arguments block."""
     loads = " ".join(f"(i32.load offset={8 + 4 * i} (local.get $block))" for i in range(words))
     return bytes(wasmtime.wat2wasm(
-        PROGRAM.format(name=name, types="i32 " * (words + 2), words=loads)))
+        PROGRAM.format(name=name, types="i32 " * (words + 2), words=loads,
+                       epilogue=EPILOGUE_CODE if epilogue else "",
+                       before=SET_EPILOGUE if epilogue else "")))
 
 
 class Kernels:
@@ -39,23 +71,33 @@ class Kernels:
         self.host = Host(threads, ENGINE)
         self._programs = {}
 
-    def call(self, name, inputs, output, *numbers, threads=1):
-        """What the kernel writes to a buffer like `output`, (shape, dtype)."""
+    def call(self, name, inputs, output, *numbers, threads=1, epilogue=False):
+        """What the kernel writes to a buffer like `output`, (shape, dtype); with `epilogue`, what
+        becomes of it after 3 * out + 1."""
         shape, dtype = output
         result = np.frombuffer(b"\xff" * int(np.prod(shape) * np.dtype(dtype).itemsize), dtype)
         buffers = [np.ascontiguousarray(x) for x in (*inputs, result.reshape(shape))]
         addresses = self._place(buffers)
         self.host.write(self.host.heap_base, np.array([0, threads], "i4"))
         words = [*addresses, *(int(number) & 0xFFFFFFFF for number in numbers)]
-        self.host.run(self._program(name, len(words)), self.host.heap_base, *words)
+        if name.removesuffix("_ref") in TAKE_EPILOGUES:
+            words += self._after(addresses[-1], shape[-1]) if epilogue else (0, 0)
+        program = self._program(name, len(words), epilogue)
+        self.host.run(program, self.host.heap_base, *words)
         self._check(name, buffers[:-1], addresses)
         written = self._guarded(name, addresses[-1], result.nbytes)
         return np.frombuffer(written, dtype).reshape(shape)
 
-    def _program(self, name, words):
-        if (name, words) not in self._programs:
-            self._programs[name, words] = self.host.load(program(name, words))
-        return self._programs[name, words]
+    def _after(self, out, columns):
+        """The words that tell a kernel of the epilogue over rows of `columns` at address `out`."""
+        address = self.host.heap_base + AFTER
+        self.host.write(address, np.array([out, columns], "u4"))
+        return EPILOGUE, address
+
+    def _program(self, *key):
+        if key not in self._programs:
+            self._programs[key] = self.host.load(program(*key))
+        return self._programs[key]
 
     def _place(self, buffers):
         at, addresses = -(-self.host.heap_base // 64) * 64 + 1024, []

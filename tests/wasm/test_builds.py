@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import wasmtime
 from kernels import ROOT
+from tensorbrook.backends.wasm.host import EPILOGUE
 from tensorbrook.backends.wasm.loops import MOST_KEPT
 
 BUILDS = ROOT / "core/tensorbrook/backends/wasm/engine"
@@ -53,7 +54,8 @@ def floats(*shape):
 def test_gemm(single):
     a, b = floats(37, 53), floats(53, 41)
     out = single.write(np.empty((37, 41), "f4"))
-    single.call("gemm", single.write(a), single.write(b), out, 1, 37, 41, 53, 0, 0, 0, 0, 0, 1)
+    single.call("gemm", single.write(a), single.write(b), out, 1, 37, 41, 53, 0, 0, 0, 0,
+                0, 0, 0, 1)
     np.testing.assert_allclose(single.read(out, (37, 41)), a @ b, rtol=1e-4, atol=1e-4)
 
 
@@ -61,7 +63,7 @@ def test_conv2d(single):
     x, w = floats(2, 6, 7, 3), floats(2, 3, 3, 5)
     out = single.write(np.empty((2, 5, 5, 5), "f4"))
     single.call("conv2d", single.write(x), single.write(w), out, 2, 6, 7, 3, 2, 3, 5, 5, 5,
-                1, 1, 1, 1, 0, 0, 1, 0, 1)
+                1, 1, 1, 1, 0, 0, 1, 0, 0, 0, 1)
     expected = sum(x[:, i:i + 5, j:j + 5] @ w[i, j] for i in range(2) for j in range(3))
     np.testing.assert_allclose(single.read(out, expected.shape), expected, rtol=1e-4, atol=1e-4)
 
@@ -70,6 +72,12 @@ def test_a_thread_has_room_for_the_rows_that_programs_keep(single):
     size, first = single.call("scratch_size"), single.call("scratch", 0)
     assert size >= MOST_KEPT and first % 64 == 0
     assert single.call("scratch", 1) == first + size
+
+
+def test_an_entry_of_the_table_is_left_to_epilogues(single):
+    table = single.exports["__indirect_function_table"]
+    assert table.size(single.store) > EPILOGUE
+    assert table.get(single.store, EPILOGUE).value is None
 
 
 def test_a_program_runs_on_the_one_thread(single):

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from kernels import KERNELS, assert_close
+from kernels import KERNELS, TAKE_EPILOGUES, assert_close
 
 
 def check(engines, name, inputs, output, *numbers, scale=0.0, tolerance=0.0):
@@ -13,6 +13,10 @@ def check(engines, name, inputs, output, *numbers, scale=0.0, tolerance=0.0):
     for threads, engine in engines.items():
         ours = engine.call(name, inputs, output, *numbers, threads=threads)
         assert_close(ours, reference, scale, tolerance, f"{name} on {threads} threads")
+        for kernel in (name, f"{name}_ref") if name in TAKE_EPILOGUES else ():
+            after = engine.call(kernel, inputs, output, *numbers, threads=threads, epilogue=True)
+            assert_close(after, 3 * reference + 1, 3 * scale + np.abs(reference) + 1, tolerance,
+                         f"{kernel} with its epilogue on {threads} threads")
     return reference
 
 

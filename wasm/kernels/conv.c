@@ -43,6 +43,8 @@ void conv2d_ref(const float *x, const float *w, float *out, CONV_NUMBERS) {
   EACH_PIXEL_REF(p, first, last, EACH_CHANNEL_REF(p, {
     out[at + o] += x[in + ci] * w[tap + cf * co + o];
   }))
+  const after_t after = after_conv(&p, out, co);
+  finish(&after, out + first * size, (last - first) * oh * ow, co);
 }
 
 void conv2d_input_grad_ref(const float *g, const float *w, float *dx, CONV_NUMBERS) {
@@ -53,6 +55,8 @@ void conv2d_input_grad_ref(const float *g, const float *w, float *dx, CONV_NUMBE
   EACH_PIXEL_REF(p, first, last, EACH_CHANNEL_REF(p, {
     dx[in + ci] += g[at + o] * w[tap + cf * co + o];
   }))
+  const after_t after = after_conv(&p, dx, c);
+  finish(&after, dx + first * size, (last - first) * h * wd, c);
 }
 
 // One thread does it all: the output is small and every pixel adds to it.
@@ -63,6 +67,8 @@ void conv2d_filter_grad_ref(const float *x, const float *g, float *dw_, CONV_NUM
   EACH_PIXEL_REF(p, 0, n, EACH_CHANNEL_REF(p, {
     dw_[tap + cf * co + o] += x[in + ci] * g[at + o];
   }))
+  const after_t after = after_conv(&p, dw_, co);
+  finish(&after, dw_, kh * kw * (c / groups), co);
 }
 
 // -- the fast forms -----------------------------------------------------------------------------
@@ -92,7 +98,7 @@ void conv2d(const float *x, const float *w, float *out, CONV_NUMBERS) {
       int columns = co / groups, first = group * columns;
       windows_t v = forward_windows(&p, x, group);
       filter_t filter = {w + first, columns, co, kw * v.channels * co, v.channels * co, 0};
-      target_t to = {out + first, oh * ow * co, ow * co, co};
+      target_t to = {out + first, oh * ow * co, ow * co, co, after_conv(&p, out, co)};
       correlate(&v, &filter, &to);
     }
   }
@@ -109,7 +115,8 @@ void conv2d_filter_grad(const float *x, const float *g, float *dw_, CONV_NUMBERS
     for (int group = 0; group < groups; group++) {
       int columns = co / groups, first = group * columns;
       v = forward_windows(&p, x, group);
-      correlate_filter(&v, g + first, columns, co, dw_ + first);
+      after_t after = after_conv(&p, dw_, co);
+      correlate_filter(&v, g + first, columns, co, dw_ + first, &after);
     }
   }
 }
@@ -155,7 +162,8 @@ static void input_grad_phase(const conv_t *p, const float *g, const float *w, fl
   filter_t filter = {w + (last_y * p->kw + last_x) * tap + v.channel, columns, p->co,
                      -y.period * p->kw * tap, -x.period * tap, 1};
   target_t to = {dx + (y.first * p->wd + x.first) * p->c + group * columns,
-                 p->h * p->wd * p->c, p->sh * p->wd * p->c, p->sw * p->c};
+                 p->h * p->wd * p->c, p->sh * p->wd * p->c, p->sw * p->c,
+                 after_conv(p, dx, p->c)};
   correlate(&v, &filter, &to);
 }
 

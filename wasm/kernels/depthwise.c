@@ -28,6 +28,7 @@ INLINE void depthwise_output(const conv_t *p, const float *x, const float *w, fl
 }
 
 void depthwise(const conv_t *p, const float *x, const float *w, float *out) {
+  const after_t after = after_conv(p, out, p->c);
   int row = share((int64_t)p->n * p->oh, p->thread, p->threads);
   int end = share((int64_t)p->n * p->oh, p->thread + 1, p->threads);
   for (; row < end; row++) {
@@ -41,6 +42,7 @@ void depthwise(const conv_t *p, const float *x, const float *w, float *out) {
       for (; c + 4 <= p->c; c += 4) depthwise_output(p, image + c, w + c, to + c, y, left, 1, 4);
       if (c < p->c) depthwise_output(p, image + c, w + c, to + c, y, left, 1, p->c - c);
     }
+    finish(&after, out + row * p->ow * p->c, p->ow, p->c);
   }
 }
 
@@ -71,18 +73,18 @@ INLINE void spread_image(const conv_t *p, const float *g, const float *w, float 
 }
 
 void depthwise_input_grad(const conv_t *p, const float *g, const float *w, float *dx) {
+  const after_t after = after_conv(p, dx, p->c);
   int groups = ceiling(p->c, GROUP);
   int end = share((int64_t)p->n * groups, p->thread + 1, p->threads);
   for (int unit = share((int64_t)p->n * groups, p->thread, p->threads); unit < end; unit++) {
     int image = unit / groups, c = unit % groups * GROUP, stop = smaller(p->c, c + GROUP);
     const float *from = g + image * p->oh * p->ow * p->c;
     float *to = dx + image * p->h * p->wd * p->c;
-    if (c + GROUP == stop) {
-      spread_image(p, from + c, w + c, to + c, 4, 4);
-      continue;
-    }
+    int first = c;
+    for (; c + GROUP <= stop; c += GROUP) spread_image(p, from + c, w + c, to + c, 4, 4);
     for (; c + 4 <= stop; c += 4) spread_image(p, from + c, w + c, to + c, 1, 4);
     if (c < stop) spread_image(p, from + c, w + c, to + c, 1, stop - c);
+    finish(&after, to + first, p->h * p->wd, stop - first);
   }
 }
 
@@ -107,17 +109,17 @@ INLINE void sum_tap(const conv_t *p, const float *x, const float *g, float *dw, 
 
 // Sixteen channels of one tap at a time are shared out.
 void depthwise_filter_grad(const conv_t *p, const float *x, const float *g, float *dw) {
+  const after_t after = after_conv(p, dw, p->c);
   int groups = ceiling(p->c, GROUP), units = p->kh * p->kw * groups;
   int end = share(units, p->thread + 1, p->threads);
   for (int unit = share(units, p->thread, p->threads); unit < end; unit++) {
     int tap = unit / groups, c = unit % groups * GROUP, stop = smaller(p->c, c + GROUP);
     int y = tap / p->kw * p->dh - p->pt, left = tap % p->kw * p->dw - p->pl;
     float *to = dw + tap * p->c;
-    if (c + GROUP == stop) {
-      sum_tap(p, x + c, g + c, to + c, y, left, 4, 4);
-      continue;
-    }
+    int first = c;
+    for (; c + GROUP <= stop; c += GROUP) sum_tap(p, x + c, g + c, to + c, y, left, 4, 4);
     for (; c + 4 <= stop; c += 4) sum_tap(p, x + c, g + c, to + c, y, left, 1, 4);
     if (c < stop) sum_tap(p, x + c, g + c, to + c, y, left, 1, stop - c);
+    finish(&after, to + first, 1, stop - first);
   }
 }

@@ -1,14 +1,17 @@
 // Matrix products, batched, with either side transposed.
 
 #include "engine.h"
+#include "epilogue.h"
 #include "pack.h"
 #include "tile.h"
 
 void gemm_ref(const float *a, const float *b, float *out, int batch, int m, int n, int k,
-              int transpose_a, int transpose_b, int stride_a, int stride_b, int thread,
-              int threads) {
+              int transpose_a, int transpose_b, int stride_a, int stride_b, epilogue_t epilogue,
+              int *arguments, int thread, int threads) {
+  const after_t after = {epilogue, arguments, out, n};
+  int begin = share((int64_t)batch * m, thread, threads);
   int end = share((int64_t)batch * m, thread + 1, threads);
-  for (int r = share((int64_t)batch * m, thread, threads); r < end; r++)
+  for (int r = begin; r < end; r++)
     for (int j = 0; j < n; j++) {
       const float *ai = a + r / m * stride_a, *bi = b + r / m * stride_b;
       int i = r % m;
@@ -18,6 +21,7 @@ void gemm_ref(const float *a, const float *b, float *out, int batch, int m, int 
                (transpose_b ? bi[j * k + p] : bi[p * n + j]);
       out[r * n + j] = sum;
     }
+  finish(&after, out + begin * n, end - begin, n);
 }
 
 // One product of the batch and the part of it that this thread does.
@@ -26,6 +30,7 @@ typedef struct {
   float *out;
   int m, n, k, transpose_a, transpose_b;
   int row, row_end, column, column_end;
+  after_t after;
 } part_t;
 
 // Blocks: a panel of B (12 KB) stays in L1, a block of A (150 KB) and one of B (400 KB) in L2.
@@ -78,7 +83,9 @@ static void multiply(const part_t *g, gemm_scratch_t *s) {
       for (int row = g->row; row < g->row_end; row += BLOCK_ROWS) {
         int rows = smaller(BLOCK_ROWS, g->row_end - row);
         pack_a(g, row, rows, depth, k, s->a);
-        multiply_blocks(s, p, rows, columns, g->out + row * g->n + column, g->n);
+        float *out = g->out + row * g->n + column;
+        multiply_blocks(s, p, rows, columns, out, g->n);
+        if (depth + k == g->k) finish(&g->after, out, rows, columns);
       }
     }
 }
@@ -137,12 +144,19 @@ static void multiply_vector(const part_t *g) {
     dot_rows(matrix, x, g->out, g->k, begin, end);
 }
 
+static void finish_part(const part_t *g) {
+  const float *from = g->out + g->row * g->n + g->column;
+  finish(&g->after, from, g->row_end - g->row, g->column_end - g->column);
+}
+
 static void do_part(const part_t *g, int thread) {
   if (!g->k) {
     for (int i = g->row; i < g->row_end; i++)
       fill_zero(g->out + i * g->n + g->column, g->column_end - g->column);
+    finish_part(g);
   } else if (g->m == 1 || g->n == 1) {
     multiply_vector(g);
+    finish_part(g);
   } else {
     multiply(g, (gemm_scratch_t *)scratch(thread));
   }
@@ -150,7 +164,8 @@ static void do_part(const part_t *g, int thread) {
 
 // The longer side of the output is shared out, in whole tiles, over all of the batch.
 void gemm(const float *a, const float *b, float *out, int batch, int m, int n, int k,
-          int transpose_a, int transpose_b, int stride_a, int stride_b, int thread, int threads) {
+          int transpose_a, int transpose_b, int stride_a, int stride_b, epilogue_t epilogue,
+          int *arguments, int thread, int threads) {
   if (!batch || !m || !n) return;
   int by_rows = m >= n, tiles = by_rows ? ceiling(m, TILE_ROWS) : ceiling(n, TILE_COLUMNS);
   int unit = share((int64_t)batch * tiles, thread, threads);
@@ -158,7 +173,7 @@ void gemm(const float *a, const float *b, float *out, int batch, int m, int n, i
   while (unit < end) {
     int item = unit / tiles, first = unit % tiles, last = smaller(tiles, first + end - unit);
     part_t g = {a + item * stride_a, b + item * stride_b, out + item * m * n, m, n, k,
-                transpose_a, transpose_b, 0, m, 0, n};
+                transpose_a, transpose_b, 0, m, 0, n, {epilogue, arguments, out, n}};
     if (by_rows)
       g.row = first * TILE_ROWS, g.row_end = smaller(m, last * TILE_ROWS);
     else

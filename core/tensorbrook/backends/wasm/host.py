@@ -10,6 +10,10 @@ PAGE_BYTES = 65536
 ARENA, THREADS, SLOTS = 0, 1, 2
 WORD = 4                   # bytes
 
+# A program's entry in the engine's table of functions, one a thread. What follows a product there
+# is set before the product is called.
+EPILOGUE = 1
+
 
 class Host(Protocol):
     """Owns the memory and the engine. Addresses and sizes are in bytes.

@@ -10,6 +10,10 @@ from .host import ARENA, SLOTS, THREADS, WORD
 from .writer import ARGUMENTS
 
 
+# The kernels of the engine that take an epilogue and its arguments, before thread and threads.
+TAKE_EPILOGUES = frozenset({"gemm", "conv2d", "conv2d_input_grad", "conv2d_filter_grad"})
+
+
 def render(plan: Plan, relaxed: bool, shared: bool) -> bytes:
     """The module of a program: for engines with relaxed SIMD or not, with shared memory or not."""
     return _module(plan, relaxed, shared).encode()
@@ -60,7 +64,9 @@ def _imports(plan: Plan, module: Module) -> dict[str, int]:
 
 def _signature(call: Call) -> tuple[int, ...]:
     pointers = (I32,) * (len(call.reads) + len(call.writes))
-    return pointers + tuple(F32 if isinstance(n, float) else I32 for n in call.numbers) + (I32, I32)
+    epilogue = (I32, I32) if call.function in TAKE_EPILOGUES else ()
+    numbers = tuple(F32 if isinstance(n, float) else I32 for n in call.numbers)
+    return pointers + numbers + epilogue + (I32, I32)
 
 
 def _call(run: Function, step: Step, plan: Plan, function: int):
@@ -72,6 +78,9 @@ def _call(run: Function, step: Step, plan: Plan, function: int):
             run.code += f32_const(n)
         else:
             run.const(n)
+    if step.kernel.function in TAKE_EPILOGUES:
+        run.const(0)
+        run.const(0)
     if step.split:
         run.get(THREAD)
         run.get(ARGUMENTS)
