@@ -19,7 +19,7 @@ def squared(n: int):
     x = tf.ones((n, n))
     f = tf.function(lambda x: tf.reduce_sum((x @ x) @ (x @ x)))
     program = f.get_concrete_function(x)
-    assert program.program.plan.arena_size >= 4 * n * n
+    assert program.plan.arena_size >= 4 * n * n
     return lambda: float(program([x])), float(n) ** 5
 
 

@@ -21,7 +21,8 @@ MACHINE_PATH = re.compile(
 def tracked() -> list[Path]:
     """The files that people wrote."""
     folders = [environment.ROOT / name for name in FOLDERS]
-    top = [path for path in environment.ROOT.iterdir() if path.is_file()]
+    top = [path for path in environment.ROOT.iterdir()
+           if path.is_file() and path.name != ".git"]         # a file in a second work tree
     return top + [path for f in folders if f.is_dir() for path in stamps.files_below(f)]
 
 

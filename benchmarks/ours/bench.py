@@ -47,7 +47,7 @@ def turn(name, steps):
 def kernel_times(name, repeats):
     """What each kernel of a prepared step takes, run alone."""
     step, arguments = STEPS[name]
-    return kernels.times(step.get_concrete_function(*arguments).program, repeats)
+    return kernels.times(step.get_concrete_function(*arguments), repeats)
 
 
 def drop(name):

@@ -7,19 +7,19 @@ from tensorbrook.backends.wasm.program import render
 from tensorbrook.ir.text import Names, kernel_text
 
 
-def times(program, repeats):
+def times(function, repeats):
     """Rows of (least microseconds, how it runs, the kernel as text), in the program's order.
 
     Each is loaded as a program of its own over the same buffers. A run's own cost, which is that of
     the call and of waking the threads, is in every row."""
-    names = Names()
-    return [(least(program, step, repeats), "all threads" if step.split else "one thread",
-             kernel_text(step.kernel, names, program.plan)) for step in program.plan.steps]
+    names, plan, program = Names(), function.plan, function.program
+    return [(least(program, plan, step, repeats), "all threads" if step.split else "one thread",
+             kernel_text(step.kernel, names, plan)) for step in plan.steps]
 
 
-def least(program, step, repeats):
+def least(program, plan, step, repeats):
     host, address = program.backend.host, program.block.address
-    alone = replace(program.plan, steps=(replace(step, barrier=False),))
+    alone = replace(plan, steps=(replace(step, barrier=False),))
     number = host.load(render(alone, relaxed=host.relaxed, shared=host.shared))
     taken = []
     for _ in range(repeats):

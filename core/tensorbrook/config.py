@@ -18,7 +18,8 @@ def get_threads() -> int:
 
 
 def get_counters() -> dict[str, int]:
-    """What the backend did so far: `host_calls` out of Python, `programs` run, `kernels` in them.
+    """What the backend did so far: `host_calls` out of Python, `programs` run, `kernels` in them,
+    and programs `compiled` (a page keeps those of earlier visits, which are only loaded).
 
     Take the difference of two calls to count what one step did."""
     return EAGER.backend.counters()

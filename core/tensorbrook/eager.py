@@ -11,15 +11,20 @@ from .backends import Backend, Program, Storage
 from .base.hostdata import HostData
 from .base.views import View
 from .compiler import fuse, plan, simplify
-from .ir import Eqn, Graph, Prim, Spec, Var, several
+from .ir import Eqn, Graph, Plan, Prim, Spec, Var, several
 from .tensor import Tensor, Variable, constant_bytes, context, contexts, leaked
 
 
 def compile(graph: Graph, on: Backend) -> Program:
-    """Every stage of compilation, in order."""
+    """A graph as a program: one that the backend has kept, or else through every stage."""
     graph = simplify(graph)
+    return on.recall(graph) or on.load(planned(graph, on))
+
+
+def planned(graph: Graph, on: Backend) -> Plan:
+    """The plan of a simplified graph."""
     kernels, outputs = fuse(graph, on.limits)
-    return on.load(plan(graph, kernels, outputs))
+    return plan(graph, kernels, outputs)
 
 
 class Eager:

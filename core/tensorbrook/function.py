@@ -12,8 +12,9 @@ from .base.errors import FailedPreconditionError, InvalidArgumentError
 from .base.hostdata import is_array
 from .autodiff import GradientTape
 from .backends import Program
-from .eager import EAGER, compile
-from .ir import Const, Eqn, Graph, Prim, Spec, Var, several
+from .compiler import simplify
+from .eager import EAGER, compile, planned
+from .ir import Const, Eqn, Graph, Plan, Prim, Spec, Var, several
 from .tensor import (
     Tensor, Variable, apply, as_tensor, context, contexts, leaked, observers, unobserved)
 
@@ -113,6 +114,11 @@ class ConcreteFunction:
         if self._program is None or self._on is not EAGER.backend:
             self._program, self._on = compile(self.graph, EAGER.backend), EAGER.backend
         return self._program
+
+    @property
+    def plan(self) -> Plan:
+        """How the program goes about it, for people: made anew, as programs do not keep theirs."""
+        return planned(simplify(self.graph), EAGER.backend)
 
     def __call__(self, args: list[Tensor]):
         if observers():
@@ -254,7 +260,7 @@ class Function:
             raise FailedPreconditionError(
                 f"{self._name}.plan", "it has not been called yet", "call it once first"
             )
-        return list(self._cache.values())[-1].program.plan
+        return list(self._cache.values())[-1].plan
 
 
 class _Methods(dict):

@@ -3,6 +3,7 @@
 import type { PyProxy } from "pyodide/ffi";
 import type { FromWorker, SessionEvent } from "../protocol";
 import type { Engine } from "./engine";
+import type { KeptPrograms } from "./kept";
 
 /** Bytes that Python handed over, copied out of its heap. */
 function copyOf(data: PyBuffer): Uint8Array<ArrayBuffer> {
@@ -18,7 +19,9 @@ interface PyBuffer extends PyProxy {
   getBuffer(type: "u8"): { readonly data: Uint8Array; release(): void };
 }
 
-export function pageModule(engine: Engine, post: (message: FromWorker) => void): object {
+export function pageModule(
+  engine: Engine, kept: KeptPrograms, post: (message: FromWorker) => void,
+): object {
   return {
     threads: engine.threads,
     relaxed: engine.relaxed,
@@ -31,6 +34,8 @@ export function pageModule(engine: Engine, post: (message: FromWorker) => void):
     run: (program: number, block: number, ...slots: number[]): void =>
       engine.run(program, block, ...slots),
     view: (address: number, size: number): Uint8Array => engine.view(address, size),
+    recall: (key: string): Uint8Array | undefined => kept.get(key),
+    keep: (key: string, image: PyBuffer): void => kept.put(key, copyOf(image)),
     post(kind: "session", json: string): void {
       const event: SessionEvent = JSON.parse(json);
       post({ kind, event });

@@ -22,12 +22,18 @@ export interface StartedPython {
   readonly restored: boolean;
 }
 
+/** The package, as the build packed it. */
+export const fetchWheel = async (base: string): Promise<ArrayBuffer> =>
+  (await fetched(`${base}tensorbrook.whl`)).arrayBuffer();
+
 /** Python with our package on its path. */
-export async function startPython(base: string): Promise<StartedPython> {
+export async function startPython(
+  base: string, fetchedWheel: Promise<ArrayBuffer>,
+): Promise<StartedPython> {
   const indexURL = `${base}pyodide/`;
   const [response, wheel, loader, { default: create }] = await Promise.all([
     fetch(`${indexURL}python.image`),
-    fetched(`${base}tensorbrook.whl`).then((answer) => answer.arrayBuffer()),
+    fetchedWheel,
     importLoader(indexURL),
     import(/* @vite-ignore */ `${indexURL}pyodide.asm.mjs`),
   ]);

@@ -9,7 +9,8 @@ import { ControlledWorker } from "./control";
 import { Engine } from "./engine";
 import { chooseBuild, chooseThreads, probe } from "./features";
 import { pageModule } from "./page_module";
-import { fetched, startPython } from "./pyodide";
+import { KeptPrograms } from "./kept";
+import { fetched, fetchWheel, startPython } from "./pyodide";
 import { Python } from "./python";
 
 const post = (message: FromWorker): void => postMessage(message);
@@ -42,9 +43,9 @@ class Stopwatch {
 
 /** Connect Python and the engine, import the package, and say how it came up. */
 function connect(
-  pyodide: PyodideAPI, engine: Engine, backend: string | null,
+  pyodide: PyodideAPI, engine: Engine, kept: KeptPrograms, backend: string | null,
 ): Omit<Capabilities, "restored" | "boot_ms"> {
-  pyodide.registerJsModule("tensorbrook_page", pageModule(engine, post));
+  pyodide.registerJsModule("tensorbrook_page", pageModule(engine, kept, post));
   const tensorbrook = pyodide.pyimport("tensorbrook");
   if (backend !== null) tensorbrook.config.set_backend(backend);
   return {
@@ -61,13 +62,15 @@ async function boot(options: BootOptions): Promise<Python> {
   const watch = new Stopwatch();
   const control = options.control === null ? null : new ControlledWorker(options.control);
   post({ kind: "booting", stage: "python" });
-  const [{ pyodide, restored }, engine] = await Promise.all([
-    watch.time("python", startPython(options.base)),
+  const wheel = fetchWheel(options.base);
+  const [{ pyodide, restored }, engine, kept] = await Promise.all([
+    watch.time("python", startPython(options.base, wheel)),
     watch.time("engine", startEngine(options)),
+    KeptPrograms.of(options.base, wheel),
   ]);
   post({ kind: "booting", stage: "package" });
   const python = new Python(pyodide, new Console(post, control), control);
-  const connected = connect(pyodide, engine, options.backend);
+  const connected = connect(pyodide, engine, kept, options.backend);
   watch.note("package");
   post({ kind: "ready", capabilities: { ...connected, restored, boot_ms: watch.boot_ms } });
   return python;

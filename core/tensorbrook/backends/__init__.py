@@ -5,7 +5,7 @@ from typing import Protocol
 
 from ..base.errors import InvalidArgumentError
 from ..base.hostdata import HostData
-from ..ir import Limits, Plan
+from ..ir import Graph, Limits, Plan
 
 
 class Storage(Protocol):
@@ -21,13 +21,14 @@ class Storage(Protocol):
 class Program(Protocol):
     """A plan, loaded."""
 
-    plan: Plan
-
     def run(self, inputs: Sequence[Storage]) -> list[Storage]: ...
 
 
 class Backend(Protocol):
-    """All that the rest of Tensorbrook asks of a backend."""
+    """All that the rest of Tensorbrook asks of a backend.
+
+    `recall` finds the program of a simplified graph that was loaded before, perhaps in an earlier
+    session; a backend that keeps none gives None."""
 
     name: str
     limits: Limits
@@ -35,6 +36,7 @@ class Backend(Protocol):
 
     def put(self, data: HostData) -> Storage: ...
     def load(self, plan: Plan) -> Program: ...
+    def recall(self, graph: Graph) -> Program | None: ...
     def counters(self) -> dict[str, int]: ...
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 
 from ...base.hostdata import HostData
-from ...ir import Atom, Const, Limits, Plan, several
+from ...ir import Atom, Const, Graph, Limits, Plan, several
 
 
 class Array:
@@ -24,27 +24,32 @@ class Reference:
     threads = 1
 
     def __init__(self):
-        self.programs_run = self.equations_run = 0
+        self.programs_run = self.equations_run = self.loaded = 0
 
     def put(self, data: HostData) -> Array:
         value = np.frombuffer(bytes(data.data), data.dtype.name).reshape(data.shape)
         return Array(value, self)
 
     def load(self, plan: Plan) -> "Program":
-        return Program(plan, self)
+        self.loaded += 1
+        return Program(plan.graph, self)
+
+    def recall(self, graph: Graph) -> None:
+        """None: it keeps no programs."""
 
     def counters(self) -> dict[str, int]:
-        return {"host_calls": 0, "programs": self.programs_run, "kernels": self.equations_run}
+        return {"host_calls": 0, "programs": self.programs_run, "kernels": self.equations_run,
+                "compiled": self.loaded}
 
 
 class Program:
     """Runs a graph's equations one by one."""
 
-    def __init__(self, plan: Plan, backend: Reference):
-        self.plan, self.backend = plan, backend
+    def __init__(self, graph: Graph, backend: Reference):
+        self.graph, self.backend = graph, backend
 
     def run(self, inputs) -> list[Array]:
-        graph = self.plan.graph
+        graph = self.graph
         self.backend.programs_run += 1
         self.backend.equations_run += len(graph.eqns)
         # A view that moves nothing shares its storage, which keeps the shape it was made with.

@@ -7,10 +7,10 @@ import weakref
 
 from ...base.errors import UnimplementedError
 from ...base.hostdata import HostData
-from ...ir import Limits, Plan
+from ...ir import Graph, Limits, Plan, digest
 from .host import SLOTS, WORD, Host
+from .image import Image, image_of
 from .memory import Memory
-from .program import render
 
 DTYPES = ("bool", "uint8", "int32", "float32")
 
@@ -42,17 +42,39 @@ class Wasm:
         self.host, self.memory, self.threads = host, Memory(host), host.threads
         self.arena = Buffer(self, 1)
         self.lock = threading.RLock()                      # held by the program that runs
-        self.programs_run = self.kernels_run = 0
+        self.programs_run = self.kernels_run = self.compiled = 0
 
     def put(self, data: HostData) -> Buffer:
-        view = memoryview(data.data)
+        return self.put_bytes(data.data)
+
+    def put_bytes(self, data) -> Buffer:
+        view = memoryview(data)
         buffer = Buffer(self, view.nbytes)
         if view.nbytes:
             self.host.write(buffer.address, view)
         return buffer
 
+    def recall(self, graph: Graph) -> "Program | None":
+        """The program of a graph that this host has kept."""
+        if self.host.kept is None: return None
+        image = self.host.kept.get(self._key(graph))
+        return None if image is None else Program(Image.from_bytes(image), self)
+
+    def _key(self, graph: Graph) -> str:
+        """What an image depends on, but for the version of the compiler, which the host knows."""
+        return f"{digest(graph)}-{self.host.relaxed:d}{self.host.shared:d}"
+
     def load(self, plan: Plan) -> "Program":
-        graph = plan.graph
+        self._demand_dtypes(plan.graph)
+        self.compiled += 1
+        image = image_of(plan, self.host.relaxed, self.host.shared)
+        program = Program(image, self)
+        if self.host.kept is not None:
+            self.host.kept.put(self._key(plan.graph), image.to_bytes())
+        return program
+
+    @staticmethod
+    def _demand_dtypes(graph: Graph) -> None:
         uses = [(e.prim.name, a.spec.dtype) for e in graph.eqns for a in (*e.args, *e.outs)]
         uses += [("tf.function", a.spec.dtype) for a in (*graph.inputs, *graph.outputs)]
         for user, dtype in uses:
@@ -62,7 +84,6 @@ class Wasm:
                     f"backend wasm cannot compute {dtype}",
                     'use tf.cast to float32, or tf.config.set_backend("reference")',
                 )
-        return Program(plan, self)
 
     def arena_of(self, size: int) -> int:
         """The address of an arena of that size. One program runs at a time, so all share one."""
@@ -76,37 +97,30 @@ class Wasm:
             "host_calls": self.host.calls,
             "programs": self.programs_run,
             "kernels": self.kernels_run,
+            "compiled": self.compiled,
         }
 
 
 class Program:
-    """A plan as a loaded module, with its block of arguments and its constants in memory."""
+    """An image, loaded, with its block of arguments and its constants in memory."""
 
-    def __init__(self, plan: Plan, backend: Wasm):
-        self.plan, self.backend = plan, backend
+    def __init__(self, image: Image, backend: Wasm):
+        self.image, self.backend = image, backend
         host = backend.host
-        self.constants = [
-            backend.put(HostData(c.value, c.spec.shape, c.spec.dtype)) for c in plan.constants
-        ]
-        slots = len(plan.inputs) + len(plan.constants) + len(plan.outputs)
-        self.block = Buffer(backend, WORD * (SLOTS + slots))
+        self.constants = [backend.put_bytes(c) for c in image.constants]
+        self.block = Buffer(backend, WORD * (SLOTS + image.slots))
         self.arena: int | None = None
-        self.id = (
-            host.load(render(plan, relaxed=host.relaxed, shared=host.shared))
-            if plan.steps
-            else None
-        )
-        self.sizes = [o.spec.size_bytes for o in plan.outputs]
+        self.id = host.load(image.module) if image.module else None
         # Where no kernel is shared there is nothing to wake the other threads for.
-        self.threads = backend.threads if any(step.split for step in plan.steps) else 1
+        self.threads = backend.threads if image.split else 1
         if self.id is not None:
             weakref.finalize(self, host.unload, self.id)
 
     def run(self, inputs: list[Buffer]) -> list[Buffer]:
         """One call of the host. What updates an input is written over it if nobody else looks."""
-        backend, updates = self.backend, self.plan.updates
+        backend, updates = self.backend, self.image.updates
         outputs = [inputs[updates[i]] if i in updates and not inputs[updates[i]].shared
-                   else Buffer(backend, size) for i, size in enumerate(self.sizes)]
+                   else Buffer(backend, size) for i, size in enumerate(self.image.sizes)]
         if self.id is None:
             return outputs
         words = [b.address for b in (*inputs, *self.constants, *outputs)]
@@ -114,12 +128,12 @@ class Program:
             self._prepare()
             backend.host.run(self.id, self.block.address, *words)
             backend.programs_run += 1
-            backend.kernels_run += len(self.plan.steps)
+            backend.kernels_run += self.image.kernels
         return outputs
 
     def _prepare(self) -> None:
         """Keep the words before the slots right: they change only when the arena grows."""
-        arena = self.backend.arena_of(self.plan.arena_size)
+        arena = self.backend.arena_of(self.image.arena_size)
         if arena != self.arena:
             words = arena.to_bytes(4, "little") + self.threads.to_bytes(4, "little")
             self.backend.host.write(self.block.address, words)

@@ -15,6 +15,13 @@ WORD = 4                   # bytes
 EPILOGUE = 1
 
 
+class Kept(Protocol):
+    """Bytes by their keys, from earlier sessions with this very version of the package, too."""
+
+    def get(self, key: str) -> bytes | None: ...
+    def put(self, key: str, data: bytes) -> None: ...
+
+
 class Host(Protocol):
     """Owns the memory and the engine. Addresses and sizes are in bytes.
 
@@ -25,6 +32,7 @@ class Host(Protocol):
     shared: bool
     heap_base: int
     calls: int
+    kept: Kept | None                # None on a host that keeps nothing from session to session
 
     def grow(self, size_bytes: int) -> None: ...
     def load(self, module: bytes) -> int: ...

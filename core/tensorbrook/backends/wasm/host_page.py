@@ -5,6 +5,17 @@ from __future__ import annotations
 import tensorbrook_page as page  # pyright: ignore[reportMissingImports]
 
 
+class Kept:
+    """What this visit and earlier ones have kept in the browser's storage (web/runtime/kept.ts)."""
+
+    def get(self, key: str) -> bytes | None:
+        found = page.recall(key)
+        return None if found is None else found.to_bytes()
+
+    def put(self, key: str, data: bytes) -> None:
+        page.keep(key, data)
+
+
 class Host:
     """Threads, memory and programs of this page's engine, which ends with the page."""
 
@@ -21,6 +32,7 @@ class Host:
         self.run = page.run
         self.load = page.load
         self.unload = page.unload
+        self.kept = Kept()
         self._view = page.view
         self._grow = page.grow
 

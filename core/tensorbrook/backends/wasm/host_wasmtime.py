@@ -140,7 +140,7 @@ class Host:
         self.threads = min(os.cpu_count() or 1, 8) if threads is None else threads
         if not 1 <= self.threads <= MAX_THREADS:
             raise ValueError(f"threads: {threads} is not within 1..{MAX_THREADS}")
-        self.calls = 0
+        self.calls, self.kept = 0, None
         self._engine = wasmtime.Engine(_config())
         module = wasmtime.Module.from_file(self._engine, str(engine))
         self._memory = SharedMemory(self._engine, module.imports[0].type)
