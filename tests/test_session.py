@@ -14,6 +14,8 @@ from typing import Any
 
 import pytest
 
+import backends
+import tensorbrook as tf
 from tensorbrook import tensor
 from tensorbrook.studio import layer_specs, script
 from tensorbrook.studio.session import Session
@@ -276,6 +278,18 @@ def test_a_step_is_one_batch():
         told = driver.last("progress")
         assert (told["step"], told["running"]) == (n, False)
         assert math.isfinite(driver.loss())
+
+
+def test_a_step_is_one_call_of_the_host():
+    driver = Driver()
+    driver.tell("step")
+    trainer = driver.session.trainer
+    with backends.on("wasm"):
+        trainer.step()
+        before = tf.config.get_counters()["host_calls"]
+        for _ in range(5):
+            trainer.step()
+        assert tf.config.get_counters()["host_calls"] - before == 5
 
 
 def test_an_epoch_ends_with_a_test_and_only_then():

@@ -10,6 +10,7 @@ from typing import Any
 import tensorbrook as tf
 
 from ..keras import Sequential, layers, losses, optimizers
+from ..keras.feed import Feed
 from .layer_specs import IMAGE, LayerSpec
 from .model_source import OPTIMIZERS, gives_probabilities
 
@@ -40,7 +41,8 @@ def digits() -> Data:
 
 
 class Trainer:
-    """Trains batch by batch. A step is one compiled program; sums of loss and hits stay in it."""
+    """Trains batch by batch. A step is one compiled program, which also takes the batch; sums of
+    loss and hits stay in it."""
 
     def __init__(self, specs: Sequence[LayerSpec], settings: Settings, data: Data):
         tf.random.set_seed(settings.seed)
@@ -51,7 +53,7 @@ class Trainer:
         self.sums = tf.Variable([0.0, 0.0])  # of loss and of hits since they were last read
         self.steps = self.samples = self.epochs = self.at = self.unread = 0
         self.random = random.Random(settings.seed)
-        self.order = self.shuffled()
+        self.feed, self.order = Feed(), self.shuffled()
         self.measure = tf.function(self._measure)
         self.classify = tf.function(self._classify)
         self.optimizer: Any = None
@@ -69,10 +71,10 @@ class Trainer:
         if self.at + self.batch_size > len(self.order):
             self.next_epoch()
 
-    def shuffled(self) -> list[int]:
+    def shuffled(self) -> tf.Tensor:
         order = list(range(self.data.x_train.shape[0]))
         self.random.shuffle(order)
-        return order
+        return tf.constant(order)
 
     @property
     def epoch(self) -> float:
@@ -81,7 +83,7 @@ class Trainer:
 
     def step(self) -> bool:
         """Learn from the next batch; tells whether an epoch ended with it."""
-        self.learn(tf.constant(self.order[self.at:self.at + self.batch_size]))
+        self.learn(self.order, self.batch_size)
         self.at += self.batch_size
         self.steps += 1
         self.samples += self.batch_size
@@ -94,6 +96,7 @@ class Trainer:
 
     def next_epoch(self) -> None:
         self.epochs, self.at, self.order = self.epochs + 1, 0, self.shuffled()
+        self.feed.rewind()
 
     def read(self) -> tuple[float, float] | None:
         """Mean loss and accuracy of the steps since the last reading; None if there were none."""
@@ -113,8 +116,8 @@ class Trainer:
         """How likely each digit is for one picture."""
         return self.classify(tf.reshape(tf.constant(pixels), (1, *IMAGE))).tolist()[0]
 
-    def _learn(self, indices: tf.Tensor) -> None:
-        x, y = tf.gather(self.data.x_train, indices), tf.gather(self.data.y_train, indices)
+    def _learn(self, order: tf.Tensor, batch_size: int) -> None:
+        x, y = self.feed.take((self.data.x_train, self.data.y_train), order, batch_size)
         with tf.GradientTape() as tape:
             out = self.model(x, training=True)
             loss = self.loss(y, out)
