@@ -4,77 +4,19 @@
 
 `ours` is called with Tensors, `theirs` with a namespace first (NumPy's names, and those of
 witnesses.py) and then arrays. `shapes` lists what to call them with: one tuple of shapes for each
-call. The name before a slash is the primitive or function that the line is about.
+call. The name before a slash is the primitive or function that the line is about. Some families
+have files of their own: cases_*.py.
 
 Nothing here needs NumPy, so that the same table runs in a page.
 """
-from collections.abc import Callable
-from dataclasses import dataclass
 from itertools import product
-from math import prod
-from random import Random
 
 import tensorbrook as tf
+from case import CUBE, MATRIX, ONE, THREE, TWO, Case, Whole
+from cases_of_layers import LAYERS
 from tensorbrook.ops import contractions as c
 from tensorbrook.ops import index, math, nn
 from tensorbrook.ops import primitives as p
-
-DTYPES = {"f": "float32", "i": "int32", "u": "uint8", "b": "bool"}
-
-
-@dataclass(frozen=True)
-class Whole:
-    """An argument that is always of int32: indices from `low` up to, not including, `high`."""
-
-    shape: tuple
-    low: int
-    high: int
-
-
-@dataclass(frozen=True)
-class Case:
-    ours: Callable
-    theirs: Callable
-    shapes: tuple
-    low: float = -2.0
-    high: float = 2.0
-    kinds: str = "f"              # the dtypes that it is defined for: float32, int32, uint8, bool
-    exact: bool = False           # whether float32 results equal the reference's to the last bit
-    derivative: bool = True       # whether it has floating results to differentiate
-    jumps: bool = False           # whether finite differences see something else than its gradient
-
-
-# Odd shapes for a function of one and of two tensors; the first are those that JAX differentiates.
-ONE = (((2, 3),), ((),), ((0,),), ((1,),), ((7,),), ((3, 0, 2),), ((13, 5),), ((1031,),))
-TWO = (((2, 1, 3), (4, 1)), ((), ()), ((0, 3), (1, 3)), ((1,), (7,)), ((13, 5), (13, 5)),
-       ((2, 3), ()), ((1031,), (1,)), ((3, 1, 0), (3, 2, 1)))
-THREE = (((2, 3), (3,), (2, 1)), ((), (), ()), ((0, 3), (1, 3), (3,)), ((7,), (1,), (7,)))
-MATRIX = (((3, 5),), ((1, 1),), ((0, 4),), ((4, 0),), ((13, 7),), ((2, 301),))
-CUBE = (((2, 3, 4),), ((1, 1, 1),), ((2, 0, 3),), ((5, 7, 3),))
-
-
-def numbers(count: int, low: float, high: float, seed) -> list[float]:
-    """Numbers in a range that float32 holds exactly; the same on every machine."""
-    draw = Random(seed)
-    return [round(draw.uniform(low, high) * 65536) / 65536 for _ in range(count)]
-
-
-def elements(case: Case, argument, kind: str, seed: int) -> tuple[list, tuple, str]:
-    """(elements, shape, dtype) of one argument."""
-    draw = Random(seed)
-    if isinstance(argument, Whole):
-        count, low, high = prod(argument.shape), argument.low, argument.high
-        return [draw.randrange(low, high) for _ in range(count)], argument.shape, "int32"
-    count = prod(argument)
-    if kind in "fd":
-        values: list = numbers(count, case.low, case.high, seed)
-    elif kind == "b":
-        values = [draw.random() < 0.5 for _ in range(count)]
-    else:
-        low, high = (0, 255) if kind == "u" else (-9, 9)
-        values = [draw.randint(low, high) for _ in range(count)]
-    return values, argument, DTYPES.get(kind, "float64")
-
 
 # ── convolutions and pools, by their settings ─────────────────────────────────────────────────
 
@@ -343,7 +285,7 @@ CASES = {
     "bias_add": Case(tf.nn.bias_add, lambda np, x, b: x + b, (((2, 3), (3,)), ((2, 4, 4, 5), (5,)))),
     "l2_normalize": Case(lambda x: nn.l2_normalize(x, -1), lambda np, x: x / np.sqrt(np.sum(
         x * x, -1, keepdims=True)), (((3, 5),), ((13, 7),)), 0.2, 2),
-    "moments": Case(lambda x: tf.nn.moments(x, (0,)), lambda np, x: [np.mean(x, 0), np.var(x, 0)], (((5, 3),),)),
     "random_bits": Case(lambda i: c.random_bits(i, shape=(3, 7)), lambda np, i: np.philox(i, (3, 7)),
                         ((Whole((4,), -2**31, 2**31),),)),
+    **LAYERS,
 }

@@ -6,7 +6,8 @@ is that of the gradient along a random direction, through a second tape. Nothing
 from array import array
 
 import tensorbrook as tf
-from cases import CASES, Case, Whole, elements, numbers
+from case import Case, Whole, elements, numbers
+from cases import CASES
 from tensorbrook.base import tree
 
 MODES = ("eager", "function", "called")

@@ -1,6 +1,6 @@
 """Every line of the table, as a page computes it: run this with `tensorbrook run --page`.
 
-It stands beside copies of cases.py and measures.py, and writes what it found to results.json.
+It stands beside copies of the table and of measures.py, and writes what it found to results.json.
 """
 import json
 import time

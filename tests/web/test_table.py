@@ -22,7 +22,8 @@ CORE = HERE.parents[1] / "core"
 def found(built, tmp_path_factory) -> dict:
     """What the page computed of every line."""
     folder = tmp_path_factory.mktemp("table")
-    for path in (HERE / "table_in_page.py", HERE.parent / "cases.py", HERE.parent / "measures.py"):
+    table = HERE.parent.glob("case*.py")
+    for path in (HERE / "table_in_page.py", *table, HERE.parent / "measures.py"):
         shutil.copy(path, folder)
     command = [sys.executable, "-m", "tensorbrook", "run", folder / "table_in_page.py"]
     done = subprocess.run(

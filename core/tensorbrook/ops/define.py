@@ -52,7 +52,7 @@ def sum_to(g: Tensor, shape) -> Tensor:
     shape = tuple(shape)
     if tuple(g.shape) == shape:
         return g
-    axes = shapes.stretched_axes(tuple(g.shape), shape)
+    axes = tuple(a for a in shapes.stretched_axes(tuple(g.shape), shape) if g.shape[a] != 1)
     folded = bind("reduce_sum", g, axes=axes) if axes else g
     return bind("reshape", folded, shape=shape)
 

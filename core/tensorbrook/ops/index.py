@@ -72,6 +72,20 @@ def gather(params, indices, axis=0) -> Tensor:
     return c.gather(params, as_tensor(indices), axis=shapes.axis_of("gather", axis, params.ndim))
 
 
+def embedding_lookup(params, ids) -> Tensor:
+    """The rows of the table `params` that the whole numbers `ids` name, in the shape of `ids`.
+
+    >>> tf.nn.embedding_lookup(tf.ones((10, 3)), tf.constant([[1, 2]])).shape
+    (1, 2, 3)
+    """
+    params, ids = as_tensor(params), as_tensor(ids)
+    if not params.ndim or not ids.dtype.is_integer:
+        raise InvalidArgumentError(
+            "embedding_lookup", f"ids are {ids.spec} and params {params.spec}",
+            "ids are whole numbers, each of which names a row of params")
+    return gather(params, p.cast(ids, dtype=dtypes.int32))
+
+
 def one_hot(indices, depth: int, on_value=1.0, off_value=0.0, axis=-1, dtype=None) -> Tensor:
     """A new axis of size `depth` with `on_value` at the index and `off_value` elsewhere."""
     indices = as_tensor(indices)

@@ -7,10 +7,13 @@ from ..tensor import Tensor, as_tensor
 from . import contractions as c
 from . import math
 from . import primitives as p
+from . import index, normalization
 from .index import one_hot
 from .random import uniform
 
 relu, tanh, sigmoid = p.relu, p.tanh, p.sigmoid
+embedding_lookup = index.embedding_lookup
+moments, batch_normalization = normalization.moments, normalization.batch_normalization
 
 
 def relu6(features) -> Tensor:
@@ -110,11 +113,6 @@ def bias_add(value, bias) -> Tensor:
 def l2_normalize(x, axis=None, epsilon=1e-12) -> Tensor:
     x = as_tensor(x)
     return x * math.rsqrt(p.maximum(math.reduce_sum(x * x, axis, keepdims=True), epsilon))
-
-
-def moments(x, axes, keepdims=False) -> tuple[Tensor, Tensor]:
-    """(mean, variance) over `axes`."""
-    return math.reduce_mean(x, axes, keepdims), math.reduce_variance(x, axes, keepdims)
 
 
 def dropout(x, rate: float) -> Tensor:
