@@ -203,13 +203,22 @@ class Function:
     def __init__(self, f: Callable, name: str | None = None):
         self._f, self._warned = f, False
         self._cache: dict[tuple, ConcreteFunction] = {}
+        # The last call whose arguments were tensors and nothing else: a loop makes the same again.
+        self._last: tuple[list[Spec], ConcreteFunction | None] = [], None
         functools.update_wrapper(self, f)
         self._name = name or getattr(f, "__name__", "function")
 
     def __call__(self, *args, **kwargs):
         if contexts()[-1] is not EAGER:
             return self._f(*args, **kwargs)               # within another trace: part of it
+        specs = [a.spec for a in args if type(a) is Tensor]
+        plain = len(specs) == len(args) and not kwargs
+        last_specs, last = self._last
+        if plain and last is not None and specs == last_specs:
+            return last(list(args))
         concrete, tensors = self._concrete(args, kwargs)
+        if plain:
+            self._last = specs, concrete
         return concrete(tensors)
 
     def __get__(self, instance, owner=None):
