@@ -104,16 +104,16 @@ class Loop:
         return tuple((n, late) for n, stage in enumerate(self.stages)
                      for late, part in ((False, stage.body), (True, stage.tail)) for _ in part)
 
-    @property
+    @cached_property
     def outer(self) -> tuple[int, ...]:
         """The space with size 1 along the folded axes."""
         return tuple(1 if i in self.axes else n for i, n in enumerate(self.space))
 
-    @property
+    @cached_property
     def reads(self) -> tuple[Atom, ...]:
         return tuple(dict.fromkeys(v.source for v in self.values if isinstance(v, Load)))
 
-    @property
+    @cached_property
     def writes(self) -> tuple[Var, ...]:
         return tuple(dict.fromkeys(s.target for s in self.stores))
 
