@@ -112,7 +112,7 @@ erf = elementwise("erf", "erf(x)", _erf,
                   lambda g, out, x: (g * exp(-x * x) * (2 / root(pi)),), "f")
 
 # A primitive, since exp(-x) may overflow: its own slope, out * (1 - out), never does.
-sigmoid = elementwise("sigmoid", "1 / (1 + exp(-x))", lambda np, x: 1 / (1 + np.exp(-x)),
+sigmoid = elementwise("sigmoid", "sigmoid(x)", lambda np, x: 1 / (1 + np.exp(-x)),
                       lambda g, out, x: (g * out * (1.0 - out),), "f")
 
 # Not max(x, 0), so that the slope at 0 is 0, as in TensorFlow.

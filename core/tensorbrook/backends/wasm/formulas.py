@@ -23,6 +23,8 @@ ARITHMETIC = {ast.Add: "add", ast.Sub: "sub", ast.Mult: "mul", ast.Div: "div"}
 BITWISE = {ast.BitAnd: "v128.and", ast.BitOr: "v128.or", ast.BitXor: "v128.xor"}
 SHIFTS = {ast.LShift: ("i32x4.shl", "shift_left"), ast.RShift: ("i32x4.shr_s", "shift_right")}
 SPELLED = {ast.FloorDiv: "floordiv", ast.Mod: "mod", ast.Pow: "pow"}
+# Folds of floats, as instructions that keep what they hold where the other is NaN.
+BOUNDS = {"max(x, y)": "f32x4.pmax(x, y)", "min(x, y)": "f32x4.pmin(x, y)"}
 COMPARISONS = {ast.Eq: "eq", ast.NotEq: "ne", ast.Lt: "lt", ast.Gt: "gt", ast.LtE: "le",
                ast.GtE: "ge"}
 

@@ -4,6 +4,7 @@ from math import prod
 
 from ...base.views import View, collapse
 from ...ir.kernel import Index, Load, Loop, Reduced, Value
+from .formulas import BOUNDS
 from .rows import Share
 
 LANES = 4
@@ -11,11 +12,11 @@ CHUNK = 16                  # elements of a cache line of float32
 STRIP = 64                  # rows of a transpose taken before the next columns. Chromium, one
                             # thread, 1024 x 1024: 16 rows 1.41 ms, 32 0.54, 64 0.45, 128 0.51
 # What one vector costs in instructions: four lane loads, four lane stores, and four accumulators
-# brought down to one number, for which an x86 takes nine in a row for max or min, as NaN must win.
-# They only rank a loop's axes. V8 of Node 20, one thread, 160000 floats in rows of 8 / 10 / 16 /
-# 32, along the row: softmax 379 / 525 / 351 / 268 us, layer norm 89 / 142 / 79 / 62, cross entropy
-# 620 / 744 / 485 / 381; across rows, whatever their length: 220 to 231, 92 to 95, 278 to 294.
-GATHER, SCATTER, HORIZONTAL, HORIZONTAL_BOUND = 4, 5, 12, 80
+# brought down to one number, of which a largest or smallest float has two. They only rank a loop's
+# axes. Chromium, one thread, 160000 floats in rows of 8 / 16 / 24 / 32, along the row: softmax 205
+# / 139 / 131 / 126 us, layer norm 65 / 54 / 58 / 47; across rows: softmax 158 to 164, layer norm
+# 80 to 82, whatever their length.
+GATHER, SCATTER, HORIZONTAL = 4, 5, 12
 
 
 @dataclass(frozen=True)
@@ -138,7 +139,8 @@ def _horizontal(value: Value) -> int:
     """What a value takes when the lanes of a row are brought together."""
     if not isinstance(value, Reduced):
         return 0
-    return HORIZONTAL_BOUND if value.reduction.formula[:3] in ("max", "min") else HORIZONTAL
+    two = value.dtype.kind == "f" and value.reduction.formula in BOUNDS
+    return 2 * HORIZONTAL if two else HORIZONTAL
 
 
 def _across(loop: Loop, vector: tuple[int, ...], kept: list) -> tuple[int, ...] | None:
