@@ -184,7 +184,8 @@ static void pack_gradient(const windows_t *v, const patch_t *p, const gradient_t
 static void patch_gradient(const block_t *b, const patch_t *p, const float *origin, int pixels) {
   const gradient_t *g = &b->gradient;
   int tiles = ceiling(b->k, TILE_ROWS), first_row = b->tap * b->v->channels;
-  const int out_rows[TILE_ROWS] = {0, g->stride, 2 * g->stride, 3 * g->stride};
+  int out_rows[TILE_ROWS];
+  for (int i = 0; i < TILE_ROWS; i++) out_rows[i] = i * g->stride;
   product_t product = {.b = b->s->filter, .b_step = TILE_COLUMNS, .k = pixels,
                        .add = p->image + p->row + p->column > 0};
   for (int unit = b->unit, packed = -1; unit < b->unit_end; unit++) {

@@ -33,61 +33,134 @@ typedef struct {
   after_t after;
 } part_t;
 
-// Blocks: a panel of B (12 KB) stays in L1, a block of A (150 KB) and one of B (400 KB) in L2.
-enum { BLOCK_K = 400, BLOCK_ROWS = 96, BLOCK_COLUMNS = 256 };
+// Blocks: six rows of A (10 KB) and a panel of B (13 KB) stay in L1, a block of B (400 KB) in L2.
+enum { BLOCK_K = 400, BLOCK_ROWS = 48, BLOCK_COLUMNS = 256 };
+// Rows of A that are turned around are this much longer: powers of two would share cache lines.
+enum { GAP = 16 };
 
 // A thread's scratch.
 typedef struct {
   float b[BLOCK_K * BLOCK_COLUMNS];
-  float a[BLOCK_K * BLOCK_ROWS];
+  float a[(BLOCK_K + GAP) * BLOCK_ROWS];
 } gemm_scratch_t;
 
 _Static_assert(sizeof(gemm_scratch_t) <= SCRATCH_BYTES, "gemm needs more scratch");
 
-// All tiles of a packed block of A times a packed block of B.
-static void multiply_blocks(const gemm_scratch_t *s, product_t p, int rows, int columns, float *out,
-                            int n) {
-  const int out_rows[TILE_ROWS] = {0, n, 2 * n, 3 * n};
-  for (int j = 0; j < columns; j += TILE_COLUMNS) {
-    p.b = s->b + j * p.k;
-    p.columns = smaller(TILE_COLUMNS, columns - j);
-    for (int i = 0; i < rows; i += TILE_ROWS) {
-      p.rows = smaller(TILE_ROWS, rows - i);
-      tile_packed(&p, s->a + i * p.k, out + i * n + j, out_rows);
+// A part of A: A(i, p) = at[i * row + p * column].
+typedef struct {
+  const float *at;
+  int row, column;
+} a_t;
+
+// A part of B in panels of eight columns, each `panel` floats after the one before; B(p, j) =
+// at[p * row + j]. A last panel that is not whole stands elsewhere, filled up with zeros.
+typedef struct {
+  const float *at, *last;
+  int row, panel;
+} b_t;
+
+// Some columns, and some steps along k, of all rows.
+typedef struct {
+  const part_t *part;
+  gemm_scratch_t *scratch;
+  int column, columns, depth, k;
+  b_t b;
+} block_t;
+
+// Some rows of the block: all panels of B, one after the other, meet the same rows of A.
+INLINE void multiply_rows(const block_t *block, a_t a, float *out, int rows) {
+  int n = block->part->n, out_rows[TILE_ROWS];
+  EACH(i, rows) out_rows[i] = i * n;
+  product_t p = {block->b.at, block->b.row, block->k, block->depth > 0, rows, TILE_COLUMNS};
+  int left = block->columns;
+  for (; left >= TILE_COLUMNS; left -= TILE_COLUMNS, out += TILE_COLUMNS) {
+    tile_strided(&p, a.at, a.row, a.column, out, out_rows, rows, 2);
+    p.b += block->b.panel;
+  }
+  if (!left) return;
+  p.b = block->b.last, p.b_step = TILE_COLUMNS, p.columns = left;
+  if (left > 4)
+    tile_strided(&p, a.at, a.row, a.column, out, out_rows, rows, 2);
+  else
+    tile_strided(&p, a.at, a.row, a.column, out, out_rows, rows, 1);
+}
+
+#define MULTIPLY_ROWS(rows)                                                                      \
+  static __attribute__((noinline)) void multiply_##rows(const block_t *b, a_t a, float *out) { \
+    multiply_rows(b, a, out, rows);                                                          \
+  }
+MULTIPLY_ROWS(1)
+MULTIPLY_ROWS(2)
+MULTIPLY_ROWS(3)
+MULTIPLY_ROWS(4)
+MULTIPLY_ROWS(5)
+MULTIPLY_ROWS(6)
+
+// How many of the rows that are left a tile takes. One row or two are as slow as four, so the last
+// two tiles share what they have.
+static int next_rows(int left) {
+  return left > TILE_ROWS && left < 2 * TILE_ROWS ? ceiling(left, 2) : smaller(left, TILE_ROWS);
+}
+
+static void multiply_tiles(const block_t *b, a_t a, float *out, int rows) {
+  for (int next; rows; rows -= next) {
+    next = next_rows(rows);
+    switch (next) {
+      case 1: multiply_1(b, a, out); break;
+      case 2: multiply_2(b, a, out); break;
+      case 3: multiply_3(b, a, out); break;
+      case 4: multiply_4(b, a, out); break;
+      case 5: multiply_5(b, a, out); break;
+      default: multiply_6(b, a, out);
     }
+    a.at += next * a.row;
+    out += next * b->part->n;
   }
 }
 
-static void pack_a(const part_t *g, int row, int rows, int depth, int k, float *to) {
-  if (g->transpose_a)
-    pack_columns(g->a + depth * g->m + row, g->m, k, rows, to, k, TILE_ROWS);
-  else
-    pack_rows(g->a + row * g->k + depth, g->k, k, rows, to, k, TILE_ROWS);
+
+// Rows of A as tiles read them fastest.
+static a_t rows_of_a(const block_t *b, int row, int rows) {
+  const part_t *g = b->part;
+  if (!g->transpose_a) return (a_t){g->a + row * g->k + b->depth, g->k, 1};
+  const float *at = g->a + b->depth * g->m + row;
+  int length = ceiling(b->k, GAP) * GAP + GAP;
+  pack_rows(at, g->m, rows, b->k, b->scratch->a, rows, length);
+  return (a_t){b->scratch->a, length, 1};
 }
 
-static void pack_b(const part_t *g, int column, int columns, int depth, int k, float *to) {
-  if (g->transpose_b)
-    pack_rows(g->b + column * g->k + depth, g->k, k, columns, to, k, TILE_COLUMNS);
-  else
-    pack_columns(g->b + depth * g->n + column, g->n, k, columns, to, k, TILE_COLUMNS);
+static b_t panels_of_b(const block_t *b) {
+  const part_t *g = b->part;
+  float *to = b->scratch->b;
+  int whole = b->columns / TILE_COLUMNS * TILE_COLUMNS;
+  if (g->transpose_b) {
+    pack_rows(g->b + b->column * g->k + b->depth, g->k, b->k, b->columns, to, b->k, TILE_COLUMNS);
+  } else {
+    pack_columns(g->b + b->depth * g->n + b->column, g->n, b->k, b->columns, to, b->k,
+                 TILE_COLUMNS);
+  }
+  return (b_t){to, to + whole * b->k, TILE_COLUMNS, b->k * TILE_COLUMNS};
 }
 
 static void multiply(const part_t *g, gemm_scratch_t *s) {
+  int all = g->column_end - g->column;
   int step_k = ceiling(g->k, ceiling(g->k, BLOCK_K));
-  for (int column = g->column; column < g->column_end; column += BLOCK_COLUMNS)
-    for (int depth = 0; depth < g->k; depth += step_k) {
-      int columns = smaller(BLOCK_COLUMNS, g->column_end - column);
-      int k = smaller(step_k, g->k - depth);
-      product_t p = {.b_step = TILE_COLUMNS, .k = k, .add = depth > 0};
-      pack_b(g, column, columns, depth, k, s->b);
-      for (int row = g->row; row < g->row_end; row += BLOCK_ROWS) {
-        int rows = smaller(BLOCK_ROWS, g->row_end - row);
-        pack_a(g, row, rows, depth, k, s->a);
-        float *out = g->out + row * g->n + column;
-        multiply_blocks(s, p, rows, columns, out, g->n);
-        if (depth + k == g->k) finish(&g->after, out, rows, columns);
+  int step_columns = ceiling(all, ceiling(all, BLOCK_COLUMNS));
+  step_columns = ceiling(step_columns, TILE_COLUMNS) * TILE_COLUMNS;
+  block_t b = {.part = g, .scratch = s, .column = g->column};
+  for (; b.column < g->column_end; b.column += step_columns) {
+    b.columns = smaller(step_columns, g->column_end - b.column);
+    for (b.depth = 0; b.depth < g->k; b.depth += step_k) {
+      b.k = smaller(step_k, g->k - b.depth);
+      b.b = panels_of_b(&b);
+      for (int row = g->row, rows; row < g->row_end; row += rows) {
+        rows = smaller(BLOCK_ROWS, g->row_end - row);
+        float *out = g->out + row * g->n + b.column;
+        multiply_tiles(&b, rows_of_a(&b, row, rows), out, rows);
+        if (b.depth + b.k == g->k) finish(&g->after, out, rows, b.columns);
       }
     }
+  }
 }
 
 // -- a matrix times a vector: out[i] = sum over p of matrix(i, p) x[p], i in [begin, end) ---------
