@@ -12,7 +12,8 @@ from tensorbrook.backends.wasm.assembler import I32, V128, Function, Module
 CHAINS, LANES = 12, 4
 COUNT, SIZE = 0, 1               # the loops' parameters: how often, over how many bytes
 RESULT = 2048 << 16              # where the sums go, so that nobody finds them useless
-COPY_BYTES, CACHED_BYTES = 64 << 20, 128 << 10
+COPY_BYTES, STREAM_BYTES, CACHED_BYTES = 64 << 20, 4 << 20, 128 << 10
+GFLOPS, STREAMED = "GFLOP/s", "GB/s copied, 1 M floats"
 
 
 def module() -> bytes:
@@ -84,6 +85,8 @@ def measure(run: Callable[[str, int, int], float], threads: int, turns: int) -> 
         run(loop, count // 4 or 1, size)  # the browser's compiler wakes up
         return work * count * threads / median(run(loop, count, size) for _ in range(turns)) / 1e6
     flops = 2 * CHAINS * LANES
-    return {"GFLOP/s": rate("multiply_add", 4_000_000, 0, flops),
+    part = STREAM_BYTES // threads  # all threads together copy as much as a stream has
+    return {GFLOPS: rate("multiply_add", 4_000_000, 0, flops),
             "GB/s copied from memory": rate("copy", 8, COPY_BYTES, 2 * COPY_BYTES),
+            STREAMED: rate("copy", 100, part, 2 * part),
             "GB/s copied in cache": rate("copy", 16_000, CACHED_BYTES, 2 * CACHED_BYTES)}

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from statistics import median
 from typing import NamedTuple
+
+from .workloads import OURS
 
 
 class Summary(NamedTuple):
@@ -31,6 +33,19 @@ def difference(ours: Sequence[float], theirs: Sequence[float], tolerance: float)
     for i, (a, b) in enumerate(zip(ours, theirs)):
         if not abs(a - b) <= tolerance * max(1.0, abs(a)): return f"figure {i}: {a} and {b}"
     return None
+
+
+def median_of(result: Mapping, contender: str) -> float | None:
+    """The milliseconds of a step, where the contender could take part."""
+    times = result["times_ms"].get(contender)
+    return times and times["median"]
+
+
+def best_peer(result: Mapping) -> float | None:
+    """The least median among those that are not ours."""
+    times = [t["median"] for name, t in result["times_ms"].items()
+             if not name.startswith(OURS)]
+    return min(times, default=None)
 
 
 def significant(x: float, digits: int = 3) -> str:

@@ -7,7 +7,8 @@ from collections.abc import Callable
 from . import ceiling
 from .browser import BenchmarkPage
 from .rounds import QUICK, Pace
-from .workloads import LENET, MLP, OURS, Workload
+from .workloads import OURS, Workload
+from .workloads.models import LENET, MLP
 
 PROFILED = (MLP, LENET)
 

@@ -20,12 +20,21 @@ class Arena(Protocol):
 class Pace(NamedTuple):
     """How long everybody warms up and how long and how often they have their turn."""
 
-    warm_ms: float = 200
-    turn_ms: float = 100
+    warm_ms: float = 60
+    turn_ms: float = 40
     turns: int = 7
+
+    def turns_of(self, step_ms: float, least_ms: float) -> int:
+        """Fewer for those who take long; the warm-up of one far behind is its only turn."""
+        if step_ms < SLOW_MS: return self.turns
+        return min(self.turns, 3) if step_ms < FAR_BEHIND * least_ms else 0
 
 
 QUICK = Pace(warm_ms=20, turn_ms=10, turns=3)
+
+# From here on a step counts as slow, and this many times the best one's as far behind: the run
+# must end, and a ratio of ten is one whether or not it is of eleven.
+SLOW_MS, FAR_BEHIND = 200, 10
 
 
 class Disagreement(Exception):
@@ -41,7 +50,8 @@ def compare(arena: Arena, workload: Workload, pace: Pace) -> dict:
         times = interleaved(arena, list(able), pace)
     finally:
         arena.drop()
-    return {"name": workload.name, "flops": workload.flops,
+    return {"name": workload.name, "topic": workload.topic, "flops": workload.flops,
+            "moved_bytes": workload.moved_bytes, "goal": workload.goal._asdict(),
             "times_ms": {name: summary(t)._asdict() for name, t in times.items()},
             "turns_ms": times,
             "unable": {name: o["reason"] for name, o in outcomes.items() if o["check"] is None}}
@@ -60,19 +70,22 @@ def demand_agreement(workload: Workload, checks: Mapping[str, Sequence[float]]) 
 
 def interleaved(arena: Arena, names: Sequence[str], pace: Pace) -> dict[str, list[float]]:
     """Milliseconds of one step, of each contender, in each of its turns."""
-    steps = {name: warmed_up(arena, name, pace) for name in names}
-    times: dict[str, list[float]] = {name: [] for name in names}
-    for _ in range(pace.turns):
+    warm = {name: warmed_up(arena, name, pace) for name in names}
+    turns = {name: pace.turns_of(ms, min(warm.values())) for name, ms in warm.items()}
+    times = {name: [] if turns[name] else [ms] for name, ms in warm.items()}
+    for turn in range(pace.turns):
         for name in names:
-            times[name].append(arena.turn(name, steps[name]) / steps[name])
+            if turn >= turns[name]: continue
+            steps = steps_for(pace.turn_ms, warm[name])
+            times[name].append(arena.turn(name, steps) / steps)
     return times
 
 
-def warmed_up(arena: Arena, name: str, pace: Pace) -> int:
-    """Run until the browser's compilers had their time; returns how many steps fill a turn."""
+def warmed_up(arena: Arena, name: str, pace: Pace) -> float:
+    """Run until the browser's compilers had their time; returns the milliseconds of a step."""
     step_ms, spent, steps = 0.0, 0.0, 1
     while spent < pace.warm_ms:
         took = arena.turn(name, steps)
         step_ms, spent = took / steps, spent + took
         steps = steps_for(pace.warm_ms / 4, step_ms)
-    return steps_for(pace.turn_ms, step_ms)
+    return step_ms

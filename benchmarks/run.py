@@ -8,19 +8,22 @@ import os
 import subprocess
 import sys
 from collections.abc import Sequence
+from itertools import groupby
 from pathlib import Path
 
 from playwright.sync_api import Browser
 
-from . import machine, page_build, start
+from . import machine, page_build, standing, start
 from .browser import BenchmarkPage, benchmark_page, chromium
+from .figures import median_of
+from .goals import ceiling_of
 from .parts import PARTS, PROFILED, kernel_times
 from .report import RUN, Report, heading, kernels_table, sizes_table, tell
 from .rounds import QUICK, Disagreement, Pace, compare
 from .site import Site
 from .sizes import full_wheel, sizes
-from .table import pairs_table, rounds_table
-from .workloads import CONTENDERS, NATIVE_CONTENDERS, WORKLOADS, Workload
+from .table import goals_table, pairs_table, rounds_table
+from .workloads import CONTENDERS, NATIVE, NATIVE_CONTENDERS, OURS, WORKLOADS, Workload, wanted
 
 
 def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
@@ -62,29 +65,28 @@ class Run:
             self.report.show(RUN, heading(self.report.results["machine"]))
             for threads in self.asked.threads:
                 self.in_page(browser, site.url, threads)
-        if self.wants("native"):
-            for threads in self.asked.threads:
-                self.natively(threads)
+        for threads in self.asked.threads:
+            self.natively(threads)
+        self.standing()
         if self.wants("start"):
             self.start()
         if self.wants("sizes"):
             self.sizes()
 
     def in_page(self, browser: Browser, url: str, threads: int) -> None:
-        workloads = [w for w in WORKLOADS
-                     if self.wants(w.name) and (w.quick or not self.asked.quick)]
-        parts = [part for part in [*PARTS, "kernels"] if self.wants(part)]
+        workloads = wanted(WORKLOADS, self.asked.only, self.asked.quick)
+        parts = [part for part in [*PARTS, "kernels"]
+                 if self.wants(part) or (workloads and part == "ceiling")]
         if not workloads and not parts: return
         found = self.report.results["page"][threads] = {"workloads": []}
         with benchmark_page(browser, url, threads) as page:
             for part in parts:
                 self.part(page, part, found)
-            for workload in workloads:
-                found["workloads"] += self.compared(page, workload)
-        if workloads:
-            ceiling = found.get("ceiling", {}).get("GFLOP/s")
-            rows = rounds_table(found["workloads"], CONTENDERS, ceiling)
-            self.report.show(f"In the page, threads: {threads}", rows)
+            for topic, rows in groupby(workloads, lambda w: w.topic):
+                measured = [row for w in rows for row in self.compared(page, w)]
+                found["workloads"] += measured
+                self.report.show(f"{topic}, threads: {threads}",
+                                 goals_table(measured, CONTENDERS, ceiling_of(found)))
 
     def part(self, page: BenchmarkPage, part: str, found: dict) -> None:
         """One part that is of ours alone."""
@@ -105,12 +107,24 @@ class Run:
         except Disagreement as error:
             self.disagreements.append(str(error))
             return []
+        if workload.same_size:
+            alone = workload.same_size._replace(contenders=(OURS,))
+            result["same_size_ms"] = median_of(compare(page, alone, self.pace), OURS)
         tell(result)
         return [result]
 
     def natively(self, threads: int) -> None:
-        found = self.report.results["native"][threads] = native_rounds(threads, self.asked.quick)
+        """All native rows where "native" is asked for, else those with the words in their names."""
+        only = [] if self.wants("native") else self.asked.only
+        if not wanted(NATIVE, only, self.asked.quick): return
+        found = self.report.results["native"][threads] = native_rounds(
+            threads, only, self.asked.quick)
         self.report.show(f"Natively, threads: {threads}", rounds_table(found, NATIVE_CONTENDERS))
+
+    def standing(self) -> None:
+        """What each row reached, in one table."""
+        rows = standing.rows(self.report.results)
+        if rows: self.report.show("Where it stands", standing.shown(rows))
 
     def start(self) -> None:
         found = self.report.results["start"] = start.measure(1 if self.asked.quick else 5)
@@ -128,11 +142,12 @@ class Run:
         if self.asked.into: self.report.write_into(self.asked.into)
 
 
-def native_rounds(threads: int, quick: bool) -> list[dict]:
+def native_rounds(threads: int, only: Sequence[str], quick: bool) -> list[dict]:
     """The rounds of a process of its own, as libraries take their threads when they start."""
     settings = {name: str(threads) for name in
                 ("TENSORBROOK_THREADS", "OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS")}
-    command = [sys.executable, "-m", "benchmarks.native", str(threads), *["--quick"] * quick]
+    command = [sys.executable, "-m", "benchmarks.native", str(threads), *["--quick"] * quick,
+               *(word for name in only for word in ("--only", name))]
     done = subprocess.run(command, env=os.environ | settings | {"TENSORBROOK_BACKEND": "wasm"},
                           stdout=subprocess.PIPE, text=True, check=True)
     return json.loads(done.stdout)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from .figures import significant
+from .figures import best_peer, median_of, significant
+from .goals import Ceiling, asked, reached, verdict
 from .workloads import OURS
 
 NONE = "–"
@@ -24,40 +25,45 @@ def padded(cells: Sequence[str], widths: Sequence[int]) -> list[str]:
     return [first, *others]
 
 
-def rounds_table(rounds: Sequence[dict], contenders: Sequence[str],
-                 ceiling: float | None = None) -> str:
-    """Milliseconds a step of each contender, and how many times faster ours is than the peers."""
-    rows = [[r["name"], *(cell(r, name) for name in contenders), ratio(r), share(r, ceiling)]
-            for r in rounds]
-    return table(["ms", *contenders, "best peer / ours", "of the ceiling"], rows)
+def rounds_table(rounds: Sequence[dict], contenders: Sequence[str]) -> str:
+    """Milliseconds a step of each contender that took part, and the ratio of ours to the best."""
+    head, rows = side_by_side(rounds, contenders)
+    return table(head, rows)
+
+
+def goals_table(rounds: Sequence[dict], contenders: Sequence[str], ceiling: Ceiling) -> str:
+    """The same, with what ours comes to of the ceiling, what it shall reach and what it did."""
+    head, rows = side_by_side(rounds, contenders)
+    judged = [[share(r, ceiling), asked(r["goal"]) or NONE,
+               verdict(r["goal"], reached(r, ceiling)) or NONE] for r in rounds]
+    return table([*head, "of the ceiling", "goal", "reached"],
+                 [[*row, *more] for row, more in zip(rows, judged)])
+
+
+def side_by_side(rounds: Sequence[dict], contenders: Sequence[str]):
+    able = [name for name in contenders if any(name in r["times_ms"] for r in rounds)]
+    return (["ms", *able, "best peer / ours"],
+            [[r["name"], *(cell(r, name) for name in able), ratio(r)] for r in rounds])
 
 
 def cell(result: dict, contender: str) -> str:
     """The median time, and the rate where the workload counts its arithmetic."""
-    times = result["times_ms"].get(contender)
-    if times is None: return NONE
-    rate = f" ({result['flops'] / times['median'] / 1e6:.0f} GF/s)" if result["flops"] else ""
-    return significant(times["median"]) + rate
+    took = median_of(result, contender)
+    if took is None: return NONE
+    rate = f" ({significant(result['flops'] / took / 1e6, 2)} GF/s)" if result["flops"] else ""
+    return significant(took) + rate
 
 
 def ratio(result: dict) -> str:
-    best = best_peer(result)
-    ours = result["times_ms"].get(OURS)
-    return f"{best / ours['median']:.2f}" if best and ours else NONE
+    best, ours = best_peer(result), median_of(result, OURS)
+    return f"{best / ours:.2f}" if best and ours else NONE
 
 
-def share(result: dict, ceiling: float | None) -> str:
-    """How near our arithmetic comes to the most this page can do (in GFLOP/s)."""
-    ours = result["times_ms"].get(OURS)
-    if not (ours and ceiling and result["flops"]): return NONE
-    return f"{100 * result['flops'] / ours['median'] / 1e6 / ceiling:.0f} %"
-
-
-def best_peer(result: dict) -> float | None:
-    """The least median among those that are not ours."""
-    times = [t["median"] for name, t in result["times_ms"].items()
-             if not name.startswith(OURS)]
-    return min(times, default=None)
+def share(result: dict, ceiling: Ceiling) -> str:
+    """How near ours comes to the most this page can do: multiply-adds, or else bytes copied."""
+    figures = reached(result, ceiling)
+    found = figures.get("fma") or figures.get("copied")
+    return f"{found:.0%}" if found else NONE
 
 
 def pairs_table(head: Sequence[str], pairs: dict[str, float | str]) -> str:

@@ -3,8 +3,10 @@
 import gzip
 
 import pytest
-from benchmarks import ceiling, figures, report, rounds, run, sizes, table
-from benchmarks.workloads import CONTENDERS, OURS, WORKLOADS, gemm
+from benchmarks import ceiling, figures, goals, report, rounds, run, sizes, standing, table
+from benchmarks.ours.bench import FAMILIES
+from benchmarks.workloads import CONTENDERS, NATIVE, OURS, WORKLOADS, Goal, wanted
+from benchmarks.workloads.gemm import gemm
 from wasmtime import Config, Engine, Instance, Limits, Memory, MemoryType, Module, Store
 
 
@@ -67,20 +69,79 @@ def test_what_differs_is_not_timed():
     assert figures.difference([float("nan")], [1.0], 1)
 
 
-def test_the_table_shows_times_rates_and_the_ratio():
+def test_the_slow_have_fewer_turns_and_who_is_far_behind_has_its_warm_up():
+    arena = Fake({OURS: 1.0, "jax-js": 1000.0, "tfjs": 300.0}, AGREED)
+    times = rounds.compare(arena, WORKLOAD, rounds.Pace())["turns_ms"]
+    assert {name: len(turns) for name, turns in times.items()} == {
+        OURS: 7, "jax-js": 1, "tfjs": 1}
+    arena = Fake({OURS: 250.0, "jax-js": 1000.0, "tfjs": 10.0}, AGREED)
+    times = rounds.compare(arena, WORKLOAD, rounds.Pace())["turns_ms"]
+    assert {name: len(turns) for name, turns in times.items()} == {
+        OURS: 1, "jax-js": 1, "tfjs": 7}
+    arena = Fake({OURS: 250.0, "jax-js": 1000.0, "tfjs": 101.0}, AGREED)
+    times = rounds.compare(arena, WORKLOAD, rounds.Pace())["turns_ms"]
+    assert {name: len(turns) for name, turns in times.items()} == {
+        OURS: 3, "jax-js": 3, "tfjs": 7}
+
+
+def cells(row):
+    return [cell.strip() for cell in row.strip("|").split("|")]
+
+
+def test_the_table_shows_times_rates_the_ratio_and_what_was_reached():
     arena = Fake({OURS: 1.0, "jax-js": 2.0, "tfjs": 4.0}, AGREED)
-    text = table.rounds_table([rounds.compare(arena, WORKLOAD, rounds.QUICK)], CONTENDERS, 10.0)
+    workload = WORKLOAD._replace(goal=Goal(peer=3, fma=0.4))
+    rows = [rounds.compare(arena, workload, rounds.QUICK)]
+    text = table.goals_table(rows, CONTENDERS, goals.Ceiling(10.0))
     head, rule, row = text.splitlines()
-    assert [cell.strip() for cell in row.strip("|").split("|")] == [
-        "GEMM 128 NN", "1 (4 GF/s)", "–", "2 (2 GF/s)", "4 (1 GF/s)", "–", "2.00", "42 %"]
+    assert cells(row) == [
+        "GEMM 128 NN", "1 (4.2 GF/s)", "2 (2.1 GF/s)", "4 (1 GF/s)", "2.00", "42%",
+        "3x the best peer, 40% of the ceiling", "no: 2.00x"]
+    assert cells(head)[:4] == ["ms", OURS, "jax-js", "tfjs"]
     assert len(head) == len(rule) == len(row)
+    assert cells(table.rounds_table(rows, CONTENDERS).splitlines()[2]) == cells(row)[:5]
+
+
+RESULT = {"name": "a", "flops": 8_000_000, "moved_bytes": 2_000_000, "same_size_ms": 0.5,
+          "goal": Goal(peer=2, fma=0.9)._asdict(),
+          "times_ms": {OURS: {"median": 1.0}, "tfjs": {"median": 4.0}, "jax-js": {"median": 5.0}}}
+
+
+def test_goals_are_judged_by_what_was_measured():
+    figures = goals.reached(RESULT, goals.Ceiling(10.0, 4.0), 0.5)
+    assert figures == {"peer": 4, "jax": 5, "fma": 0.8, "copied": 0.5, "gemm": 0.5, "torch": 0.5}
+    assert goals.verdict(Goal(peer=4, copied=0.5)._asdict(), figures) == "met"
+    assert goals.verdict(Goal(peer=5, fma=0.9)._asdict(), figures) == "no: 4.00x, 80%"
+    assert goals.verdict(Goal(torch=0.4)._asdict(), {"peer": 4}) == "met but for torch"
+    assert goals.verdict(Goal(peer=2)._asdict(), {"fma": 0.8}) == "met"  # nobody else can
+    assert goals.verdict(Goal(peer=2)._asdict(), {}) == "no figure"
+    assert goals.verdict(Goal()._asdict(), figures) == ""
+
+
+def test_one_table_tells_where_it_stands():
+    page = {n: {"workloads": [RESULT | {"times_ms": {OURS: {"median": 2.0 / n}}}],
+                "ceiling": {ceiling.GFLOPS: 16.0 * n, ceiling.STREAMED: 4.0}} for n in (1, 2)}
+    native = {2: [{"name": "a", "times_ms": {"torch": {"median": 0.5}}}]}
+    found = standing.rows({"page": page, "native": native})
+    head, _, row = standing.shown(found).splitlines()
+    shown = dict(zip(cells(head), cells(row)))
+    assert (shown["ms, 1"], shown["ms, 2"], shown["scaling"]) == ("2", "1", "2.00")
+    assert (shown["fma"], shown["torch"]) == ("25% / 25%", "– / 0.50x")
+    assert shown["reached, 1"] == shown["reached, 2"] == "no: 25%"
 
 
 def test_workloads_have_names_of_their_own_and_inputs():
     assert len({w.name for w in WORKLOADS}) == len(WORKLOADS)
     assert all(OURS in w.contenders and w.arrays for w in WORKLOADS)
-    assert gemm(2, 3, 4, "TT").arrays == {"a": {"shape": (4, 2), "scale": 1.0},
-                                          "b": {"shape": (3, 4), "scale": 1.0}}
+    assert {w.family for w in WORKLOADS} == set(FAMILIES)
+    assert gemm(2, 3, 4, "TT").arrays == {"a": {"shape": (4, 2), "scale": 1.0, "offset": 0.0},
+                                          "b": {"shape": (3, 4), "scale": 1.0, "offset": 0.0}}
+
+
+def test_some_workloads_are_wanted():
+    assert wanted(WORKLOADS, [], False) == list(WORKLOADS)
+    assert {w.name for w in wanted(WORKLOADS, [], True)} == {"GEMM 128 NN", "MLP training step"}
+    assert [w.name for w in wanted(NATIVE, ["lenet"], True)] == ["LeNet training step"]
 
 
 def test_sizes_count_files_as_they_are_and_zipped(tmp_path):
@@ -120,5 +181,6 @@ def test_the_ceiling_s_loops_do_what_they_say():
     loops["multiply_add"](store, 3, 0)
     asked = []
     rates = ceiling.measure(lambda *call: asked.append(call) or 2.0, threads=2, turns=3)
-    assert rates["GFLOP/s"] == 96 * 4_000_000 * 2 / 2.0 / 1e6
-    assert len(asked) == 12
+    assert rates[ceiling.GFLOPS] == 96 * 4_000_000 * 2 / 2.0 / 1e6
+    assert rates[ceiling.STREAMED] == 2 * 4 * 1024 * 1024 * 100 / 2.0 / 1e6
+    assert len(asked) == 16

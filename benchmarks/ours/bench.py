@@ -7,10 +7,17 @@ from pathlib import Path
 
 import tensorbrook as tf
 
-from . import elementwise, gemm, kernels, training
+from . import gemm, kernels, lookups, streams, training, windows
 
-FAMILIES = {"gemm": gemm.step, "elementwise": elementwise.step,
-            "mlp": training.mlp, "lenet": training.lenet}
+FAMILIES = {
+    "gemm": gemm.step,
+    "elementwise": streams.elementwise, "norm": streams.norm,
+    "cross_entropy": streams.cross_entropy, "adamw": streams.adamw,
+    "convolution": windows.convolution, "pool": windows.pool,
+    "embedding": lookups.embedding, "scatter_add": lookups.scatter_add,
+    "sort": lookups.sort, "top_k": lookups.top_k,
+    "mlp": training.mlp, "lenet": training.lenet,
+}
 STEPS = {}          # name -> the function to call again and again, and its arguments
 
 

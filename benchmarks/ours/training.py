@@ -22,7 +22,7 @@ class Adam:
             p.assign_sub(rate * m / (tf.sqrt(v) + 1e-7))
 
 
-def step_of(model, parameters, arrays):
+def step_of(model, parameters, arrays, checked_steps):
     """The step of a user's own loop: one captured program, called again and again."""
     optimizer = Adam(parameters)
     x, y = arrays["x"], arrays["y"]
@@ -34,7 +34,7 @@ def step_of(model, parameters, arrays):
         optimizer.apply(tape.gradient(loss, parameters))
         return loss
 
-    return step, (x, y), lambda: losses(step, x, y)
+    return step, (x, y), lambda: losses(step, x, y, checked_steps)
 
 
 def variables(arrays):
@@ -50,16 +50,17 @@ def dense(x, layers):
     return x @ w + b
 
 
-def mlp(arrays, flavour):
+def mlp(arrays, flavour, checked_steps):
     if flavour == "keras":
-        return keras_step(MLP_LAYERS(), arrays)
+        return keras_step(MLP_LAYERS(), arrays, checked_steps)
     layers = variables(arrays)
-    return step_of(lambda x: dense(x, layers), [p for pair in layers for p in pair], arrays)
+    return step_of(lambda x: dense(x, layers), [p for pair in layers for p in pair], arrays,
+                   checked_steps)
 
 
-def lenet(arrays, flavour):
+def lenet(arrays, flavour, checked_steps):
     if flavour == "keras":
-        return keras_step(LENET_LAYERS(), arrays)
+        return keras_step(LENET_LAYERS(), arrays, checked_steps)
     layers = variables(arrays)
 
     def model(x):
@@ -67,7 +68,8 @@ def lenet(arrays, flavour):
             x = tf.nn.max_pool2d(tf.nn.relu(tf.nn.conv2d(x, w, 1, "VALID") + b), 2, 2, "VALID")
         return dense(tf.reshape(x, (x.shape[0], -1)), layers[2:])
 
-    return step_of(model, [p for pair in layers for p in pair], arrays)
+    return step_of(model, [p for pair in layers for p in pair], arrays,
+                   checked_steps)
 
 
 def MLP_LAYERS():
@@ -85,7 +87,7 @@ def LENET_LAYERS():
             layers.Dense(10)]
 
 
-def keras_step(layers, arrays):
+def keras_step(layers, arrays, checked_steps):
     """`train_on_batch` of a model that begins with the weights all contenders begin with."""
     model = tf.keras.Sequential(layers)
     model.compile(optimizer=tf.keras.optimizers.Adam(0.001),
@@ -98,7 +100,7 @@ def keras_step(layers, arrays):
         return model.train_on_batch(x, y)
 
     x, y = arrays["x"], arrays["y"]
-    return model.train_on_batch, (x, y), lambda: losses(fresh, x, y)
+    return model.train_on_batch, (x, y), lambda: losses(fresh, x, y, checked_steps)
 
 
 def start(arrays):

@@ -1,10 +1,14 @@
-"""Ours through wasmtime beside NumPy and JAX on this machine's own instructions, in one process."""
+"""One process in which the contenders take turns; prints its rows as JSON.
+
+    python -m benchmarks.native THREADS [--quick] [--only NAME]
+"""
 
 from __future__ import annotations
 
 import argparse
 import json
 import os
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 
@@ -12,11 +16,12 @@ import numpy as np
 
 import tensorbrook as tf
 
-from . import jax_programs, numpy_programs
-from .ours import gemm as our_gemm
-from .ours import training
-from .rounds import QUICK, Pace, compare
-from .workloads import JAX_CPU, NATIVE, NUMPY, OURS, Workload
+from ..ours.bench import FAMILIES
+from ..report import tell
+from ..rounds import QUICK, Pace, compare
+from ..workloads import NATIVE, OURS, Workload, wanted
+from ..workloads.spec import JAX_CPU, NUMPY, TORCH
+from . import jax_programs, numpy_programs, torch_programs
 
 
 class Process:
@@ -30,8 +35,11 @@ class Process:
         return {name: self.prepared(workload, name, arrays) for name in names}
 
     def prepared(self, workload: Workload, name: str, arrays: dict) -> dict:
-        step, check = self.programs[name][workload.family](arrays, **workload.options)
-        found = check()
+        try:
+            step, check = self.programs[name][workload.family](arrays, **workload.options)
+            found = check()
+        except Exception as error:  # whatever it is, the others go on and the report says it
+            return {"check": None, "reason": f"{type(error).__name__}: {error}"}
         self.steps[name] = step
         return {"check": found, "reason": None}
 
@@ -47,10 +55,11 @@ class Process:
 
 
 def make_arrays(workload: Workload) -> dict:
-    """The inputs as NumPy arrays: floats in [-scale, scale), or labels below `classes`."""
+    """The inputs as NumPy arrays, as workloads/spec.py describes them."""
     random = np.random.default_rng(0)
     return {name: random.integers(0, spec["classes"], spec["shape"], np.int32) if "classes" in spec
-            else ((random.random(spec["shape"], np.float32) * 2 - 1) * np.float32(spec["scale"]))
+            else ((random.random(spec["shape"], np.float32) * 2 - 1) * np.float32(spec["scale"])
+                  + np.float32(spec["offset"]))
             for name, spec in workload.arrays.items()}
 
 
@@ -63,8 +72,9 @@ def ours(program: Callable) -> Callable:
     return prepare
 
 
-PROGRAMS = {OURS: {"gemm": ours(our_gemm.step), "mlp": ours(training.mlp)},
-            NUMPY: numpy_programs.PROGRAMS, JAX_CPU: jax_programs.PROGRAMS}
+PROGRAMS = {OURS: {family: ours(program) for family, program in FAMILIES.items()},
+            NUMPY: numpy_programs.PROGRAMS, JAX_CPU: jax_programs.PROGRAMS,
+            TORCH: torch_programs.PROGRAMS}
 
 
 def keep_to_cores(count: int) -> None:
@@ -73,15 +83,24 @@ def keep_to_cores(count: int) -> None:
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:count])
 
 
+def measured(process: Process, workload: Workload, pace: Pace) -> dict:
+    result = compare(process, workload, pace)
+    tell(result)
+    return result
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("threads", type=int)
     parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--only", action="append", default=[])
     asked = parser.parse_args()
     keep_to_cores(asked.threads)
+    torch_programs.take_threads(asked.threads)
     process, pace = Process(PROGRAMS), QUICK if asked.quick else Pace()
-    chosen = [w for w in NATIVE if w.quick or not asked.quick]
-    print(json.dumps([compare(process, workload, pace) for workload in chosen]))
+    rows = [measured(process, workload, pace)
+            for workload in wanted(NATIVE, asked.only, asked.quick)]
+    json.dump(rows, sys.stdout)
 
 
 if __name__ == "__main__":

@@ -4,20 +4,38 @@ from __future__ import annotations
 
 import numpy as np
 
-from .ours.sampling import CHECKED_STEPS, some_of
+from ..ours.sampling import some_of
 
 
 def gemm(arrays, transpose_a, transpose_b):
-    a = arrays["a"].T if transpose_a else arrays["a"]
-    b = arrays["b"].T if transpose_b else arrays["b"]
+    a = arrays["a"].swapaxes(-1, -2) if transpose_a else arrays["a"]
+    b = arrays["b"].swapaxes(-1, -2) if transpose_b else arrays["b"]
     return lambda: a @ b, lambda: sample(a @ b)
+
+
+def softmax(x):
+    e = np.exp(x - x.max(-1, keepdims=True))
+    return e / e.sum(-1, keepdims=True)
+
+
+def gelu(x):
+    half = np.float32(0.5) * x
+    return half * (1 + np.tanh(np.float32(0.7978845608) * (x + np.float32(0.044715) * x ** 3)))
+
+
+OPERATIONS = {"add": np.add, "gelu": gelu, "softmax": softmax}
+
+
+def elementwise(arrays, operation):
+    f, inputs = OPERATIONS[operation], tuple(arrays.values())
+    return lambda: f(*inputs), lambda: sample(f(*inputs))
 
 
 def sample(out) -> list[float]:
     return some_of(np.asarray(out).ravel().tolist())
 
 
-def mlp(arrays):
+def mlp(arrays, checked_steps):
     """Three dense layers, their gradients and Adam, written out."""
     count = len(arrays) // 2
     weights, biases = ([arrays[f"{kind}{i}"].copy() for i in range(1, count)] for kind in "wb")
@@ -27,7 +45,7 @@ def mlp(arrays):
         loss, gradients = backward(arrays["x"], arrays["y"], weights, biases)
         optimizer.apply(gradients)
         return loss
-    return step, lambda: [float(step()) for _ in range(CHECKED_STEPS)]
+    return step, lambda: [float(step()) for _ in range(checked_steps)]
 
 
 def backward(x, y, weights, biases):
@@ -66,4 +84,4 @@ class Adam:
             p -= rate * m / (np.sqrt(v) + np.float32(1e-7))
 
 
-PROGRAMS = {"gemm": gemm, "mlp": mlp}
+PROGRAMS = {"gemm": gemm, "elementwise": elementwise, "mlp": mlp}

@@ -1,0 +1,41 @@
+"""Training steps in PyTorch."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+
+def tensors(arrays, *names):
+    return [torch.from_numpy(arrays[name]) for name in names]
+
+
+def held(layer: nn.Module, **values) -> nn.Module:
+    """The layer, with these values in its parameters and buffers."""
+    with torch.no_grad():
+        for name, value in values.items():
+            layer.get_parameter(name).copy_(torch.from_numpy(value.copy()))
+    return layer
+
+
+def adamw_of(parameters, decay: float = 0.0):
+    """The fastest of PyTorch's forms: one fused pass over all parameters."""
+    return torch.optim.AdamW(parameters, lr=0.001, eps=1e-7, weight_decay=decay, fused=True)
+
+
+def cross_entropy(logits, labels):
+    return F.cross_entropy(logits.flatten(0, -2), labels.flatten().long())
+
+
+def training(model: nn.Module, x, y, checked_steps: int, decay: float = 0.0):
+    """A network that maps x to logits, and its labels y."""
+    optimizer = adamw_of(model.parameters(), decay)
+
+    def step():
+        optimizer.zero_grad()
+        loss = cross_entropy(model(x), y)
+        loss.backward()
+        optimizer.step()
+        return loss.item()
+    return step, lambda: [step() for _ in range(checked_steps)]

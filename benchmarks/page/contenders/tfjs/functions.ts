@@ -1,0 +1,72 @@
+/** Products and streams in TensorFlow.js. */
+
+import * as tf from "@tensorflow/tfjs";
+import { type Arrays, flag, numbers, type Ready, Unable, type Workload } from "../../workload";
+import { all, pure, tensor } from "./common";
+
+export function gemm({ options }: Workload, arrays: Arrays): Ready {
+  const [a, b] = [tensor(arrays, "a"), tensor(arrays, "b")];
+  const turned = [flag(options, "transpose_a"), flag(options, "transpose_b")];
+  return pure(() => [tf.matMul(a, b, ...turned)], [a, b]);
+}
+
+export function gelu(x: tf.Tensor): tf.Tensor {
+  const inner = tf.mul(tf.add(x, tf.mul(tf.mul(tf.mul(x, x), x), 0.044715)), 0.7978845608028654);
+  return tf.mul(tf.mul(x, 0.5), tf.add(tf.tanh(inner), 1));
+}
+
+const ELEMENTWISE: Readonly<Record<string, (x: tf.Tensor, y: tf.Tensor) => tf.Tensor>> = {
+  softmax: (x) => tf.softmax(x),
+  gelu,
+  tanh: (x) => tf.tanh(x),
+  exp: (x) => tf.exp(x),
+  add: (x, y) => tf.add(x, y),
+  chain: (x, y) => tf.add(gelu(x), tf.tanh(tf.exp(y))),
+};
+
+export function elementwise({ options }: Workload, arrays: Arrays): Ready {
+  const f = ELEMENTWISE[String(options.operation)];
+  if (f === undefined) throw new Unable(`no operation ${options.operation}`);
+  const inputs = all(arrays);
+  const [x = tf.scalar(0), y = x] = inputs;
+  return pure(() => [f(x, y)], inputs);
+}
+
+export const EPSILON = 1e-5;
+
+/** Mean 0 and variance 1 over `axes`, then scaled and moved. */
+export function normalized(
+  x: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor, axes: number[],
+): tf.Tensor {
+  const { mean, variance } = tf.moments(x, axes, true);
+  const inverse = tf.rsqrt(tf.add(variance, EPSILON));
+  return tf.add(tf.mul(tf.mul(tf.sub(x, mean), inverse), gamma), beta);
+}
+
+export function norm({ options }: Workload, arrays: Arrays): Ready {
+  const axes = numbers(options, "axes");
+  const [x, gamma, beta] = [tensor(arrays, "x"), tensor(arrays, "gamma"), tensor(arrays, "beta")];
+  if (!flag(options, "gradients")) {
+    return pure(() => [normalized(x, gamma, beta, axes)], [x, gamma, beta]);
+  }
+  const g = tensor(arrays, "g");
+  const gradients = tf.valueAndGrads((...of: tf.Tensor[]) => {
+    const [u = x, scale = gamma, offset = beta] = of;
+    return normalized(u, scale, offset, axes);
+  });
+  return pure(() => {
+    const { value, grads } = gradients([x, gamma, beta], g);
+    return [value, ...grads];
+  }, [x, gamma, beta, g]);
+}
+
+export function crossEntropyGradient(_: Workload, arrays: Arrays): Ready {
+  const [logits, labels] = [tensor(arrays, "logits"), tensor(arrays, "labels")];
+  const hot = tf.oneHot(labels.as1D(), logits.shape[1] ?? 0);
+  const gradient = tf.valueAndGrad(
+    (x: tf.Tensor) => tf.losses.softmaxCrossEntropy(hot, x).asScalar());
+  return pure(() => {
+    const { value, grad } = gradient(logits);
+    return [value, grad];
+  }, [logits, labels, hot]);
+}

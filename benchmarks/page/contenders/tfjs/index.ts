@@ -1,0 +1,33 @@
+/** TensorFlow.js on its WebAssembly backend. */
+
+import * as tf from "@tensorflow/tfjs";
+import { setThreadsCount, setWasmPaths } from "@tensorflow/tfjs-backend-wasm";
+import threadedUrl
+  from "@tensorflow/tfjs-backend-wasm/dist/tfjs-backend-wasm-threaded-simd.wasm?url";
+import simdUrl from "@tensorflow/tfjs-backend-wasm/dist/tfjs-backend-wasm-simd.wasm?url";
+import plainUrl from "@tensorflow/tfjs-backend-wasm/dist/tfjs-backend-wasm.wasm?url";
+import { type Contender, type Families, unable } from "../../workload";
+import { crossEntropyGradient, elementwise, gemm, norm } from "./functions";
+import { embedding, scatterAdd, sort, topK } from "./lookups";
+import { lenet, mlp } from "./training";
+import { convolution, pool } from "./windows";
+
+const FAMILIES: Families = {
+  gemm, elementwise, norm, cross_entropy: crossEntropyGradient,
+  adamw: unable("the Adam of TensorFlow.js has no weight decay"),
+  convolution, pool, embedding, scatter_add: scatterAdd, sort, top_k: topK, mlp, lenet,
+};
+
+export async function start(threads: number): Promise<Contender> {
+  setWasmPaths({
+    "tfjs-backend-wasm.wasm": plainUrl,
+    "tfjs-backend-wasm-simd.wasm": simdUrl,
+    "tfjs-backend-wasm-threaded-simd.wasm": threadedUrl,
+  });
+  setThreadsCount(threads);
+  await tf.setBackend("wasm");
+  await tf.ready();
+  return {
+    prepare: async (workload, arrays) => FAMILIES[workload.family](workload, arrays),
+  };
+}

@@ -1,0 +1,32 @@
+/** Lookups and sorting in TensorFlow.js. */
+
+import * as tf from "@tensorflow/tfjs";
+import { type Arrays, number, type Ready, type Workload } from "../../workload";
+import { pure, tensor } from "./common";
+
+export function embedding(_: Workload, arrays: Arrays): Ready {
+  const [table, ids] = [tensor(arrays, "table"), tensor(arrays, "ids")];
+  return pure(() => [tf.gather(table, ids)], [table, ids]);
+}
+
+/** By tf.scatterND: the gradient of tf.gather has no kernel in WebAssembly. */
+export function scatterAdd({ options }: Workload, arrays: Arrays): Ready {
+  const [updates, ids] = [tensor(arrays, "updates"), tensor(arrays, "ids")];
+  const indices = tf.expandDims(ids, 1);
+  const shape = [number(options, "rows"), updates.shape[1] ?? 0];
+  return pure(() => [tf.scatterND(indices, updates, shape)], [updates, ids, indices]);
+}
+
+/** TensorFlow.js has no sort; the top k of all k is one, downwards. */
+export function sort(_: Workload, arrays: Arrays): Ready {
+  const x = tensor(arrays, "x");
+  return pure(() => [tf.reverse(tf.topk(x, x.size, true).values)], [x]);
+}
+
+export function topK({ options }: Workload, arrays: Arrays): Ready {
+  const x = tensor(arrays, "x");
+  return pure(() => {
+    const { values, indices } = tf.topk(x, number(options, "k"), true);
+    return [values, indices];
+  }, [x]);
+}

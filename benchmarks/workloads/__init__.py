@@ -1,0 +1,21 @@
+"""The workloads, one line each, by topic; the same inputs go to every contender."""
+
+from collections.abc import Sequence
+
+from . import gemm, lookups, models, streams, windows
+from .spec import CONTENDERS, NATIVE_CONTENDERS, OURS, Goal, Workload
+
+WORKLOADS = (*gemm.WORKLOADS, *streams.WORKLOADS, *windows.WORKLOADS, *lookups.WORKLOADS,
+             *models.WORKLOADS)
+NATIVE = tuple(w._replace(contenders=w.native) for w in WORKLOADS if w.native)
+
+
+
+def wanted(workloads: Sequence[Workload], only: Sequence[str], quick: bool) -> list[Workload]:
+    """Those that have one of the words in their names, or all; of all, a quick run has few."""
+    if only: return [w for w in workloads if any(word.lower() in w.name.lower() for word in only)]
+    return [w for w in workloads if w.quick or not quick]
+
+
+__all__ = ["CONTENDERS", "NATIVE", "NATIVE_CONTENDERS", "OURS", "WORKLOADS", "Goal", "Workload",
+           "wanted"]
