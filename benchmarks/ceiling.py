@@ -88,5 +88,5 @@ def measure(run: Callable[[str, int, int], float], threads: int, turns: int) -> 
     part = STREAM_BYTES // threads  # all threads together copy as much as a stream has
     return {GFLOPS: rate("multiply_add", 4_000_000, 0, flops),
             "GB/s copied from memory": rate("copy", 8, COPY_BYTES, 2 * COPY_BYTES),
-            STREAMED: rate("copy", 100, part, 2 * part),
+            STREAMED: rate("copy", 400, part, 2 * part),
             "GB/s copied in cache": rate("copy", 16_000, CACHED_BYTES, 2 * CACHED_BYTES)}

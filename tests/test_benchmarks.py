@@ -182,5 +182,5 @@ def test_the_ceiling_s_loops_do_what_they_say():
     asked = []
     rates = ceiling.measure(lambda *call: asked.append(call) or 2.0, threads=2, turns=3)
     assert rates[ceiling.GFLOPS] == 96 * 4_000_000 * 2 / 2.0 / 1e6
-    assert rates[ceiling.STREAMED] == 2 * 4 * 1024 * 1024 * 100 / 2.0 / 1e6
+    assert rates[ceiling.STREAMED] == 2 * 4 * 1024 * 1024 * 400 / 2.0 / 1e6
     assert len(asked) == 16
