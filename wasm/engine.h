@@ -103,6 +103,32 @@ KERNEL(max_pool_scatter, const float *g, const float *x, float *dx, POOL_NUMBERS
 KERNEL(avg_pool, const float *x, float *out, POOL_NUMBERS);
 KERNEL(avg_pool_grad, const float *g, float *dx, POOL_NUMBERS);
 
+// -- kernels/attention.c ----------------------------------------------------------------------
+
+#define ATTENTION_NUMBERS \
+  int batch, int heads, int t_q, int t_k, int d, int d_v, int causal, float scale
+#define MASK_STRIDES int mask_batch, int mask_head, int mask_q, int mask_k
+
+// Softmax attention that never writes the matrix of scores. q (batch, t_q, heads, d), k (batch,
+// t_k, heads, d), v (batch, t_k, heads, d_v), out (batch, t_q, heads, d_v). Query i sees the keys
+// j <= i alone if causal. lse (batch, t_q, heads) gets the logarithm of the sum of the exponentials
+// of the scores, scale * q . k. A key whose byte in the mask is 0 is hidden; the mask's strides are
+// in bytes, 0 where it is the same along an axis. A query from which the mask hides every key takes
+// all alike, with an lse below -1e37. Tolerance 1e-5 (1 + scale * sum of |q k|, at most).
+KERNEL(attention, const float *q, const float *k, const float *v, float *out, float *lse,
+       ATTENTION_NUMBERS, int thread, int threads);
+KERNEL(attention_masked, const float *q, const float *k, const float *v, const uint8_t *mask,
+       float *out, float *lse, ATTENTION_NUMBERS, MASK_STRIDES, int thread, int threads);
+// g is the gradient of out, and delta (batch, t_q, heads) the sums of g * out over d_v, less the
+// gradient of lse. dq, dk and dv get the gradients of q, k and v; that of scores that the mask
+// hides is 0. Tolerance as above.
+KERNEL(attention_grad, const float *q, const float *k, const float *v, const float *g,
+       const float *lse, const float *delta, float *dq, float *dk, float *dv, ATTENTION_NUMBERS,
+       int thread, int threads);
+KERNEL(attention_grad_masked, const float *q, const float *k, const float *v, const float *g,
+       const float *lse, const float *delta, const uint8_t *mask, float *dq, float *dk, float *dv,
+       ATTENTION_NUMBERS, MASK_STRIDES, int thread, int threads);
+
 // -- kernels/gather.c -------------------------------------------------------------------------
 
 // out[o, i, :] = x[o, indices[i], :]; x is (outer, rows, inner_bytes). An index outside of

@@ -55,13 +55,20 @@ EPILOGUE_CODE = """
 SET_EPILOGUE = f"(table.set 0 (i32.const {EPILOGUE}) (ref.func $after))"
 
 
-def program(name: str, words: int, epilogue: bool = False) -> bytes:
-    """A module that calls one kernel with the words of its arguments block."""
-    loads = " ".join(f"(i32.load offset={8 + 4 * i} (local.get $block))" for i in range(words))
+def program(name: str, types: tuple[str, ...], epilogue: bool = False) -> bytes:
+    """A module that calls one kernel with the words of its arguments block, of these types."""
+    loads = " ".join(f"({type}.load offset={8 + 4 * i} (local.get $block))"
+                     for i, type in enumerate(types))
     return bytes(wasmtime.wat2wasm(
-        PROGRAM.format(name=name, types="i32 " * (words + 2), words=loads,
+        PROGRAM.format(name=name, types=" ".join((*types, "i32", "i32")), words=loads,
                        epilogue=EPILOGUE_CODE if epilogue else "",
                        before=SET_EPILOGUE if epilogue else "")))
+
+
+def word(number) -> int:
+    """The 32 bits of an argument of a kernel."""
+    bits = np.float32(number).view("u4") if isinstance(number, float) else number
+    return int(bits) & 0xFFFFFFFF
 
 
 class Kernels:
@@ -74,19 +81,28 @@ class Kernels:
     def call(self, name, inputs, output, *numbers, threads=1, epilogue=False):
         """What the kernel writes to a buffer like `output`, (shape, dtype); with `epilogue`, what
         becomes of it after 3 * out + 1."""
-        shape, dtype = output
-        result = np.frombuffer(b"\xff" * int(np.prod(shape) * np.dtype(dtype).itemsize), dtype)
-        buffers = [np.ascontiguousarray(x) for x in (*inputs, result.reshape(shape))]
-        addresses = self._place(buffers)
+        result, = self.call_for_several(name, inputs, [output], *numbers, threads=threads,
+                                        epilogue=epilogue)
+        return result
+
+    def call_for_several(self, name, inputs, outputs, *numbers, threads=1, epilogue=False):
+        """The same for a kernel that writes several buffers, one after the other."""
+        results = [np.frombuffer(b"\xff" * int(np.prod(shape) * np.dtype(dtype).itemsize), dtype)
+                   .reshape(shape) for shape, dtype in outputs]
+        inputs = [np.ascontiguousarray(x) for x in inputs]
+        addresses = self._place([*inputs, *results])
         self.host.write(self.host.heap_base, np.array([0, threads], "i4"))
-        words = [*addresses, *(int(number) & 0xFFFFFFFF for number in numbers)]
+        words = [*addresses, *map(word, numbers)]
+        types = ["i32"] * len(addresses) + ["f32" if isinstance(n, float) else "i32"
+                                            for n in numbers]
         if name.removesuffix("_ref") in TAKE_EPILOGUES:
-            words += self._after(addresses[-1], shape[-1]) if epilogue else (0, 0)
-        program = self._program(name, len(words), epilogue)
-        self.host.run(program, self.host.heap_base, *words)
-        self._check(name, buffers[:-1], addresses)
-        written = self._guarded(name, addresses[-1], result.nbytes)
-        return np.frombuffer(written, dtype).reshape(shape)
+            words += self._after(addresses[-1], outputs[-1][0][-1]) if epilogue else (0, 0)
+            types += ["i32", "i32"]
+        self.host.run(self._program(name, tuple(types), epilogue), self.host.heap_base, *words)
+        self._check(name, inputs, addresses)
+        return [np.frombuffer(self._guarded(name, address, result.nbytes), dtype).reshape(shape)
+                for address, result, (shape, dtype)
+                in zip(addresses[len(inputs):], results, outputs)]
 
     def _after(self, out, columns):
         """The words that tell a kernel of the epilogue over rows of `columns` at address `out`."""

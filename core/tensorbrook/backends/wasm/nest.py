@@ -77,10 +77,8 @@ def arrange(loop: Loop, shares: list[Share], split: bool) -> Nest:
         scales.insert(at - 1, STRIP)
         at += 1
     outer, spread = len(order) - len(folded), at - 1 if across else at
-    columns = at < outer and bool(folded)
-    unrolls = [_unroll(sizes[at], share.weight + share.memory, columns) for share in shares]
-    if columns and sum(isinstance(v, Reduced) for v in loop.values) == 1 == len(shares):
-        unrolls = [_unroll_columns(sizes[at], shares[0].weight + shares[0].memory)]
+    unrolls = [_unroll(sizes[at], share.weight + share.memory, at < outer and bool(folded))
+               for share in shares]
     if at < outer:
         # One stage after the other goes over the same rows, so the shortest decides for all.
         # V8 of Node 20, one thread, 16000 rows of 10, 1 / 2 / 4 at a time: softmax 383 / 270 / 223
@@ -165,13 +163,6 @@ def _unroll(n: int, weight: int, down_columns: bool) -> int:
     # sums of rows 0.97 / 0.67 / 0.65, of columns 1.60 / 1.45 / 0.75, x + y 1.3 / 1.2 / 1.3.
     wanted = 4 if weight <= (24 if down_columns else 10) else 2 if weight <= 24 else 1
     return max(1, min(wanted, n // LANES))
-
-
-def _unroll_columns(n: int, weight: int) -> int:
-    """How many vectors at a time where columns are summed: each has an accumulator."""
-    # Two cache lines, which the processor fetches together. Chromium, one thread, 1 M floats, 4 / 8
-    # / 12 at a time: sums of columns of 1024 x 1024 168 / 78 / 76 us, 8192 x 128 67 / 50 / 94.
-    return _unroll(n, weight, True) if weight > 6 else max(1, min(8, n // LANES))
 
 
 def _shared(kept: list[int], by_chunks: tuple[int, int]) -> int | None:
