@@ -14,6 +14,7 @@ from itertools import product
 import tensorbrook as tf
 from case import CUBE, MATRIX, ONE, THREE, TWO, Case, Whole
 from cases_of_layers import LAYERS
+from cases_of_orders import ORDERS
 from tensorbrook.ops import contractions as c
 from tensorbrook.ops import index, math, nn
 from tensorbrook.ops import primitives as p
@@ -287,5 +288,6 @@ CASES = {
         x * x, -1, keepdims=True)), (((3, 5),), ((13, 7),)), 0.2, 2),
     "random_bits": Case(lambda i: c.random_bits(i, shape=(3, 7)), lambda np, i: np.philox(i, (3, 7)),
                         ((Whole((4,), -2**31, 2**31),),)),
+    **ORDERS,
     **LAYERS,
 }

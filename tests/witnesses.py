@@ -143,3 +143,42 @@ def block(counter, key0, key1):
                           (left >> 32) ^ c3 ^ key1, left % 2**32)
         key0, key1 = (key0 + 0x9E3779B9) % 2**32, (key1 + 0xBB67AE85) % 2**32
     return [c0, c1, c2, c3]
+
+
+# ── sorting ───────────────────────────────────────────────────────────────────────────────────
+
+
+def sort_items(np, x):
+    """(place, key) of every element, where the unsigned key orders as the number does."""
+    rows, n = math.prod(x.shape[:-1]), x.shape[-1]
+    items = numpy.zeros((rows, n, 2), "int32")
+    for r, row in enumerate(numpy.reshape(x, (rows, n))):
+        for i, number in enumerate(row):
+            if x.dtype.kind == "f":
+                bits = int(numpy.float32(number).view("uint32"))
+                key = bits ^ 0x80000000 if bits < 2**31 else 2**32 - 1 - bits
+            else:
+                key = int(number) + 2**31
+            items[r, i] = i, key - 2**32 if key >= 2**31 else key
+    return items
+
+
+def digits(items, digit):
+    return numpy.array(items)[..., 1].view("uint32") // 256**digit % 256
+
+
+def digit_counts(np, items, digit, parts):
+    rows, n = items.shape[:2]
+    counts = numpy.zeros((rows, parts, 256), "int32")
+    for part in range(parts):
+        begin, end = n * part // parts, n * (part + 1) // parts
+        for r, row in enumerate(digits(items, digit)[:, begin:end]):
+            for each in row:
+                counts[r, part, each] += 1
+    return counts
+
+
+def by_digit(np, items, digit):
+    rows = [sorted(zip(of, row.tolist()), key=lambda pair: pair[0])
+            for of, row in zip(digits(items, digit).tolist(), items)]
+    return numpy.array([[item for _, item in row] for row in rows], "int32").reshape(items.shape)

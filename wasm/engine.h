@@ -142,6 +142,26 @@ KERNEL(scatter_add_f32, const float *updates, const int *indices, float *out, in
 KERNEL(scatter_add_i32, const int *updates, const int *indices, int *out, int rows, int count,
        int inner, int thread, int threads);
 
+// -- kernels/sort.c ---------------------------------------------------------------------------
+
+// Rows of x (rows, n), f32 if floating, else i32, in ascending order or in descending: the values,
+// and where in its row each was. Equal numbers keep their order, -0 equals 0, and NaN is above all
+// others. Exact. n is at most 65536.
+KERNEL(sort, const int *x, int *values, int *indices, int rows, int n, int floating,
+       int descending, int thread, int threads);
+// The same for rows of any length, in passes: sort_items, then sort_count and sort_place for the
+// digits 0 to 3. An item is its place in the row, and above it 32 bits that order as the numbers
+// do. Each row is cut into `parts`; counts (rows, parts, 256) says how often each digit occurs.
+KERNEL(sort_items, const int *x, uint64_t *items, int rows, int n, int floating, int descending,
+       int thread, int threads);
+KERNEL(sort_count, const uint64_t *items, int *counts, int rows, int n, int parts, int digit,
+       int thread, int threads);
+KERNEL(sort_place, const uint64_t *items, const int *counts, uint64_t *out, int rows, int n,
+       int parts, int digit, int thread, int threads);
+// The k highest of each row in descending order, as sort gives them. k is at most n and 65536.
+KERNEL(top_k, const int *x, int *values, int *indices, int rows, int n, int k, int floating,
+       int thread, int threads);
+
 // -- kernels/random.c -------------------------------------------------------------------------
 
 // Philox 4x32-10 (Salmon et al., SC 2011). state = key 0, key 1, counter low, counter high. Words

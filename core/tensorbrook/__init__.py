@@ -4,13 +4,13 @@ The names are TensorFlow's; `tf.keras` loads on first touch.
 """
 import importlib
 
-from . import bitwise, config, errors
+from . import bitwise, config, errors, math
 from .autodiff import GradientTape, UnconnectedGradients
 from .base.dtypes import DType, bool_ as bool, float32, float64, int32, uint8
 from .base.tree import tree_map
 from .eager import init_scope
 from .function import function
-from .ops import linalg, math, nn, random
+from .ops import linalg, nn, random
 from .ops.index import gather, one_hot
 from .ops.linalg import matmul, tensordot
 from .ops.math import (
@@ -24,6 +24,7 @@ from .ops.shape import (
     broadcast_to, concat, constant, convert_to_tensor, expand_dims, fill, ones, ones_like, pad,
     range, reshape, reverse, shape, slice, split, squeeze, stack, tile, transpose, unstack,
     zeros, zeros_like)
+from .ops.sorting import argsort, sort
 from .tensor import Tensor, TensorShape, Variable
 
 __version__ = "0.1.0"
@@ -43,8 +44,8 @@ def __dir__():
 
 __all__ = [
     "DType", "GradientTape", "Tensor", "TensorShape", "UnconnectedGradients", "Variable", "abs",
-    "add", "add_n", "argmax", "argmin", "bitwise", "bool", "broadcast_to", "cast", "ceil",
-    "clip_by_value", "concat", "config", "constant", "convert_to_tensor", "cos", "divide",
+    "add", "add_n", "argmax", "argmin", "argsort", "bitwise", "bool", "broadcast_to", "cast",
+    "ceil", "clip_by_value", "concat", "config", "constant", "convert_to_tensor", "cos", "divide",
     "equal", "erf", "errors", "exp", "expand_dims", "fill", "float32", "float64", "floor",
     "function", "gather", "greater", "greater_equal", "identity", "init_scope", "int32", "keras",
     "less", "less_equal", "linalg", "log", "logical_and", "logical_not", "logical_or", "math",
@@ -52,6 +53,6 @@ __all__ = [
     "one_hot", "ones", "ones_like", "pad", "pow", "random", "range", "reduce_all", "reduce_any",
     "reduce_logsumexp", "reduce_max", "reduce_mean", "reduce_min", "reduce_std", "reduce_sum",
     "reduce_variance", "reshape", "reverse", "round", "rsqrt", "shape", "sigmoid", "sign", "sin",
-    "slice", "split", "sqrt", "square", "squeeze", "stack", "stop_gradient", "subtract", "tanh",
-    "tensordot", "tile", "transpose", "tree_map", "truediv", "uint8", "unstack", "where",
+    "slice", "sort", "split", "sqrt", "square", "squeeze", "stack", "stop_gradient", "subtract",
+    "tanh", "tensordot", "tile", "transpose", "tree_map", "truediv", "uint8", "unstack", "where",
     "zeros", "zeros_like"]

@@ -219,7 +219,7 @@ def test_max_pool_takes_the_first_of_equals(engines):
 @pytest.mark.parametrize("dtype", ["u1", "i4", "f4"])
 @pytest.mark.parametrize("outer, rows, count, inner", [
     (1, 1, 1, 1), (1, 10, 7, 3), (3, 5, 11, 17), (2, 4, 0, 3), (2, 0, 3, 2), (0, 3, 3, 3),
-    (1, 7, 50, 64), (5, 3, 2, 1), (1, 3, 4, 0)])
+    (1, 7, 50, 64), (5, 3, 2, 1), (1, 3, 4, 0), (1, 50, 71, 1)])
 def test_gather(engines, outer, rows, count, inner, dtype):
     x = np.random.default_rng(0).integers(0, 100, (outer, rows, inner)).astype(dtype)
     indices = np.random.default_rng(1).integers(-2, rows + 2, count).astype("i4")
@@ -233,7 +233,7 @@ def test_gather(engines, outer, rows, count, inner, dtype):
 @pytest.mark.parametrize("name, dtype", [("scatter_add_f32", "f4"), ("scatter_add_i32", "i4")])
 @pytest.mark.parametrize("rows, count, inner", [
     (1, 1, 1), (10, 37, 3), (1, 20, 50), (3, 40, 17), (5, 0, 3), (0, 3, 3), (100, 300, 1),
-    (7, 9, 64), (4, 4, 0)])
+    (7, 9, 64), (4, 4, 0), (2, 30, 35), (40, 30, 70)])
 def test_scatter_add(engines, rows, count, inner, name, dtype):
     updates = (10 * floats(count, inner)).astype(dtype)
     indices = np.random.default_rng(1).integers(-2, rows + 2, count).astype("i4")

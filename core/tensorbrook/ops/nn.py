@@ -7,12 +7,12 @@ from ..tensor import Tensor, as_tensor
 from . import contractions as c
 from . import math
 from . import primitives as p
-from . import index, normalization
+from . import index, normalization, sorting
 from .index import one_hot
 from .random import uniform
 
 relu, tanh, sigmoid = p.relu, p.tanh, p.sigmoid
-embedding_lookup = index.embedding_lookup
+embedding_lookup, in_top_k, top_k = index.embedding_lookup, sorting.in_top_k, sorting.top_k
 moments, batch_normalization = normalization.moments, normalization.batch_normalization
 
 
