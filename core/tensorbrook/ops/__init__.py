@@ -1,4 +1,4 @@
 """Layer 3: the primitives, and the functions of them that users call."""
-from . import contractions, index, linalg, math, nn, primitives, random, shape
+from . import attention, contractions, index, linalg, math, nn, primitives, random, shape
 
-__all__ = ["contractions", "index", "linalg", "math", "nn", "primitives", "random", "shape"]
+__all__ = ["attention", "contractions", "index", "linalg", "math", "nn", "primitives", "random", "shape"]
