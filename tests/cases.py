@@ -16,6 +16,7 @@ from case import CUBE, MATRIX, ONE, THREE, TWO, Case, Whole
 from cases_of_layers import LAYERS
 from cases_of_orders import ORDERS
 from tensorbrook.ops import contractions as c
+from tensorbrook.ops import attention as att
 from tensorbrook.ops import index, math, nn
 from tensorbrook.ops import primitives as p
 
@@ -48,6 +49,25 @@ CONVOLUTIONS = {
     "primes": ((1, 11, 13, 5), (5, 3, 5, 17), {"padding": "SAME"}),
     "wide": ((2, 8, 8, 16), (3, 3, 16, 32), {"padding": "SAME"}),
 }
+
+# Attention: sizes (batch, heads, t_q, t_k, d, d_v), and the mask's shape where there is one.
+def attention_shapes(batch, heads, t_q, t_k, d, d_v):
+    return (batch, t_q, heads, d), (batch, t_k, heads, d), (batch, t_k, heads, d_v)
+
+
+def attention_results(batch, heads, t_q, t_k, d, d_v):
+    return (batch, t_q, heads, d_v), (batch, t_q, heads), (batch, t_q, heads)
+
+
+ATTENTIONS = (
+    ("", {"causal": False}, (((2, 3, 4, 5, 2, 3), ()), ((1, 1, 1, 1, 1, 1), ()), ((1, 2, 13, 7, 5, 9), ()),
+                             ((0, 2, 3, 3, 2, 2), ()), ((1, 1, 3, 2, 4, 0), ()), ((1, 1, 67, 70, 3, 5), ()))),
+    ("/causal", {"causal": True}, (((2, 2, 5, 5, 3, 2), ()), ((1, 3, 3, 8, 2, 3), ()), ((1, 1, 9, 4, 3, 1), ()),
+                                   ((1, 1, 70, 66, 3, 5), ()))),
+    ("/masked", {"causal": False}, tuple(((2, 3, 4, 5, 2, 3), (Whole(mask, -1, 5),)) for mask in (
+        (2, 3, 4, 5), (2, 1, 1, 5), (1, 1, 4, 5), (1, 3, 1, 5)))),
+    ("/masked, causal", {"causal": True}, (((2, 2, 5, 5, 3, 2), (Whole((2, 1, 5, 5), 0, 5),)),)),
+)
 
 POOLS = {
     "plain": ((2, 6, 4, 3), {"ksize": 2}),
@@ -286,6 +306,16 @@ CASES = {
     "bias_add": Case(tf.nn.bias_add, lambda np, x, b: x + b, (((2, 3), (3,)), ((2, 4, 4, 5), (5,)))),
     "l2_normalize": Case(lambda x: nn.l2_normalize(x, -1), lambda np, x: x / np.sqrt(np.sum(
         x * x, -1, keepdims=True)), (((3, 5),), ((13, 7),)), 0.2, 2),
+    # ── attention ──
+    **{f"attention{name}": Case(lambda q, k, v, *m, a=a: att.attention(q, k, v, *(x > 0 for x in m), scale=0.7, **a),
+                                lambda np, q, k, v, *m, a=a: np.attention(q, k, v, *(x > 0 for x in m), scale=0.7, **a),
+                                tuple((*attention_shapes(*sizes), *mask) for sizes, mask in masks))
+       for name, a, masks in ATTENTIONS},
+    **{f"attention_grad{name}": Case(
+        lambda q, k, v, g, s, d, *m, a=a: att.attention_grad(q, k, v, g, s, d, *(x > 0 for x in m), scale=0.7, **a),
+        lambda np, q, k, v, g, s, d, *m, a=a: np.attention_shares(q, k, v, g, s, d, *(x > 0 for x in m), scale=0.7, **a),
+        tuple((*attention_shapes(*sizes), *attention_results(*sizes), *mask) for sizes, mask in masks))
+       for name, a, masks in ATTENTIONS},
     "random_bits": Case(lambda i: c.random_bits(i, shape=(3, 7)), lambda np, i: np.philox(i, (3, 7)),
                         ((Whole((4,), -2**31, 2**31),),)),
     **ORDERS,

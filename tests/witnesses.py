@@ -121,6 +121,33 @@ def avg_pool_share(np, g, image):
     return jax.vjp(lambda x: avg_pool2d(np, x, 2, padding="SAME"), x)[1](jnp.asarray(g))[0]
 
 
+# ── attention: (batch, time, heads, d), scores (batch, heads, t_q, t_k) ────────────────────────
+
+
+def scores(np, q, k, *mask, scale, causal):
+    hidden = [np.tri(q.shape[1], k.shape[1], dtype=bool)] * causal + list(mask)
+    out = np.einsum("bihd,bjhd->bhij", q, k) * scale
+    for shown in hidden:
+        out = np.where(shown, out, -numpy.inf)
+    return out
+
+
+def attention(np, q, k, v, *mask, scale, causal):
+    of = scores(np, q, k, *mask, scale=scale, causal=causal)
+    sums = np.exp(of).sum(-1, keepdims=True)
+    out = np.einsum("bhij,bjhd->bihd", np.exp(of) / sums, v)
+    return out, np.transpose(np.log(sums)[..., 0], (0, 2, 1))
+
+
+def attention_shares(np, q, k, v, g, lse, delta, *mask, scale, causal):
+    """What `attention_grad` is of numbers that need not come from one attention."""
+    lse, delta = (np.expand_dims(np.transpose(x, (0, 2, 1)), 3) for x in (lse, delta))
+    weights = np.exp(scores(np, q, k, *mask, scale=scale, causal=causal) - lse)
+    slopes = weights * (np.einsum("bihd,bjhd->bhij", g, v) - delta) * scale
+    return (np.einsum("bhij,bjhd->bihd", slopes, k), np.einsum("bhij,bihd->bjhd", slopes, q),
+            np.einsum("bhij,bihd->bjhd", weights, g))
+
+
 # ── random bits ───────────────────────────────────────────────────────────────────────────────
 
 
