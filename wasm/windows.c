@@ -1,5 +1,6 @@
 // Windows of images times a filter, as a matrix product without the matrix of windows.
 
+#include "bands.h"
 #include "pack.h"
 #include "patches.h"
 
@@ -88,36 +89,7 @@ static void correlate_whole(const windows_t *v, const filter_t *f, const target_
   }
 }
 
-// -- bands: outputs that see the same taps inside of the image -----------------------------------
-
-typedef struct {
-  int first, outputs, tap, taps;
-} band_t;
-
-static band_t taps_of(int output, int step, int start, int taps, int gap, int size) {
-  int origin = start + output * step;
-  int tap = origin < 0 ? ceiling(-origin, gap) : 0;
-  int end = origin < size ? smaller(taps, ceiling(size - origin, gap)) : 0;
-  return tap < end ? (band_t){output, 1, tap, end - tap} : (band_t){output, 1, 0, 0};
-}
-
-// The band that begins with output `first`.
-static band_t band_at(int first, int outputs, int step, int start, int taps, int gap, int size) {
-  band_t band = taps_of(first, step, start, taps, gap, size);
-  for (int i = first + 1; i < outputs; i++, band.outputs++) {
-    band_t next = taps_of(i, step, start, taps, gap, size);
-    if (next.tap != band.tap || next.taps != band.taps) break;
-  }
-  return band;
-}
-
-static band_t row_band(const windows_t *v, int first) {
-  return band_at(first, v->rows, v->step_y, v->start_y, v->taps_y, v->gap_y, v->h);
-}
-
-static band_t column_band(const windows_t *v, int first) {
-  return band_at(first, v->columns, v->step_x, v->start_x, v->taps_x, v->gap_x, v->w);
-}
+// -- bands: small parts without borders -----------------------------------------------------------
 
 static void correlate_band(const windows_t *v, const filter_t *f, const target_t *t, band_t y,
                            band_t x) {

@@ -43,3 +43,10 @@ void correlate(const windows_t *v, const filter_t *filter, const target_t *to);
 // `columns` values for each output, outputs are `stride` apart. The windows must fit.
 void correlate_filter(const windows_t *v, const float *g, int columns, int stride, float *out,
                       const after_t *after);
+
+// kernels/depthwise.c: the same where each channel has a filter, and an output, of its own. All
+// channels of the images take part; a tap of the filter has a value for each. Planes must fit.
+int depthwise_fits(const windows_t *v);
+void correlate_depthwise(const windows_t *v, const filter_t *filter, const target_t *to);
+void correlate_filter_depthwise(const windows_t *v, const float *g, float *out,
+                                const after_t *after);

@@ -1,8 +1,25 @@
 // Two-dimensional convolution, channels last, and its two gradients.
 
-#include "conv.h"
 #include "engine.h"
 #include "windows.h"
+
+typedef struct {
+  int n, h, wd, c, kh, kw, co, oh, ow, sh, sw, dh, dw, pt, pl, groups;
+  epilogue_t epilogue;
+  int *arguments, thread, threads;
+} conv_t;
+
+#define CONV_VALUES \
+  n, h, wd, c, kh, kw, co, oh, ow, sh, sw, dh, dw, pt, pl, groups, epilogue, arguments, thread, \
+      threads
+
+// What follows the convolution's output, whose pixels, or taps and channels, have `columns` floats.
+static inline after_t after_conv(const conv_t *p, const float *out, int columns) {
+  return (after_t){p->epilogue, p->arguments, out, columns};
+}
+
+// One input channel for each output channel: kernels/depthwise.c does these, all groups in one go.
+static int is_depthwise(const conv_t *p) { return p->groups == p->c && p->c == p->co; }
 
 // -- references: the filter's taps are the outer loops, so that inside means inside -------------
 
@@ -87,35 +104,49 @@ static windows_t forward_windows(const conv_t *p, const float *x, int group) {
       .thread = p->thread, .threads = p->threads};
 }
 
+static void correlate_any(const conv_t *p, const windows_t *v, const filter_t *f,
+                          const target_t *to) {
+  if (is_depthwise(p))
+    correlate_depthwise(v, f, to);
+  else
+    correlate(v, f, to);
+}
+
+// Whether the kernels' tables and planes can hold a window.
+static int fits(const conv_t *p, const windows_t *v) {
+  return is_depthwise(p) ? depthwise_fits(v) : v->channels <= MOST_CHANNELS;
+}
+
+static int products(const conv_t *p) { return is_depthwise(p) ? 1 : p->groups; }
+
 void conv2d(const float *x, const float *w, float *out, CONV_NUMBERS) {
   conv_t p = {CONV_VALUES};
-  if (is_depthwise(&p)) {
-    depthwise(&p, x, w, out);
-  } else if (c / groups > MOST_CHANNELS) {
+  windows_t v = forward_windows(&p, x, 0);
+  if (!fits(&p, &v)) {
     conv2d_ref(x, w, out, CONV_VALUES);
-  } else {
-    for (int group = 0; group < groups; group++) {
-      int columns = co / groups, first = group * columns;
-      windows_t v = forward_windows(&p, x, group);
-      filter_t filter = {w + first, columns, co, kw * v.channels * co, v.channels * co, 0};
-      target_t to = {out + first, oh * ow * co, ow * co, co, after_conv(&p, out, co)};
-      correlate(&v, &filter, &to);
-    }
+    return;
+  }
+  for (int group = 0; group < products(&p); group++) {
+    int columns = co / groups, first = group * columns;
+    v = forward_windows(&p, x, group);
+    filter_t filter = {w + first, columns, co, kw * v.channels * co, v.channels * co, 0};
+    target_t to = {out + first, oh * ow * co, ow * co, co, after_conv(&p, out, co)};
+    correlate_any(&p, &v, &filter, &to);
   }
 }
 
 void conv2d_filter_grad(const float *x, const float *g, float *dw_, CONV_NUMBERS) {
   conv_t p = {CONV_VALUES};
+  const after_t after = after_conv(&p, dw_, co);
   windows_t v = forward_windows(&p, x, 0);
-  if (is_depthwise(&p)) {
-    depthwise_filter_grad(&p, x, g, dw_);
-  } else if (v.channels > MOST_CHANNELS || !windows_fit(&v)) {
+  if (!fits(&p, &v) || (!is_depthwise(&p) && !windows_fit(&v))) {
     conv2d_filter_grad_ref(x, g, dw_, CONV_VALUES);
+  } else if (is_depthwise(&p)) {
+    correlate_filter_depthwise(&v, g, dw_, &after);
   } else {
     for (int group = 0; group < groups; group++) {
       int columns = co / groups, first = group * columns;
       v = forward_windows(&p, x, group);
-      after_t after = after_conv(&p, dw_, co);
       correlate_filter(&v, g + first, columns, co, dw_ + first, &after);
     }
   }
@@ -164,20 +195,19 @@ static void input_grad_phase(const conv_t *p, const float *g, const float *w, fl
   target_t to = {dx + (y.first * p->wd + x.first) * p->c + group * columns,
                  p->h * p->wd * p->c, p->sh * p->wd * p->c, p->sw * p->c,
                  after_conv(p, dx, p->c)};
-  correlate(&v, &filter, &to);
+  correlate_any(p, &v, &filter, &to);
 }
 
 void conv2d_input_grad(const float *g, const float *w, float *dx, CONV_NUMBERS) {
   conv_t p = {CONV_VALUES};
-  if (is_depthwise(&p)) {
-    depthwise_input_grad(&p, g, w, dx);
-  } else if (co / groups > MOST_CHANNELS) {
+  windows_t v = forward_windows(&p, dx, 0);
+  if (!fits(&p, &v) || co / groups > MOST_CHANNELS) {
     conv2d_input_grad_ref(g, w, dx, CONV_VALUES);
-  } else {
-    for (int y = 0; y < sh; y++)
-      for (int x = 0; x < sw; x++)
-        for (int group = 0; group < groups; group++)
-          input_grad_phase(&p, g, w, dx, group, phase_of(y, h, sh, kh, dh, pt),
-                           phase_of(x, wd, sw, kw, dw, pl));
+    return;
   }
+  for (int y = 0; y < sh; y++)
+    for (int x = 0; x < sw; x++)
+      for (int group = 0; group < products(&p); group++)
+        input_grad_phase(&p, g, w, dx, group, phase_of(y, h, sh, kh, dh, pt),
+                         phase_of(x, wd, sw, kw, dw, pl));
 }
