@@ -2,6 +2,7 @@
 import numpy as np
 from loop_meaning import interpret
 
+from tensorbrook.backends.wasm.program import TAKE_EPILOGUES
 from tensorbrook.compiler import fuse, plan, simplify
 from tensorbrook.ir import Call, Const, Graph, Limits, Loop, Plan, several
 from tensorbrook.ir.check import check_graph, check_plan
@@ -12,7 +13,7 @@ def compiled(graph: Graph, buffers: int = 1 << 30) -> Plan:
     check_graph(graph)
     simple = simplify(graph)
     check_graph(simple)
-    made = plan(simple, *fuse(simple, Limits(buffers)))
+    made = plan(simple, *fuse(simple, Limits(buffers, TAKE_EPILOGUES)))
     check_plan(made)
     return made
 
@@ -32,11 +33,18 @@ def carry_out(made: Plan, inputs) -> list[np.ndarray]:
     arrays = {atom: _array(atom, place, arena, slots) for atom, place in made.places.items()}
     for step in made.steps:
         k = step.kernel
-        after = interpret(k, arrays) if isinstance(k, Loop) else _call(k, arrays)
-        for var, value in after.items():
-            arrays[var][...] = value.reshape(arrays[var].shape)
+        loop = k if isinstance(k, Loop) else k.epilogue
+        if isinstance(k, Call):
+            _write(arrays, _call(k, arrays))
+        if loop:
+            _write(arrays, interpret(loop, arrays))
     wanted = [o.spec.shape for o in made.graph.outputs]
     return [arrays[o].reshape(shape).copy() for o, shape in zip(made.outputs, wanted)]
+
+
+def _write(arrays, after: dict) -> None:
+    for var, value in after.items():
+        arrays[var][...] = value.reshape(arrays[var].shape)
 
 
 def _array(atom, place, arena, slots) -> np.ndarray:
@@ -53,7 +61,7 @@ def _constant(const: Const) -> np.ndarray:
 def _call(k: Call, arrays) -> dict:
     """An engine's kernel, by what its primitive means."""
     e, = k.eqns
-    arguments = [arrays[a].reshape(of.spec.shape) for a, of in zip(k.reads, e.args)]
+    arguments = [arrays[a].reshape(of.spec.shape) for a, of in zip(k.args, e.args)]
     outs = several(e.prim.meaning(np, *arguments, **e.attrs))
     return {var: np.asarray(out).astype(var.spec.dtype.name)
-            for var, out in zip(k.writes, outs, strict=True)}
+            for var, out in zip(k.outs, outs, strict=True)}

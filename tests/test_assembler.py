@@ -26,6 +26,7 @@ from tensorbrook.ir import Apply, Load, Loop, Reduced, Reduction, Stage, Store
 # What stands behind the names of instructions that need more than operands.
 IMMEDIATES = {"br": "0", "br_if": "0", "call": "0", "local.get": "0", "local.set": "0",
               "local.tee": "0", "i32.const": "0", "f32.const": "0", "v128.const": "i32x4 0 0 0 0",
+              "table.set": "0", "ref.func": "0",
               "i8x16.shuffle": "0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15"}
 STRUCTURE = {"block", "loop", "if", "else", "end"}
 
@@ -33,7 +34,8 @@ STRUCTURE = {"block", "loop", "if", "else", "end"}
 @pytest.mark.parametrize("name", sorted(set(OPCODES) - STRUCTURE))
 def test_opcode(name):
     immediates = IMMEDIATES.get(name, "0" if name.endswith("_lane") else "")
-    text = f"(module (memory 0) (func (param i32) unreachable {name} {immediates} unreachable))"
+    text = "(module (memory 0) (table 0 funcref) (elem declare func 0) " \
+           f"(func (param i32) unreachable {name} {immediates} unreachable))"
     begin = b"\0" + OPCODES["unreachable"]             # no locals, then the first instruction
     assert begin + OPCODES[name] in bytes(wasmtime.wat2wasm(text))
 
@@ -108,6 +110,24 @@ def test_imports_come_before_functions():
     found = wasmtime.Module(wasmtime.Engine(), module.encode()).imports
     assert [(i.module, i.name, len(i.type.params)) for i in found] == [
         ("engine", "one", 2), ("engine", "two", 0)]
+
+
+def test_a_function_is_put_into_a_table():
+    module, callee, caller = Module(), Function((I32,)), Function(())
+    module.import_table("engine", "functions")
+    number = module.add(callee)
+    caller.const(3)
+    caller.op("ref.func", number)
+    caller.op("table.set", 0)
+    module.referred.append(number)
+    module.export("run", module.add(caller))
+    store = wasmtime.Store()
+    type = wasmtime.TableType(wasmtime.ValType.funcref(), wasmtime.Limits(4, None))
+    table = wasmtime.Table(store, type, None)
+    made = wasmtime.Instance(store, wasmtime.Module(store.engine, module.encode()), [table])
+    made.exports(store)["run"](store)
+    assert [not callable(table.get(store, i)) for i in range(4)] == [True, True, True, False]
+    assert "3 ref.func 0 table.set 0" in listing_of(module)
 
 
 def test_a_shared_memory_is_imported_with_its_limit():

@@ -1,18 +1,14 @@
 """Tensors large enough that all threads share every kernel: wasm against the reference, values and
 gradients, and the same bytes on any number of threads."""
 import functools
-from contextlib import contextmanager
 
 import numpy as np
 import pytest
 
 import tensorbrook as tf
-from backends import on
+from backends import on, threads
 from expected import assert_close
 from measures import gradient
-from tensorbrook import backends
-from tensorbrook.backends.wasm import Wasm
-from tensorbrook.backends.wasm.host_wasmtime import Host
 from tensorbrook.ops import index
 
 PROGRAMS = {
@@ -71,18 +67,6 @@ def test_large(name):
     with on("wasm"):
         found = flat(program(name)(*map(tf.constant, inputs(name))))
     assert_close(found, on_reference(name), 3e-5, name)
-
-
-@contextmanager
-def threads(count: int):
-    """Another backend of the same kind, with its own number of threads, for a while."""
-    with on("reference"), pytest.MonkeyPatch.context() as patch:
-        host = Host(count)
-        patch.setitem(backends._made, "wasm", Wasm(host))
-        with on("wasm"):
-            assert tf.config.get_threads() == count
-            yield
-        host.close()
 
 
 @pytest.fixture(scope="module")

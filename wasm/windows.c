@@ -23,16 +23,17 @@ static void pack_filter(const block_t *b, const filter_t *f) {
   }
 }
 
-// The patch's outputs are final: rows of pixels that lie side by side in one go.
+// The patch's outputs are final: those whose pixels follow each other in one go.
 static void finish_patch(const target_t *t, const patch_t *p, const float *out, int columns) {
   if (!t->after.call) return;
-  for (int image = 0; image < p->images; image++)
-    for (int row = 0; row < p->rows; row++) {
-      const float *from = out + image * t->image + row * t->row;
-      int together = t->pixel == t->after.columns ? p->columns : 1;
-      for (int x = 0; x < p->columns; x += together)
-        finish(&t->after, from + x * t->pixel, together, columns);
-    }
+  int whole = t->pixel == t->after.columns, width = whole ? p->columns : 1;
+  int height = whole && width * t->pixel == t->row ? p->rows : 1;
+  int depth = height == p->rows && height * t->row == t->image ? p->images : 1;
+  for (int image = 0; image < p->images; image += depth)
+    for (int y = 0; y < p->rows; y += height)
+      for (int x = 0; x < p->columns; x += width)
+        finish(&t->after, out + image * t->image + y * t->row + x * t->pixel,
+               depth * height * width, columns);
 }
 
 static void patch_product(const block_t *b, const patch_t *p, const float *origin, int pixels) {

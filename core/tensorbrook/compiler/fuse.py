@@ -6,11 +6,15 @@ so a chain, and all that hangs on it, is one pass. A fold joins the kernel of wh
 maps of its result are late values there. A map that reads such a value through a broadcast goes
 over the row again, in the same kernel. Joining the *latest* maker, or a kernel after it, keeps the
 order right: whatever else the equation reads exists by then. Last, a kernel that waits
-for a later one moves into it (see merge.py).
+for a later one moves into it (see merge.py), and what follows a product becomes its epilogue (see
+epilogue.py).
 """
+from collections.abc import Iterable
+
 from ..base import shapes
 from ..base.views import View
 from ..ir import PRIMS, Atom, Call, Const, Eqn, Graph, Kernel, Limits, Spec, Var
+from .epilogue import Followed, divided, followed
 from .group import Group
 from .merge import merge
 
@@ -22,15 +26,17 @@ def fuse(graph: Graph, limits: Limits) -> tuple[list[Kernel], list[Var]]:
         _TAKE[e.prim.kind](f, e)
     outputs = f.outputs_of_their_own(graph)
     overwritten = {graph.inputs[j]: outputs[i] for i, j in graph.updates.items()}
-    f.kernels = merge(f.kernels, overwritten, f.joined)
+    kernels = divided(f.kernels, outputs, limits, f.regrouped,
+                      lambda atom: f.source(atom)[0])
+    f.kernels = merge(kernels, overwritten, f.joined)
     needed = f.needed(outputs)
-    return [k.close(needed) if isinstance(k, Group) else k for k in f.kernels], outputs
+    return [k if isinstance(k, Call) else k.close(needed) for k in f.kernels], outputs
 
 
 class _Fusion:
     def __init__(self, graph: Graph, limits: Limits):
         self.limits = limits
-        self.kernels: list[Group | Call] = []
+        self.kernels: list[Group | Call | Followed] = []
         self.maker: dict[Var, int] = {}                 # base variable -> the kernel that makes it
         self.sources: dict[Atom, tuple[Atom, View]] = {
             v: (v, View.of(v.spec.shape)) for v in graph.inputs}
@@ -220,15 +226,19 @@ class _Fusion:
 
     # ── two kernels in one ──
 
-    def joined(self, first: Group, second: Group) -> Group | None:
-        """All equations of two groups in one of them, if the spaces, values and limits allow."""
+    def joined(self, first: Group | Call, second: Group) -> Group | Followed | None:
+        """All of two kernels in one, if the spaces, values and limits allow."""
+        if isinstance(first, Call):
+            return followed(first, second, self.limits, self.regrouped)
         rows = second if second.axes else first
-        whole = Group(rows.space, rows.axes)
-        if first.axes and not whole.goes_over_rows():
-            return None
+        whole = self.regrouped(rows.space, rows.axes, first.eqns + second.eqns)
+        return None if whole and first.axes and not whole.goes_over_rows() else whole
+
+    def regrouped(self, space, axes, eqns: Iterable[Eqn]) -> Group | None:
+        """A group of its own for these equations, if they fit."""
+        whole = Group(space, axes)
         puts = {"map": self.put_map, "index": self.put_index, "reduce": self.put_fold}
-        together = all(e.prim.kind in puts and puts[e.prim.kind](whole, e)
-                       for e in first.eqns + second.eqns)
+        together = all(e.prim.kind in puts and puts[e.prim.kind](whole, e) for e in eqns)
         return whole if together and whole.buffers() < self.limits.buffers else None
 
     @staticmethod

@@ -128,14 +128,14 @@ class Group:
 
     # ── closing ──
 
-    def close(self, needed) -> Loop:
+    def close(self, needed, merge_axes: bool = True) -> Loop:
         """The finished kernel: values numbered by stage, what others need stored, axes merged."""
         order = sorted(range(len(self.values)), key=self.parts.__getitem__)
         number = {i: n for n, i in enumerate(order)}
         spaces = {var: self.outer if self.parts[i][1] else self.space for var, i in self.at.items()}
         views = {var: self.stored.get(var) or View.of(space) for var, space in spaces.items()
                  if var in needed or var in self.stored}
-        thin = _Thin(self, views.values())
+        thin = _Thin(self, views.values(), merge_axes)
         stages = [([], []) for _ in range(1 + max((stage for stage, _ in self.parts), default=0))]
         for i in order:
             stage, late = self.parts[i]
@@ -147,14 +147,15 @@ class Group:
 
 
 class _Thin:
-    """A group's space with axes merged that everything walks in one stride."""
+    """A group's space with axes merged that everything walks in one stride, or as it is."""
 
-    def __init__(self, group: Group, stored):
+    def __init__(self, group: Group, stored, merge: bool):
         views = [v.view for v in group.values if isinstance(v, Load)] + list(stored)
         weights = [View(group.space, v.weights) for v in group.values if isinstance(v, Index)]
         labels = tuple(i in group.axes for i in range(len(group.space)))
         # Along folded axes a view of the outer space has one element, so its stride there is 0.
-        merged = collapse(group.space, [_wide(v, group.space) for v in views] + weights, labels)
+        merged = collapse(group.space, [_wide(v, group.space) for v in views] + weights, labels) \
+            if merge else tuple((i,) for i in range(len(group.space)))
         self.last = [g[-1] for g in merged]
         folds = any(late for _, late in group.parts)
         # A loop has an axis, and a fold has one to fold, though it be of size 1.

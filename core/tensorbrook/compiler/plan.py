@@ -1,10 +1,10 @@
 """Kernels -> a plan: where each buffer lies, what the threads share, and where they must meet."""
-from dataclasses import dataclass
 from math import prod
 
 from ..base.views import View
 from ..ir import (PRIMS, Apply, Call, Const, Eqn, Graph, Kernel, Load, Loop, Place, Plan, Spec,
-                  Stage, Step, Store, Var, whole_lines)
+                  Stage, Step, Store, Var)
+from .memory import allocate, live_bytes, lives, shared, takes_the_place
 
 # A kernel with less work than this (loads, formulas and products) is done before the other threads
 # would have met at the barrier: 8 us in Chromium (FACTS: a barrier costs 6 to 8), at 4 of it a ns.
@@ -20,11 +20,12 @@ def plan(graph: Graph, kernels: list[Kernel], outputs: list[Var]) -> Plan:
     places: dict = {}
     for i, atom in enumerate([*graph.inputs, *constants, *outputs]):
         places[atom] = Place("slot", i)
-    lives = _lives(kernels, places)
-    arena_size = _allocate(lives, places)
+    fresh = {o for i, o in enumerate(outputs) if i not in graph.updates}
+    found = shared(kernels, lives(kernels, places), places, fresh)
+    arena_size = allocate(found, places)
     steps = _steps(kernels, places, graph, len(graph.inputs) + len(constants))
     return Plan(tuple(graph.inputs), tuple(constants), tuple(outputs), dict(graph.updates), places,
-                steps, arena_size, graph)
+                steps, arena_size, graph, live_bytes(found))
 
 
 def _constants(kernels) -> list[Const]:
@@ -58,56 +59,7 @@ def _safe(out: Var, old: Var, kernels: list[Kernel]) -> bool:
     readers = [n for n, k in enumerate(kernels) if old in k.reads]
     if any(n > writers[0] for n in readers):
         return False
-    return all(isinstance(kernels[n], Loop) and _same_elements(kernels[n], out, old)
-               for n in writers if n in readers)
-
-
-def _same_elements(k: Loop, out: Var, old: Var) -> bool:
-    """Whether the kernel writes each element of `out` when it has read that of `old` for good."""
-    stores = [s for s in k.stores if s.target is out]
-    views = [v.view for v in k.values if isinstance(v, Load) and v.source is old]
-    last = all(k.parts[s.value][0] == len(k.stages) - 1 for s in stores)
-    return last and all(s.view == view for s in stores for view in views)
-
-
-# ── memory ────────────────────────────────────────────────────────────────────────────────────
-
-
-@dataclass
-class _Life:
-    var: Var
-    size: int
-    first: int
-    last: int
-
-
-def _lives(kernels, places) -> list[_Life]:
-    """When each variable that is neither input nor output is first written and last touched."""
-    lives: dict[Var, _Life] = {}
-    for n, k in enumerate(kernels):
-        for var in (*k.writes, *k.reads):
-            if isinstance(var, Const) or var in places:
-                continue
-            size = whole_lines(max(var.spec.size_bytes, 1))
-            lives.setdefault(var, _Life(var, size, n, n)).last = n
-    return list(lives.values())
-
-
-def _allocate(lives: list[_Life], places) -> int:
-    """Offsets in the arena, largest first, each at the lowest gap among those alive with it."""
-    placed: list[tuple[int, _Life]] = []
-    total = 0
-    for life in sorted(lives, key=lambda one: (-one.size, one.first)):
-        at = 0
-        beside = [(o, p) for o, p in placed if p.first <= life.last and life.first <= p.last]
-        for offset, other in sorted(beside, key=lambda pair: pair[0]):
-            if at + life.size <= offset:
-                break
-            at = max(at, offset + other.size)
-        placed.append((at, life))
-        places[life.var] = Place("arena", at)
-        total = max(total, at + life.size)
-    return total
+    return all(takes_the_place(kernels[n], out, old) for n in writers if n in readers)
 
 
 # ── threads ───────────────────────────────────────────────────────────────────────────────────
@@ -116,7 +68,7 @@ def _allocate(lives: list[_Life], places) -> int:
 def work_of(k: Kernel) -> int:
     """About how many element visits or multiplications a kernel takes."""
     if isinstance(k, Call):
-        return k.work
+        return k.work + (work_of(k.epilogue) if k.epilogue else 0)
     return sum(prod(k.space) * len(s.body) + prod(k.outer) * len(s.tail) for s in k.stages)
 
 

@@ -4,7 +4,7 @@ from math import prod
 from ..base import shapes
 from ..base.views import View
 from .graph import Atom, Const, Eqn, Graph, Var, several
-from .kernel import Apply, Call, Index, Load, Loop, Plan, Reduced
+from .kernel import Apply, Call, Index, Kernel, Load, Loop, Plan, Reduced
 
 LINE = 64                         # bytes; buffers begin on one and take whole ones
 
@@ -53,12 +53,27 @@ def check_plan(plan: Plan) -> None:
         k = step.kernel
         assert k.writes and not set(k.writes) & (set(plan.inputs) | set(plan.constants)), \
             "a kernel writes nothing, or writes to an input"
-        if isinstance(k, Loop):
-            check_loop(k)
+        for loop in _loops(k):
+            check_loop(loop)
+        if isinstance(k, Call) and k.epilogue:
+            _check_epilogue(k, k.epilogue)
     _check_contents(plan)
     _check_outputs(plan)
-    _check_updates_in_place(plan)
     _check_barriers(plan)
+
+
+def _loops(k: Kernel) -> list[Loop]:
+    """What of a kernel is generated."""
+    after = k if isinstance(k, Loop) else k.epilogue
+    return [after] if after else []
+
+
+def _check_epilogue(k: Call, loop: Loop) -> None:
+    assert loop.space == k.rectangle, f"an epilogue over {loop.space} of {k.rectangle}"
+    assert len(loop.stages) == 1 and not loop.axes, "an epilogue folds"
+    for value in loop.values:
+        if isinstance(value, Load) and value.source in k.outs:
+            assert value.view.contiguous, "an epilogue reads what is not yet final"
 
 
 def _check_places(plan: Plan) -> None:
@@ -123,64 +138,64 @@ def _places(view: View):
 
 
 def _check_contents(plan: Plan) -> None:
-    """Play the plan with a note on each cache line of the arena of who wrote it last."""
-    owner: list[Var | None] = [None] * (-(-plan.arena_size // LINE))
+    """Play the plan with a note on each cache line of the arena, and on each slot, of who wrote it
+    last."""
+    owner: dict = {line: a for a in (*plan.inputs, *plan.constants) for line in _lines(plan, a)}
     begun: set[Atom] = {*plan.inputs, *plan.constants}
     for step in plan.steps:
-        for atom in step.kernel.reads:
+        k = step.kernel
+        for atom in k.reads:
             assert atom in begun or not atom.spec.count, f"{atom.spec} is read before it is written"
             assert all(owner[line] is atom for line in _lines(plan, atom)), \
                 f"{atom.spec} was overwritten before it was read"
-        for var in step.kernel.writes:
-            for line in _lines(plan, var):
-                in_use = [a for a in step.kernel.reads if line in _lines(plan, a)]
-                assert all(a is var for a in in_use), "a kernel writes over what it reads"
-                owner[line] = var
+        for var in k.writes:
+            lines = _lines(plan, var)
+            for a in (*k.reads, *k.writes):
+                assert a is var or lines.isdisjoint(_lines(plan, a)) or _in_step(k, var, a) \
+                    or a in k.writes and _in_step(k, a, var), "a kernel writes over what it reads"
+            owner |= dict.fromkeys(lines, var)
             begun.add(var)
 
 
-def _lines(plan: Plan, atom: Atom) -> range:
+def _in_step(k: Kernel, new: Atom, old: Atom) -> bool:
+    """Whether each element of `old` is read only at the index that writes over it, and there
+    before it is written: no stage follows that might read it again."""
+    if isinstance(k, Call) and (old in k.args or new in k.outs):
+        return False
+    return any(_element_by_element(loop, new, old) for loop in _loops(k))
+
+
+def _element_by_element(loop: Loop, new: Atom, old: Atom) -> bool:
+    views = [v.view for v in loop.values if isinstance(v, Load) and v.source is old]
+    stores = [s for s in loop.stores if s.target is new]
+    last = all(loop.parts[s.value][0] == len(loop.stages) - 1 for s in stores)
+    return bool(stores and views) and last and all(s.view == view for s in stores for view in views)
+
+
+def _lines(plan: Plan, atom: Atom) -> frozenset:
+    """The cache lines of the arena that an atom takes, or its slot; that of an input which an
+    output is written over is the output's too."""
     place = plan.places[atom]
-    if place.kind == "slot" or not atom.spec.count:
-        return range(0)
-    return range(place.at // LINE, -(-(place.at + atom.spec.size_bytes) // LINE))
+    if not atom.spec.count:
+        return frozenset()
+    if place.kind == "slot":
+        over = {len(plan.inputs) + len(plan.constants) + i: j for i, j in plan.updates.items()}
+        return frozenset([("slot", over.get(place.at, place.at))])
+    return frozenset(range(place.at // LINE, -(-(place.at + atom.spec.size_bytes) // LINE)))
 
 
 def _check_outputs(plan: Plan) -> None:
     """Every element of every result of a loop is written."""
     written: dict[Var, set] = {}
-    called = {v for step in plan.steps if isinstance(step.kernel, Call) for v in step.kernel.writes}
+    called = {v for step in plan.steps if isinstance(step.kernel, Call) for v in step.kernel.outs}
     for step in plan.steps:
-        if isinstance(step.kernel, Loop):
-            for s in step.kernel.stores:
+        for loop in _loops(step.kernel):
+            for s in loop.stores:
                 written.setdefault(s.target, set()).update(_places(s.view))
     for var, places in written.items():
         assert len(places) == var.spec.count, f"{var.spec} is written in {len(places)} places"
     for o in plan.outputs:
         assert not o.spec.count or o in called or o in written, f"output {o.spec} is not written"
-
-
-def _check_updates_in_place(plan: Plan) -> None:
-    """Once a Variable's new value is being written over it, nobody reads the old one."""
-    for i, j in plan.updates.items():
-        new, old = plan.outputs[i], plan.inputs[j]
-        writing = False
-        for step in plan.steps:
-            k = step.kernel
-            assert not (writing and old in k.reads), f"input {j} is read after it was overwritten"
-            if new in k.writes:
-                writing = True
-                in_step = isinstance(k, Loop) and _element_by_element(k, new, old)
-                assert old not in k.reads or in_step, f"input {j} is overwritten before it is read"
-
-
-def _element_by_element(loop: Loop, new: Var, old: Var) -> bool:
-    """Whether each element of `old` is read only at the index that writes over it, and there
-    before it is written: no stage follows that might read it again."""
-    views = [v.view for v in loop.values if isinstance(v, Load) and v.source is old]
-    stores = [s for s in loop.stores if s.target is new]
-    last = all(loop.parts[s.value][0] == len(loop.stages) - 1 for s in stores)
-    return last and all(s.view == view for s in stores for view in views)
 
 
 # ── threads ───────────────────────────────────────────────────────────────────────────────────
@@ -213,10 +228,5 @@ def _meet(plan: Plan, a, b) -> bool:
 
 
 def _same_memory(plan: Plan, x: Atom, y: Atom) -> bool:
-    """Whether two buffers may share a byte; an output may lie over the input that it updates."""
-    if x is y:
-        return True
-    if set(_lines(plan, x)) & set(_lines(plan, y)):
-        return True
-    over = {(plan.outputs[i], plan.inputs[j]) for i, j in plan.updates.items()}
-    return (x, y) in over or (y, x) in over
+    """Whether two buffers share a byte."""
+    return x is y or not _lines(plan, x).isdisjoint(_lines(plan, y))

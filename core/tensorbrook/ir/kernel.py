@@ -120,16 +120,37 @@ class Loop:
 
 @dataclass(frozen=True, eq=False)
 class Call:
-    """A kernel of the engine: `function(reads..., writes..., numbers..., thread, threads)`.
+    """A kernel of the engine: `function(args..., outs..., numbers..., thread, threads)`.
 
-    `work` is about how many multiplications or element visits it takes, for the cost model."""
+    `work` is about how many multiplications or element visits it takes, for the cost model. The
+    `epilogue` is carried out on each part of the only result while that is in cache: a Loop of one
+    stage and no folds over the space (rows, columns), where columns are the result's last axis. It
+    reads the result index by index."""
 
     function: str
-    reads: tuple[Atom, ...]
-    writes: tuple[Var, ...]
+    args: tuple[Atom, ...]
+    outs: tuple[Var, ...]
     numbers: tuple[float, ...]
     work: int
     eqns: tuple[Eqn, ...]
+    epilogue: Loop | None = None
+
+    @cached_property
+    def reads(self) -> tuple[Atom, ...]:
+        """What must be there before: not the result that the epilogue reads."""
+        after = self.epilogue.reads if self.epilogue else ()
+        return tuple(dict.fromkeys((*self.args, *(a for a in after if a not in self.outs))))
+
+    @cached_property
+    def writes(self) -> tuple[Var, ...]:
+        return self.outs + (self.epilogue.writes if self.epilogue else ())
+
+    @cached_property
+    def rectangle(self) -> tuple[int, int]:
+        """The only result's space as an epilogue sees it."""
+        spec, = (out.spec for out in self.outs)
+        columns = spec.shape[-1] if spec.shape else 1
+        return spec.count // columns if columns else 0, columns
 
 
 Kernel = Union[Loop, Call]
@@ -140,6 +161,7 @@ class Limits:
     """What a backend can take, told to fusion as data."""
 
     buffers: int = 1 << 30           # how many different buffers one kernel may touch
+    epilogues: frozenset[str] = frozenset()      # the engine's functions that take one
 
 
 LINE = 64            # bytes of a cache line
@@ -182,3 +204,4 @@ class Plan:
     steps: tuple[Step, ...]
     arena_size: int
     graph: Graph                     # what the steps carry out, for backends that take equations
+    live_bytes: int = 0              # of the arena, the most in use at once

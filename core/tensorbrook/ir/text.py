@@ -43,7 +43,8 @@ def plan_text(plan: Plan) -> str:
     """Every step with its place among the threads, its kernel, and where its buffers lie."""
     names = Names()
     lines = [f"inputs {', '.join(map(names.typed, plan.inputs))}",
-             f"arena {plan.arena_size} bytes, {len(plan.steps)} kernels"]
+             f"arena {plan.arena_size} bytes, {plan.live_bytes} in use at once, "
+             f"{len(plan.steps)} kernels"]
     for n, step in enumerate(plan.steps):
         threads = "all threads" if step.split else "one thread"
         if step.barrier:
@@ -61,15 +62,21 @@ def kernel_text(kernel: Loop | Call, names: Names, plan: Plan) -> str:
 
     if isinstance(kernel, Call):
         numbers = ", ".join(map(_number_text, kernel.numbers))
-        return f"{', '.join(map(where, kernel.writes))} = {kernel.function}" \
-               f"({', '.join(map(where, kernel.reads))}; {numbers})"
-    head = f"loop {_plain(kernel.space)}" + (f" fold {_plain(kernel.axes)}" if kernel.axes else "")
+        line = f"{', '.join(map(where, kernel.outs))} = {kernel.function}" \
+               f"({', '.join(map(where, kernel.args))}; {numbers})"
+        after = kernel.epilogue
+        return f"{line}\n      then {_loop_text(after, where)}" if after else line
+    return _loop_text(kernel, where)
+
+
+def _loop_text(loop: Loop, where) -> str:
+    head = f"loop {_plain(loop.space)}" + (f" fold {_plain(loop.axes)}" if loop.axes else "")
     lines = [head]
-    for i, (value, (stage, late)) in enumerate(zip(kernel.values, kernel.parts)):
-        if i and stage > kernel.parts[i - 1][0]:
+    for i, (value, (stage, late)) in enumerate(zip(loop.values, loop.parts)):
+        if i and stage > loop.parts[i - 1][0]:
             lines.append("      again over the row")
         lines.append(f"       {'  ' * late}v{i} = {_value_text(value, where)}")
-    lines += [f"       {where(s.target)}{_view_text(s.view)} = v{s.value}" for s in kernel.stores]
+    lines += [f"       {where(s.target)}{_view_text(s.view)} = v{s.value}" for s in loop.stores]
     return "\n".join(lines)
 
 

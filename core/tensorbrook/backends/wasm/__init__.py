@@ -11,6 +11,7 @@ from ...ir import Graph, Limits, Plan, digest
 from .host import SLOTS, WORD, Host
 from .image import Image, image_of
 from .memory import Memory
+from .program import TAKE_EPILOGUES
 
 DTYPES = ("bool", "uint8", "int32", "float32")
 
@@ -36,7 +37,7 @@ class Buffer:
 
 class Wasm:
     name = "wasm"
-    limits = Limits()
+    limits = Limits(epilogues=TAKE_EPILOGUES)
 
     def __init__(self, host: Host):
         self.host, self.memory, self.threads = host, Memory(host), host.threads

@@ -12,10 +12,12 @@ VOID = b"\x40"                   # the type of a block that takes and leaves not
 
 _PLAIN = """
 00 unreachable 02 block 03 loop 04 if 05 else 0b end 0c br 0d br_if 0f return 10 call 1a drop
-1b select 20 local.get 21 local.set 22 local.tee 28 i32.load 36 i32.store 41 i32.const 43 f32.const
+1b select 20 local.get 21 local.set 22 local.tee 26 table.set 28 i32.load 36 i32.store
+41 i32.const 43 f32.const
 45 i32.eqz 46 i32.eq 47 i32.ne 48 i32.lt_s 49 i32.lt_u 4a i32.gt_s 4b i32.gt_u 4c i32.le_s
 4d i32.le_u 4e i32.ge_s 4f i32.ge_u 6a i32.add 6b i32.sub 6c i32.mul 6d i32.div_s 6e i32.div_u
 6f i32.rem_s 70 i32.rem_u 71 i32.and 72 i32.or 73 i32.xor 74 i32.shl 75 i32.shr_s 76 i32.shr_u
+d2 ref.func
 """
 
 _VECTOR = """
@@ -68,7 +70,7 @@ def _table(text: str, encode) -> dict[str, bytes]:
 
 
 _SMALL = tuple(bytes([n]) for n in range(0x80))
-OPCODES = (_table(_PLAIN, lambda n: _SMALL[n])
+OPCODES = (_table(_PLAIN, lambda n: bytes([n]))
            | _table(_VECTOR, lambda n: b"\xfd" + unsigned(n)))
 _GET, _SET, _TEE = OPCODES["local.get"], OPCODES["local.set"], OPCODES["local.tee"]
 
@@ -142,7 +144,7 @@ class Function:
 
 
 class Module:
-    """A module: imports first, then functions, then exports."""
+    """A module: imports first, then functions, then exports and what may be a reference."""
 
     def __init__(self):
         self.types: dict[tuple[tuple[int, ...], tuple[int, ...]], int] = {}
@@ -150,6 +152,7 @@ class Module:
         self.imported = 0
         self.functions: list[Function] = []
         self.exports: list[bytes] = []
+        self.referred: list[int] = []            # functions that some `ref.func` names
 
     def _type(self, params: tuple[int, ...], results: tuple[int, ...] = ()) -> int:
         return self.types.setdefault((tuple(params), tuple(results)), len(self.types))
@@ -157,6 +160,10 @@ class Module:
     def import_memory(self, module: str, name: str, shared: bool):
         limits = b"\x03\x01" + unsigned(MAX_PAGES) if shared else b"\x00\x01"
         self.imports.append(_name(module) + _name(name) + b"\x02" + limits)
+
+    def import_table(self, module: str, name: str):
+        """A table of functions, of any size."""
+        self.imports.append(_name(module) + _name(name) + b"\x01\x70\x00\x00")
 
     def import_function(self, module: str, name: str, params: tuple[int, ...],
                         results: tuple[int, ...] = ()) -> int:
@@ -177,7 +184,9 @@ class Module:
         numbers = [unsigned(self._type(f.params)) for f in self.functions]
         types = [b"\x60" + b"".join(_vector([bytes([t]) for t in side]) for side in type)
                  for type in self.types]
+        declared = [b"\x03\x00" + _vector([unsigned(f) for f in self.referred])]
         sections = ((1, types), (2, self.imports), (3, numbers), (7, self.exports),
+                    (9, declared if self.referred else []),
                     (10, [f.encode() for f in self.functions]))
         return b"\0asm\x01\0\0\0" + b"".join(
             _SMALL[number] + _sized(_vector(items)) for number, items in sections if items)

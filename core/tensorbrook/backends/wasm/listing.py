@@ -6,7 +6,9 @@ one hexadecimal lane. Everything else is spelled as in the specification.
 from .assembler import OPCODES, TYPE_NAMES, Function, Module
 
 _NAMES = {code: name for name, code in OPCODES.items()}
-_ENDS_LINE = {"local.set", "block", "loop", "if", "else", "end", "br", "br_if", "call", "return"}
+_ENDS_LINE = {"local.set", "table.set", "block", "loop", "if", "else", "end", "br", "br_if", "call",
+              "return"}
+_NUMBERED = "local.", "br", "call", "ref.", "table."             # a number follows
 
 
 def listing_of(module: Module) -> str:
@@ -60,7 +62,7 @@ def _immediates(name: str, code: bytes, at: int) -> tuple[str, int]:
     in_memory = ".load" in name or ".store" in name
     if in_memory:
         _, at = _unsigned(code, at)                  # the alignment
-    count = in_memory + name.endswith("_lane") + name.startswith(("local.", "br", "call"))
+    count = in_memory + name.endswith("_lane") + name.startswith(_NUMBERED)
     numbers = []
     for _ in range(count):
         n, at = _unsigned(code, at)

@@ -12,10 +12,10 @@ from ...ir.kernel import Loop, Place
 from .assembler import I32, V128, Function, shuffle
 from .formulas import Template
 from .host import THREADS, WORD
-from .nest import CHUNK, LANES, Nest, arrange
+from .nest import CHUNK, LANES, Nest, arrange, in_rows, runs_on
 from .rows import shares
 from .values import SCRATCH, WIDTH, Fold, Values
-from .writer import ARGUMENTS, SINGLE, Writer
+from .writer import SINGLE, Writer
 
 THREAD = 0                               # the parameter that holds this thread's number
 
@@ -38,15 +38,32 @@ def kernel(loop: Loop, places: Mapping[Atom, Place], split: bool, relaxed: bool,
     return _Loops(nest, Values(loop, parts, nest, places, relaxed), scratch).function(split)
 
 
+def epilogue(loop: Loop, places: Mapping[Atom, Place], relaxed: bool) -> Function:
+    """The function `(arguments, row, rows, column, columns)` that carries out a rectangle of
+    `loop`, whose space is rows and columns."""
+    parts = shares(loop, relaxed)
+    nest = in_rows(loop, parts)
+    writer = _Loops(nest, Values(loop, parts, nest, places, relaxed), None, (I32,) * 5, 0)
+    for axis, (begin, count) in enumerate(((_ROW, _ROWS), (_COLUMN, _COLUMNS))):
+        writer.parts[nest.groups.index((axis,))] = begin, count
+    if runs_on(loop):
+        writer.as_one_row(loop.space[1])
+    return writer.function()
+
+
+_ROW, _ROWS, _COLUMN, _COLUMNS = 1, 2, 3, 4          # parameters of an epilogue
+
+
 class _Loops(Writer):
-    """Loops around what Writer writes. `count` holds how many turns of the shared loop are this
-    thread's, when the threads divide one."""
+    """Loops around what Writer writes. `parts` says of a loop that runs over a part of its turns
+    which locals hold where that begins and how many turns it has."""
 
-    def __init__(self, nest: Nest, values: Values, scratch: int | None):
-        super().__init__(nest, values)
-        self.scratch, self.count = scratch, None
+    def __init__(self, nest: Nest, values: Values, scratch: int | None, *signature):
+        super().__init__(nest, values, *signature)
+        self.scratch = scratch
+        self.parts: dict[int, tuple[int, int]] = {}
 
-    def function(self, split: bool) -> Function:
+    def function(self, split: bool = False) -> Function:
         if split:
             self.divide()
         for key in self.begins:
@@ -55,17 +72,31 @@ class _Loops(Writer):
         self.outer_loops(0)
         return self.f
 
+    def as_one_row(self, columns: int):
+        """Whole rows of an epilogue, as one that is as long as all of them."""
+        self.f.get(_COLUMNS)
+        self.f.const(columns)
+        self.f.op("i32.eq")
+        self.f.block("if")
+        self.f.get(_ROWS)
+        self.times(columns)
+        self.f.set(_COLUMNS)
+        self.f.const(1)
+        self.f.set(_ROWS)
+        self.f.op("end")
+
     # ── threads ───────────────────────────────────────────────────────────────
 
     def divide(self):
-        """Find this thread's share of the shared loop, `begin` and `count`, or return."""
+        """Find this thread's part of the shared loop, or return."""
         if self.nest.shared is None:
             self.f.get(THREAD)
             self.return_if()
             return
-        n, self.count = self.nest.sizes[self.nest.shared], self.local(I32, "count")
+        n, count = self.nest.sizes[self.nest.shared], self.local(I32, "count")
         unit = CHUNK if self.nest.shared in (self.nest.vector, self.nest.spread) else 1
         begin = self.local(I32, "begin")
+        self.parts[self.nest.shared] = begin, count
         # count = unit * ceil(ceil(n / unit) / threads); begin = thread * count
         self.f.const(-(-n // unit) - 1)
         self.word(THREADS)
@@ -73,28 +104,28 @@ class _Loops(Writer):
         self.word(THREADS)
         self.f.op("i32.div_u")
         self.times(unit)
-        self.f.tee(self.count)
+        self.f.tee(count)
         self.f.get(THREAD)
         self.f.op("i32.mul")
         self.f.tee(begin)
         self.f.const(n)
         self.f.op("i32.ge_u")
         self.return_if()
-        self.cut_off(n, begin)
+        self.cut_off(n, begin, count)
 
-    def cut_off(self, n: int, begin: int):
+    def cut_off(self, n: int, begin: int, count: int):
         """count = min(count, n - begin)"""
         rest = self.local(I32, "rest")
         self.f.const(n)
         self.f.get(begin)
         self.f.op("i32.sub")
         self.f.tee(rest)
-        self.f.get(self.count)
+        self.f.get(count)
         self.f.get(rest)
-        self.f.get(self.count)
+        self.f.get(count)
         self.f.op("i32.lt_u")
         self.f.op("select")
-        self.f.set(self.count)
+        self.f.set(count)
 
     def return_if(self):
         self.f.block("if")
@@ -102,7 +133,7 @@ class _Loops(Writer):
         self.f.op("end")
 
     def word(self, word: int):
-        self.f.get(ARGUMENTS)
+        self.f.get(self.arguments)
         self.f.memory("i32.load", WORD * word)
 
     def start_pointer(self, key: tuple):
@@ -117,10 +148,11 @@ class _Loops(Writer):
         else:
             self.word(word)
             self.plus(self.begins[key])
-        if self.count is not None and self.moves(key, self.nest.shared):
-            self.f.get(self.local(I32, "begin"))
-            self.times(steps[self.nest.shared])
-            self.f.op("i32.add")
+        for i, (begin, _) in self.parts.items():
+            if self.moves(key, i):
+                self.f.get(begin)
+                self.times(steps[i])
+                self.f.op("i32.add")
         self.f.set(pointer)
 
     # ── loops ─────────────────────────────────────────────────────────────────
@@ -175,16 +207,16 @@ class _Loops(Writer):
 
     def turns(self, i: int, phases) -> list:
         """How often each phase turns: numbers, or, for the loop that threads share, locals."""
-        shared = self.count is not None and i == self.nest.shared
         left, before, turns = self.nest.sizes[i], None, []
         for _, _, step in phases:
-            turns.append([self.quotient(i, before, step)] if shared else left // step)
+            part = i in self.parts
+            turns.append([self.quotient(i, before, step)] if part else left // step)
             left, before = left % step, step
         return turns
 
     def quotient(self, i: int, modulo: int | None, by: int) -> int:
-        """A local that holds count % modulo // by."""
-        self.f.get(self.count)
+        """A local that holds how many turns loop i has, % modulo // by."""
+        self.f.get(self.parts[i][1])
         for n, op in ((modulo, "i32.rem_u"), (by, "i32.div_u")):
             if n not in (None, 1):
                 self.f.const(n)

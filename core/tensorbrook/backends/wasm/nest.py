@@ -89,6 +89,21 @@ def arrange(loop: Loop, shares: list[Share], split: bool) -> Nest:
                 shared)
 
 
+def in_rows(loop: Loop, shares: list[Share]) -> Nest:
+    """The nest for a loop of one stage over rows and columns, row after row; down a lone column."""
+    groups = ((0,), (1,)) if loop.space[1] > 1 else ((1,), (0,))
+    sizes = tuple(_size(loop, g) for g in groups)
+    unrolls = tuple(_unroll(sizes[1], s.weight + s.memory, False) for s in shares)
+    return Nest(groups, (1, 1), sizes, 2, 1, 1, unrolls, None)
+
+
+def runs_on(loop: Loop) -> bool:
+    """Whether one row of a loop over rows and columns, columns > 1, goes on as the next begins."""
+    views = [v.view for v in loop.values if isinstance(v, Load)] + [s.view for s in loop.stores]
+    views += [View(loop.space, v.weights) for v in loop.values if isinstance(v, Index)]
+    return loop.space[1] > 1 and all(v.strides[0] == loop.space[1] * v.strides[1] for v in views)
+
+
 def masked(strides: tuple[int, ...], axes: tuple[int, ...]) -> tuple[int, ...]:
     """Strides over the outer space, which has size 1 along `axes`."""
     return tuple(0 if i in axes else s for i, s in enumerate(strides))

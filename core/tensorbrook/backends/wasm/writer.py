@@ -20,13 +20,13 @@ class Writer:
     """`copies` of the body of stage `stage` are being written, each over `lanes` elements;
     `pointers` are the locals that hold where the loop at hand stands."""
 
-    def __init__(self, nest: Nest, values: Values):
+    def __init__(self, nest: Nest, values: Values, params=(I32, I32), arguments: int = ARGUMENTS):
         self.nest, self.values, self.folds = nest, values.lanes, values.folds
         self.early = values.of_stages(late=False)
         self.late = values.of_stages(late=True)
         self.inner = len(nest.sizes)
         self.schedule()
-        self.f = Function((I32, I32))
+        self.f, self.arguments = Function(params), arguments
         self.locals: dict[tuple, int] = {}
         self.pointers: dict[tuple, int] = {}
         self.begins = self.least_offsets()

@@ -1,0 +1,131 @@
+"""Where buffers lie: whose lives do not meet share memory, and a result may take the place of an
+argument that dies there, if each element is read before it is written."""
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from ..ir import Call, Const, Kernel, Load, Loop, Place, Var, whole_lines
+
+
+def takes_the_place(k: Kernel, new: Var, old: Var) -> bool:
+    """Whether the kernel writes each element of `new` when it has read that of `old` for good."""
+    if new.spec.size_bytes != old.spec.size_bytes or new.spec.dtype.size != old.spec.dtype.size:
+        return False
+    if isinstance(k, Call):
+        if k.epilogue is None or old in k.args or new in k.outs:
+            return False
+        k = k.epilogue
+    return _same_elements(k, new, old)
+
+
+def _same_elements(k: Loop, new: Var, old: Var) -> bool:
+    stores = [s for s in k.stores if s.target is new]
+    views = [v.view for v in k.values if isinstance(v, Load) and v.source is old]
+    last = all(k.parts[s.value][0] == len(k.stages) - 1 for s in stores)
+    return bool(stores and views) and last and all(s.view == view for s in stores for view in views)
+
+
+@dataclass
+class Life:
+    """Variables, one after the other in one place, from kernel `first` to kernel `last`."""
+
+    vars: list[Var]
+    size: int
+    first: int
+    last: int
+
+
+def lives(kernels: list[Kernel], places: Mapping) -> list[Life]:
+    """When each variable that is neither input nor output is first written and last touched."""
+    found: dict[Var, Life] = {}
+    for n, k in enumerate(kernels):
+        for var in (*k.writes, *k.reads):
+            if isinstance(var, Const) or var in places:
+                continue
+            size = whole_lines(max(var.spec.size_bytes, 1))
+            found.setdefault(var, Life([var], size, n, n)).last = n
+    return list(found.values())
+
+
+def shared(kernels: list[Kernel], found: list[Life], places: dict, fresh: set[Var]) -> list[Life]:
+    """The lives, those in one that may have one place. One whose results go to a `fresh` output,
+    which nobody else holds, lies there from the beginning: `places` says so."""
+    by_var = {var: life for life in found for var in life.vars}
+    begins = {v: n for n, k in reversed(list(enumerate(kernels))) for v in k.writes}
+    for n, k in enumerate(kernels):
+        for old in _dying(k, n, by_var):
+            assert old in by_var, "a variable ends once"
+            for new in dict.fromkeys(k.writes):
+                if new is not old and begins[new] == n and takes_the_place(k, new, old) and _join(
+                        by_var[old], new, by_var, places, fresh):
+                    break
+    return list({id(life): life for life in by_var.values()}.values())
+
+
+def _dying(k: Kernel, n: int, by_var: dict[Var, Life]) -> list[Var]:
+    """The variables that nobody touches after kernel n."""
+    touched = dict.fromkeys((*k.writes, *k.reads))
+    return [v for v in touched if v in by_var and by_var[v].last == n and by_var[v].vars[-1] is v]
+
+
+def _join(life: Life, new: Var, by_var: dict, places: dict, fresh: set[Var]) -> bool:
+    """Let `new` be the next in that life's place, unless it has another place already."""
+    if new in fresh:
+        fresh.discard(new)
+        for var in life.vars:
+            places[var] = places[new]
+            del by_var[var]
+        return True
+    next_one = by_var.get(new)
+    if next_one is None or next_one is life or next_one.vars[0] is not new:
+        return False
+    life.vars += next_one.vars
+    life.last = next_one.last
+    by_var.update(dict.fromkeys(next_one.vars, life))
+    return True
+
+
+def live_bytes(found: list[Life]) -> int:
+    """The most bytes that are alive at once: no arena can be smaller."""
+    ends = [(life.first, life.size) for life in found]
+    ends += [(life.last + 1, -life.size) for life in found]
+    most = now = 0
+    for _, change in sorted(ends):
+        now += change
+        most = max(most, now)
+    return most
+
+
+def allocate(found: list[Life], places: dict) -> int:
+    """Offsets in the arena, by the best of several orders; returns its size."""
+    orders = (lambda one: (-one.size, one.first), lambda one: (one.first, -one.size),
+              lambda one: (-one.size * (one.last - one.first + 1), one.first),
+              lambda one: (one.first - one.last, -one.size), lambda one: (-one.last, -one.size))
+    least = live_bytes(found)
+    best: tuple[int, list] | None = None
+    for order in orders:
+        total, placed = _placed(sorted(found, key=order))
+        if best is None or total < best[0]:
+            best = total, placed
+        if total == least:
+            break
+    assert best is not None
+    for offset, life in best[1]:
+        places.update(dict.fromkeys(life.vars, Place("arena", offset)))
+    return best[0]
+
+
+def _placed(found: list[Life]) -> tuple[int, list[tuple[int, Life]]]:
+    """The size of the arena, and where each life lies if they are taken in this order, each at the
+    lowest gap among those alive with it."""
+    placed: list[tuple[int, Life]] = []
+    total = 0
+    for life in found:
+        at = 0
+        beside = [(o, p) for o, p in placed if p.first <= life.last and life.first <= p.last]
+        for offset, other in sorted(beside, key=lambda pair: pair[0]):
+            if at + life.size <= offset:
+                break
+            at = max(at, offset + other.size)
+        placed.append((at, life))
+        total = max(total, at + life.size)
+    return total, placed

@@ -1,0 +1,174 @@
+"""What follows a product is carried out within it, and changes no value."""
+import numpy as np
+import pytest
+
+import tensorbrook as tf
+from backends import on, threads
+from expected import assert_close
+from plans import plan_of
+from tensorbrook.ir import Call, Plan
+
+
+def dense(activation):
+    return lambda x, w, b: activation(tf.matmul(x, w) + b)
+
+
+def with_gradients(f):
+    """The value, and the gradients of its sum of squares."""
+    def both(*xs):
+        with tf.GradientTape() as tape:
+            tape.watch(list(xs))
+            y = f(*xs)
+            total = tf.reduce_sum(tf.square(y))
+        return [y, *tape.gradient(total, list(xs))]
+    return both
+
+
+def descent(f):
+    """The first argument after a step along the gradient, and its velocity."""
+    def step(v, velocity, *xs):
+        with tf.GradientTape() as tape:
+            tape.watch(v)
+            total = tf.reduce_sum(tf.square(f(v, *xs)))
+        velocity = velocity * 0.9 - 0.01 * tape.gradient(total, v)
+        return v + velocity, velocity
+    return step
+
+
+def norm(x, w, mean, variance, scale, shift):
+    y = tf.nn.conv2d(x, w, padding="SAME")
+    return tf.nn.relu((y - mean) * tf.rsqrt(variance * variance + 1e-3) * scale + shift)
+
+
+def conv(strides=1, padding="SAME"):
+    return lambda x, w, b: tf.nn.relu(tf.nn.conv2d(x, w, strides, padding) + b)
+
+
+def squares(x, w):
+    y = tf.matmul(x, w)
+    return y, tf.cast(tf.range(y.shape[1]), tf.float32) * y
+
+
+# f, how many products have an epilogue, the shapes of the arguments
+PROGRAMS = {
+    "dense, ReLU": (dense(tf.nn.relu), 1, (33, 20), (20, 17), (17,)),
+    "dense, GELU, its gradients": (with_gradients(dense(tf.nn.gelu)), 1, (12, 9), (9, 30), (30,)),
+    "dense, ReLU, its gradients": (with_gradients(dense(tf.nn.relu)), 1, (12, 9), (9, 31), (31,)),
+    "one column": (dense(tf.tanh), 1, (37, 9), (9, 1), (1,)),
+    "one row": (dense(tf.tanh), 1, (1, 9), (9, 37), (37,)),
+    "one element": (dense(tf.tanh), 1, (1, 3), (3, 1), (1,)),
+    "no sums": (dense(tf.nn.sigmoid), 1, (5, 0), (0, 17), (17,)),
+    "nothing": (dense(tf.nn.sigmoid), 0, (0, 3), (3, 7), (7,)),
+    "a bias for each row": (lambda x, w, b: tf.nn.relu(tf.matmul(x, w) + b), 1, (9, 4), (4, 18),
+                            (9, 1)),
+    "several blocks": (dense(tf.nn.relu), 1, (200, 450), (450, 530), (530,)),
+    "residual": (lambda x, w, r: r + tf.matmul(x, w), 1, (65, 30), (30, 42), (65, 42)),
+    "batched": (lambda x, w, b: tf.nn.silu(tf.matmul(x, w) + b), 1, (3, 9, 5), (3, 5, 21), (21,)),
+    "two layers": (lambda x, v, w: tf.nn.relu(tf.matmul(tf.nn.relu(tf.matmul(x, v)), w)), 2,
+                   (30, 9), (9, 30), (30, 5)),
+    "two products": (lambda x, v, w: tf.tanh(tf.matmul(x, v) + tf.matmul(x, w)), 1, (20, 9),
+                     (9, 30), (9, 30)),
+    "dropout mask": (lambda x, w, u: tf.where(u > 0.0, tf.matmul(x, w) * 2.0, 0.0), 1, (20, 9),
+                     (9, 30), (20, 30)),
+    "the product too": (squares, 1, (20, 9), (9, 23)),
+    "transposed residual": (lambda x, w, r: tf.transpose(r) + tf.matmul(x, w), 0, (65, 30),
+                            (30, 42), (42, 65)),
+    "its own transpose": (lambda x, w: tf.transpose(tf.matmul(x, w)) + tf.matmul(x, w), 0, (9, 30),
+                          (30, 9)),
+    "momentum": (descent(lambda w, x: tf.matmul(x, w)), 2, (40, 30), (40, 30), (25, 40)),
+    "convolution, ReLU": (conv(), 1, (2, 9, 8, 3), (3, 3, 3, 17), (17,)),
+    "few channels, ReLU": (conv(), 0, (2, 9, 8, 3), (3, 3, 3, 5), (5,)),
+    "convolution, batch norm": (norm, 1, (16, 5, 6, 8), (3, 3, 8, 18), *[(18,)] * 4),
+    "convolution, its gradients": (with_gradients(conv(2)), 1, (2, 9, 8, 3), (3, 3, 3, 21),
+                                   (21,)),
+    "groups": (conv(), 1, (2, 7, 8, 6), (3, 2, 2, 27), (27,)),
+    "depthwise": (conv(), 1, (3, 7, 8, 18), (3, 3, 1, 18), (18,)),
+    "a filter's descent": (descent(lambda w, x: tf.nn.conv2d(x, w)), 2, (3, 3, 4, 9), (3, 3, 4, 9),
+                           (5, 9, 9, 4)),
+    "an image's descent": (descent(lambda x, w: tf.nn.conv2d(x, w, 2)), 2, (5, 9, 9, 4),
+                           (5, 9, 9, 4), (3, 3, 4, 9)),
+}
+
+
+def inputs(name: str) -> list[tf.Tensor]:
+    numbers = np.random.default_rng(5)
+    return [tf.constant(numbers.uniform(-1, 1, s).astype("float32")) for s in PROGRAMS[name][2:]]
+
+
+def results(name: str) -> list[np.ndarray]:
+    found = tf.function(PROGRAMS[name][0])(*inputs(name))
+    return [np.asarray(x) for x in (found if isinstance(found, (list, tuple)) else [found])]
+
+
+def followed(plan: Plan) -> list[Call]:
+    return [s.kernel for s in plan.steps if isinstance(s.kernel, Call) and s.kernel.epilogue]
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_values(name):
+    with on("reference"):
+        expected = results(name)
+    with on("wasm"):
+        found = results(name)
+    assert_close(found, expected, 3e-5, name)
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_plans(name):
+    with on("reference"):
+        plan = plan_of(tf.function(PROGRAMS[name][0]), *inputs(name))
+    assert len(followed(plan)) == PROGRAMS[name][1], str(plan)
+
+
+@pytest.fixture(scope="module")
+def by_threads() -> dict:
+    found = {}
+    for count in (1, 2, 3):
+        with threads(count):
+            found |= {(name, count): results(name) for name in PROGRAMS}
+    return found
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_results_do_not_depend_on_the_number_of_threads(name, by_threads):
+    for count in (2, 3):
+        for one, more in zip(by_threads[name, 1], by_threads[name, count]):
+            np.testing.assert_array_equal(more, one, err_msg=f"{name} on {count} threads")
+
+
+def test_a_product_that_others_read_first_is_not_followed():
+    def f(x, w):
+        y = tf.matmul(x, w)
+        return tf.matmul(y, y), tf.nn.relu(y) + tf.matmul(w, x)
+
+    with on("reference"):
+        plan = plan_of(tf.function(f), tf.ones((9, 9)), tf.ones((9, 9)))
+    first, = followed(plan)
+    assert first.args == (plan.inputs[1], plan.inputs[0]), "the last product of the three"
+
+
+def test_an_update_follows_the_gradient_of_its_variable():
+    w = tf.Variable(tf.ones((30, 20)))
+
+    def step(x):
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_sum(tf.square(tf.matmul(x, w)))
+        w.assign_sub(0.1 * tape.gradient(loss, w))
+        return loss
+
+    with on("reference"):
+        plan = plan_of(tf.function(step), tf.ones((8, 30)))
+    *_, update = followed(plan)
+    assert update.epilogue.writes == plan.outputs[1:] and dict(plan.updates) == {1: 1}
+
+
+def test_a_product_of_a_variable_that_its_own_epilogue_updates():
+    w = tf.Variable(np.eye(20, dtype="float32") * 2)
+
+    @tf.function
+    def step(x):
+        w.assign(tf.matmul(w, x) * 0.5)
+        return tf.reduce_sum(w)
+
+    assert float(step(tf.constant(np.full((20, 20), 3, "float32")))) == 20 * 20 * 3
+    np.testing.assert_array_equal(np.asarray(w), np.full((20, 20), 3, "float32"))
