@@ -30,6 +30,9 @@ LAYERS = {
     "normalized/rows": Case(lambda x, o, s: normalized(x, (1,), o, s, 0.1)[0], lambda np, x, o, s: (
         x - np.mean(x, 1, keepdims=True)) / np.sqrt(np.var(x, 1, keepdims=True) + 0.1) * s + o,
         (((3, 5), (5,), (5,)), ((13, 301), (301,), (301,)))),
+    "conv2d_transpose": Case(lambda x, w: tf.nn.conv2d_transpose(x, w, (2, 7, 5, 3), (2, 1)),
+                             lambda np, x, w: np.conv2d_transpose(x, w, (2, 7, 5, 3), (2, 1)),
+                             (((2, 4, 5, 2), (3, 2, 3, 2)),)),
     "embedding_lookup": Case(tf.nn.embedding_lookup, lambda np, x, i: x[i], (
         ((5, 3), Whole((2, 4), 0, 5)), ((7,), Whole((3,), 0, 7)), ((4, 2, 3), Whole((), 0, 4)),
         ((4, 64), Whole((3, 0), 0, 4)), ((11, 130), Whole((29,), 0, 11))), kinds="fiub", exact=True),

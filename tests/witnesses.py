@@ -82,6 +82,12 @@ def conv2d_shares(np, x, w, g):
     return jax.vjp(slid, jnp.asarray(x), jnp.asarray(w))[1](jnp.asarray(g))
 
 
+def conv2d_transpose(np, x, w, output_shape, strides):
+    """The gradient in its image of a convolution with padding "SAME"."""
+    image = jnp.zeros(output_shape, x.dtype)
+    return jax.vjp(lambda image: conv2d(np, image, w, strides, "SAME"), image)[1](jnp.asarray(x))[0]
+
+
 def windows(x, ksize, strides, padding):
     return {"window_dimensions": (1, *pair(ksize), 1), "padding": padding,
             "window_strides": (1, *pair(ksize if strides is None else strides), 1)}

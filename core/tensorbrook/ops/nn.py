@@ -154,11 +154,11 @@ def _image(op: str, x) -> Tensor:
     return x
 
 
-def _windows(op: str, x: Tensor, window, strides, dilations, padding: str):
+def _windows(op: str, shape, window, strides, dilations, padding: str):
     """((output height, width), (rows padded above, columns to the left))."""
     sides = [
         shapes.window_out(op, n, k, s, d, padding.upper() if isinstance(padding, str) else padding)
-        for n, k, s, d in zip(x.shape[1:3], window, strides, dilations)
+        for n, k, s, d in zip(shape[1:3], window, strides, dilations)
     ]
     return tuple(out for out, _ in sides), tuple(before for _, before in sides)
 
@@ -182,7 +182,7 @@ def conv2d(input, filters, strides=1, padding="VALID", dilations=1) -> Tensor:
         _pair("conv2d", "strides", strides),
         _pair("conv2d", "dilations", dilations),
     )
-    out, pads = _windows("conv2d", x, w.shape[:2], strides, dilations, padding)
+    out, pads = _windows("conv2d", x.shape, w.shape[:2], strides, dilations, padding)
     return c.conv2d(
         x,
         w,
@@ -210,13 +210,36 @@ def depthwise_conv2d(input, filter, strides=1, padding="VALID", dilations=1) -> 
     return conv2d(x, grouped, strides, padding, dilations)
 
 
+def conv2d_transpose(input, filters, output_shape, strides, padding="SAME",
+                     dilations=1) -> Tensor:
+    """The gradient of `conv2d` in its image, as an operation of its own: (n, h, w, c) with
+    (kh, kw, co, c) gives `output_shape`, (n, H, W, co), of which a convolution gives (n, h, w)."""
+    op = "conv2d_transpose"
+    x, w = _image(op, input), as_tensor(filters)
+    if w.ndim != 4 or w.shape[3] != x.shape[3]:
+        raise InvalidArgumentError(op, f"filter {tuple(w.shape)} meets input {tuple(x.shape)}",
+                                   f"it must be (height, width, channels out, {x.shape[3]})")
+    whole = tuple(as_tensor(output_shape).tolist())
+    strides, dilations = _pair(op, "strides", strides), _pair(op, "dilations", dilations)
+    if len(whole) != 4 or whole[0] != x.shape[0] or whole[3] != w.shape[2]:
+        raise InvalidArgumentError(op, f"output_shape is {whole}", "it must be "
+                                   f"({x.shape[0]}, height, width, {w.shape[2]})")
+    out, pads = _windows(op, whole, w.shape[:2], strides, dilations, padding)
+    if out != tuple(x.shape[1:3]):
+        raise InvalidArgumentError(
+            op, f"a convolution makes {out} of output_shape {whole}, the input is "
+            f"{tuple(x.shape[1:3])}", f"with strides {strides} choose a size that gives it")
+    return c.conv2d_input_grad(x, w, image=whole, filter=tuple(w.shape), result=tuple(x.shape),
+                               strides=strides, dilations=dilations, pads=pads, groups=1)
+
+
 def _pool(op: str, primitive, input, ksize, strides, padding) -> Tensor:
     x = _image(op, input)
     window, strides = (
         _pair(op, "ksize", ksize),
         _pair(op, "strides", ksize if strides is None else strides),
     )
-    out, pads = _windows(op, x, window, strides, (1, 1), padding)
+    out, pads = _windows(op, x.shape, window, strides, (1, 1), padding)
     return primitive(x, image=tuple(x.shape), result=(x.shape[0], *out, x.shape[3]), window=window,
                      strides=strides, pads=pads)
 

@@ -1,23 +1,37 @@
 """`tf.keras.layers`."""
 
-from .core import Activation, Dense, Dropout, Input, LeakyReLU, ReLU, Softmax
+from .borders import Cropping2D, UpSampling2D, ZeroPadding2D
+from .core import (
+    ELU, Activation, Dense, Dropout, Identity, Input, LeakyReLU, PReLU, ReLU, Rescaling, Softmax)
+from .depthwise import DepthwiseConv2D, SeparableConv2D
 from .embedding import Embedding
 from .layer import Layer
+from .merging import (
+    Add, Average, Concatenate, Maximum, Minimum, Multiply, Subtract, add, average, concatenate,
+    maximum, minimum, multiply, subtract)
+from .noise import GaussianNoise, SpatialDropout1D, SpatialDropout2D
 from .normalization import BatchNormalization, LayerNormalization
-from .shaping import Flatten, Reshape
+from .rows import AveragePooling1D, Conv1D, GlobalAveragePooling1D, GlobalMaxPooling1D, MaxPooling1D
+from .shaping import Flatten, Permute, RepeatVector, Reshape
+from .transposed import Conv2DTranspose
 from .windows import (
-                      AveragePooling2D,
-                      Conv2D,
-                      GlobalAveragePooling2D,
-                      GlobalMaxPooling2D,
-                      MaxPooling2D,
-)
+    AveragePooling2D, Conv2D, GlobalAveragePooling2D, GlobalMaxPooling2D, MaxPooling2D)
 
+MaxPool1D, AvgPool1D = MaxPooling1D, AveragePooling1D
 MaxPool2D, AvgPool2D = MaxPooling2D, AveragePooling2D
+GlobalAvgPool1D, GlobalMaxPool1D = GlobalAveragePooling1D, GlobalMaxPooling1D
 GlobalAvgPool2D, GlobalMaxPool2D = GlobalAveragePooling2D, GlobalMaxPooling2D
+Convolution1D, Convolution2D, SeparableConvolution2D = Conv1D, Conv2D, SeparableConv2D
 
 __all__ = [
-    "Activation", "AveragePooling2D", "AvgPool2D", "BatchNormalization", "Conv2D", "Dense",
-    "Dropout", "Embedding", "Flatten", "GlobalAveragePooling2D", "GlobalAvgPool2D",
-    "GlobalMaxPool2D", "GlobalMaxPooling2D", "Input", "Layer", "LayerNormalization", "LeakyReLU",
-    "MaxPool2D", "MaxPooling2D", "ReLU", "Reshape", "Softmax"]
+    "Activation", "Add", "Average", "AveragePooling1D", "AveragePooling2D", "AvgPool1D",
+    "AvgPool2D", "BatchNormalization", "Concatenate", "Conv1D", "Conv2D", "Conv2DTranspose",
+    "Convolution1D", "Convolution2D", "Cropping2D", "Dense", "DepthwiseConv2D", "Dropout", "ELU",
+    "Embedding", "Flatten", "GaussianNoise", "GlobalAveragePooling1D", "GlobalAveragePooling2D",
+    "GlobalAvgPool1D", "GlobalAvgPool2D", "GlobalMaxPool1D", "GlobalMaxPool2D",
+    "GlobalMaxPooling1D", "GlobalMaxPooling2D", "Identity", "Input", "Layer",
+    "LayerNormalization", "LeakyReLU", "MaxPool1D", "MaxPool2D", "MaxPooling1D", "MaxPooling2D",
+    "Maximum", "Minimum", "Multiply", "PReLU", "Permute", "ReLU", "RepeatVector", "Rescaling",
+    "Reshape", "SeparableConv2D", "SeparableConvolution2D", "Softmax", "SpatialDropout1D",
+    "SpatialDropout2D", "Subtract", "UpSampling2D", "ZeroPadding2D", "add", "average",
+    "concatenate", "maximum", "minimum", "multiply", "subtract"]

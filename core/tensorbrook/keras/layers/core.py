@@ -107,6 +107,57 @@ class LeakyReLU(Elementwise):
         return activations.leaky_relu(x, self.negative_slope)
 
 
+class ELU(Elementwise):
+    """x where it is positive, alpha * (exp(x) - 1) elsewhere."""
+
+    def __init__(self, alpha: float = 1.0, **kwargs: Any):
+        super().__init__(**kwargs)
+        self.alpha = alpha
+
+    def call(self, x: tf.Tensor) -> tf.Tensor:
+        return activations.elu(x, self.alpha)
+
+
+class PReLU(Elementwise):
+    """x where it is positive, a learnt share of it elsewhere; one share along `shared_axes`."""
+
+    ranks, expects = (2, None), "(batch, ...)"
+
+    def __init__(self, alpha_initializer: Any = "zeros", shared_axes: Any = None, **kwargs: Any):
+        super().__init__(**kwargs)
+        self.alpha_initializer = initializers.get(alpha_initializer)
+        self.shared_axes = None if shared_axes is None else list(shared_axes)
+
+    def build(self, input_shape: Any = None) -> None:
+        shape = self.fitting(input_shape)
+        sizes = tuple(1 if a in (self.shared_axes or ()) else n for a, n in enumerate(shape))
+        self.alpha = self.add_weight(sizes[1:], self.alpha_initializer, name="alpha")
+
+    def call(self, x: tf.Tensor) -> tf.Tensor:
+        return tf.where(x > 0.0, x, x * self.alpha)
+
+
+class Identity(Elementwise):
+    """Its input, as it is."""
+
+    takes_floats = False
+
+    def call(self, x: tf.Tensor) -> tf.Tensor:
+        return x
+
+
+class Rescaling(Elementwise):
+    """x * scale + offset: `Rescaling(1 / 255)` for the bytes of an image."""
+
+    def __init__(self, scale: float, offset: float = 0.0, **kwargs: Any):
+        super().__init__(**kwargs)
+        self.scale, self.offset = scale, offset
+
+    def call(self, x: tf.Tensor) -> tf.Tensor:
+        scaled = x * tf.constant(self.scale, tf.float32)
+        return scaled + tf.constant(self.offset, tf.float32) if self.offset != 0.0 else scaled
+
+
 class Softmax(Elementwise):
     """Numbers above 0 that add up to 1 along an axis."""
 

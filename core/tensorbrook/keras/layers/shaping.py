@@ -59,3 +59,46 @@ class Reshape(Layer):
         if None in shape[1:]:
             return (shape[0], *(None if n == -1 else n for n in self.target_shape))
         return (shape[0], *self.filled(shape))
+
+
+class Permute(Layer):
+    """The axes of a sample in another order, counted from 1: `Permute((2, 1))`."""
+
+    ranks, expects = (2, None), "(batch, ...)"
+
+    def __init__(self, dims: Any, **kwargs: Any):
+        super().__init__(**kwargs)
+        self.dims = tuple(dims)
+        if sorted(self.dims) != list(range(1, len(self.dims) + 1)):
+            raise self.refusal(f"dims is {dims!r}", "it takes each number from 1 on once: (2, 1)")
+
+    def fitting(self, shape: Any) -> Shape:
+        shape = super().fitting(shape)
+        if len(shape) != len(self.dims) + 1:
+            raise self.refusal(f"the input has shape {shape} and dims is {self.dims}",
+                               f"it takes {len(self.dims)} axes after the batch")
+        return shape
+
+    def call(self, x: tf.Tensor) -> tf.Tensor:
+        return tf.transpose(x, (0, *self.dims))
+
+    def compute_output_shape(self, input_shape: Any) -> Shape:
+        shape = self.fitting(input_shape)
+        return (shape[0], *(shape[i] for i in self.dims))
+
+
+class RepeatVector(Layer):
+    """Each sample's row `n` times: (batch, features) becomes (batch, n, features)."""
+
+    ranks, expects = (2, 2), "(batch, features)"
+
+    def __init__(self, n: int, **kwargs: Any):
+        super().__init__(**kwargs)
+        self.n = checks.whole(self.label, "n", n)
+
+    def call(self, x: tf.Tensor) -> tf.Tensor:
+        return tf.tile(x[:, None], (1, self.n, 1))
+
+    def compute_output_shape(self, input_shape: Any) -> Shape:
+        batch, features = self.fitting(input_shape)
+        return (batch, self.n, features)

@@ -1,0 +1,170 @@
+"""Layers that slide a window along sequences: (batch, steps, channels). They are those for images,
+one row high."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import tensorbrook as tf
+
+from ...base import shapes
+from ...base.errors import InvalidArgumentError
+from .. import activations, checks, initializers
+from .layer import Layer, Shape
+
+ROWS = "(batch, steps, channels); a row of single numbers has one channel: x[..., None]"
+
+
+class _AlongSteps(Layer):
+    """What convolution and pooling along steps share."""
+
+    takes_floats = True
+    ranks, expects = (3, 3), ROWS
+    dilation_rate = 1
+    strides: int
+    padding: str
+
+    def channels_last(self, data_format: Any) -> str:
+        return checks.one_of(self.label, "data_format", data_format or "channels_last",
+                             ("channels_last",))
+
+    def steps(self, n: int | None, window: int) -> int | None:
+        """How many windows fit along the steps."""
+        if n is None:
+            return None
+        padding = "SAME" if self.padding == "causal" else self.padding.upper()
+        try:
+            return shapes.window_out(self.label, n, window, self.strides, self.dilation_rate,
+                                     padding)[0]
+        except InvalidArgumentError:
+            raise self.refusal(
+                f"a window over {(window - 1) * self.dilation_rate + 1} steps does not fit into "
+                f"{n}", "use padding=\"same\", a smaller window, or a longer input") from None
+
+
+class Conv1D(_AlongSteps):
+    """activation(convolution of the sequences with `filters` small kernels + bias). With padding
+    "causal" no step sees a later one."""
+
+    def __init__(self, filters: int, kernel_size: Any, strides: Any = 1, padding: str = "valid",
+                 data_format: str | None = None, dilation_rate: Any = 1, groups: int = 1,
+                 activation: Any = None, use_bias: bool = True,
+                 kernel_initializer: Any = "glorot_uniform", bias_initializer: Any = "zeros",
+                 **kwargs: Any):
+        super().__init__(**kwargs)
+        self.filters = checks.whole(self.label, "filters", filters)
+        self.kernel_size = one(self.label, "kernel_size", kernel_size)
+        self.strides = one(self.label, "strides", strides)
+        self.padding = checks.one_of(self.label, "padding", padding, ("valid", "same", "causal"))
+        self.data_format = self.channels_last(data_format)
+        self.dilation_rate = one(self.label, "dilation_rate", dilation_rate)
+        self.groups = checks.whole(self.label, "groups", groups)
+        self.activation = activations.get(activation)
+        self.use_bias = use_bias
+        self.kernel_initializer = initializers.get(kernel_initializer)
+        self.bias_initializer = initializers.get(bias_initializer)
+
+    def build(self, input_shape: Any = None) -> None:
+        _, n, channels = self.fitting(input_shape)
+        self.steps(n, self.kernel_size)
+        if channels is None or channels % self.groups or self.filters % self.groups:
+            raise self.refusal(f"{channels} channels and {self.filters} filters in {self.groups} "
+                               "groups", "both must be known and divide into the groups")
+        self.channels = channels
+        shape = (self.kernel_size, channels // self.groups, self.filters)
+        self.kernel = self.add_weight(shape, self.kernel_initializer, name="kernel")
+        self.bias = self.add_weight((self.filters,), self.bias_initializer, name="bias") \
+            if self.use_bias else None
+
+    def call(self, x: tf.Tensor) -> tf.Tensor:
+        if x.shape[-1] != self.channels:
+            raise self.refusal(f"the input has shape {tuple(x.shape)}",
+                               f"it was built for {self.channels} channels in the last axis")
+        count = self.steps(x.shape[1], self.kernel_size)
+        padding = "VALID" if self.padding == "causal" else self.padding.upper()
+        if self.padding == "causal":
+            x = tf.pad(x, ((0, 0), ((self.kernel_size - 1) * self.dilation_rate, 0), (0, 0)))
+        out = tf.nn.conv2d(x[:, None], self.kernel[None], (1, self.strides), padding,
+                           (1, self.dilation_rate))
+        out = tf.reshape(out, (x.shape[0], count, self.filters))
+        return self.activation(out + self.bias if self.use_bias else out)
+
+    def compute_output_shape(self, input_shape: Any) -> Shape:
+        batch, n, _ = self.fitting(input_shape)
+        return (batch, self.steps(n, self.kernel_size), self.filters)
+
+
+class _Pooling1D(_AlongSteps):
+    """One number for each window of each channel."""
+
+    pool: Callable
+
+    def __init__(self, pool_size: Any = 2, strides: Any = None, padding: str = "valid",
+                 data_format: str | None = None, **kwargs: Any):
+        super().__init__(**kwargs)
+        self.pool_size = one(self.label, "pool_size", pool_size)
+        self.strides = self.pool_size if strides is None else one(self.label, "strides", strides)
+        self.padding = checks.one_of(self.label, "padding", padding, ("valid", "same"))
+        self.data_format = self.channels_last(data_format)
+
+    def call(self, x: tf.Tensor) -> tf.Tensor:
+        count = self.steps(x.shape[1], self.pool_size)
+        out = type(self).pool(x[:, None], (1, self.pool_size), (1, self.strides),
+                              self.padding.upper())
+        return tf.reshape(out, (x.shape[0], count, x.shape[2]))
+
+    def compute_output_shape(self, input_shape: Any) -> Shape:
+        batch, n, channels = self.fitting(input_shape)
+        return (batch, self.steps(n, self.pool_size), channels)
+
+
+class MaxPooling1D(_Pooling1D):
+    """The largest number of each window."""
+
+    pool = staticmethod(tf.nn.max_pool2d)
+
+
+class AveragePooling1D(_Pooling1D):
+    """The mean of each window; padding is not counted."""
+
+    pool = staticmethod(tf.nn.avg_pool2d)
+
+
+class _GlobalPooling1D(Layer):
+    """One number for each channel of each sequence."""
+
+    takes_floats = True
+    ranks, expects = (3, 3), ROWS
+    fold: Callable
+
+    def __init__(self, data_format: str | None = None, keepdims: bool = False, **kwargs: Any):
+        super().__init__(**kwargs)
+        self.data_format = checks.one_of(self.label, "data_format", data_format or "channels_last",
+                                         ("channels_last",))
+        self.keepdims = keepdims
+
+    def call(self, x: tf.Tensor) -> tf.Tensor:
+        return type(self).fold(x, 1, self.keepdims)
+
+    def compute_output_shape(self, input_shape: Any) -> Shape:
+        batch, _, channels = self.fitting(input_shape)
+        return (batch, 1, channels) if self.keepdims else (batch, channels)
+
+
+class GlobalAveragePooling1D(_GlobalPooling1D):
+    """The mean of each channel of each sequence."""
+
+    fold = staticmethod(tf.reduce_mean)
+
+
+class GlobalMaxPooling1D(_GlobalPooling1D):
+    """The largest number of each channel of each sequence."""
+
+    fold = staticmethod(tf.reduce_max)
+
+
+def one(op: str, name: str, value: Any) -> int:
+    """A whole number of 1 or more, which may come as a tuple of one."""
+    alone = isinstance(value, tuple | list) and len(value) == 1
+    return checks.whole(op, name, value[0] if alone else value)
