@@ -7,7 +7,9 @@ from pathlib import Path
 
 import tensorbrook as tf
 
-from . import gemm, kernels, lookups, streams, training, windows
+from . import (
+    gemm, kernels, lookups, mobilenet, recurrent, resnet, streams, training, transformers, windows,
+)
 
 FAMILIES = {
     "gemm": gemm.step,
@@ -16,7 +18,9 @@ FAMILIES = {
     "convolution": windows.convolution, "pool": windows.pool,
     "embedding": lookups.embedding, "scatter_add": lookups.scatter_add,
     "sort": lookups.sort, "top_k": lookups.top_k,
-    "mlp": training.mlp, "lenet": training.lenet,
+    "mlp": training.mlp, "lenet": training.lenet, "resnet": resnet.resnet,
+    "lstm": recurrent.lstm, "gpt": transformers.gpt,
+    "mobilenet": mobilenet.mobilenet, "bert": transformers.bert,
 }
 STEPS = {}          # name -> the function to call again and again, and its arguments
 

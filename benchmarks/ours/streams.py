@@ -2,6 +2,7 @@
 
 import tensorbrook as tf
 
+from .given import Given
 from .sampling import sample, samples
 
 OPERATIONS = {
@@ -12,7 +13,6 @@ OPERATIONS = {
     "add": lambda x, y: x + y,
     "chain": lambda x, y: tf.nn.gelu(x, approximate=True) + tf.tanh(tf.exp(y)),
 }
-EPSILON = 1e-5
 
 
 def elementwise(arrays, flavour, operation):
@@ -20,27 +20,30 @@ def elementwise(arrays, flavour, operation):
     return f, inputs, lambda: sample(f(*inputs))
 
 
-def normalized(x, gamma, beta, axes):
-    """Mean 0 and variance 1 over `axes`, then scaled and moved."""
-    mean, variance = tf.nn.moments(x, axes, keepdims=True)
-    return (x - mean) * tf.math.rsqrt(variance + EPSILON) * gamma + beta
+def layer_of(arrays, axes):
+    """Keras's layer that gives mean 0 and variance 1 over these axes."""
+    given = Given({f"norm.{name}": array for name, array in arrays.items()})
+    return given.layer_norm("norm") if axes == [-1] else given.batch_norm("norm")
 
 
 def norm(arrays, flavour, axes, gradients):
-    @tf.function
-    def forward(x, gamma, beta):
-        return normalized(x, gamma, beta, axes)
+    layer, x = layer_of(arrays, axes), arrays["x"]
+    layer(x)
 
     @tf.function
-    def with_gradients(x, gamma, beta, g):
+    def forward(x):
+        return layer(x, training=True)
+
+    @tf.function
+    def with_gradients(x, g):
         with tf.GradientTape() as tape:
-            tape.watch([x, gamma, beta])
-            out = normalized(x, gamma, beta, axes)
-        return [out, *tape.gradient(out, [x, gamma, beta], output_gradients=g)]
+            tape.watch(x)
+            out = layer(x, training=True)
+        return [out, *tape.gradient(out, [x, layer.gamma, layer.beta], output_gradients=g)]
 
-    inputs = tuple(arrays.values())
-    if gradients: return with_gradients, inputs, lambda: samples(with_gradients(*inputs))
-    return forward, inputs, lambda: sample(forward(*inputs))
+    if not gradients: return forward, (x,), lambda: sample(forward(x))
+    g = arrays["g"]
+    return with_gradients, (x, g), lambda: samples(with_gradients(x, g))
 
 
 def cross_entropy(arrays, flavour):

@@ -90,18 +90,38 @@ def LENET_LAYERS():
 def keras_step(layers, arrays, checked_steps):
     """`train_on_batch` of a model that begins with the weights all contenders begin with."""
     model = tf.keras.Sequential(layers)
-    model.compile(optimizer=tf.keras.optimizers.Adam(0.001),
-                  loss=tf.keras.losses.SparseCategoricalCrossentropy(from_logits=True))
     for variable, value in zip(model.trainable_variables, start(arrays)):
         variable.assign(value)
+    return trained(model, tf.keras.optimizers.Adam(0.001), arrays, "keras", checked_steps)
+
+
+def start(arrays):
+    return [arrays[f"{kind}{i}"] for i in range(1, len(arrays) // 2) for kind in "wb"]
+
+
+def trained(model, optimizer, arrays, flavour, checked_steps):
+    """A model of Keras, trained by a user's own loop or by `train_on_batch`."""
+    loss = tf.keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    x, y = arrays["x"], arrays["y"]
+    if flavour == "keras":
+        return by_keras(model, optimizer, loss, x, y, checked_steps)
+
+    @tf.function
+    def step(x, y):
+        with tf.GradientTape() as tape:
+            value = loss(y, model(x, training=True))
+        variables = model.trainable_variables
+        optimizer.apply_gradients(zip(tape.gradient(value, variables), variables))
+        return value
+
+    return step, (x, y), lambda: losses(step, x, y, checked_steps)
+
+
+def by_keras(model, optimizer, loss, x, y, checked_steps):
+    model.compile(optimizer=optimizer, loss=loss)
 
     def fresh(x, y):
         model.reset_metrics()  # what train_on_batch returns is the mean since then
         return model.train_on_batch(x, y)
 
-    x, y = arrays["x"], arrays["y"]
     return model.train_on_batch, (x, y), lambda: losses(fresh, x, y, checked_steps)
-
-
-def start(arrays):
-    return [arrays[f"{kind}{i}"] for i in range(1, len(arrays) // 2) for kind in "wb"]

@@ -10,7 +10,7 @@ export interface ArraySpec {
 
 export const FAMILIES = [
   "gemm", "elementwise", "norm", "cross_entropy", "adamw", "convolution", "pool", "embedding",
-  "scatter_add", "sort", "top_k", "mlp", "lenet",
+  "scatter_add", "sort", "top_k", "mlp", "lenet", "resnet", "lstm", "gpt", "mobilenet", "bert",
 ] as const;
 export type Family = (typeof FAMILIES)[number];
 

@@ -2,11 +2,11 @@
 
 from collections.abc import Sequence
 
-from . import gemm, lookups, models, streams, windows
+from . import gemm, inference, lookups, models, streams, windows
 from .spec import CONTENDERS, NATIVE_CONTENDERS, OURS, Goal, Workload
 
 WORKLOADS = (*gemm.WORKLOADS, *streams.WORKLOADS, *windows.WORKLOADS, *lookups.WORKLOADS,
-             *models.WORKLOADS)
+             *models.WORKLOADS, *inference.WORKLOADS)
 NATIVE = tuple(w._replace(contenders=w.native) for w in WORKLOADS if w.native)
 
 

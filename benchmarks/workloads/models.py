@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import prod, sqrt
 
 from .spec import (
     JAX_CPU, NATIVE_CONTENDERS, OURS, TORCH, TRAINERS, Goal, Workload, floats, labels, weights,
@@ -34,4 +35,77 @@ LENET = Workload("LeNet training step", TOPIC, "lenet", {"checked_steps": 4},
                   **layers((5, 5, 1, 6), (5, 5, 6, 16), (256, 120), (120, 84), (84, 10))},
                  TRAINERS, LENET_FLOPS, goal=TRAINING, native=TRAINED_NATIVELY)
 
-WORKLOADS = (MLP, LENET)
+
+def normalized(name: str, width: int, *, moving: bool = False) -> dict[str, dict]:
+    """Scale and offset of a normalization, and what a trained one has measured."""
+    parts = {f"{name}.gamma": floats(width, scale=0.2, offset=1.0),
+             f"{name}.beta": floats(width, scale=0.1)}
+    if not moving: return parts
+    return parts | {f"{name}.mean": floats(width, scale=0.1),
+                    f"{name}.variance": floats(width, scale=0.3, offset=1.0)}
+
+
+def dense(name: str, inputs: int, units: int) -> dict[str, dict]:
+    """Weights that keep the variance of their inputs, and biases."""
+    return {f"{name}.w": floats(inputs, units, scale=sqrt(3 / inputs)),
+            f"{name}.b": floats(units, scale=0.1)}
+
+
+# Batch, side, widths of the stages, blocks in each: section 4.2 of He et al., 2015
+# (arXiv:1512.03385).
+IMAGES, SIDE, WIDTHS, BLOCKS = 32, 32, (16, 32, 64), 3
+
+
+def resnet() -> Workload:
+    """ResNet-20, its shortcuts 1x1 convolutions where the width changes."""
+    arrays = {"stem.w": weights(3, 3, 3, WIDTHS[0]), **normalized("stem", WIDTHS[0])}
+    multiply_adds, before, side = 2 * IMAGES * SIDE ** 2 * 27 * WIDTHS[0], WIDTHS[0], SIDE
+    for i in range(len(WIDTHS) * BLOCKS):
+        width = WIDTHS[i // BLOCKS]
+        units = {f"{i}.a": (3, 3, before, width), f"{i}.b": (3, 3, width, width)}
+        if width != before:
+            units[f"{i}.short"], side = (1, 1, before, width), side // 2
+        for name, shape in units.items():
+            arrays |= {f"{name}.w": weights(*shape), **normalized(name, width)}
+            multiply_adds += 3 * IMAGES * side ** 2 * prod(shape)
+        before = width
+    arrays |= dense("head", before, 10)
+    multiply_adds += 3 * IMAGES * before * 10
+    return Workload("ResNet-20 training step", TOPIC, "resnet", {"checked_steps": 2},
+                    {"x": floats(IMAGES, SIDE, SIDE, 3), "y": labels(IMAGES, classes=10), **arrays},
+                    TRAINERS, 2 * multiply_adds, tolerance=1e-2, goal=TRAINING,
+                    native=TRAINED_NATIVELY)
+
+
+def lstm(batch: int = 32, steps: int = 64, features: int = 128, units: int = 128) -> Workload:
+    """Hochreiter and Schmidhuber's, gates in Keras's order i, f, c, o; its last state is judged."""
+    arrays = {"kernel": floats(features, 4 * units, scale=sqrt(6 / (features + units))),
+              "recurrent": floats(units, 4 * units, scale=sqrt(3 / units) / 2),
+              "bias": floats(4 * units, scale=0.1), **dense("head", units, 10)}
+    # The gradient of the features is nobody's; the recurrent product has both.
+    multiply_adds = batch * steps * 4 * units * (2 * features + 3 * units) + 3 * batch * units * 10
+    return Workload("LSTM training step", TOPIC, "lstm", {"checked_steps": 3},
+                    {"x": floats(batch, steps, features), "y": labels(batch, classes=10), **arrays},
+                    TRAINERS, 2 * multiply_adds, goal=TRAINING, native=TRAINED_NATIVELY)
+
+
+def gpt(batch: int = 16, words: int = 64, width: int = 128, depth: int = 4, heads: int = 4,
+        vocabulary: int = 96) -> Workload:
+    """Norms before attention and MLP (Radford et al., 2019), GELU by tanh, AdamW."""
+    arrays = {"embed": floats(vocabulary, width, scale=0.1),
+              "positions": floats(words, width, scale=0.1)}
+    for i in range(depth):
+        arrays |= {**normalized(f"{i}.ln1", width), **dense(f"{i}.qkv", width, 3 * width),
+                   **dense(f"{i}.out", width, width), **normalized(f"{i}.ln2", width),
+                   **dense(f"{i}.up", width, 4 * width), **dense(f"{i}.down", 4 * width, width)}
+    arrays |= {**normalized("ln", width), **dense("head", width, vocabulary)}
+    of_a_word = depth * (12 * width ** 2 + 2 * words * width) + width * vocabulary
+    return Workload("GPT training step", TOPIC, "gpt",
+                    {"checked_steps": 3, "depth": depth, "heads": heads},
+                    {"x": labels(batch, words, classes=vocabulary),
+                     "y": labels(batch, words, classes=vocabulary), **arrays},
+                    TRAINERS, 6 * batch * words * of_a_word, goal=TRAINING,
+                    native=TRAINED_NATIVELY)
+
+
+WORKLOADS = (MLP, LENET, resnet(), lstm(), gpt())

@@ -5,14 +5,9 @@ import { outFirst, permuted, channelsFirst } from "../../data";
 import { array, type Arrays, type Ready, type Workload } from "../../workload";
 import { type Array, arrayOf, tensor } from "./common";
 import { crossEntropy } from "./functions";
-import { type Params, training } from "./training";
+import { of, type Params } from "./layers";
+import { training } from "./training";
 import { pooled } from "./windows";
-
-function of(params: Params, name: string): Array {
-  const found = params[name];
-  if (found === undefined) throw new Error(`the network has no ${name}`);
-  return found;
-}
 
 /** Dense layers with ReLU between them. */
 function dense(params: Params, x: Array, first: number, last: number): Array {

@@ -5,8 +5,8 @@ import {
   type Arrays, losses, type Options, type Ready, sample, timed, type Workload,
 } from "../../workload";
 import { type Array, tensor } from "./common";
+import type { Params } from "./layers";
 
-export type Params = { [name: string]: Array };
 export type Loss = (params: Params, x: Array, y: Array) => Array;
 type State = { params: Params; m: Params; v: Params; t: Array };
 

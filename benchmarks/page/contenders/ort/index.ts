@@ -7,12 +7,14 @@ import { type Contender, type Families, unable } from "../../workload";
 import {
   convolution, elementwise, embedding, gemm, norm, pool, scatterAdd, sort, topK,
 } from "./functions";
+import { bert, mobilenet } from "./networks";
 
 const untrained = unable("ONNX Runtime Web does not train");
 
 const FAMILIES: Families = {
   gemm, elementwise, norm, cross_entropy: untrained, adamw: untrained, convolution, pool,
   embedding, scatter_add: scatterAdd, sort, top_k: topK, mlp: untrained, lenet: untrained,
+  resnet: untrained, lstm: untrained, gpt: untrained, mobilenet, bert,
 };
 
 export async function start(threads: number): Promise<Contender> {

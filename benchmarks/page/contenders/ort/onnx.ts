@@ -30,7 +30,8 @@ function message(...fields: Field[]): Bytes {
 
 /** A field of 32 bits: its wire type is 5. */
 function floatField(number: number, value: number): Bytes {
-  return Uint8Array.from([...varint(number * 8 + 5), ...new Uint8Array(Float32Array.of(value).buffer)]);
+  const bytes = new Uint8Array(Float32Array.of(value).buffer);
+  return Uint8Array.from([...varint(number * 8 + 5), ...bytes]);
 }
 
 const [FLOAT, INT32, INT64] = [1, 6, 7];

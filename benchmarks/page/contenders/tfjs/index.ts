@@ -9,6 +9,7 @@ import plainUrl from "@tensorflow/tfjs-backend-wasm/dist/tfjs-backend-wasm.wasm?
 import { type Contender, type Families, unable } from "../../workload";
 import { crossEntropyGradient, elementwise, gemm, norm } from "./functions";
 import { embedding, scatterAdd, sort, topK } from "./lookups";
+import { bert, gpt, lstm, mobilenet } from "./networks";
 import { lenet, mlp } from "./training";
 import { convolution, pool } from "./windows";
 
@@ -16,6 +17,8 @@ const FAMILIES: Families = {
   gemm, elementwise, norm, cross_entropy: crossEntropyGradient,
   adamw: unable("the Adam of TensorFlow.js has no weight decay"),
   convolution, pool, embedding, scatter_add: scatterAdd, sort, top_k: topK, mlp, lenet,
+  resnet: unable("TensorFlow.js has no gradient of a convolution's filter in WebAssembly"),
+  lstm, gpt, mobilenet, bert,
 };
 
 export async function start(threads: number): Promise<Contender> {

@@ -1,16 +1,40 @@
 /** Training steps in TensorFlow.js. */
 
 import * as tf from "@tensorflow/tfjs";
-import { type Arrays, losses, type Options, type Ready, timed, type Workload } from "../../workload";
+import {
+  type Arrays, losses, type Options, type Ready, timed, type Workload,
+} from "../../workload";
 import { images, tensor } from "./common";
+
+const RATE = 0.001;
+
+/** What AdamW's decay makes smaller; the Adam of TensorFlow.js has none. */
+export interface Decayed {
+  readonly variables: readonly tf.Variable[];
+  readonly decay: number;
+}
+
+/** A step of Adam after the decay; the loss. */
+function decayedStep(
+  optimizer: tf.Optimizer, lossOf: () => tf.Scalar, { variables, decay }: Decayed,
+): tf.Scalar {
+  const { value, grads } = tf.variableGrads(lossOf, [...variables]);
+  tf.tidy(() => {
+    for (const each of variables) each.assign(tf.mul(each, 1 - RATE * decay));
+  });
+  optimizer.applyGradients(grads);
+  tf.dispose(grads);
+  return value;
+}
 
 /** A step of an optimizer of TensorFlow.js on what the loss depends on; it owns `held`. */
 export async function training(
-  options: Options, lossOf: () => tf.Scalar, held: readonly tf.Tensor[],
+  options: Options, lossOf: () => tf.Scalar, held: readonly tf.Tensor[], decayed?: Decayed,
 ): Promise<Ready> {
-  const optimizer = tf.train.adam(0.001);
+  const optimizer = tf.train.adam(RATE);
   const step = (): tf.Scalar => {
-    const loss = optimizer.minimize(lossOf, true);
+    const loss = decayed === undefined
+      ? optimizer.minimize(lossOf, true) : decayedStep(optimizer, lossOf, decayed);
     if (loss === null) throw new Error("minimize was asked for the loss");
     return loss;
   };
