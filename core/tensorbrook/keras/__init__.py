@@ -9,6 +9,7 @@ from . import (
                losses,
                metrics,
                models,
+               ops,
                optimizers,
                utils,
 )
@@ -23,4 +24,4 @@ from .sequential import Sequential
 __all__ = [
     "Initializer", "Input", "Layer", "Loss", "Metric", "Model", "Optimizer", "Sequential",
     "activations", "callbacks", "datasets", "initializers", "layers", "losses", "metrics", "models",
-    "optimizers", "utils"]
+    "ops", "optimizers", "utils"]

@@ -1,5 +1,6 @@
 """`tf.keras.layers`."""
 
+from .attention import Attention, MultiHeadAttention
 from .borders import Cropping2D, UpSampling2D, ZeroPadding2D
 from .core import (
     ELU, Activation, Dense, Dropout, Identity, Input, LeakyReLU, PReLU, ReLU, Rescaling, Softmax)
@@ -24,14 +25,14 @@ GlobalAvgPool2D, GlobalMaxPool2D = GlobalAveragePooling2D, GlobalMaxPooling2D
 Convolution1D, Convolution2D, SeparableConvolution2D = Conv1D, Conv2D, SeparableConv2D
 
 __all__ = [
-    "Activation", "Add", "Average", "AveragePooling1D", "AveragePooling2D", "AvgPool1D",
-    "AvgPool2D", "BatchNormalization", "Concatenate", "Conv1D", "Conv2D", "Conv2DTranspose",
-    "Convolution1D", "Convolution2D", "Cropping2D", "Dense", "DepthwiseConv2D", "Dropout", "ELU",
-    "Embedding", "Flatten", "GaussianNoise", "GlobalAveragePooling1D", "GlobalAveragePooling2D",
-    "GlobalAvgPool1D", "GlobalAvgPool2D", "GlobalMaxPool1D", "GlobalMaxPool2D",
-    "GlobalMaxPooling1D", "GlobalMaxPooling2D", "Identity", "Input", "Layer",
+    "Activation", "Add", "Attention", "Average", "AveragePooling1D", "AveragePooling2D",
+    "AvgPool1D", "AvgPool2D", "BatchNormalization", "Concatenate", "Conv1D", "Conv2D",
+    "Conv2DTranspose", "Convolution1D", "Convolution2D", "Cropping2D", "Dense", "DepthwiseConv2D",
+    "Dropout", "ELU", "Embedding", "Flatten", "GaussianNoise", "GlobalAveragePooling1D",
+    "GlobalAveragePooling2D", "GlobalAvgPool1D", "GlobalAvgPool2D", "GlobalMaxPool1D",
+    "GlobalMaxPool2D", "GlobalMaxPooling1D", "GlobalMaxPooling2D", "Identity", "Input", "Layer",
     "LayerNormalization", "LeakyReLU", "MaxPool1D", "MaxPool2D", "MaxPooling1D", "MaxPooling2D",
-    "Maximum", "Minimum", "Multiply", "PReLU", "Permute", "ReLU", "RepeatVector", "Rescaling",
-    "Reshape", "SeparableConv2D", "SeparableConvolution2D", "Softmax", "SpatialDropout1D",
-    "SpatialDropout2D", "Subtract", "UpSampling2D", "ZeroPadding2D", "add", "average",
-    "concatenate", "maximum", "minimum", "multiply", "subtract"]
+    "Maximum", "Minimum", "MultiHeadAttention", "Multiply", "PReLU", "Permute", "ReLU",
+    "RepeatVector", "Rescaling", "Reshape", "SeparableConv2D", "SeparableConvolution2D", "Softmax",
+    "SpatialDropout1D", "SpatialDropout2D", "Subtract", "UpSampling2D", "ZeroPadding2D", "add",
+    "average", "concatenate", "maximum", "minimum", "multiply", "subtract"]
