@@ -21,6 +21,9 @@ from .tensor import (
 # Puts a storage into a Variable, as an assignment does; a C function, for `_run`.
 _PUT = Variable.storage.__set__
 
+# The lists themselves, so that a call need not ask for them.
+_CONTEXTS, _OBSERVERS = contexts(), observers()
+
 
 class Trace:
     """The context that writes down what is bound. What it meets from outside becomes an input."""
@@ -120,22 +123,30 @@ class ConcreteFunction:
         """How the program goes about it, for people: made anew, as programs do not keep theirs."""
         return planned(simplify(self.graph), EAGER.backend)
 
-    def __call__(self, args: list[Tensor]):
-        if observers():
+    def call(self, args: list[Tensor]):
+        """What the function returns for these arguments."""
+        if _OBSERVERS:
             return self._observed(args)
-        return self._packed(self._run([EAGER.store(a) for a in args]))
+        return self._packed(self._run(args))
 
-    def _run(self, storages: list) -> list[Tensor]:
+    __call__ = call
+
+    def _run(self, args: list[Tensor]) -> list[Tensor]:
         """Run the program: arguments and captures go in, results come out; Variables change."""
-        for held in self.captured:
-            storages.append(EAGER.store(held))
-        out = self.program.run(storages)
-        count = len(self.out_specs)
-        # In one go, which no interrupt divides: all Variables take the step, or none.
-        deque(map(_PUT, self.assigned, out[count:]), maxlen=0)
+        backend, program = EAGER.backend, self._program
+        if program is None or self._on is not backend:
+            program = self.program
+        storages = [held.storage if held.storage is not None and held.storage.backend is backend
+                    else EAGER.store(held) for held in (*args, *self.captured)]
+        out = program.run(storages)
+        if self.assigned:
+            # In one go, which no interrupt divides: all Variables take the step, or none.
+            deque(map(_PUT, self.assigned, out[len(self.out_specs):]), maxlen=0)
         return [Tensor(spec, storage) for spec, storage in zip(self.out_specs, out)]
 
     def _packed(self, outs: list[Tensor]):
+        if self.out_structure is None and outs:
+            return outs[0]                                 # one tensor, as most steps return
         results = iter(outs)
         leaves = [next(results) if c is None else c[0] for c in self.constants]
         return tree.unflatten(self.out_structure, leaves)
@@ -147,7 +158,7 @@ class ConcreteFunction:
         inputs = args + [
             held.value() if isinstance(held, Variable) else held for held in self.captured
         ]
-        outs = self._run([EAGER.store(a) for a in args])
+        outs = self._run(args)
 
         def shares(gradients):
             return self.backward(inputs, list(gradients))
@@ -209,13 +220,13 @@ class Function:
         self._name = name or getattr(f, "__name__", "function")
 
     def __call__(self, *args, **kwargs):
-        if contexts()[-1] is not EAGER:
+        if _CONTEXTS[-1] is not EAGER:
             return self._f(*args, **kwargs)               # within another trace: part of it
         specs = [a.spec for a in args if type(a) is Tensor]
         plain = len(specs) == len(args) and not kwargs
         last_specs, last = self._last
         if plain and last is not None and specs == last_specs:
-            return last(list(args))
+            return last.call(list(args))
         concrete, tensors = self._concrete(args, kwargs)
         if plain:
             self._last = specs, concrete

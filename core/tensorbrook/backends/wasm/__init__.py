@@ -109,8 +109,10 @@ class Program:
         self.image, self.backend = image, backend
         host = backend.host
         self.constants = [backend.put_bytes(c) for c in image.constants]
+        self.addresses = [c.address for c in self.constants]
+        self.results = [(size, image.updates.get(i)) for i, size in enumerate(image.sizes)]
         self.block = Buffer(backend, WORD * (SLOTS + image.slots))
-        self.arena: int | None = None
+        self.arena: int | None = None                      # the one that its block names
         self.id = host.load(image.module) if image.module else None
         # Where no kernel is shared there is nothing to wake the other threads for.
         self.threads = backend.threads if image.split else 1
@@ -119,26 +121,27 @@ class Program:
 
     def run(self, inputs: list[Buffer]) -> list[Buffer]:
         """One call of the host. What updates an input is written over it if nobody else looks."""
-        backend, updates = self.backend, self.image.updates
-        outputs = [inputs[updates[i]] if i in updates and not inputs[updates[i]].shared
-                   else Buffer(backend, size) for i, size in enumerate(self.image.sizes)]
+        backend, image = self.backend, self.image
+        outputs = [Buffer(backend, size) if old is None or inputs[old].shared else inputs[old]
+                   for size, old in self.results]
         if self.id is None:
             return outputs
-        words = [b.address for b in (*inputs, *self.constants, *outputs)]
+        words = [b.address for b in inputs]
+        words += self.addresses
+        words += [b.address for b in outputs]
         with backend.lock:
-            self._prepare()
+            if backend.arena.address != self.arena or backend.arena.size < image.arena_size:
+                self._name_arena()
             backend.host.run(self.id, self.block.address, *words)
             backend.programs_run += 1
-            backend.kernels_run += self.image.kernels
+            backend.kernels_run += image.kernels
         return outputs
 
-    def _prepare(self) -> None:
-        """Keep the words before the slots right: they change only when the arena grows."""
-        arena = self.backend.arena_of(self.image.arena_size)
-        if arena != self.arena:
-            words = arena.to_bytes(4, "little") + self.threads.to_bytes(4, "little")
-            self.backend.host.write(self.block.address, words)
-            self.arena = arena
+    def _name_arena(self) -> None:
+        """Write the words before the slots: they change only when the arena does."""
+        self.arena = self.backend.arena_of(self.image.arena_size)
+        words = self.arena.to_bytes(4, "little") + self.threads.to_bytes(4, "little")
+        self.backend.host.write(self.block.address, words)
 
 
 def create() -> Wasm:

@@ -2,6 +2,7 @@
 import gc
 import threading
 from bisect import bisect_left, insort
+from collections import defaultdict
 
 from ...base.errors import ResourceExhaustedError
 from ...ir import whole_lines
@@ -20,7 +21,7 @@ class Memory:
     def __init__(self, host: Host):
         self.host = host
         self.end = self.grown = whole_lines(host.heap_base)
-        self._small: dict[int, list[int]] = {}
+        self._small: dict[int, list[int]] = defaultdict(list)
         self._by_size: list[tuple[int, int]] = []         # (size, address), sorted
         self._by_begin: dict[int, int] = {}               # address -> size
         self._by_end: dict[int, int] = {}                 # end -> address
@@ -37,7 +38,7 @@ class Memory:
 
     def take(self, size: int) -> tuple[int, int]:
         """(address, size) of a block of at least `size` bytes."""
-        size = whole_lines(max(size, 1))
+        size = whole_lines(size or 1)
         if (address := self._found(size)) is None:
             gc.collect()                     # what waits in reference cycles comes back
             address = self._found(size)
@@ -54,7 +55,7 @@ class Memory:
             address, size = self._returned.pop()
             self._in_use -= size
             if size <= SMALL:
-                self._small.setdefault(size, []).append(address)
+                self._small[size].append(address)
             else:
                 self._join(address, size)
 
@@ -76,15 +77,15 @@ class Memory:
     def _found(self, size: int) -> int | None:
         """The address of a block, or None if there is no room for it."""
         with self._lock:
-            self._sort_in()
-            address = self._free(size) or self._fresh(size)
+            if self._returned:
+                self._sort_in()
+            kept = self._small.get(size)
+            address = kept.pop() if kept else self._free(size) or self._fresh(size)
             self._in_use += 0 if address is None else size
             return address
 
     def _free(self, size: int) -> int | None:
-        """A block that was in use before."""
-        if kept := self._small.get(size):
-            return kept.pop()
+        """A large block that was in use before."""
         at = bisect_left(self._by_size, (size, 0)) if size > SMALL else len(self._by_size)
         return self._cut(self._by_size[at], size) if at < len(self._by_size) else None
 
