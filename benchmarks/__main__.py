@@ -14,7 +14,7 @@ import chromium
 
 def main() -> int:
     """Set up what is needed, and go on in the project's own Python."""
-    environment.prepare("build", "page", "test")
+    environment.prepare("build", "page", "benchmarks")
     os.environ.setdefault("TENSORBROOK_CHROMIUM", chromium.find())
     return environment.hand_over([str(environment.PYTHON), "-m", "benchmarks.run", *sys.argv[1:]])
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from . import page_build
 
-PACKAGES = ("tensorbrook", "numpy", "wasmtime", "jax")
+PACKAGES = ("tensorbrook", "numpy", "wasmtime", "jax", "torch")
 
 
 def describe(browser_version: str) -> dict:

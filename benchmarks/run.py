@@ -23,7 +23,9 @@ from .rounds import QUICK, Disagreement, Pace, compare
 from .site import Site
 from .sizes import full_wheel, sizes
 from .table import goals_table, pairs_table, rounds_table
-from .workloads import CONTENDERS, NATIVE, NATIVE_CONTENDERS, OURS, WORKLOADS, Workload, wanted
+from .workloads import (
+    CONTENDERS, NATIVE, NATIVE_CONTENDERS, OURS, WORKLOADS, Workload, named, wanted,
+)
 
 
 def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
@@ -32,7 +34,8 @@ def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--into", type=Path, metavar="FILE",
                         help=f"a Markdown file: what follows its line '## {RUN}' is replaced")
     parser.add_argument("--only", action="append", metavar="NAME", default=[],
-                        help="only what has this in its name; may be given several times")
+                        help="only what has a word in its name that begins so; may be "
+                             "given several times")
     parser.add_argument("--threads", type=counts, default=[1, 2], metavar="N,N",
                         help="numbers of threads (default: 1,2)")
     parser.add_argument("--quick", action="store_true", help="see that it works, measure little")
@@ -55,8 +58,7 @@ class Run:
         self.report, self.disagreements = Report(), list[str]()
 
     def wants(self, name: str) -> bool:
-        only = self.asked.only
-        return any(word.lower() in name.lower() for word in only) if only else True
+        return named(name, self.asked.only) if self.asked.only else True
 
     def all(self) -> None:
         """Every part that was asked for, each printed as soon as it is there."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
+from . import jax_networks
 from .jax_training import cross_entropy, leaves, training, update
 from .numpy_programs import sample
 
@@ -83,4 +84,4 @@ def lenet(arrays, checked_steps):
 
 
 PROGRAMS = {"gemm": gemm, "elementwise": elementwise, "cross_entropy": cross_entropy_gradient,
-            "adamw": adamw, "mlp": mlp, "lenet": lenet}
+            "adamw": adamw, "mlp": mlp, "lenet": lenet, **jax_networks.PROGRAMS}

@@ -6,8 +6,9 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from . import torch_networks
 from .numpy_programs import sample
-from .torch_training import adamw_of, held, tensors, training
+from .torch_training import adamw_of, channels_first, held, tensors, training
 
 
 def take_threads(count: int) -> None:
@@ -96,8 +97,8 @@ def lenet(arrays, checked_steps):
     flat = arrays["w3"].reshape(4, 4, 16, 120).transpose(2, 0, 1, 3).reshape(256, 120)
     model = nn.Sequential(*windows, nn.Flatten(), *dense(arrays | {"w3": flat}, 3, 5))
     x, y = tensors(arrays, "x", "y")
-    return training(model, x.permute(0, 3, 1, 2).contiguous(), y, checked_steps)
+    return training(model, channels_first(x), y, checked_steps)
 
 
 PROGRAMS = {"gemm": gemm, "elementwise": elementwise, "cross_entropy": cross_entropy_gradient,
-            "adamw": adamw, "mlp": mlp, "lenet": lenet}
+            "adamw": adamw, "mlp": mlp, "lenet": lenet, **torch_networks.PROGRAMS}

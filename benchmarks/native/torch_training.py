@@ -15,8 +15,17 @@ def held(layer: nn.Module, **values) -> nn.Module:
     """The layer, with these values in its parameters and buffers."""
     with torch.no_grad():
         for name, value in values.items():
-            layer.get_parameter(name).copy_(torch.from_numpy(value.copy()))
+            layer.state_dict()[name].copy_(torch.from_numpy(value.copy()))
     return layer
+
+
+def parameter_of(array) -> nn.Parameter:
+    return nn.Parameter(torch.from_numpy(array.copy()))
+
+
+def channels_first(images):
+    """Images as PyTorch has them."""
+    return images.permute(0, 3, 1, 2).contiguous()
 
 
 def adamw_of(parameters, decay: float = 0.0):

@@ -1,5 +1,6 @@
 """The workloads, one line each, by topic; the same inputs go to every contender."""
 
+import re
 from collections.abc import Sequence
 
 from . import gemm, inference, lookups, models, streams, windows
@@ -11,11 +12,16 @@ NATIVE = tuple(w._replace(contenders=w.native) for w in WORKLOADS if w.native)
 
 
 
+def named(name: str, words: Sequence[str]) -> bool:
+    """Whether a word of the name begins with one of these."""
+    return any(re.search(rf"\b{re.escape(word)}", name, re.IGNORECASE) for word in words)
+
+
 def wanted(workloads: Sequence[Workload], only: Sequence[str], quick: bool) -> list[Workload]:
     """Those that have one of the words in their names, or all; of all, a quick run has few."""
-    if only: return [w for w in workloads if any(word.lower() in w.name.lower() for word in only)]
+    if only: return [w for w in workloads if named(w.name, only)]
     return [w for w in workloads if w.quick or not quick]
 
 
 __all__ = ["CONTENDERS", "NATIVE", "NATIVE_CONTENDERS", "OURS", "WORKLOADS", "Goal", "Workload",
-           "wanted"]
+           "named", "wanted"]
