@@ -1,14 +1,7 @@
 """Graph -> smaller graph that means the same."""
-from math import prod
-
-from ..base import shapes
-from ..ir import PRIMS, Const, Eqn, Graph, Spec, Var
+from ..ir import Const, Eqn, Graph, Var
+from .folds import cut_long_folds
 from .numbers import fold_numbers
-
-# A fold over fewer elements than this is not worth a second kernel.
-LONG_FOLD = 1 << 15
-# How many parts a long fold with few results is cut into: enough for any number of threads we run.
-PARTS = 64
 
 
 def simplify(graph: Graph) -> Graph:
@@ -48,33 +41,3 @@ def drop_unused(graph: Graph) -> Graph:
             live.update(a for a in e.args if isinstance(a, Var))
             eqns.append(e)
     return Graph(graph.inputs, eqns[::-1], graph.outputs, graph.updates)
-
-
-def cut_long_folds(graph: Graph) -> Graph:
-    """A fold of many elements to few results becomes two, so that all threads can share the first.
-
-    The parts do not depend on the number of threads, and so neither does the result."""
-    eqns: list[Eqn] = []
-    for e in graph.eqns:
-        eqns += _in_two(e) if e.prim.kind == "reduce" else [e]
-    return Graph(graph.inputs, eqns, graph.outputs, graph.updates)
-
-
-def _in_two(e: Eqn) -> list[Eqn]:
-    x, axes = e.args[0], e.attrs["axes"]
-    shape = x.spec.shape
-    folded = prod(shape[a] for a in axes)
-    if folded < LONG_FOLD or e.out.spec.count >= PARTS:
-        return [e]
-    axis = max(axes, key=lambda a: shape[a])
-    parts = next(n for n in range(min(PARTS, shape[axis]), 0, -1) if shape[axis] % n == 0)
-    if parts == 1 or parts == folded:
-        return [e]
-    cut = shape[:axis] + (parts, shape[axis] // parts) + shape[axis + 1:]
-    inner = tuple(a + (a >= axis) for a in axes)
-    pieces = Var(Spec(cut, x.spec.dtype))
-    partial = Var(Spec(shapes.dropped(cut, inner), x.spec.dtype))
-    last = sum(a not in inner for a in range(axis))
-    return [Eqn(PRIMS["reshape"], (x,), {"shape": cut}, (pieces,)),
-            Eqn(e.prim, (pieces,), {"axes": inner}, (partial,)),
-            Eqn(e.prim, (partial,), {"axes": (last,)}, e.outs)]

@@ -91,13 +91,14 @@ def _state_of(seed: int) -> Tensor:
 
 def _advanced(state: Tensor, blocks: int) -> Tensor:
     """The state after `blocks` blocks: a 64-bit addition in two 32-bit words."""
-    low = slice(state, (2,), (1,))
-    moved = low + blocks
+    # All of it over four words, so that it is one kernel.
+    low = p.broadcast_to(slice(state, (2,), (1,)), shape=(4,))
     # The low word ran over if it is now smaller; comparing as unsigned flips the sign bit.
     flip = -2**31
-    carry = math.cast(p.less(p.bitwise_xor(moved, flip), p.bitwise_xor(low, flip)), dtypes.int32)
-    from_parts = [slice(state, (0,), (2,)), moved, slice(state, (3,), (1,)) + carry]
-    return p.concat(*from_parts, axis=0)
+    over = p.less(p.bitwise_xor(low + blocks, flip), p.bitwise_xor(low, flip))
+    at = p.iota(shape=(4,), axis=0)
+    carry = p.select(p.equal(at, 3), math.cast(over, dtypes.int32), 0)
+    return state + p.select(p.equal(at, 2), blocks, carry)
 
 
 def _unit(bits: Tensor) -> Tensor:

@@ -9,8 +9,10 @@ from .rows import Share
 
 LANES = 4
 CHUNK = 16                  # elements of a cache line of float32
-STRIP = 64                  # rows of a transpose taken before the next columns. Chromium, one
-                            # thread, 1024 x 1024: 16 rows 1.41 ms, 32 0.54, 64 0.45, 128 0.51
+# A transpose takes so many columns before the next rows or, where they do not divide what there is,
+# so many rows before the next columns. Chromium, one thread, 1024 x 1024 / 1000 x 1040 floats: 8
+# columns 343 / 110 us, 16 columns 533 / 95; 16 / 32 / 64 / 128 rows of 1024 1410 / 540 / 450 / 510.
+COLUMNS, ROWS = 8, 64
 # What one vector costs in instructions: four lane loads, four lane stores, and four accumulators
 # brought down to one number, of which a largest or smallest float has two. They only rank a loop's
 # axes. Chromium, one thread, 160000 floats in rows of 8 / 16 / 24 / 32, along the row: softmax 205
@@ -70,15 +72,23 @@ def arrange(loop: Loop, shares: list[Share], split: bool) -> Nest:
     order += [g for g in folded if g != vector] + [g for g in folded if g == vector]
     sizes, scales = [_size(loop, g) for g in order], [1] * len(order)
     at = order.index(vector)
-    if across and sizes[at] % STRIP == 0:
-        # Some rows at a time, so that a cache line is used up while it is there.
-        order.insert(at - 1, vector)
-        sizes[at - 1:at + 1] = sizes[at] // STRIP, sizes[at - 1], STRIP
-        scales.insert(at - 1, STRIP)
-        at += 1
-    outer, spread = len(order) - len(folded), at - 1 if across else at
-    unrolls = [_unroll(sizes[at], share.weight + share.memory, at < outer and bool(folded))
-               for share in shares]
+    spread = at - 1 if across else at
+    if across and not folded and sizes[spread] % COLUMNS == 0:
+        # Some columns at a time, so that cache lines are used up on both sides while they are there.
+        order.append(across)
+        sizes = [*sizes[:spread], sizes[spread] // COLUMNS, sizes[at], COLUMNS]
+        scales = [*scales[:spread], COLUMNS, 1, 1]
+        spread = at + 1
+    elif across and sizes[at] % ROWS == 0:
+        order.insert(spread, vector)
+        sizes[spread:at + 1] = sizes[at] // ROWS, sizes[spread], ROWS
+        scales.insert(spread, ROWS)
+        at, spread = at + 1, at
+    outer = len(order) - len(folded)
+    columns = at < outer and bool(folded)
+    unrolls = [_unroll(sizes[at], share.weight + share.memory, columns) for share in shares]
+    if columns and sum(isinstance(v, Reduced) for v in loop.values) == 1 == len(shares):
+        unrolls = [_unroll_columns(sizes[at], shares[0].weight + shares[0].memory)]
     if at < outer:
         # One stage after the other goes over the same rows, so the shortest decides for all.
         # V8 of Node 20, one thread, 16000 rows of 10, 1 / 2 / 4 at a time: softmax 383 / 270 / 223
@@ -178,6 +188,13 @@ def _unroll(n: int, weight: int, down_columns: bool) -> int:
     # sums of rows 0.97 / 0.67 / 0.65, of columns 1.60 / 1.45 / 0.75, x + y 1.3 / 1.2 / 1.3.
     wanted = 4 if weight <= (24 if down_columns else 10) else 2 if weight <= 24 else 1
     return max(1, min(wanted, n // LANES))
+
+
+def _unroll_columns(n: int, weight: int) -> int:
+    """How many vectors at a time where columns are summed: each has an accumulator."""
+    # Two cache lines, which the processor fetches together. Chromium, one thread, 1 M floats, 4 / 8
+    # / 12 at a time: sums of columns of 1024 x 1024 168 / 78 / 76 us, 8192 x 128 67 / 50 / 94.
+    return _unroll(n, weight, True) if weight > 6 else max(1, min(8, n // LANES))
 
 
 def _shared(kept: list[int], by_chunks: tuple[int, int]) -> int | None:
