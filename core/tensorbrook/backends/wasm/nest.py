@@ -74,7 +74,7 @@ def arrange(loop: Loop, shares: list[Share], split: bool) -> Nest:
     at = order.index(vector)
     spread = at - 1 if across else at
     if across and not folded and sizes[spread] % COLUMNS == 0:
-        # Some columns at a time, so that cache lines are used up on both sides while they are there.
+        # Some columns at a time: cache lines are used up on both sides while they are there.
         order.append(across)
         sizes = [*sizes[:spread], sizes[spread] // COLUMNS, sizes[at], COLUMNS]
         scales = [*scales[:spread], COLUMNS, 1, 1]
