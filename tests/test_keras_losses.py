@@ -177,6 +177,30 @@ def rmsprop_full(w, g, s, t):
     return w - s["m"]
 
 
+def adagrad(w, g, s, t):
+    s["a"] = (0.1 if t == 1 else s["a"]) + g * g
+    return w - 0.1 * g / np.sqrt(s["a"] + 1e-7)
+
+
+def adadelta(w, g, s, t):
+    s["a"] = 0.95 * s["a"] + 0.05 * g * g
+    step = g * np.sqrt(s["h"] + 1e-7) / np.sqrt(s["a"] + 1e-7)
+    s["h"] = 0.95 * s["h"] + 0.05 * step * step
+    return w - 0.1 * step
+
+
+def adamax(w, g, s, t):
+    s["m"] = s["m"] + (g - s["m"]) * (1 - 0.9)
+    s["v"] = np.maximum(0.999 * s["v"], abs(g))
+    return w - 0.01 * s["m"] / ((1 - 0.9 ** t) * (s["v"] + 1e-7))
+
+
+def lion(w, g, s, t):
+    step = np.sign(0.9 * s["m"] + 0.1 * g)
+    s["m"] = 0.99 * s["m"] + 0.01 * g
+    return w - 0.01 * step
+
+
 def by_value(w, g, s, t):
     return w - 0.1 * np.clip(g, -0.2, 0.2)
 
@@ -194,6 +218,10 @@ OPTIMIZERS = [
     (lambda: optimizers.AdamW(0.01, weight_decay=0.1), adamw),
     (lambda: optimizers.RMSprop(0.01), rmsprop),
     (lambda: optimizers.RMSprop(0.01, momentum=0.5, centered=True), rmsprop_full),
+    (lambda: optimizers.Adagrad(0.1), adagrad),
+    (lambda: optimizers.Adadelta(0.1), adadelta),
+    (lambda: optimizers.Adamax(0.01), adamax),
+    (lambda: optimizers.Lion(0.01), lion),
     (lambda: optimizers.SGD(0.1, clipvalue=0.2), by_value),
     (lambda: optimizers.SGD(0.1, clipnorm=0.5), by_norm),
 ]
@@ -204,7 +232,7 @@ OPTIMIZERS = [
 def test_optimizers(make, formula, compiled):
     optimizer, start = make(), RANDOM.normal(size=(3, 5)).astype("float32")
     variable, expected = tf.Variable(start), start.astype("float64")
-    state = dict.fromkeys("mvha", 0.0)
+    state: dict = dict.fromkeys("mvha", 0.0)
 
     def step(g):
         optimizer.apply_gradients([(g, variable)])
@@ -236,8 +264,9 @@ def test_the_learning_rate_can_be_set_between_steps():
     assert float(w) == pytest.approx(0.25)
 
 
-def test_the_update_of_a_variable_is_one_kernel():
-    optimizer, w = optimizers.Adam(), tf.Variable(tf.zeros((7, 5)))
+@pytest.mark.parametrize("name", optimizers.BY_NAME)
+def test_the_update_of_a_variable_is_one_kernel(name):
+    optimizer, w = optimizers.get(name), tf.Variable(tf.zeros((7, 5)))
 
     @tf.function
     def step(g):
@@ -246,4 +275,4 @@ def test_the_update_of_a_variable_is_one_kernel():
     step(tf.ones((7, 5)))
     loops = [s.kernel for s in step.plan.steps if 35 in s.kernel.space]
     assert len(loops) == 1
-    assert len(loops[0].writes) == 3
+    assert len(loops[0].writes) == 1 + len(optimizer.slots())

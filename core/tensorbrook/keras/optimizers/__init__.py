@@ -1,0 +1,31 @@
+"""`tf.keras.optimizers`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, cast
+
+from .. import checks
+from . import schedules
+from .optimizer import Optimizer
+from .updates import SGD, Adadelta, Adagrad, Adam, Adamax, AdamW, Lion, RMSprop
+
+BY_NAME: dict[str, Callable[..., Optimizer]] = {
+    "adadelta": Adadelta, "adagrad": Adagrad, "adam": Adam, "adamax": Adamax, "adamw": AdamW,
+    "lion": Lion, "rmsprop": RMSprop, "sgd": SGD}
+
+
+
+def get(identifier: Any) -> Optimizer:
+    """The optimizer of that name with its usual arguments; an Optimizer is itself."""
+    if isinstance(identifier, Optimizer):
+        return identifier
+    if isinstance(identifier, type) and issubclass(identifier, Optimizer):
+        return cast("Callable[[], Optimizer]", identifier)()
+    if not isinstance(identifier, str) or identifier.lower() not in BY_NAME:
+        raise checks.unknown_name("compile", "optimizer", identifier, BY_NAME)
+    return BY_NAME[identifier.lower()]()
+
+
+__all__ = ["SGD", "Adadelta", "Adagrad", "Adam", "AdamW", "Adamax", "Lion", "Optimizer", "RMSprop",
+           "get", "schedules"]

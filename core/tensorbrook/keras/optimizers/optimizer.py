@@ -1,0 +1,191 @@
+"""Optimizer: what all of them share: the learning rate, clipping, decay, and what is remembered of
+each Variable."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable
+from typing import Any
+
+import tensorbrook as tf
+
+from ...base.errors import FailedPreconditionError, InvalidArgumentError, ResourceExhaustedError
+from .. import checks, initializers
+from ..names import numbered, snake_case
+from . import schedules
+
+
+class Optimizer:
+    """Changes Variables by their gradients. Write `update_step` for one of your own."""
+
+    def __init__(self, learning_rate: Any, *, weight_decay: float | None = None,
+                 clipnorm: float | None = None, clipvalue: float | None = None,
+                 global_clipnorm: float | None = None, name: str | None = None, **kwargs: Any):
+        checks.no_more(self, kwargs)
+        self.name = name or numbered(snake_case(type(self).__name__))
+        self.built = False
+        self.weight_decay = weight_decay
+        self.clipnorm, self.clipvalue, self.global_clipnorm = clipnorm, clipvalue, global_clipnorm
+        with tf.init_scope():
+            self.iterations = tf.Variable(0, trainable=False, name="iteration")
+            self._learning_rate = self._rate(learning_rate)
+        self._variables = [self.iterations]
+        if isinstance(self._learning_rate, tf.Variable):
+            self._variables.append(self._learning_rate)
+        self._kept_whole: tuple[set[int], tuple[str, ...]] = set(), ()
+        self._slots: dict[str, dict[tf.Variable, tf.Variable]] = {}
+        self._warned = False
+
+    def _rate(self, value: Any) -> Any:
+        """A schedule, or a Variable that holds the number."""
+        if isinstance(value, dict):
+            value = schedules.deserialize(value)
+        if isinstance(value, schedules.LearningRateSchedule):
+            return value
+        return tf.Variable(self._number(value), trainable=False, name="learning_rate")
+
+    def _number(self, value: Any) -> float:
+        if isinstance(value, bool) or not hasattr(value, "__float__") or not float(value) >= 0:
+            raise InvalidArgumentError(
+                type(self).__name__, f"learning_rate is {value!r}",
+                "it takes a number of 0 or more, such as 0.001, or a schedule")
+        return float(value)
+
+    @property
+    def learning_rate(self) -> Any:
+        """How far the next step goes: a Variable, which may be set to a number at any time; a
+        Tensor if a schedule says it."""
+        rate = self._learning_rate
+        return rate if isinstance(rate, tf.Variable) else rate(self.iterations)
+
+    @learning_rate.setter
+    def learning_rate(self, value: Any) -> None:
+        if isinstance(value, schedules.LearningRateSchedule) \
+                or not isinstance(self._learning_rate, tf.Variable):
+            raise FailedPreconditionError(
+                self.name, f"its learning rate is {self._learning_rate!r}, and cannot become "
+                f"{value!r}", "compiled steps hold it; make a new optimizer")
+        self._learning_rate.assign(self._number(value))
+
+    @property
+    def variables(self) -> list[tf.Variable]:
+        return list(self._variables)
+
+    # ── state for each Variable ──
+
+    def build(self, variables: Iterable[tf.Variable]) -> None:
+        """Make the state of every Variable that has none yet."""
+        self.built = True
+        for variable in variables:
+            for slot in self.slots():
+                self.slot(slot, variable)
+
+    def slots(self) -> tuple[str, ...]:
+        """The names of what is remembered for each Variable."""
+        return ()
+
+    def slot(self, name: str, variable: tf.Variable) -> tf.Variable:
+        """What is remembered under that name for a Variable; zeros at first."""
+        held = self._slots.setdefault(name, {})
+        if variable not in held:
+            held[variable] = self._begun(name, variable)
+            self._variables.append(held[variable])
+        return held[variable]
+
+    def begin(self, name: str, shape: tuple[int, ...]) -> tf.Tensor:
+        """What is remembered under that name before the first step."""
+        return initializers.zeros_on_host(shape)
+
+    def _begun(self, name: str, variable: tf.Variable) -> tf.Variable:
+        try:
+            with tf.init_scope():
+                value = self.begin(name, tuple(variable.shape))
+                return tf.Variable(value, trainable=False, name=f"{variable.name}_{name}")
+        except MemoryError:
+            raise ResourceExhaustedError(
+                self.name, f"{name} of {variable.name} {tuple(variable.shape)} needs "
+                f"{checks.readable_size(variable.spec.size_bytes)}",
+                "use a smaller model, or SGD, which remembers nothing") from None
+
+    # ── steps ──
+
+    def apply_gradients(self, grads_and_vars: Iterable[tuple[Any, tf.Variable]]) -> tf.Variable:
+        """One step: `apply_gradients(zip(gradients, variables))`."""
+        pairs = list(grads_and_vars)
+        self.apply([g for g, _ in pairs], [v for _, v in pairs])
+        return self.iterations
+
+    def apply(self, grads: list[Any], trainable_variables: list[tf.Variable]) -> None:
+        """One step of every Variable that has a gradient."""
+        pairs = self._with_gradient(grads, trainable_variables)
+        self.build(v for _, v in pairs)
+        rate = self.rate_of_step()
+        for g, variable in self._clipped(pairs):
+            if self.weight_decay and self.decays(variable):
+                variable.assign_sub(variable * (self.weight_decay * self.learning_rate))
+            self.update_step(g, variable, rate)
+        self.iterations.assign_add(1)
+
+    def rate_of_step(self) -> Any:
+        """The learning rate of this step, with what the formula multiplies into it."""
+        return tf.convert_to_tensor(self.learning_rate)
+
+    def exclude_from_weight_decay(self, var_list: Any = None, var_names: Any = None) -> None:
+        """Let these Variables, and those in whose name one of these words is, not decay: biases and
+        normalizations, say."""
+        if self._slots:
+            raise FailedPreconditionError(self.name, "it has made a step already",
+                                          "say what does not decay before the first one")
+        self._kept_whole = {id(v) for v in var_list or ()}, tuple(var_names or ())
+
+    def decays(self, variable: tf.Variable) -> bool:
+        """Whether weight decay acts on a Variable."""
+        kept, words = self._kept_whole
+        return id(variable) not in kept and not any(word in variable.name for word in words)
+
+    def update_step(self, gradient: Any, variable: tf.Variable, learning_rate: Any) -> None:
+        raise NotImplementedError(f"{self.name}: write "
+                                  "`def update_step(self, gradient, variable, learning_rate)`")
+
+    def _with_gradient(self, grads, variables) -> list[tuple[Any, tf.Variable]]:
+        pairs = [(g, v) for g, v in zip(grads, variables) if g is not None]
+        if not pairs:
+            raise InvalidArgumentError(
+                self.name, "no Variable has a gradient",
+                "compute the loss from the model's output inside of the tape")
+        if len(pairs) < len(variables) and not self._warned:
+            self._warned = True
+            missing = ", ".join(v.name for g, v in zip(grads, variables) if g is None)
+            warnings.warn(f"{self.name}: the loss does not depend on {missing}", stacklevel=3)
+        return pairs
+
+    def _clipped(self, pairs: list[tuple[Any, tf.Variable]]) -> list[tuple[Any, tf.Variable]]:
+        if self.clipvalue is not None:
+            limit = float(self.clipvalue)
+            return [(tf.clip_by_value(g, -limit, limit), v) for g, v in pairs]
+        if self.clipnorm is not None:
+            return [(g * _shrink(_norm([g]), self.clipnorm), v) for g, v in pairs]
+        if self.global_clipnorm is not None:
+            factor = _shrink(_norm([g for g, _ in pairs]), self.global_clipnorm)
+            return [(g * factor, v) for g, v in pairs]
+        return pairs
+
+    def get_config(self) -> dict[str, Any]:
+        known = checks.known_arguments(type(self))
+        config = {n: getattr(self, n) for n in known if hasattr(self, n)}
+        rate = self._learning_rate
+        told = float(rate) if isinstance(rate, tf.Variable) else schedules.serialize(rate)
+        return config | {"name": self.name, "learning_rate": told}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Optimizer:
+        return cls(**config)
+
+
+def _norm(gradients: list[Any]) -> tf.Tensor:
+    return tf.sqrt(tf.add_n([tf.reduce_sum(tf.square(g)) for g in gradients]))
+
+
+def _shrink(norm: tf.Tensor, limit: float) -> tf.Tensor:
+    """What to multiply by so that the norm is at most `limit`."""
+    return float(limit) / tf.maximum(norm, float(limit))

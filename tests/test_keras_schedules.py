@@ -1,0 +1,135 @@
+"""Learning rates that change with the step: by their formulas, inside of a compiled step, and what
+is refused."""
+
+from math import cos, pi
+
+import numpy as np
+import pytest
+
+import backends
+import tensorbrook as tf
+from tensorbrook.keras import optimizers
+from tensorbrook.keras.optimizers import schedules
+
+
+@pytest.fixture(params=backends.ALL, autouse=True)
+def backend(request):
+    with backends.on(request.param):
+        tf.keras.utils.clear_session()
+        yield request.param
+
+
+def half_cosine(share, alpha=0.0):
+    return (1 - alpha) * 0.5 * (1 + cos(pi * share)) + alpha
+
+
+def warmed(n):
+    return 0.01 + (0.5 - 0.01) * n / 10 if n < 10 else 0.5 * half_cosine(min(n - 10, 50) / 50, 0.1)
+
+
+def restarted(n):
+    begin, length, height = 0, 10, 1.0
+    while n >= begin + length:
+        begin, length, height = begin + length, 2 * length, height * 0.5
+    return 0.1 * height * half_cosine((n - begin) / length)
+
+
+SCHEDULES = [
+    (lambda: schedules.ExponentialDecay(0.1, 20, 0.5), lambda n: 0.1 * 0.5 ** (n / 20)),
+    (lambda: schedules.ExponentialDecay(0.1, 20, 0.5, staircase=True),
+     lambda n: 0.1 * 0.5 ** (n // 20)),
+    (lambda: schedules.InverseTimeDecay(0.1, 20, 0.5), lambda n: 0.1 / (1 + 0.5 * n / 20)),
+    (lambda: schedules.InverseTimeDecay(0.1, 20, 0.5, True), lambda n: 0.1 / (1 + 0.5 * (n // 20))),
+    (lambda: schedules.PiecewiseConstantDecay([7, 30], [1.0, 0.5, 0.1]),
+     lambda n: 1.0 if n <= 7 else 0.5 if n <= 30 else 0.1),
+    (lambda: schedules.PolynomialDecay(0.1, 40, 0.01, power=2.0),
+     lambda n: 0.09 * (1 - min(n, 40) / 40) ** 2 + 0.01),
+    (lambda: schedules.PolynomialDecay(0.1, 15, 0.01, cycle=True),
+     lambda n: 0.09 * (1 - n / (15 * max(-(-n // 15), 1))) + 0.01),
+    (lambda: schedules.CosineDecay(0.1, 50), lambda n: 0.1 * half_cosine(min(n, 50) / 50)),
+    (lambda: schedules.CosineDecay(0.01, 50, 0.1, warmup_target=0.5, warmup_steps=10), warmed),
+    (lambda: schedules.CosineDecay(0.1, 50, warmup_target=0.2),
+     lambda n: 0.2 * half_cosine(min(n, 50) / 50)),
+    (lambda: schedules.CosineDecayRestarts(0.1, 10, m_mul=0.5), restarted),
+    (lambda: schedules.CosineDecayRestarts(0.1, 10, t_mul=1.0),
+     lambda n: 0.1 * half_cosine(n % 10 / 10)),
+]
+
+
+@pytest.mark.parametrize("make, formula", SCHEDULES)
+def test_schedules(make, formula):
+    schedule = make()
+    for n in (0, 1, 6, 7, 8, 19, 20, 31, 49, 51, 69, 90):
+        assert float(schedule(n)) == pytest.approx(formula(n), rel=1e-4, abs=1e-6), n
+        assert float(schedule(tf.constant(n))) == pytest.approx(formula(n), rel=1e-4, abs=1e-6), n
+    again = type(schedule).from_config(schedule.get_config())
+    assert again.get_config() == schedule.get_config()
+
+
+@pytest.mark.parametrize("compiled", [False, True], ids=["eager", "function"])
+def test_an_optimizer_follows_its_schedule(compiled):
+    optimizer = optimizers.SGD(schedules.ExponentialDecay(1.0, 1, 0.5))
+    w = tf.Variable([10.0])
+
+    def step():
+        optimizer.apply_gradients([(tf.constant([1.0]), w)])
+        return optimizer.learning_rate
+
+    run = tf.function(step) if compiled else step
+    assert [float(run()) for _ in range(3)] == [0.5, 0.25, 0.125]     # of the step to come
+    assert w.tolist() == [10.0 - 1.75]
+    assert [v.name for v in optimizer.variables] == ["iteration"]
+    assert float(type(optimizer).from_config(optimizer.get_config()).learning_rate) == 1.0
+
+
+def test_fit_follows_a_schedule():
+    model = tf.keras.Sequential([tf.keras.Input((1,)), tf.keras.layers.Dense(1, use_bias=False)])
+    rate = schedules.PiecewiseConstantDecay([1], [0.0, 0.5])
+    model.compile(optimizers.SGD(rate), "mse")
+    model.set_weights([np.zeros((1, 1))])
+    x, y = np.ones((8, 1), "float32"), np.ones((8, 1), "float32")
+    model.fit(x, y, batch_size=4, epochs=1, verbose=0)
+    assert model.get_weights()[0].item() == 0.0                       # steps 0 and 1 stand still
+    model.fit(x, y, batch_size=4, epochs=1, verbose=0)
+    assert model.get_weights()[0].item() == pytest.approx(1.0)
+
+
+def test_what_does_not_decay():
+    first, second = tf.Variable([1.0], name="kernel"), tf.Variable([1.0], name="bias")
+    third, g = tf.Variable([1.0], name="gamma"), tf.constant([0.0])
+    optimizer = optimizers.AdamW(0.1, weight_decay=0.5)
+    optimizer.exclude_from_weight_decay([third], var_names=["bias"])
+    optimizer.apply_gradients([(g, v) for v in (first, second, third)])
+    assert [float(v) for v in (first, second, third)] == pytest.approx([0.95, 1.0, 1.0])
+    with pytest.raises(tf.errors.FailedPreconditionError, match="say what does not decay before"):
+        optimizer.exclude_from_weight_decay([first])
+
+
+MISTAKES = [
+    (lambda: schedules.CosineDecay(0.1, 0),
+     "CosineDecay: decay_steps is 0; it takes a number above 0"),
+    (lambda: schedules.ExponentialDecay("fast", 3, 0.5),
+     "ExponentialDecay: initial_learning_rate is 'fast'; it takes a number"),
+    (lambda: schedules.PiecewiseConstantDecay([3, 2], [1, 2, 3]),
+     "PiecewiseConstantDecay: boundaries are [3, 2] and values [1, 2, 3]; give rising boundaries"),
+    (lambda: optimizers.SGD({"class_name": "CosineDecai", "config": {}}),
+     "learning_rate: there is no schedule 'CosineDecai'; did you mean 'CosineDecay'?"),
+]
+
+
+@pytest.mark.parametrize("mistake, message", MISTAKES)
+def test_mistakes(mistake, message):
+    with pytest.raises(tf.errors.InvalidArgumentError) as caught:
+        mistake()
+    assert str(caught.value).startswith(message)
+
+
+def test_a_rate_that_a_schedule_says_cannot_be_set():
+    optimizer = optimizers.SGD(schedules.CosineDecay(0.1, 9))
+    with pytest.raises(tf.errors.FailedPreconditionError) as caught:
+        optimizer.learning_rate = 0.5
+    assert str(caught.value) == "sgd: its learning rate is <CosineDecay>, and cannot become 0.5; " \
+        "compiled steps hold it; make a new optimizer"
+    plain = optimizers.SGD(0.1)
+    with pytest.raises(tf.errors.FailedPreconditionError):
+        plain.learning_rate = schedules.CosineDecay(0.1, 9)
