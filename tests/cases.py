@@ -14,6 +14,7 @@ from itertools import product
 import tensorbrook as tf
 from case import CUBE, MATRIX, ONE, THREE, TWO, Case, Whole
 from cases_of_layers import LAYERS
+from cases_of_loops import LOOPS
 from cases_of_orders import ORDERS
 from tensorbrook.ops import contractions as c
 from tensorbrook.ops import attention as att
@@ -320,4 +321,6 @@ CASES = {
                         ((Whole((4,), -2**31, 2**31),),)),
     **ORDERS,
     **LAYERS,
+    # ── loops ──
+    **LOOPS,
 }

@@ -2,6 +2,7 @@
 import numpy as np
 
 import tensorbrook as tf
+from tensorbrook.ops.control import iterate
 from tensorbrook import keras
 
 
@@ -91,6 +92,21 @@ def regions(x, y):
     return tf.pad(tf.concat([x, y * 2.0], 0), ((1, 1), (0, 2)))
 
 
+def recurrent():
+    """A loop, and its gradient in the weights."""
+    def loss(x, w, u):
+        def step(h, x):
+            return tf.tanh(tf.matmul(x, w) + tf.matmul(h, u)), ()
+
+        with tf.GradientTape() as tape:
+            tape.watch((w, u))
+            last, _ = iterate(step, tf.zeros((2, 4)), x)
+            y = tf.reduce_sum(last * last)
+        return y, *tape.gradient(y, (w, u))
+
+    return loss, (zeros(6, 2, 3), zeros(3, 4), zeros(4, 4))
+
+
 PROGRAMS = {
     "chain": lambda: (lambda x, y: tf.tanh(x * 2.0 + y) * x, (zeros(64, 1), zeros(3))),
     "softmax": lambda: (tf.nn.softmax, (zeros(32, 10),)),
@@ -104,7 +120,7 @@ PROGRAMS = {
         zeros(9, 3), zeros(4, dtype="int32"))),
     "random": lambda: (lambda: tf.random.normal((6,)), ()),
     "gradient_of_gradient": lambda: (gradient_of_gradient, (zeros(7),)),
-    "swap": swap, "momentum": momentum, "mlp": mlp, "cnn": cnn,
+    "swap": swap, "recurrent": recurrent, "momentum": momentum, "mlp": mlp, "cnn": cnn,
 }
 # Those whose generated code is kept too: one of each kind of loop.
-CODE = ("chain", "softmax", "long_sum")
+CODE = ("recurrent", "chain", "softmax", "long_sum")

@@ -6,7 +6,7 @@ import numpy as np
 from tensorbrook.ir import Apply, Index, Load, Loop, Number, Reduced
 
 FUNCTIONS = {"select": np.where, "exp": np.exp, "tanh": np.tanh, "abs": np.abs, "sqrt": np.sqrt,
-             "max": np.maximum, "min": np.minimum, "floor": np.floor}
+             "max": np.maximum, "min": np.minimum, "floor": np.floor, "sin": np.sin, "cos": np.cos}
 
 
 def interpret(loop: Loop, arrays: dict) -> dict:

@@ -4,7 +4,7 @@ from loop_meaning import interpret
 
 from tensorbrook.backends.wasm.program import TAKE_EPILOGUES
 from tensorbrook.compiler import fuse, plan, simplify
-from tensorbrook.ir import Call, Const, Graph, Limits, Loop, Plan, several
+from tensorbrook.ir import Call, Const, Graph, Limits, Loop, Plan, Repeat, several
 from tensorbrook.ir.check import check_graph, check_plan
 
 
@@ -30,16 +30,39 @@ def carry_out(made: Plan, inputs) -> list[np.ndarray]:
     for i, o in enumerate(made.outputs):
         slots.append(slots[made.updates[i]] if i in made.updates
                      else np.full(o.spec.shape, 77).astype(o.spec.dtype.name))
-    arrays = {atom: _array(atom, place, arena, slots) for atom, place in made.places.items()}
-    for step in made.steps:
+    arrays = {atom: _array(atom, place, arena, slots) for atom, place in made.places.items()
+              if place.kind == "arena" or place.at < len(slots)}
+    _carry_out(made.steps, arrays)
+    wanted = [o.spec.shape for o in made.graph.outputs]
+    return [arrays[o].reshape(shape).copy() for o, shape in zip(made.outputs, wanted)]
+
+
+def _carry_out(steps, arrays: dict) -> None:
+    for step in steps:
         k = step.kernel
+        if isinstance(k, Repeat):
+            for turn in range(k.count):
+                _carry_out(step.inside, arrays | _in_turn(k, turn, arrays))
+            continue
         loop = k if isinstance(k, Loop) else k.epilogue
         if isinstance(k, Call):
             _write(arrays, _call(k, arrays))
         if loop:
             _write(arrays, interpret(loop, arrays))
-    wanted = [o.spec.shape for o in made.graph.outputs]
-    return [arrays[o].reshape(shape).copy() for o, shape in zip(made.outputs, wanted)]
+
+
+def _in_turn(k: Repeat, turn: int, arrays: dict) -> dict:
+    """Where what moves from turn to turn lies in this one."""
+    def end(c, turn):
+        return arrays[c.first if turn < 0 else c.spare if (k.count - 1 - turn) % 2 else c.last]
+
+    at = k.count - 1 - turn if k.reverse else turn
+    moved = {p.part: arrays[p.whole].reshape(k.count, *p.part.spec.shape)[at, ...]
+             for p in k.pieces}
+    for c in k.carries:
+        moved |= {c.before: end(c, turn - 1).reshape(c.before.spec.shape),
+                  c.after: end(c, turn).reshape(c.after.spec.shape)}
+    return moved
 
 
 def _write(arrays, after: dict) -> None:

@@ -11,6 +11,7 @@ from .base.tree import tree_map
 from .eager import init_scope
 from .function import function
 from .ops import linalg, nn, random
+from .ops.control import scan
 from .ops.index import gather, one_hot
 from .ops.linalg import matmul, tensordot
 from .ops.math import (
@@ -52,7 +53,7 @@ __all__ = [
     "matmul", "maximum", "minimum", "multiply", "negative", "newaxis", "nn", "not_equal",
     "one_hot", "ones", "ones_like", "pad", "pow", "random", "range", "reduce_all", "reduce_any",
     "reduce_logsumexp", "reduce_max", "reduce_mean", "reduce_min", "reduce_std", "reduce_sum",
-    "reduce_variance", "reshape", "reverse", "round", "rsqrt", "shape", "sigmoid", "sign", "sin",
-    "slice", "sort", "split", "sqrt", "square", "squeeze", "stack", "stop_gradient", "subtract",
-    "tanh", "tensordot", "tile", "transpose", "tree_map", "truediv", "uint8", "unstack", "where",
-    "zeros", "zeros_like"]
+    "reduce_variance", "reshape", "reverse", "round", "rsqrt", "scan", "shape", "sigmoid", "sign",
+    "sin", "slice", "sort", "split", "sqrt", "square", "squeeze", "stack", "stop_gradient",
+    "subtract", "tanh", "tensordot", "tile", "transpose", "tree_map", "truediv", "uint8", "unstack",
+    "where", "zeros", "zeros_like"]

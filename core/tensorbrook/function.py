@@ -14,79 +14,15 @@ from .autodiff import GradientTape
 from .backends import Program
 from .compiler import simplify
 from .eager import EAGER, compile, planned
-from .ir import Const, Eqn, Graph, Plan, Prim, Spec, Var, several
-from .tensor import (
-    Tensor, Variable, apply, as_tensor, context, contexts, leaked, observers, unobserved)
+from .ir import Plan, Spec
+from .tensor import Tensor, Variable, as_tensor, context, contexts, observers, unobserved
+from .trace import Trace, replay
 
 # Puts a storage into a Variable, as an assignment does; a C function, for `_run`.
 _PUT = Variable.storage.__set__
 
 # The lists themselves, so that a call need not ask for them.
 _CONTEXTS, _OBSERVERS = contexts(), observers()
-
-
-class Trace:
-    """The context that writes down what is bound. What it meets from outside becomes an input."""
-
-    def __init__(self):
-        self.graph = Graph([])
-        self.captured: list[Tensor | Variable] = []       # the graph's inputs after the arguments
-        self._tensors: dict[int, Var] = {}                # id of a captured tensor -> its input
-        self._values: dict[Variable, Tensor] = {}         # what each Variable holds at this point
-        self.assigned: dict[Variable, Tensor] = {}
-
-    def placeholder(self, spec: Spec) -> Tensor:
-        var = Var(spec)
-        self.graph.inputs.append(var)
-        return Tensor(spec, atom=var, trace=self)
-
-    def bind(self, prim: Prim, args: list[Tensor], attrs: dict[str, Any]) -> Any:
-        spec = prim.spec(*[a.spec for a in args], **attrs)
-        outs = tuple(map(Var, several(spec)))
-        self.graph.eqns.append(Eqn(prim, tuple(map(self.atom, args)), attrs, outs))
-        made = tuple(Tensor(var.spec, atom=var, trace=self) for var in outs)
-        return made if isinstance(spec, tuple) else made[0]
-
-    def atom(self, tensor: Tensor) -> Var | Const:
-        """The variable or constant that stands for a tensor here."""
-        if tensor.trace is self or tensor.storage is None and not tensor.symbolic:
-            return tensor.atom
-        if tensor.symbolic:
-            raise leaked(tensor)
-        if id(tensor) not in self._tensors:
-            self._tensors[id(tensor)] = self._capture(tensor)
-        return self._tensors[id(tensor)]
-
-    def _capture(self, held: Tensor | Variable) -> Var:
-        self.captured.append(held)
-        return self.placeholder(held.spec).atom
-
-    def read(self, variable: Variable) -> Tensor:
-        if variable not in self._values:
-            self._values[variable] = Tensor(variable.spec, atom=self._capture(variable), trace=self)
-        # A new handle each time: a tape tells the reads before an assignment from those after.
-        value = self._values[variable]
-        return Tensor(value.spec, atom=value.atom, trace=self)
-
-    def assign(self, variable: Variable, value: Tensor) -> None:
-        self.read(variable)
-        self._values[variable] = self.assigned[variable] = Tensor(
-            value.spec, atom=self.atom(value), trace=self
-        )
-
-    def store(self, tensor: Tensor):
-        return EAGER.store(tensor)
-
-    def finish(self, outputs: list[Tensor]) -> Graph:
-        """The graph with those outputs, then the new values of Variables that were assigned to."""
-        self.graph.outputs = [self.atom(o) for o in outputs] + [
-            v.atom for v in self.assigned.values()
-        ]
-        first = len(self.graph.inputs) - len(self.captured)
-        for i, variable in enumerate(self.assigned):
-            at = next(n for n, held in enumerate(self.captured) if held is variable)
-            self.graph.updates[len(outputs) + i] = first + at
-        return self.graph
 
 
 class ConcreteFunction:
@@ -185,19 +121,6 @@ class ConcreteFunction:
 
 def _is_number(x) -> bool:
     return isinstance(x, (bool, int, float)) or is_array(x)
-
-
-def replay(graph: Graph, inputs: list[Tensor]) -> list[Tensor]:
-    """Send a graph's equations through bind again, from other inputs; returns its outputs."""
-    from_atom: dict = dict(zip(graph.inputs, inputs))
-
-    def tensor(atom):
-        return Tensor(atom.spec, atom=atom) if isinstance(atom, Const) else from_atom[atom]
-
-    for e in graph.eqns:
-        outs = apply(e.prim, [tensor(a) for a in e.args], e.attrs)
-        from_atom.update(zip(e.outs, several(outs)))
-    return [tensor(o) for o in graph.outputs]
 
 
 class Function:

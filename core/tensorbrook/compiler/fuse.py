@@ -9,19 +9,24 @@ order right: whatever else the equation reads exists by then. Last, a kernel tha
 for a later one moves into it (see merge.py), and what follows a product becomes its epilogue (see
 epilogue.py).
 """
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 
 from ..base import shapes
 from ..base.views import View
-from ..ir import PRIMS, Atom, Call, Const, Eqn, Graph, Kernel, Limits, Spec, Var
+from ..ir import PRIMS, Atom, Call, Const, Eqn, Graph, Kernel, Limits, Repeat, Spec, Var
 from .epilogue import Followed, divided, followed
 from .group import Group
 from .merge import merge
+from .repeat import repeat_of
 
 
-def fuse(graph: Graph, limits: Limits) -> tuple[list[Kernel], list[Var]]:
-    """The kernels that carry out the graph, and the variable that each output is written to."""
+def fuse(graph: Graph, limits: Limits, known: Mapping[Var, Atom] = MappingProxyType({})) \
+        -> tuple[list[Kernel], list[Var]]:
+    """The kernels that carry out the graph, and the variable that each output is written to.
+    `known` tells of inputs that are another program's buffers, of as many elements."""
     f = _Fusion(graph, limits)
+    f.sources |= {v: (a, View.of(v.spec.shape)) for v, a in known.items()}
     for e in graph.eqns:
         _TAKE[e.prim.kind](f, e)
     outputs = f.outputs_of_their_own(graph)
@@ -30,13 +35,14 @@ def fuse(graph: Graph, limits: Limits) -> tuple[list[Kernel], list[Var]]:
                       lambda atom: f.source(atom)[0])
     f.kernels = merge(kernels, overwritten, f.joined)
     needed = f.needed(outputs)
-    return [k if isinstance(k, Call) else k.close(needed) for k in f.kernels], outputs
+    kernels = [k if isinstance(k, (Call, Repeat)) else k.close(needed) for k in f.kernels]
+    return kernels, outputs
 
 
 class _Fusion:
     def __init__(self, graph: Graph, limits: Limits):
         self.limits = limits
-        self.kernels: list[Group | Call | Followed] = []
+        self.kernels: list[Group | Call | Followed | Repeat] = []
         self.maker: dict[Var, int] = {}                 # base variable -> the kernel that makes it
         self.sources: dict[Atom, tuple[Atom, View]] = {
             v: (v, View.of(v.spec.shape)) for v in graph.inputs}
@@ -45,7 +51,7 @@ class _Fusion:
         """Where an atom's elements lie: a buffer, and the view of it."""
         return self.sources.get(atom) or (atom, View.of(atom.spec.shape))
 
-    def open(self, group: Group | Call) -> int:
+    def open(self, group: Group | Call | Repeat) -> int:
         self.kernels.append(group)
         return len(self.kernels) - 1
 
@@ -198,6 +204,11 @@ class _Fusion:
         for out in e.outs:
             self.makes(out, k)
 
+    def take_scan(self, e: Eqn) -> None:
+        k = self.open(repeat_of(e, [self.buffer(a) for a in e.args], self.limits, fuse))
+        for out in e.outs:
+            self.makes(out, k)
+
     def buffer(self, atom: Atom) -> Atom:
         """A buffer that holds the atom's elements in order: its own if it has one, else a copy."""
         base, view = self.source(atom)
@@ -266,4 +277,5 @@ def counter(e: Eqn) -> View:
 
 
 _TAKE = {"map": _Fusion.take_map, "index": _Fusion.take_index, "reduce": _Fusion.take_reduce,
-         "view": _Fusion.take_view, "region": _Fusion.take_region, "call": _Fusion.take_call}
+         "view": _Fusion.take_view, "region": _Fusion.take_region, "call": _Fusion.take_call,
+         "scan": _Fusion.take_scan}

@@ -1,14 +1,19 @@
 """Where buffers lie: whose lives do not meet share memory, and a result may take the place of an
 argument that dies there, if each element is read before it is written."""
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from math import inf
 
-from ..ir import Call, Const, Kernel, Load, Loop, Place, Var, whole_lines
+from ..ir import Call, Const, Kernel, Load, Loop, Place, Repeat, Var, whole_lines
+
+Time = tuple[float, ...]
 
 
 def takes_the_place(k: Kernel, new: Var, old: Var) -> bool:
     """Whether the kernel writes each element of `new` when it has read that of `old` for good."""
     if new.spec.size_bytes != old.spec.size_bytes or new.spec.dtype.size != old.spec.dtype.size:
+        return False
+    if isinstance(k, Repeat):
         return False
     if isinstance(k, Call):
         if k.epilogue is None or old in k.args or new in k.outs:
@@ -26,23 +31,37 @@ def _same_elements(k: Loop, new: Var, old: Var) -> bool:
 
 @dataclass
 class Life:
-    """Variables, one after the other in one place, from kernel `first` to kernel `last`."""
+    """Variables, one after the other in one place, from kernel `first` to the end of `last`."""
 
     vars: list[Var]
     size: int
-    first: int
-    last: int
+    first: Time
+    last: Time
+
+
+def timed(kernels: Iterable[Kernel], before: Time = ()) -> Iterator[tuple[Time, Kernel]]:
+    """When each kernel runs: its number; behind that of a Repeat, the number within the turn."""
+    for n, k in enumerate(kernels):
+        yield (*before, n), k
+        if isinstance(k, Repeat):
+            yield from timed(k.kernels, (*before, n))
+
+
+def _end(time: Time) -> Time:
+    """When a kernel is done, with all that is within it."""
+    return *time, inf
 
 
 def lives(kernels: list[Kernel], places: Mapping) -> list[Life]:
     """When each variable that is neither input nor output is first written and last touched."""
     found: dict[Var, Life] = {}
-    for n, k in enumerate(kernels):
+    for time, k in timed(kernels):
         for var in (*k.writes, *k.reads):
             if isinstance(var, Const) or var in places:
                 continue
             size = whole_lines(max(var.spec.size_bytes, 1))
-            found.setdefault(var, Life([var], size, n, n)).last = n
+            life = found.setdefault(var, Life([var], size, time, time))
+            life.last = max(life.last, _end(time))
     return list(found.values())
 
 
@@ -50,21 +69,22 @@ def shared(kernels: list[Kernel], found: list[Life], places: dict, fresh: set[Va
     """The lives, those in one that may have one place. One whose results go to a `fresh` output,
     which nobody else holds, lies there from the beginning: `places` says so."""
     by_var = {var: life for life in found for var in life.vars}
-    begins = {v: n for n, k in reversed(list(enumerate(kernels))) for v in k.writes}
-    for n, k in enumerate(kernels):
-        for old in _dying(k, n, by_var):
+    begins = {v: time for time, k in reversed(list(timed(kernels))) for v in k.writes}
+    for time, k in timed(kernels):
+        for old in _dying(k, time, by_var):
             assert old in by_var, "a variable ends once"
             for new in dict.fromkeys(k.writes):
-                if new is not old and begins[new] == n and takes_the_place(k, new, old) and _join(
-                        by_var[old], new, by_var, places, fresh):
+                fits = new is not old and begins[new] == time and takes_the_place(k, new, old)
+                if fits and _join(by_var[old], new, by_var, places, fresh):
                     break
     return list({id(life): life for life in by_var.values()}.values())
 
 
-def _dying(k: Kernel, n: int, by_var: dict[Var, Life]) -> list[Var]:
-    """The variables that nobody touches after kernel n."""
+def _dying(k: Kernel, time: Time, by_var: dict[Var, Life]) -> list[Var]:
+    """The variables that nobody touches after a kernel."""
     touched = dict.fromkeys((*k.writes, *k.reads))
-    return [v for v in touched if v in by_var and by_var[v].last == n and by_var[v].vars[-1] is v]
+    return [v for v in touched
+            if v in by_var and by_var[v].last == _end(time) and by_var[v].vars[-1] is v]
 
 
 def _join(life: Life, new: Var, by_var: dict, places: dict, fresh: set[Var]) -> bool:
@@ -87,7 +107,7 @@ def _join(life: Life, new: Var, by_var: dict, places: dict, fresh: set[Var]) -> 
 def live_bytes(found: list[Life]) -> int:
     """The most bytes that are alive at once: no arena can be smaller."""
     ends = [(life.first, life.size) for life in found]
-    ends += [(life.last + 1, -life.size) for life in found]
+    ends += [(life.last, -life.size) for life in found]
     most = now = 0
     for _, change in sorted(ends):
         now += change
@@ -98,8 +118,9 @@ def live_bytes(found: list[Life]) -> int:
 def allocate(found: list[Life], places: dict) -> int:
     """Offsets in the arena, by the best of several orders; returns its size."""
     orders = (lambda one: (-one.size, one.first), lambda one: (one.first, -one.size),
-              lambda one: (-one.size * (one.last - one.first + 1), one.first),
-              lambda one: (one.first - one.last, -one.size), lambda one: (-one.last, -one.size))
+              lambda one: (-one.size * (one.last[0] - one.first[0] + 1), one.first),
+              lambda one: (one.first[0] - one.last[0], -one.size),
+              lambda one: (-one.last[0], -one.size))
     least = live_bytes(found)
     best: tuple[int, list] | None = None
     for order in orders:

@@ -1,10 +1,12 @@
 """Kernels -> a plan: where each buffer lies, what the threads share, and where they must meet."""
+from collections.abc import Callable
 from math import prod
 
 from ..base.views import View
-from ..ir import (PRIMS, Apply, Call, Const, Eqn, Graph, Kernel, Load, Loop, Place, Plan, Spec,
-                  Stage, Step, Store, Var)
+from ..ir import (PRIMS, Apply, Call, Const, Eqn, Graph, Kernel, Load, Loop, Place, Plan, Repeat,
+                  Spec, Stage, Step, Store, Var)
 from .memory import allocate, live_bytes, lives, shared, takes_the_place
+from .repeat import accesses, moving_memory, place_moving
 
 # A kernel with less work than this (loads, formulas and products) is done before the other threads
 # would have met at the barrier: 8 us in Chromium (FACTS: a barrier costs 6 to 8), at 4 of it a ns.
@@ -20,12 +22,13 @@ def plan(graph: Graph, kernels: list[Kernel], outputs: list[Var]) -> Plan:
     places: dict = {}
     for i, atom in enumerate([*graph.inputs, *constants, *outputs]):
         places[atom] = Place("slot", i)
+    moving = place_moving(kernels, places, len(places))
     fresh = {o for i, o in enumerate(outputs) if i not in graph.updates}
     found = shared(kernels, lives(kernels, places), places, fresh)
     arena_size = allocate(found, places)
     steps = _steps(kernels, places, graph, len(graph.inputs) + len(constants))
     return Plan(tuple(graph.inputs), tuple(constants), tuple(outputs), dict(graph.updates), places,
-                steps, arena_size, graph, live_bytes(found))
+                steps, arena_size, graph, live_bytes(found), moving)
 
 
 def _constants(kernels) -> list[Const]:
@@ -67,6 +70,8 @@ def _safe(out: Var, old: Var, kernels: list[Kernel]) -> bool:
 
 def work_of(k: Kernel) -> int:
     """About how many element visits or multiplications a kernel takes."""
+    if isinstance(k, Repeat):
+        return k.count * sum(map(work_of, k.kernels))
     if isinstance(k, Call):
         return k.work + (work_of(k.epilogue) if k.epilogue else 0)
     return sum(prod(k.space) * len(s.body) + prod(k.outer) * len(s.tail) for s in k.stages)
@@ -75,16 +80,45 @@ def work_of(k: Kernel) -> int:
 def _steps(kernels, places, graph: Graph, first_output: int) -> tuple[Step, ...]:
     """Each kernel with its share of threads, and a barrier wherever data may cross between them."""
     alias = {first_output + i: j for i, j in graph.updates.items()}
-    steps: list[Step] = []
-    open_accesses: list = []                            # since the last barrier
-    for k in kernels:
-        split = work_of(k) >= SPLIT_WORK and (isinstance(k, Call) or prod(k.outer) >= SPLIT_ROWS)
-        mine = [(*_range(v, places, alias), True, split) for v in k.writes] + \
-               [(*_range(v, places, alias), False, split) for v in k.reads]
-        barrier = any(_conflict(a, b) for a in open_accesses for b in mine)
-        open_accesses = mine if barrier else open_accesses + mine
-        steps.append(Step(k, split, barrier))
-    return tuple(steps)
+
+    def memory_of(atom, turn=0):
+        return _range(atom, places, alias)
+
+    return _with_barriers(kernels, memory_of, turns=1)
+
+
+def _with_barriers(kernels, memory_of: Callable, turns: int) -> tuple[Step, ...]:
+    """The steps of kernels that run `turns` times; a barrier that one turn needs stands in all.
+    `memory_of(atom, turn)` tells which bytes an atom takes."""
+    inside = [_turn_steps(k, memory_of) if isinstance(k, Repeat) else () for k in kernels]
+    splits = [_is_split(k, steps) for k, steps in zip(kernels, inside)]
+    barriers: set[int] = set()
+    before = None
+    while before != barriers:
+        before, open_accesses = set(barriers), []           # since the last barrier
+        for turn in range(turns):
+            for n, (k, split) in enumerate(zip(kernels, splits)):
+                mine = [(*memory_of(v, turn), writes, split) for v, writes in accesses(k)]
+                if n in before or any(_conflict(a, b) for a in open_accesses for b in mine):
+                    barriers.add(n)
+                    open_accesses = []
+                open_accesses = open_accesses + mine
+    return tuple(Step(k, splits[n], n in barriers, inside[n]) for n, k in enumerate(kernels))
+
+
+def _is_split(k: Kernel, inside: tuple[Step, ...]) -> bool:
+    if isinstance(k, Repeat):
+        return any(step.split for step in inside)
+    return work_of(k) >= SPLIT_WORK and (isinstance(k, Call) or prod(k.outer) >= SPLIT_ROWS)
+
+
+def _turn_steps(repeat: Repeat, memory_of: Callable) -> tuple[Step, ...]:
+    """The steps of a turn. The first turns may differ from the later ones, which repeat in twos."""
+    def memory_in_turn(atom, turn):
+        return memory_of(atom, 0) if atom not in moving else (moving[atom](turn), 0, 1)
+
+    moving = moving_memory(repeat)
+    return _with_barriers(repeat.kernels, memory_in_turn, turns=min(repeat.count, 3))
 
 
 def _range(atom, places, alias):

@@ -2,10 +2,12 @@
 from ..ir import Const, Eqn, Graph, Var
 from .folds import cut_long_folds
 from .numbers import fold_numbers
+from .scans import merge_scans, trimmed
 
 
 def simplify(graph: Graph) -> Graph:
-    return cut_long_folds(drop_unused(share_equal(fold_numbers(graph))))
+    graph = merge_scans(share_equal(fold_numbers(graph)))
+    return cut_long_folds(drop_unused(graph))
 
 
 def share_equal(graph: Graph) -> Graph:
@@ -38,6 +40,7 @@ def drop_unused(graph: Graph) -> Graph:
     eqns = []
     for e in reversed(graph.eqns):
         if not live.isdisjoint(e.outs):
-            live.update(a for a in e.args if isinstance(a, Var))
-            eqns.append(e)
+            kept = [e] if e.prim.kind != "scan" else trimmed(e, live, simplify)
+            live.update(a for each in kept for a in each.args if isinstance(a, Var))
+            eqns += reversed(kept)
     return Graph(graph.inputs, eqns[::-1], graph.outputs, graph.updates)

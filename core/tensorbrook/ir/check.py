@@ -1,10 +1,11 @@
 """What must hold of every graph and every plan, one assertion a fact; the tests ask for it."""
+from collections.abc import Callable, Iterator
 from math import prod
 
 from ..base import shapes
 from ..base.views import View
 from .graph import Atom, Const, Eqn, Graph, Var, several
-from .kernel import Apply, Call, Index, Kernel, Load, Loop, Plan, Reduced
+from .kernel import Apply, Call, Index, Kernel, Load, Loop, Plan, Reduced, Repeat, Step
 
 LINE = 64                         # bytes; buffers begin on one and take whole ones
 
@@ -27,7 +28,9 @@ def _check_results(e: Eqn) -> None:
     name = e.prim.name
     specs = several(e.prim.spec(*[a.spec for a in e.args], **e.attrs))
     assert len(specs) == len(e.outs), f"{name} gives {len(specs)} results, not {len(e.outs)}"
-    assert len(specs) == 1 or e.prim.kind == "call", f"{name} is a {e.prim.kind} of several results"
+    assert len(specs) == 1 or e.prim.kind in ("call", "scan"), f"{name} has several results"
+    if e.prim.kind == "scan":
+        check_graph(e.attrs["body"].graph)
     for spec, out in zip(specs, e.outs):
         assert spec.dtype is out.spec.dtype, f"{name} gives {spec}, not {out.spec}"
         # A map of numbers stands for one of tensors that are full of them.
@@ -49,7 +52,7 @@ def check_plan(plan: Plan) -> None:
     """Kernels stay inside their buffers, read only what was written, and wait where they must."""
     _check_places(plan)
     _check_updates(plan.updates, plan.inputs, plan.outputs)
-    for step in plan.steps:
+    for step in _all(plan.steps):
         k = step.kernel
         assert k.writes and not set(k.writes) & (set(plan.inputs) | set(plan.constants)), \
             "a kernel writes nothing, or writes to an input"
@@ -64,7 +67,7 @@ def check_plan(plan: Plan) -> None:
 
 def _loops(k: Kernel) -> list[Loop]:
     """What of a kernel is generated."""
-    after = k if isinstance(k, Loop) else k.epilogue
+    after = k if isinstance(k, Loop) else k.epilogue if isinstance(k, Call) else None
     return [after] if after else []
 
 
@@ -76,7 +79,18 @@ def _check_epilogue(k: Call, loop: Loop) -> None:
             assert value.view.contiguous, "an epilogue reads what is not yet final"
 
 
+def _all(steps: tuple[Step, ...]) -> Iterator[Step]:
+    """Steps, and behind each those within it."""
+    for step in steps:
+        yield step
+        yield from _all(step.inside)
+
+
 def _check_places(plan: Plan) -> None:
+    moving = [place.at for place in plan.places.values()
+              if place.kind == "slot" and place.at >= plan.slots - plan.moving]
+    assert len(set(moving)) == len(moving) and max(moving, default=-1) < plan.slots, \
+        "slots collide"
     for i, atom in enumerate((*plan.inputs, *plan.constants, *plan.outputs)):
         place = plan.places[atom]
         assert (place.kind, place.at) == ("slot", i), f"slot {i} is at {place}"
@@ -141,8 +155,11 @@ def _check_contents(plan: Plan) -> None:
     """Play the plan with a note on each cache line of the arena, and on each slot, of who wrote it
     last."""
     owner: dict = {line: a for a in (*plan.inputs, *plan.constants) for line in _lines(plan, a)}
-    begun: set[Atom] = {*plan.inputs, *plan.constants}
-    for step in plan.steps:
+    _play(plan, plan.steps, owner, {*plan.inputs, *plan.constants})
+
+
+def _play(plan: Plan, steps: tuple[Step, ...], owner: dict, begun: set[Atom]) -> None:
+    for step in steps:
         k = step.kernel
         for atom in k.reads:
             assert atom in begun or not atom.spec.count, f"{atom.spec} is read before it is written"
@@ -155,6 +172,15 @@ def _check_contents(plan: Plan) -> None:
                     or a in k.writes and _in_step(k, a, var), "a kernel writes over what it reads"
             owner |= dict.fromkeys(lines, var)
             begun.add(var)
+        if isinstance(step.kernel, Repeat):
+            given = step.kernel.inside - step.kernel.written
+            begun |= given
+            for _ in range(2):                              # of a turn, and of that after it
+                owner |= {line: v for v in given for line in _lines(plan, v)}
+                _play(plan, step.inside, owner, begun)
+            for atom in (*step.kernel.reads, *step.kernel.writes):
+                assert all(owner[line] is atom for line in _lines(plan, atom)), \
+                    f"{atom.spec} is overwritten within a turn"
 
 
 def _in_step(k: Kernel, new: Atom, old: Atom) -> bool:
@@ -188,7 +214,9 @@ def _check_outputs(plan: Plan) -> None:
     """Every element of every result of a loop is written."""
     written: dict[Var, set] = {}
     called = {v for step in plan.steps if isinstance(step.kernel, Call) for v in step.kernel.outs}
-    for step in plan.steps:
+    called |= {v for step in plan.steps if isinstance(step.kernel, Repeat)
+               for v in step.kernel.writes}
+    for step in _all(plan.steps):
         for loop in _loops(step.kernel):
             for s in loop.stores:
                 written.setdefault(s.target, set()).update(_places(s.view))
@@ -204,29 +232,60 @@ def _check_outputs(plan: Plan) -> None:
 def _check_barriers(plan: Plan) -> None:
     """Between two kernels of which one writes what the other touches stands a barrier, unless one
     thread does both."""
-    for n, later in enumerate(plan.steps):
-        if later.barrier:
-            continue
-        for earlier in _since_barrier(plan.steps, n):
-            if earlier.split or later.split:
-                assert not _meet(plan, earlier.kernel, later.kernel), \
+    since: list[tuple[bool, list]] = []
+    for n, (step, touched) in enumerate(_carried_out(plan.steps, _memory(plan))):
+        if step.barrier:
+            since.clear()
+        for split, earlier in since:
+            if split or step.split:
+                assert not any(_meet(a, b) for a in earlier for b in touched), \
                     f"kernel {n} needs a barrier before it"
+        since.append((step.split, touched))
 
 
-def _since_barrier(steps, n: int):
-    """The steps before step n that no barrier separates from it."""
-    for m in range(n - 1, -1, -1):
-        yield steps[m]
-        if steps[m].barrier:
-            return
+def _memory(plan: Plan) -> Callable:
+    """Which (memory, begin, end) in bytes an atom takes; each slot is a memory of its own, but for
+    outputs that may lie over the input that they update."""
+    first = len(plan.inputs) + len(plan.constants)
+    over = {first + i: j for i, j in plan.updates.items()}
+
+    def at(atom: Atom):
+        place, size = plan.places[atom], atom.spec.size_bytes
+        if place.kind == "slot":
+            return over.get(place.at, place.at), 0, size
+        return "arena", place.at, place.at + size
+
+    return at
 
 
-def _meet(plan: Plan, a, b) -> bool:
-    pairs = [(x, y) for x in a.writes for y in (*b.reads, *b.writes)]
-    pairs += [(x, y) for x in a.reads for y in b.writes]
-    return any(_same_memory(plan, x, y) for x, y in pairs)
+def _carried_out(steps: tuple[Step, ...], at: Callable) -> Iterator[tuple[Step, list]]:
+    """Each step as it is carried out, in the first three turns of a Repeat too, with what it
+    touches: (memory, begin, end, whether it writes)."""
+    for step in steps:
+        k = step.kernel
+        if isinstance(k, Repeat):
+            yield step, []
+            for turn in range(min(k.count, 3)):
+                yield from _carried_out(step.inside, _in_turn(k, turn, at))
+        else:
+            yield step, [(*at(v), True) for v in k.writes] + [(*at(v), False) for v in k.reads]
 
 
-def _same_memory(plan: Plan, x: Atom, y: Atom) -> bool:
-    """Whether two buffers share a byte."""
-    return x is y or not _lines(plan, x).isdisjoint(_lines(plan, y))
+def _in_turn(k: Repeat, turn: int, outside: Callable) -> Callable:
+    """`at` for what is inside of a turn."""
+    def end_of(c, turn: int) -> Atom:
+        return c.first if turn < 0 else c.spare if (k.count - 1 - turn) % 2 else c.last
+
+    def piece(whole: Atom, size: int):
+        memory, begin, _ = outside(whole)
+        begin += size * (k.count - 1 - turn if k.reverse else turn)
+        return memory, begin, begin + size
+
+    moved = {c.before: outside(end_of(c, turn - 1)) for c in k.carries}
+    moved |= {c.after: outside(end_of(c, turn)) for c in k.carries}
+    moved |= {p.part: piece(p.whole, p.part.spec.size_bytes) for p in k.pieces}
+    return lambda atom: moved.get(atom) or outside(atom)
+
+
+def _meet(a, b) -> bool:
+    return a[0] == b[0] and a[1] < b[2] and b[1] < a[2] and (a[3] or b[3])

@@ -14,7 +14,7 @@ def digest(graph: Graph) -> str:
     lines: list = [[str(v.spec) for v in graph.inputs]]
     for e in graph.eqns:
         args = [_atom(a, numbers) for a in e.args]
-        attrs = [(name, _value(value)) for name, value in e.attrs.items()]
+        attrs = [(name, str(value)) for name, value in e.attrs.items()]
         lines.append((e.prim.name, args, attrs, [str(out.spec) for out in e.outs]))
         numbers |= {out: len(numbers) + i for i, out in enumerate(e.outs)}
     lines.append(([_atom(o, numbers) for o in graph.outputs], list(graph.updates.items())))
@@ -26,7 +26,3 @@ def _atom(atom: Atom, numbers) -> object:
         return numbers[atom]
     value = repr(atom.value) if atom.is_number else sha256(atom.value).hexdigest()
     return str(atom.spec), value
-
-
-def _value(value) -> object:
-    return digest(value) if isinstance(value, Graph) else str(value)

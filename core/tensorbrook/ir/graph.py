@@ -79,11 +79,12 @@ class Prim:
       region fills the result from parts; `region(specs, **attrs)` gives (value or None to fill
              with, ((argument number, View into the result), ...))
       call   a kernel of the engine; `call(specs, out spec, **attrs)` gives (name, numbers, work)
+      scan   repeats attribute `body`, a graph; see ops/control.py
 
-    A call may have several results. Its `spec` then returns a tuple of Specs, and whatever deals
-    with results deals with tuples: `bind` and `meaning` return one, `call` receives one of Specs,
-    and `vjp(gs, outs, *args, **attrs)` two: the results, and their gradients, each None where the
-    result is not floating or nobody asks for its gradient.
+    A call or a scan may have several results. Its `spec` then returns a tuple of Specs, and
+    whatever deals with results deals with tuples: `bind` and `meaning` return one, `call` receives
+    one of Specs, and `vjp(gs, outs, *args, **attrs)` two: the results, and their gradients, each
+    None where the result is not floating or nobody asks for its gradient.
     """
 
     name: str

@@ -153,7 +153,64 @@ class Call:
         return spec.count // columns if columns else 0, columns
 
 
-Kernel = Union[Loop, Call]
+@dataclass(frozen=True, eq=False)
+class Carry:
+    """What each turn of a Repeat hands to the next: kernels read it as `before` and write it as
+    `after`. The first turn reads `first`, the last one writes `last`; the others take turns with
+    writing `spare` and `last`, so that nothing moves."""
+
+    first: Atom
+    before: Var
+    after: Var
+    last: Var
+    spare: Var
+
+
+@dataclass(frozen=True, eq=False)
+class Piece:
+    """What kernels of a Repeat read or write as `part`: in each turn another piece of `whole`."""
+
+    whole: Atom
+    part: Var
+
+
+@dataclass(frozen=True, eq=False)
+class Repeat:
+    """Kernels that run `count` times, one time after the other, with `reverse` from the last
+    pieces to the first."""
+
+    count: int
+    reverse: bool
+    kernels: tuple["Kernel", ...]
+    carries: tuple[Carry, ...]
+    pieces: tuple[Piece, ...]
+    eqns: tuple[Eqn, ...]
+
+    @cached_property
+    def inside(self) -> frozenset[Var]:
+        """What exists within a turn only."""
+        made = {v for k in self.kernels for v in k.writes}
+        return frozenset(made | {c.before for c in self.carries} | {p.part for p in self.pieces})
+
+    @cached_property
+    def written(self) -> frozenset[Var]:
+        return frozenset(v for k in self.kernels for v in k.writes)
+
+    @cached_property
+    def reads(self) -> tuple[Atom, ...]:
+        found = [c.first for c in self.carries]
+        found += [p.whole for p in self.pieces if p.part not in self.written]
+        found += [a for k in self.kernels for a in k.reads if a not in self.inside]
+        return tuple(dict.fromkeys(found))
+
+    @cached_property
+    def writes(self) -> tuple[Var, ...]:
+        found: list = [v for c in self.carries for v in (c.last, c.spare)]
+        found += [p.whole for p in self.pieces if p.part in self.written]
+        return tuple(found)
+
+
+Kernel = Union[Loop, Call, Repeat]
 
 
 @dataclass(frozen=True)
@@ -183,16 +240,20 @@ class Place:
 
 @dataclass(frozen=True, eq=False)
 class Step:
-    """A kernel, whether all threads share it, and whether they must meet before it starts."""
+    """A kernel, whether all threads share it, and whether they must meet before it starts; for a
+    Repeat the steps of a turn, which all threads take together if any of these is shared."""
 
     kernel: Kernel
     split: bool
     barrier: bool
+    inside: tuple["Step", ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
 class Plan:
-    """A whole program. Slots are numbered inputs first, then constants, then outputs.
+    """A whole program. Slots are numbered inputs first, then constants, then outputs; after these
+    come `moving` more, whose addresses the program itself changes from turn to turn of a Repeat:
+    for a Carry three, that of `before`, that of `after` and the next one for it, for a Piece one.
 
     `updates[i] = j`: output i may be handed the very buffer that came in as input j."""
 
@@ -205,3 +266,8 @@ class Plan:
     arena_size: int
     graph: Graph                     # what the steps carry out, for backends that take equations
     live_bytes: int = 0              # of the arena, the most in use at once
+    moving: int = 0
+
+    @property
+    def slots(self) -> int:
+        return len(self.inputs) + len(self.constants) + len(self.outputs) + self.moving

@@ -1,6 +1,7 @@
 """Graphs and plans as text: stable, one line an equation or kernel, for people and golden files."""
+from .body import Body
 from .graph import Const, Graph, Var
-from .kernel import Call, Index, Load, Loop, Number, Plan, Reduced
+from .kernel import Call, Index, Kernel, Load, Loop, Number, Plan, Reduced, Repeat
 
 
 class Names:
@@ -22,10 +23,13 @@ def graph_text(graph: Graph) -> str:
     names = Names()
     lines = [f"inputs {', '.join(map(names.typed, graph.inputs))}"]
     for e in graph.eqns:
-        attrs = "".join(f" {key}={_plain(value)}" for key, value in e.attrs.items())
+        bodies = [value.graph for value in e.attrs.values() if isinstance(value, Body)]
+        attrs = "".join(f" {key}={_plain(value)}" for key, value in e.attrs.items()
+                        if not isinstance(value, Body))
         args = ", ".join(map(names.of, e.args))
         outs = ", ".join(map(names.typed, e.outs))
         lines.append(f"  {outs} = {e.prim.name}({args}){attrs}")
+        lines += [f"    {line}" for body in bodies for line in graph_text(body).splitlines()]
     lines.append(f"outputs {', '.join(map(names.of, graph.outputs))}")
     lines += [f"update input {j} with output {i}" for i, j in graph.updates.items()]
     return "\n".join(lines)
@@ -45,21 +49,34 @@ def plan_text(plan: Plan) -> str:
     lines = [f"inputs {', '.join(map(names.typed, plan.inputs))}",
              f"arena {plan.arena_size} bytes, {plan.live_bytes} in use at once, "
              f"{len(plan.steps)} kernels"]
-    for n, step in enumerate(plan.steps):
-        threads = "all threads" if step.split else "one thread"
-        if step.barrier:
-            lines.append("  ---- barrier")
-        lines.append(f"  {n}: {threads}: " + kernel_text(step.kernel, names, plan))
+    lines += _steps_text(plan.steps, names, plan)
     lines.append(f"outputs {', '.join(map(names.of, plan.outputs))}")
     lines += [f"output {i} over input {j}" for i, j in plan.updates.items()]
     return "\n".join(lines)
 
 
-def kernel_text(kernel: Loop | Call, names: Names, plan: Plan) -> str:
+def _steps_text(steps, names: Names, plan: Plan):
+    for n, step in enumerate(steps):
+        threads = "all threads" if step.split else "one thread"
+        if step.barrier:
+            yield "  ---- barrier"
+        yield f"  {n}: {threads}: " + kernel_text(step.kernel, names, plan)
+        yield from (f"    {line}" for each in _steps_text(step.inside, names, plan)
+                    for line in each.splitlines())
+
+
+def kernel_text(kernel: Kernel, names: Names, plan: Plan) -> str:
     def where(atom) -> str:
         place = plan.places[atom]
         return f"{names.of(atom)}@{place.kind}{place.at}"
 
+    if isinstance(kernel, Repeat):
+        way = "back" if kernel.reverse else "on"
+        lines = [f"repeat {kernel.count} times, {way}"]
+        lines += [f"       carry {where(c.first)} as {where(c.before)}, then {where(c.after)}; "
+                  f"to {where(c.last)} by {where(c.spare)}" for c in kernel.carries]
+        lines += [f"       piece {where(p.part)} of {where(p.whole)}" for p in kernel.pieces]
+        return "\n".join(lines)
     if isinstance(kernel, Call):
         numbers = ", ".join(map(_number_text, kernel.numbers))
         line = f"{', '.join(map(where, kernel.outs))} = {kernel.function}" \

@@ -3,7 +3,7 @@
 import numpy as np
 
 from ...base.hostdata import HostData
-from ...ir import Atom, Const, Graph, Limits, Plan, several
+from ...ir import Graph, Limits, Plan, evaluate
 
 
 class Array:
@@ -53,26 +53,11 @@ class Program:
         self.backend.programs_run += 1
         self.backend.equations_run += len(graph.eqns)
         # A view that moves nothing shares its storage, which keeps the shape it was made with.
-        values = {
-            v: storage.value.reshape(v.spec.shape) for v, storage in zip(graph.inputs, inputs)
-        }
+        values = [storage.value.reshape(v.spec.shape)
+                  for v, storage in zip(graph.inputs, inputs)]
         with np.errstate(all="ignore"):
-            for e in graph.eqns:
-                args = [self._value(a, values) for a in e.args]
-                outs = several(e.prim.meaning(np, *args, **e.attrs))
-                for var, out in zip(e.outs, outs, strict=True):
-                    # A tensor of one number throughout may have come as that number.
-                    out = np.broadcast_to(out, var.spec.shape)
-                    values[var] = np.ascontiguousarray(out, var.spec.dtype.name).reshape(out.shape)
-        return [Array(self._value(o, values), self.backend) for o in graph.outputs]
-
-    @staticmethod
-    def _value(atom: Atom, values) -> np.ndarray:
-        if not isinstance(atom, Const):
-            return values[atom]
-        if atom.is_number:
-            return np.asarray(atom.value, atom.spec.dtype.name)
-        return np.frombuffer(atom.value, atom.spec.dtype.name).reshape(atom.spec.shape)
+            outs = evaluate(np, graph, values)
+        return [Array(out, self.backend) for out in outs]
 
 
 def create() -> Reference:

@@ -7,11 +7,11 @@ import weakref
 
 from ...base.errors import UnimplementedError
 from ...base.hostdata import HostData
-from ...ir import Graph, Limits, Plan, digest
-from .host import SLOTS, WORD, Host
+from ...ir import Graph, Limits, Plan, digest, every_equation
+from .host import Host
 from .image import Image, image_of
 from .memory import Memory
-from .program import TAKE_EPILOGUES
+from .program import TAKE_EPILOGUES, block_size
 
 DTYPES = ("bool", "uint8", "int32", "float32")
 
@@ -76,7 +76,8 @@ class Wasm:
 
     @staticmethod
     def _demand_dtypes(graph: Graph) -> None:
-        uses = [(e.prim.name, a.spec.dtype) for e in graph.eqns for a in (*e.args, *e.outs)]
+        uses = [(e.prim.name, a.spec.dtype) for e in every_equation(graph)
+                for a in (*e.args, *e.outs)]
         uses += [("tf.function", a.spec.dtype) for a in (*graph.inputs, *graph.outputs)]
         for user, dtype in uses:
             if dtype.name not in DTYPES:
@@ -111,7 +112,9 @@ class Program:
         self.constants = [backend.put_bytes(c) for c in image.constants]
         self.addresses = [c.address for c in self.constants]
         self.results = [(size, image.updates.get(i)) for i, size in enumerate(image.sizes)]
-        self.block = Buffer(backend, WORD * (SLOTS + image.slots))
+        # What moves from turn to turn of a loop has its address in a block of each thread's own.
+        blocks = 1 + backend.threads if image.moving else 1
+        self.block = Buffer(backend, blocks * block_size(image.slots))
         self.arena: int | None = None                      # the one that its block names
         self.id = host.load(image.module) if image.module else None
         # Where no kernel is shared there is nothing to wake the other threads for.

@@ -23,17 +23,18 @@ class Image:
     arena_size: int
     kernels: int
     split: bool                      # whether any kernel is shared among the threads
+    moving: int                      # slots that the program itself fills
 
     @property
     def slots(self) -> int:
-        return self.inputs + len(self.constants) + len(self.sizes)
+        return self.inputs + len(self.constants) + len(self.sizes) + self.moving
 
     def to_bytes(self) -> bytes:
         """A line of JSON, then the module and the constants."""
         parts = self.module, *self.constants
         head = {"parts": [len(part) for part in parts], "inputs": self.inputs, "sizes": self.sizes,
                 "updates": list(self.updates.items()), "arena_size": self.arena_size,
-                "kernels": self.kernels, "split": self.split}
+                "kernels": self.kernels, "split": self.split, "moving": self.moving}
         return b"".join([json.dumps(head).encode(), b"\n", *parts])
 
     @staticmethod
@@ -52,4 +53,5 @@ def image_of(plan: Plan, relaxed: bool, shared: bool) -> Image:
     module = render(plan, relaxed, shared) if plan.steps else b""
     return Image(module, tuple(bytes(c.value) for c in plan.constants), len(plan.inputs),
                  tuple(o.spec.size_bytes for o in plan.outputs), dict(plan.updates),
-                 plan.arena_size, len(plan.steps), any(step.split for step in plan.steps))
+                 plan.arena_size, len(plan.steps), any(step.split for step in plan.steps),
+                 plan.moving)

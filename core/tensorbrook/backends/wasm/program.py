@@ -2,13 +2,18 @@
 
 V8 compiles a function well once it has been called often, so kernels stay functions of their own.
 """
-from ...ir.kernel import Call, Loop, Place, Plan, Step
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from ...ir.kernel import Call, Loop, Place, Plan, Repeat, Step, whole_lines
 from .assembler import F32, I32, Function, Module, f32_const
 from .listing import listing_of
 from .loops import THREAD, epilogue, kernel
 from .host import ARENA, EPILOGUE, SLOTS, THREADS, WORD
 from .writer import ARGUMENTS
 
+
+VECTOR = 16                      # bytes
 
 # The kernels of the engine that take an epilogue and its arguments, before thread and threads.
 TAKE_EPILOGUES = frozenset({"gemm", "conv2d", "conv2d_input_grad", "conv2d_filter_grad"})
@@ -28,28 +33,154 @@ def _module(plan: Plan, relaxed: bool, shared: bool) -> Module:
     module = Module()
     module.import_memory("env", "memory", shared)
     engine = _imports(plan, module)
-    functions = [_generated(step, plan, relaxed, engine) for step in plan.steps]
-    numbers = [module.add(f) if f else None for f in functions]
+    steps = list(_all(plan.steps))
+    functions = [_generated(step, plan, relaxed, engine) for step in steps]
+    # In the order of the steps, those within a Repeat behind it.
+    numbers = iter([module.add(f) if f else None for f in functions])
     run = Function((I32, I32))
-    for step, number in zip(plan.steps, numbers):
+    if plan.moving:
+        _own_block(run, plan)
+    _steps(_Run(run, module, plan, engine, numbers), plan.steps)
+    module.export("run", module.add(run))
+    return module
+
+
+@dataclass
+class _Run:
+    """The function `run` while it is written, and what its steps are written from."""
+
+    f: Function
+    module: Module
+    plan: Plan
+    engine: dict[str, int]
+    numbers: Iterator[int | None]
+
+
+def _all(steps: tuple[Step, ...]) -> Iterator[Step]:
+    """Steps, and behind each those within it."""
+    for step in steps:
+        yield step
+        yield from _all(step.inside)
+
+
+def block_size(slots: int) -> int:
+    """Bytes of a block of arguments."""
+    return whole_lines(WORD * (SLOTS + slots))
+
+
+def _own_block(run: Function, plan: Plan):
+    """From here on let the arguments be this thread's copy of them, which lies behind the block:
+    addresses that move from turn to turn are a thread's own."""
+    size, own = block_size(plan.slots), run.local(I32)
+    run.get(ARGUMENTS)
+    run.get(THREAD)
+    run.const(1)
+    run.op("i32.add")
+    run.const(size)
+    run.op("i32.mul")
+    run.op("i32.add")
+    run.set(own)
+    for at in range(0, size, VECTOR):
+        run.get(own)
+        run.get(ARGUMENTS)
+        run.memory("v128.load", at)
+        run.memory("v128.store", at)
+    run.get(own)
+    run.set(ARGUMENTS)
+
+
+def _steps(r: _Run, steps: tuple[Step, ...]):
+    for step in steps:
+        run, number = r.f, next(r.numbers)
         if step.barrier:
-            run.op("call", engine["barrier"])
+            run.op("call", r.engine["barrier"])
         if not step.split:
             run.get(THREAD)
             run.op("i32.eqz")
             run.block("if")
-        if isinstance(step.kernel, Call):
+        if isinstance(step.kernel, Repeat):
+            _repeat(r, step)
+        elif isinstance(step.kernel, Call):
             if number is not None:
-                _set_epilogue(run, module, number)
-            _call(run, step, plan, engine[step.kernel.function])
+                _set_epilogue(run, r.module, number)
+            _call(run, step, r.plan, r.engine[step.kernel.function])
         elif number is not None:
             run.get(THREAD)
             run.get(ARGUMENTS)
             run.op("call", number)
         if not step.split:
             run.op("end")
-    module.export("run", module.add(run))
-    return module
+
+
+# ── loops of steps ────────────────────────────────────────────────────────────────────────────
+
+
+def _repeat(r: _Run, step: Step):
+    """The steps of a turn in a loop; after each turn the addresses move on."""
+    run, repeat, counter = r.f, step.kernel, r.f.local(I32)
+    _begin(run, repeat, r.plan)
+    run.const(repeat.count)
+    run.set(counter)
+    run.block("loop")
+    _steps(r, step.inside)
+    _move_on(run, repeat, r.plan)
+    run.get(counter)
+    run.const(-1)
+    run.op("i32.add")
+    run.tee(counter)
+    run.op("br_if", 0)
+    run.op("end")
+
+
+def _begin(run: Function, repeat: Repeat, plan: Plan):
+    """The addresses of the first turn. The last turn writes a carry to its end."""
+    for c in repeat.carries:
+        places = [plan.places[c.last], plan.places[c.spare]]
+        if repeat.count % 2 == 0:
+            places.reverse()
+        for i, place in enumerate([plan.places[c.first], *places]):
+            _set_word(run, plan.places[c.before].at + i, lambda place=place: _address(run, place))
+    for p in repeat.pieces:
+        _set_word(run, plan.places[p.part].at, lambda p=p: _address(run, plan.places[p.whole]))
+        if repeat.reverse:
+            _advance(run, plan.places[p.part].at, (repeat.count - 1) * p.part.spec.size_bytes)
+
+
+def _move_on(run: Function, repeat: Repeat, plan: Plan):
+    for c in repeat.carries:
+        before = plan.places[c.before].at
+        written, after = run.local(I32), before + 1
+        _word(run, after)
+        run.set(written)
+        _set_word(run, before, lambda written=written: run.get(written))
+        _set_word(run, after, lambda after=after: _word(run, after + 1))
+        _set_word(run, after + 1, lambda written=written: run.get(written))
+    for p in repeat.pieces:
+        size = p.part.spec.size_bytes
+        _advance(run, plan.places[p.part].at, -size if repeat.reverse else size)
+
+
+def _word(run: Function, slot: int):
+    run.get(ARGUMENTS)
+    run.memory("i32.load", WORD * (SLOTS + slot))
+
+
+def _set_word(run: Function, slot: int, push: Callable[[], None]):
+    run.get(ARGUMENTS)
+    push()
+    run.memory("i32.store", WORD * (SLOTS + slot))
+
+
+def _advance(run: Function, slot: int, by: int):
+    def push():
+        _word(run, slot)
+        run.const(by)
+        run.op("i32.add")
+
+    _set_word(run, slot, push)
+
+
+# ── kernels of the engine ─────────────────────────────────────────────────────────────────────
 
 
 def _generated(step: Step, plan: Plan, relaxed: bool, engine: dict[str, int]) -> Function | None:
@@ -57,7 +188,9 @@ def _generated(step: Step, plan: Plan, relaxed: bool, engine: dict[str, int]) ->
     k = step.kernel
     if isinstance(k, Loop):
         return kernel(k, plan.places, step.split, relaxed, engine.get("scratch"))
-    return epilogue(k.epilogue, plan.places, relaxed) if k.epilogue else None
+    if isinstance(k, Call) and k.epilogue:
+        return epilogue(k.epilogue, plan.places, relaxed)
+    return None
 
 
 def _set_epilogue(run: Function, module: Module, number: int):
@@ -71,13 +204,14 @@ def _set_epilogue(run: Function, module: Module, number: int):
 
 def _imports(plan: Plan, module: Module) -> dict[str, int]:
     """The engine's functions that the plan uses, by name."""
-    if any(isinstance(step.kernel, Call) and step.kernel.epilogue for step in plan.steps):
+    kernels = [step.kernel for step in _all(plan.steps)]
+    if any(isinstance(k, Call) and k.epilogue for k in kernels):
         module.import_table("engine", "__indirect_function_table")
-    needed = {"barrier": ((), ())} if any(step.barrier for step in plan.steps) else {}
-    for step in plan.steps:
+    needed = {"barrier": ((), ())} if any(step.barrier for step in _all(plan.steps)) else {}
+    for step in _all(plan.steps):
         if isinstance(step.kernel, Call):
             needed[step.kernel.function] = _signature(step.kernel), ()
-        elif len(step.kernel.stages) > 1:
+        elif isinstance(step.kernel, Loop) and len(step.kernel.stages) > 1:
             needed["scratch"] = (I32,), (I32,)
     return {name: module.import_function("engine", name, *type) for name, type in needed.items()}
 

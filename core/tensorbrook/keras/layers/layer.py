@@ -12,9 +12,9 @@ from typing import Any
 import tensorbrook as tf
 
 from ...base.errors import InvalidArgumentError, ResourceExhaustedError
-from ...function import Trace
 from ...ir import Spec
 from ...tensor import context
+from ...trace import Trace
 from .. import activations, arrays, checks, initializers, names
 
 Shape = tuple[int | None, ...]
