@@ -8,11 +8,11 @@ may follow as its epilogue.
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from ..ir import Call, Var
+from ..ir import Call, Repeat, Var
 from .epilogue import Followed
 from .group import Group
 
-Kernels = list[Group | Call | Followed | None]
+Kernels = list[Group | Call | Followed | Repeat | None]
 
 
 def merge(kernels: list, overwritten: dict[Var, Var],
@@ -56,4 +56,4 @@ def _moves(kernels: Kernels, a: int, b: int, maker, overwritten) -> bool:
 
 def made(kernel: Any) -> Iterable[Any]:
     """What a kernel makes, for itself and for others."""
-    return kernel.writes if isinstance(kernel, Call) else kernel.at
+    return kernel.at if isinstance(kernel, (Group, Followed)) else kernel.writes
