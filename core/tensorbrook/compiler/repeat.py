@@ -40,7 +40,8 @@ def place_moving(kernels: Iterable[Kernel], places: dict, first: int) -> int:
 def accesses(k: Kernel) -> list[tuple[Atom, bool]]:
     """What a kernel touches, and whether it writes that; a Repeat with all that its kernels keep
     for each other."""
-    found = [(v, True) for v in k.writes] + [(v, False) for v in k.reads]
+    found: list[tuple[Atom, bool]] = [(v, True) for v in k.writes]
+    found += [(v, False) for v in k.reads]
     if isinstance(k, Repeat):
         moving = set(moving_memory(k))
         found += [(v, True) for one in k.kernels for v, writes in accesses(one)
