@@ -71,9 +71,8 @@ def _write(arrays, after: dict) -> None:
 
 
 def _array(atom, place, arena, slots) -> np.ndarray:
-    if place.kind == "slot":
-        return slots[place.at].reshape(atom.spec.shape)
-    raw = arena[place.at:place.at + atom.spec.size_bytes]
+    raw = arena[place.at:place.at + atom.spec.size_bytes] if place.kind == "arena" \
+        else slots[place.at].reshape(-1)
     return raw.view(atom.spec.dtype.name).reshape(atom.spec.shape)
 
 

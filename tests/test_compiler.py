@@ -10,6 +10,7 @@ from golden_programs import PROGRAMS, variable, zeros
 from plans import compiled, plan_of
 from tensorbrook.base.dtypes import float32, int32
 from tensorbrook.compiler import simplify
+from tensorbrook.compiler.memory import enough
 from tensorbrook.ir import PRIMS, Apply, Call, Const, Eqn, Graph, Loop, Plan, Spec, Var, several
 from tensorbrook.ir.check import check_graph, check_plan
 
@@ -255,6 +256,35 @@ def test_buffers_that_do_not_live_together_share_memory():
         return x
 
     assert plan_with(chain, zeros(64, 64)).arena_size == 2 * 64 * 64 * 4
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_the_arena_is_hardly_larger_than_what_is_alive_at_once(name):
+    f, arguments = PROGRAMS[name]()
+    plan = plan_with(f, *arguments)
+    assert plan.live_bytes <= plan.arena_size <= enough(plan.live_bytes)
+
+
+def test_a_result_takes_the_place_of_an_argument_that_dies():
+    plan = plan_with(lambda x: tf.matmul(tf.nn.softmax(tf.matmul(x, x)), x), zeros(64, 64))
+    assert kinds(plan) == ["gemm", "fold", "gemm"] and plan.arena_size == 64 * 64 * 4
+
+
+def test_a_result_lies_where_the_output_will_be():
+    plan = plan_with(lambda x: tf.nn.softmax(tf.matmul(x, x)), zeros(64, 64))
+    assert kinds(plan) == ["gemm", "fold"] and plan.arena_size == 0
+
+
+def test_kernels_that_wait_for_the_same_one_stand_beside_each_other():
+    def step(x, v, w):
+        with tf.GradientTape() as tape:
+            tape.watch([v, w])
+            loss = tf.reduce_sum(tf.square(tf.matmul(tf.matmul(x, v), w)))
+        dv, dw = tape.gradient(loss, [v, w])
+        return v - 0.1 * dv, w - 0.1 * dw
+
+    plan = plan_with(step, *[zeros(128, 128)] * 3)
+    assert [s.barrier for s in plan.steps] == [False, True, True, False, True]
 
 
 def test_small_kernels_stay_on_one_thread_without_barriers():

@@ -4,9 +4,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from math import inf
 
-from ..ir import Call, Const, Kernel, Load, Loop, Place, Repeat, Var, whole_lines
+from ..ir import Call, Const, Kernel, Load, Loop, Repeat, Var, whole_lines
 
 Time = tuple[float, ...]
+
+# Fewer barriers may cost that much more memory than the order or the places that take least: a
+# tenth, or as much as no cache notices.
+MORE_MEMORY, LITTLE = 1.1, 1 << 16
 
 
 def takes_the_place(k: Kernel, new: Var, old: Var) -> bool:
@@ -115,8 +119,33 @@ def live_bytes(found: list[Life]) -> int:
     return most
 
 
-def allocate(found: list[Life], places: dict) -> int:
-    """Offsets in the arena, by the best of several orders; returns its size."""
+def enough(least: int) -> float:
+    """How many bytes may be taken where `least` would do."""
+    return max(MORE_MEMORY * least, least + LITTLE)
+
+
+def allocate(found: list[Life], rounds: list[int]) -> tuple[int, list[tuple[int, Life]]]:
+    """The arena's size and where in it each life lies. Kernels of one round, `rounds[n]` for kernel
+    n, run without a barrier between them, so a place that is free again within a round would cost
+    one: it stays taken until the round is over, for as many lives as there is memory for."""
+    least = live_bytes(found)
+    for share in (1, 8, 64, 512):
+        longer = [_until_round_ends(life, rounds) if life.size * share <= least else life
+                  for life in found]
+        size, placed = _best(longer)
+        if size <= enough(least):
+            return size, placed
+    return _best(found)
+
+
+def _until_round_ends(life: Life, rounds: list[int]) -> Life:
+    begin, end = rounds[int(life.first[0])], rounds[int(life.last[0])]
+    last = len(rounds) - 1 - rounds[::-1].index(end)
+    return Life(life.vars, life.size, (rounds.index(begin),), _end((last,)))
+
+
+def _best(found: list[Life]) -> tuple[int, list[tuple[int, Life]]]:
+    """The smallest arena of those that several orders give."""
     orders = (lambda one: (-one.size, one.first), lambda one: (one.first, -one.size),
               lambda one: (-one.size * (one.last[0] - one.first[0] + 1), one.first),
               lambda one: (one.first[0] - one.last[0], -one.size),
@@ -124,15 +153,13 @@ def allocate(found: list[Life], places: dict) -> int:
     least = live_bytes(found)
     best: tuple[int, list] | None = None
     for order in orders:
-        total, placed = _placed(sorted(found, key=order))
-        if best is None or total < best[0]:
-            best = total, placed
-        if total == least:
+        made = _placed(sorted(found, key=order))
+        if best is None or made[0] < best[0]:
+            best = made
+        if made[0] == least:
             break
     assert best is not None
-    for offset, life in best[1]:
-        places.update(dict.fromkeys(life.vars, Place("arena", offset)))
-    return best[0]
+    return best
 
 
 def _placed(found: list[Life]) -> tuple[int, list[tuple[int, Life]]]:

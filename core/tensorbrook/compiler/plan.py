@@ -1,11 +1,13 @@
 """Kernels -> a plan: where each buffer lies, what the threads share, and where they must meet."""
 from collections.abc import Callable
+from itertools import accumulate
 from math import prod
 
 from ..base.views import View
 from ..ir import (PRIMS, Apply, Call, Const, Eqn, Graph, Kernel, Load, Loop, Place, Plan, Repeat,
                   Spec, Stage, Step, Store, Var)
-from .memory import allocate, live_bytes, lives, shared, takes_the_place
+from .memory import Life, allocate, live_bytes, lives, shared, takes_the_place
+from .order import ordered
 from .repeat import accesses, moving_memory, place_moving
 
 # A kernel with less work than this (loads, formulas and products) is done before the other threads
@@ -19,13 +21,14 @@ def plan(graph: Graph, kernels: list[Kernel], outputs: list[Var]) -> Plan:
     outputs = _safe_outputs(graph, kernels, outputs)
     kernels = [k for k in kernels if not isinstance(k, Loop) or prod(k.outer) > 0]
     constants = _constants(kernels)
-    places: dict = {}
-    for i, atom in enumerate([*graph.inputs, *constants, *outputs]):
-        places[atom] = Place("slot", i)
+    places = {atom: Place("slot", n)
+              for n, atom in enumerate((*graph.inputs, *constants, *outputs))}
     moving = place_moving(kernels, places, len(places))
-    fresh = {o for i, o in enumerate(outputs) if i not in graph.updates}
-    found = shared(kernels, lives(kernels, places), places, fresh)
-    arena_size = allocate(found, places)
+    over = {outputs[i]: places[graph.inputs[j]].at for i, j in graph.updates.items()}
+    slots = {atom: place.at for atom, place in places.items()} | over
+    kernels = ordered(kernels, [_is_split(k) for k in kernels], slots)
+    found = shared(kernels, lives(kernels, places), places, set(outputs) - set(over))
+    arena_size = _place(kernels, found, places, graph, len(graph.inputs) + len(constants))
     steps = _steps(kernels, places, graph, len(graph.inputs) + len(constants))
     return Plan(tuple(graph.inputs), tuple(constants), tuple(outputs), dict(graph.updates), places,
                 steps, arena_size, graph, live_bytes(found), moving)
@@ -65,6 +68,20 @@ def _safe(out: Var, old: Var, kernels: list[Kernel]) -> bool:
     return all(takes_the_place(kernels[n], out, old) for n in writers if n in readers)
 
 
+# ── memory ────────────────────────────────────────────────────────────────────────────────────
+
+
+def _place(kernels, found: list[Life], places: dict, graph: Graph, first_output: int) -> int:
+    """Put every life in its place; returns the arena's size."""
+    apart = places | {var: Place(f"arena {n}", 0) for n, life in enumerate(found)
+                      for var in life.vars}
+    barriers = [step.barrier for step in _steps(kernels, apart, graph, first_output)]
+    size, placed = allocate(found, list(accumulate(barriers)))
+    for at, life in placed:
+        places.update(dict.fromkeys(life.vars, Place("arena", at)))
+    return size
+
+
 # ── threads ───────────────────────────────────────────────────────────────────────────────────
 
 
@@ -75,6 +92,13 @@ def work_of(k: Kernel) -> int:
     if isinstance(k, Call):
         return k.work + (work_of(k.epilogue) if k.epilogue else 0)
     return sum(prod(k.space) * len(s.body) + prod(k.outer) * len(s.tail) for s in k.stages)
+
+
+def _is_split(k: Kernel) -> bool:
+    """Whether all threads share a kernel."""
+    if isinstance(k, Repeat):
+        return any(map(_is_split, k.kernels))
+    return work_of(k) >= SPLIT_WORK and (isinstance(k, Call) or prod(k.outer) >= SPLIT_ROWS)
 
 
 def _steps(kernels, places, graph: Graph, first_output: int) -> tuple[Step, ...]:
@@ -91,7 +115,7 @@ def _with_barriers(kernels, memory_of: Callable, turns: int) -> tuple[Step, ...]
     """The steps of kernels that run `turns` times; a barrier that one turn needs stands in all.
     `memory_of(atom, turn)` tells which bytes an atom takes."""
     inside = [_turn_steps(k, memory_of) if isinstance(k, Repeat) else () for k in kernels]
-    splits = [_is_split(k, steps) for k, steps in zip(kernels, inside)]
+    splits = [_is_split(k) for k in kernels]
     barriers: set[int] = set()
     before = None
     while before != barriers:
@@ -104,12 +128,6 @@ def _with_barriers(kernels, memory_of: Callable, turns: int) -> tuple[Step, ...]
                     open_accesses = []
                 open_accesses = open_accesses + mine
     return tuple(Step(k, splits[n], n in barriers, inside[n]) for n, k in enumerate(kernels))
-
-
-def _is_split(k: Kernel, inside: tuple[Step, ...]) -> bool:
-    if isinstance(k, Repeat):
-        return any(step.split for step in inside)
-    return work_of(k) >= SPLIT_WORK and (isinstance(k, Call) or prod(k.outer) >= SPLIT_ROWS)
 
 
 def _turn_steps(repeat: Repeat, memory_of: Callable) -> tuple[Step, ...]:
@@ -126,7 +144,7 @@ def _range(atom, places, alias):
     place = places[atom]
     if place.kind == "slot":
         return alias.get(place.at, place.at), 0, 1
-    return "arena", place.at, place.at + max(atom.spec.size_bytes, 1)
+    return place.kind, place.at, place.at + max(atom.spec.size_bytes, 1)
 
 
 def _conflict(a, b) -> bool:
