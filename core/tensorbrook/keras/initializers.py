@@ -7,7 +7,9 @@ from typing import Any
 
 import tensorbrook as tf
 
+from ..base.errors import InvalidArgumentError
 from ..base.hostdata import HostData
+from ..ops.control import iterate
 from ..tensor import constant_of
 from . import checks
 from .names import snake_case
@@ -167,8 +169,43 @@ class LecunNormal(_Scaled):
     kind = 1.0, "fan_in", "truncated_normal"
 
 
+class Orthogonal(Initializer):
+    """A matrix whose rows, or columns, whichever are fewer, are orthogonal and of length `gain`:
+    random normal ones, each freed of what it shares with those before it (arXiv:1312.6120)."""
+
+    def __init__(self, gain: float = 1.0, seed: int | None = None):
+        super().__init__(seed)
+        self.gain = gain
+
+    def __call__(self, shape: Any, dtype: Any = None) -> tf.Tensor:
+        if len(shape) < 2:
+            raise InvalidArgumentError("Orthogonal", f"the weight has shape {tuple(shape)}",
+                                       "it takes shapes of two axes or more")
+        rows, columns = prod(shape[:-1]), shape[-1]
+        few, many = min(rows, columns), max(rows, columns)
+        base = _orthogonal(self.draw("normal", (few, many), 0.0, 1.0)) * self.gain
+        return tf.reshape(tf.transpose(base) if rows > columns else base, tuple(shape))
+
+
+@tf.function
+def _orthogonal(rows: tf.Tensor) -> tf.Tensor:
+    """Gram-Schmidt: each row less its shares of those before it, to length 1. Twice is enough
+    (Giraud et al., 2005) for what rounding leaves."""
+    def turn(base: tf.Tensor, x: tuple[tf.Tensor, tf.Tensor]):
+        row, here = x
+        for _ in range(2):
+            row = row - tf.reduce_sum(tf.reduce_sum(base * row, 1, keepdims=True) * base, 0)
+        row = row * tf.rsqrt(tf.reduce_sum(row * row))
+        return tf.where(tf.expand_dims(here, 1), row, base), ()
+
+    count = rows.shape[0]
+    here = tf.equal(tf.expand_dims(tf.range(count), 1), tf.range(count))
+    return iterate(turn, tf.zeros_like(rows), (rows, here))[0]
+
+
 _CLASSES = (Zeros, Ones, Constant, RandomUniform, RandomNormal, TruncatedNormal, VarianceScaling,
-            GlorotUniform, GlorotNormal, HeUniform, HeNormal, LecunUniform, LecunNormal)
+            GlorotUniform, GlorotNormal, HeUniform, HeNormal, LecunUniform, LecunNormal,
+            Orthogonal)
 BY_NAME: dict[str, type[Initializer]] = {snake_case(c.__name__): c for c in _CLASSES}
 BY_NAME |= {"uniform": RandomUniform, "normal": RandomNormal}
 

@@ -1,0 +1,205 @@
+"""SimpleRNN, LSTM and GRU: layers that go along the steps of a sequence, as one compiled loop."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import tensorbrook as tf
+
+from ...ops.control import iterate
+from .. import activations, checks, initializers
+from .layer import Layer, Shape, shown
+
+States = tuple[tf.Tensor, ...]
+
+
+class Recurrent(Layer):
+    """What the recurrent layers share: weights for all gates side by side, and the way along.
+
+    The input's products are those of all steps at once, before the loop. `dropout` falls on the
+    inputs and `recurrent_dropout` on the states, the same at every step. `unroll` and `use_cudnn`
+    are Keras's, and change nothing here."""
+
+    takes_floats = True
+    ranks, expects = (3, 3), "(batch, steps, features)"
+    gates = 1  # how many parts of `units` columns the kernels have
+    states = 1  # how many tensors go from step to step
+
+    def __init__(self, units: int, activation: Any = "tanh", use_bias: bool = True,
+                 kernel_initializer: Any = "glorot_uniform",
+                 recurrent_initializer: Any = "orthogonal", bias_initializer: Any = "zeros",
+                 dropout: float = 0.0, recurrent_dropout: float = 0.0, seed: int | None = None,
+                 return_sequences: bool = False, return_state: bool = False,
+                 go_backwards: bool = False, stateful: bool = False, unroll: bool = False,
+                 **kwargs: Any):
+        super().__init__(**kwargs)
+        self.units = checks.whole(self.label, "units", units)
+        self.activation = activations.get(activation)
+        self.use_bias = use_bias
+        self.kernel_initializer = initializers.get(kernel_initializer)
+        self.recurrent_initializer = initializers.get(recurrent_initializer)
+        self.bias_initializer = initializers.get(bias_initializer)
+        self.dropout = checks.share(self.label, "dropout", dropout)
+        self.recurrent_dropout = checks.share(self.label, "recurrent_dropout", recurrent_dropout)
+        self.seed = seed
+        self._random = None if seed is None else tf.random.Generator(seed)
+        self.return_sequences, self.return_state = return_sequences, return_state
+        self.go_backwards, self.stateful, self.unroll = go_backwards, stateful, unroll
+        if stateful:
+            raise self.refusal("stateful=True", "use return_state=True, and give what it returns "
+                               "to the next call as initial_state")
+
+    def build(self, input_shape: Any = None) -> None:
+        features = self.fitting(input_shape)[-1]
+        if features is None:
+            raise self.refusal(f"the input has shape {shown(input_shape)}",
+                               "its last size must be known")
+        columns = self.gates * self.units
+        self.kernel = self.add_weight((features, columns), self.kernel_initializer, name="kernel")
+        self.recurrent_kernel = self.add_weight((self.units, columns), self.recurrent_initializer,
+                                                name="recurrent_kernel")
+        self.bias = self.add_weight(self.bias_shape, self.first_bias, name="bias") \
+            if self.use_bias else None
+
+    @property
+    def bias_shape(self) -> tuple[int, ...]:
+        return (self.gates * self.units,)
+
+    def first_bias(self, shape: Any, dtype: Any = None) -> tf.Tensor:
+        return self.bias_initializer(shape)
+
+    def input_bias(self) -> tf.Tensor | tf.Variable | None:
+        """What is added to the inputs' products, before the loop."""
+        return self.bias
+
+    def step(self, x: tf.Tensor, h: tf.Tensor, *states: tf.Tensor) -> States:
+        """The next states, the output first, from the inputs' products at this step and the
+        states; `h` is the output before, with what dropped out."""
+        raise NotImplementedError
+
+    def call(self, x: tf.Tensor, initial_state: Any = None, training: bool = False) -> Any:
+        batch, _, features = x.shape
+        if features != self.kernel.shape[0]:
+            raise self.refusal(f"the input has shape {shown(x.shape)}",
+                               f"it was built for {self.kernel.shape[0]} features in the last axis")
+        first = self.first_states(batch, initial_state)
+        steps = tf.transpose(x, (1, 0, 2))
+        if training and self.dropout:
+            steps = steps * self.mask(self.dropout, (batch, features))
+        products, bias = tf.matmul(steps, self.kernel), self.input_bias()
+        if bias is not None:
+            products = products + bias
+        dropped = self.mask(self.recurrent_dropout, (batch, self.units)) \
+            if training and self.recurrent_dropout else None
+
+        def turn(states: States, x: tf.Tensor):
+            h = states[0] if dropped is None else states[0] * dropped
+            states = self.step(x, h, *states)
+            return states, states[0] if self.return_sequences else ()
+
+        last, outs = iterate(turn, first, products, reverse=self.go_backwards)
+        out = last[0]
+        if self.return_sequences:
+            # Going backwards, the first output is that of the last step.
+            out = tf.transpose(outs[::-1] if self.go_backwards else outs, (1, 0, 2))
+        return [out, *last] if self.return_state else out
+
+    def first_states(self, batch: int, given: Any) -> States:
+        """The states that the first step meets: those given, or zeros."""
+        if given is None:
+            return (tf.zeros((batch, self.units)),) * self.states
+        given = given if isinstance(given, list | tuple) else [given]
+        found = tuple(tf.convert_to_tensor(s) for s in given)
+        wanted = [(batch, self.units)] * self.states
+        if [tuple(s.shape) for s in found] != wanted:
+            raise self.refusal(f"initial_state has shapes {[tuple(s.shape) for s in found]}",
+                               f"it takes {self.states} of shape {wanted[0]}")
+        return found
+
+    def mask(self, rate: float, shape: tuple[int, int]) -> tf.Tensor:
+        """Zeros at random places, and elsewhere what keeps the sum."""
+        generator = self._random or tf.random.get_global_generator()
+        return tf.where(generator.uniform(shape) >= rate, 1.0 / (1.0 - rate), 0.0)
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        batch, steps, _ = self.fitting(input_shape)
+        out: Shape = (batch, steps, self.units) if self.return_sequences else (batch, self.units)
+        return [out, *[(batch, self.units)] * self.states] if self.return_state else out
+
+
+class SimpleRNN(Recurrent):
+    """h = activation(x @ kernel + h @ recurrent_kernel + bias), step by step."""
+
+    def step(self, x: tf.Tensor, h: tf.Tensor, *states: tf.Tensor) -> States:
+        return (self.activation(x + tf.matmul(h, self.recurrent_kernel)),)
+
+
+class LSTM(Recurrent):
+    """Long short-term memory (Hochreiter and Schmidhuber, 1997), with a forget gate (Gers et al.,
+    2000); gates in the order input, forget, cell, output. Its states are the output and the cell.
+
+    >>> tf.keras.layers.LSTM(4)(tf.zeros((2, 5, 3))).shape
+    (2, 4)
+    """
+
+    gates, states = 4, 2
+
+    def __init__(self, units: int, activation: Any = "tanh", recurrent_activation: Any = "sigmoid",
+                 use_bias: bool = True, kernel_initializer: Any = "glorot_uniform",
+                 recurrent_initializer: Any = "orthogonal", bias_initializer: Any = "zeros",
+                 unit_forget_bias: bool = True, use_cudnn: Any = "auto", **kwargs: Any):
+        super().__init__(units, activation, use_bias, kernel_initializer, recurrent_initializer,
+                         bias_initializer, **kwargs)
+        self.recurrent_activation = activations.get(recurrent_activation)
+        self.unit_forget_bias, self.use_cudnn = unit_forget_bias, use_cudnn
+
+    def first_bias(self, shape: Any, dtype: Any = None) -> tf.Tensor:
+        if not self.unit_forget_bias:
+            return self.bias_initializer(shape)
+        n = self.units
+        return tf.concat([self.bias_initializer((n,)), tf.ones(n), self.bias_initializer((2 * n,))],
+                         0)
+
+    def step(self, x: tf.Tensor, h: tf.Tensor, *states: tf.Tensor) -> States:
+        i, f, c, o = tf.split(x + tf.matmul(h, self.recurrent_kernel), 4, axis=1)
+        gate = self.recurrent_activation
+        cell = gate(f) * states[1] + gate(i) * self.activation(c)
+        return gate(o) * self.activation(cell), cell
+
+
+class GRU(Recurrent):
+    """Gated recurrent unit (arXiv:1406.1078); gates in the order update, reset, candidate. With
+    `reset_after` (as Keras, and cuDNN, do) the reset gate falls on the product, which has a bias
+    of its own; without it, on the state before the product."""
+
+    gates = 3
+
+    def __init__(self, units: int, activation: Any = "tanh", recurrent_activation: Any = "sigmoid",
+                 use_bias: bool = True, kernel_initializer: Any = "glorot_uniform",
+                 recurrent_initializer: Any = "orthogonal", bias_initializer: Any = "zeros",
+                 reset_after: bool = True, use_cudnn: Any = "auto", **kwargs: Any):
+        super().__init__(units, activation, use_bias, kernel_initializer, recurrent_initializer,
+                         bias_initializer, **kwargs)
+        self.recurrent_activation = activations.get(recurrent_activation)
+        self.reset_after, self.use_cudnn = reset_after, use_cudnn
+
+    @property
+    def bias_shape(self) -> tuple[int, ...]:
+        return (2, 3 * self.units) if self.reset_after else (3 * self.units,)
+
+    def input_bias(self) -> tf.Tensor | tf.Variable | None:
+        return self.bias[0] if self.use_bias and self.reset_after else self.bias
+
+    def step(self, x: tf.Tensor, h: tf.Tensor, *states: tf.Tensor) -> States:
+        n, gate, kernel = self.units, self.recurrent_activation, self.recurrent_kernel
+        if self.reset_after:
+            inner = tf.matmul(h, kernel)
+            if self.use_bias:
+                inner = inner + self.bias[1]
+            update, reset = gate(x[:, :n] + inner[:, :n]), gate(x[:, n:2 * n] + inner[:, n:2 * n])
+            new = self.activation(x[:, 2 * n:] + reset * inner[:, 2 * n:])
+        else:
+            gates = gate(x[:, :2 * n] + tf.matmul(h, kernel[:, :2 * n]))
+            update, reset = gates[:, :n], gates[:, n:]
+            new = self.activation(x[:, 2 * n:] + tf.matmul(reset * h, kernel[:, 2 * n:]))
+        return (update * states[0] + (1.0 - update) * new,)
