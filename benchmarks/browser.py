@@ -34,6 +34,11 @@ def chromium() -> Iterator[Browser]:
             browser.close()
 
 
+def our_sources() -> dict[str, str]:
+    """Our programs as text, by file."""
+    return {path.name: path.read_text(encoding="utf-8") for path in OURS.glob("*.py")}
+
+
 class BenchmarkPage:
     """The page as Python sees it: an Arena (rounds.py), the ceiling, and lines of our Python."""
 
@@ -42,11 +47,10 @@ class BenchmarkPage:
         page.set_default_timeout(PATIENCE_MS)
         page.add_init_script(CORES.format(threads))
         page.goto(f"{url}benchmarks/index.html")
-        sources = {path.name: path.read_text(encoding="utf-8") for path in OURS.glob("*.py")}
         page.wait_for_function("globalThis.startBenchmark !== undefined")
         page.evaluate("async ([threads, sources, ceiling]) => "
                       "{ await startBenchmark(threads, sources, ceiling); }",
-                      [threads, sources, list(ceiling.module())])
+                      [threads, our_sources(), list(ceiling.module())])
 
     def prepare(self, workload: Workload, names: Sequence[str]) -> Mapping[str, dict]:
         return self.page.evaluate("words => benchmark.prepare(...words)",

@@ -35,7 +35,20 @@ TERMS = {
     "peer": Term("{} the best peer", "{:.2f}x"), "jax": Term("{} jax-js", "{:.1f}x"),
     "fma": Term("{} of the ceiling", "{:.0%}"), "copied": Term("{} of a copy", "{:.0%}"),
     "gemm": Term("{} of GEMM's rate", "{:.0%}"), "torch": Term("{} PyTorch", "{:.2f}x"),
+    "scaling": Term("{} with all threads", "{:.2f}x"),
 }
+
+
+# What single figures may be at most, by the beginning of their names.
+MOST = {"µs of a captured step": 50, "µs of an eager op on a tape": 45, "µs of an eager op": 30,
+        "first call of the LeNet": 150, "first call of the GPT": 600}
+MOST_TO_THE_LEAST = 1.1
+
+
+def most(name: str) -> float | None:
+    """What a figure of that name may be at most."""
+    if name.endswith("to the least"): return MOST_TO_THE_LEAST
+    return next((limit for beginning, limit in MOST.items() if name.startswith(beginning)), None)
 
 
 def reached(result: Mapping, ceiling: Ceiling, torch_ms: float | None = None) -> dict[str, float]:

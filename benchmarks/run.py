@@ -13,11 +13,11 @@ from pathlib import Path
 
 from playwright.sync_api import Browser
 
-from . import machine, page_build, standing, start
+from . import first_calls, machine, page_build, standing, start
 from .browser import BenchmarkPage, benchmark_page, chromium
 from .figures import median_of
 from .goals import ceiling_of
-from .parts import PARTS, PROFILED, kernel_times
+from .parts import FIRST_CALLS, PARTS, PROFILED, kernel_times
 from .report import RUN, Report, heading, kernels_table, sizes_table, tell
 from .rounds import QUICK, Disagreement, Pace, compare
 from .site import Site
@@ -130,7 +130,9 @@ class Run:
 
     def start(self) -> None:
         found = self.report.results["start"] = start.measure(1 if self.asked.quick else 5)
+        found["first calls"] = first_calls.measure(FIRST_CALLS, 1 if self.asked.quick else 3)
         shown = {name: value for name, value in found.items() if not isinstance(value, list | dict)}
+        shown |= {f"first call of the {name}, ms": ms for name, ms in found["first calls"].items()}
         self.report.show("Start, with nothing cached", pairs_table(["", "median"], shown))
 
     def sizes(self) -> None:

@@ -23,26 +23,35 @@ def rows(results: Mapping) -> list[dict]:
             row["threads"][threads] = {
                 "ms": median_of(result, OURS),
                 "figures": reached(result, limit, torch.get(result["name"]))}
+    for row in found.values():
+        add_scaling(row["threads"])
     return list(found.values())
+
+
+def add_scaling(threads: dict[int, dict]) -> None:
+    """What the most threads bring over the fewest is a figure of the most."""
+    fewest, most = threads[min(threads)], threads[max(threads)]
+    if fewest is not most and fewest["ms"] and most["ms"]:
+        most["figures"]["scaling"] = fewest["ms"] / most["ms"]
 
 
 def shown(found: Sequence[Mapping]) -> str:
     """One line a row: times, how they scale with threads, figures and verdicts."""
     counts = sorted({threads for row in found for threads in row["threads"]})
-    head = ["row", *(f"ms, {n}" for n in counts), "scaling", *TERMS, "goal",
+    head = ["row", *(f"ms, {n}" for n in counts), *TERMS, "goal",
             *(f"reached, {n}" for n in counts)]
     return table(head, [line(row, counts) for row in found])
 
 
 def line(row: Mapping, counts: Sequence[int]) -> list[str]:
     at = [row["threads"].get(n, {"ms": None, "figures": {}}) for n in counts]
-    times = [each["ms"] for each in at]
-    scaling = f"{times[0] / times[-1]:.2f}" if len(at) > 1 and all(times) else NONE
-    return [row["name"], *(significant(ms) if ms else NONE for ms in times), scaling,
-            *(" / ".join(told(term, each["figures"]) for each in at) for term in TERMS),
+    return [row["name"], *(significant(each["ms"]) if each["ms"] else NONE for each in at),
+            *(told(term, [each["figures"] for each in at]) for term in TERMS),
             asked(row["goal"]) or NONE,
             *(verdict(row["goal"], each["figures"]) or NONE for each in at)]
 
 
-def told(term: str, figures: Mapping[str, float]) -> str:
-    return TERMS[term].form.format(figures[term]) if term in figures else NONE
+def told(term: str, figures: Sequence[Mapping[str, float]]) -> str:
+    """A term's figures with each number of threads; scaling has one."""
+    known = [TERMS[term].form.format(each[term]) if term in each else NONE for each in figures]
+    return known[-1] if term == "scaling" or set(known) == {NONE} else " / ".join(known)

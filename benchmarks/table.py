@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from .figures import best_peer, median_of, significant
-from .goals import Ceiling, asked, reached, verdict
+from .goals import Ceiling, asked, most, reached, verdict
 from .workloads import OURS
 
 NONE = "–"
@@ -67,7 +67,11 @@ def share(result: dict, ceiling: Ceiling) -> str:
 
 
 def pairs_table(head: Sequence[str], pairs: dict[str, float | str]) -> str:
-    """Names and figures, one a row."""
+    """Names and figures, one a row, and where any has a limit what became of it."""
     rows = [[name, value if isinstance(value, str) else significant(value)]
             for name, value in pairs.items()]
-    return table(head, rows)
+    limits = [(most(name), value) for name, value in pairs.items()]
+    if not any(limit for limit, _ in limits): return table(head, rows)
+    judged = [NONE if limit is None else f"{'met' if value <= limit else 'no'}: {limit:g} at most"
+              for limit, value in limits]
+    return table([*head, "goal"], [[*row, goal] for row, goal in zip(rows, judged)])

@@ -118,6 +118,13 @@ def test_goals_are_judged_by_what_was_measured():
     assert goals.verdict(Goal()._asdict(), figures) == ""
 
 
+def test_single_figures_have_limits():
+    text = table.pairs_table(["", "figure"], {"µs of an eager op": 31.0, "a, to the least": 1.05,
+                                              "MB": 2.0})
+    assert [cells(row)[2] for row in text.splitlines()[2:]] == [
+        "no: 30 at most", "met: 1.1 at most", "–"]
+
+
 def test_one_table_tells_where_it_stands():
     page = {n: {"workloads": [RESULT | {"times_ms": {OURS: {"median": 2.0 / n}}}],
                 "ceiling": {ceiling.GFLOPS: 16.0 * n, ceiling.STREAMED: 4.0}} for n in (1, 2)}
@@ -125,7 +132,8 @@ def test_one_table_tells_where_it_stands():
     found = standing.rows({"page": page, "native": native})
     head, _, row = standing.shown(found).splitlines()
     shown = dict(zip(cells(head), cells(row)))
-    assert (shown["ms, 1"], shown["ms, 2"], shown["scaling"]) == ("2", "1", "2.00")
+    assert (shown["ms, 1"], shown["ms, 2"], shown["scaling"]) == ("2", "1", "2.00x")
+    assert shown["gemm"] == "25% / 50%" and shown["jax"] == "–"
     assert (shown["fma"], shown["torch"]) == ("25% / 25%", "– / 0.50x")
     assert shown["reached, 1"] == shown["reached, 2"] == "no: 25%"
 

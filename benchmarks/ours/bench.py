@@ -61,5 +61,12 @@ def kernel_times(name, repeats):
     return kernels.times(step.get_concrete_function(*arguments), repeats)
 
 
+def memory(name):
+    """Bytes of a prepared step's arena, and the most of them that are in use at once."""
+    step, arguments = STEPS[name]
+    plan = step.get_concrete_function(*arguments).plan
+    return plan.arena_size, plan.live_bytes
+
+
 def drop(name):
     del STEPS[name]

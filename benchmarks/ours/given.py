@@ -23,11 +23,15 @@ class Given:
             self.size(f"{name}.w"), activation, kernel_initializer=self.start(f"{name}.w"),
             bias_initializer=self.start(f"{name}.b"))
 
-    def convolution(self, name, strides=1, groups=1):
-        shape = self.arrays[f"{name}.w"].shape
-        return tf.keras.layers.Conv2D(
-            shape[3] * groups, shape[0], strides, "same", groups=groups, use_bias=False,
-            kernel_initializer=self.start(f"{name}.w"))
+    def convolution(self, name, strides=1):
+        """Of each channel alone where the filter has one output."""
+        filter = f"{name}.w"
+        size, _, _, outputs = self.arrays[filter].shape
+        if outputs == 1:
+            return tf.keras.layers.DepthwiseConv2D(
+                size, strides, "same", use_bias=False, depthwise_initializer=self.start(filter))
+        return tf.keras.layers.Conv2D(outputs, size, strides, "same", use_bias=False,
+                                      kernel_initializer=self.start(filter))
 
     def batch_norm(self, name):
         trained = {}
@@ -51,9 +55,9 @@ class Given:
 class Unit(tf.keras.layers.Layer):
     """A convolution and its batch norm."""
 
-    def __init__(self, given, name, strides=1, groups=1, activation=None):
+    def __init__(self, given, name, strides=1, activation=None):
         super().__init__()
-        self.convolution = given.convolution(name, strides, groups)
+        self.convolution = given.convolution(name, strides)
         self.norm = given.batch_norm(name)
         self.activation = activation
 

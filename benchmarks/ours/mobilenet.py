@@ -11,10 +11,9 @@ class Block(tf.keras.layers.Layer):
 
     def __init__(self, given, name, strides):
         super().__init__()
-        wide = given.arrays[f"{name}.depthwise.w"].shape[2]
         self.expand = Unit(given, f"{name}.expand", activation=tf.nn.relu6) \
             if f"{name}.expand.w" in given.arrays else None
-        self.depthwise = Unit(given, f"{name}.depthwise", strides, wide, tf.nn.relu6)
+        self.depthwise = Unit(given, f"{name}.depthwise", strides, tf.nn.relu6)
         self.project = Unit(given, f"{name}.project")
 
     def call(self, x):

@@ -10,14 +10,9 @@ from .training import trained
 def attention(q, k, v, heads, causal):
     """Of (batch, words, width), each head its share of the width."""
     batch, words, width = q.shape
-    q, k, v = (tf.transpose(tf.reshape(x, (batch, words, heads, width // heads)), (0, 2, 1, 3))
-               for x in (q, k, v))
-    scores = tf.matmul(q, k, transpose_b=True) * (width // heads) ** -0.5
-    if causal:
-        here = tf.range(words)
-        scores = tf.where(here[None, :] <= here[:, None], scores, -1e9)
-    mixed = tf.matmul(tf.nn.softmax(scores), v)
-    return tf.reshape(tf.transpose(mixed, (0, 2, 1, 3)), (batch, words, width))
+    q, k, v = (tf.reshape(x, (batch, words, heads, width // heads)) for x in (q, k, v))
+    mixed = tf.keras.ops.dot_product_attention(q, k, v, is_causal=causal)
+    return tf.reshape(mixed, (batch, words, width))
 
 
 def gelu_by_tanh(x):

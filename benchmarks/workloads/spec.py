@@ -23,6 +23,7 @@ class Goal(NamedTuple):
     copied: float = 0    # of the rate at which as much is copied
     gemm: float = 0      # of our rate in a product of the same size
     torch: float = 0     # PyTorch's time to ours
+    scaling: float = 0   # our time with one thread to that with all of them
 
 
 class Workload(NamedTuple):
