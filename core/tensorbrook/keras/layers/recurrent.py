@@ -188,13 +188,13 @@ class GRU(Recurrent):
         return (2, 3 * self.units) if self.reset_after else (3 * self.units,)
 
     def input_bias(self) -> tf.Tensor | tf.Variable | None:
-        return self.bias[0] if self.use_bias and self.reset_after else self.bias
+        return self.bias[0] if self.bias is not None and self.reset_after else self.bias
 
     def step(self, x: tf.Tensor, h: tf.Tensor, *states: tf.Tensor) -> States:
         n, gate, kernel = self.units, self.recurrent_activation, self.recurrent_kernel
         if self.reset_after:
             inner = tf.matmul(h, kernel)
-            if self.use_bias:
+            if self.bias is not None:
                 inner = inner + self.bias[1]
             update, reset = gate(x[:, :n] + inner[:, :n]), gate(x[:, n:2 * n] + inner[:, n:2 * n])
             new = self.activation(x[:, 2 * n:] + reset * inner[:, 2 * n:])
