@@ -78,6 +78,7 @@ KERNEL(gemm, const float *a, const float *b, float *out, int batch, int m, int n
 // x (n, h, wd, c), filter w (kh, kw, c / groups, co), out (n, oh, ow, co). Output (y, x) looks at
 // input (y * sh + i * dh - pt, x * sw + j * dw - pl) for tap (i, j); outside of x lies zero.
 // The epilogue's matrix has a row for each pixel of what is written, or tap and channel of dw_.
+// Windows of 3 x 3 go through differences of their values: infinities may become NaN there.
 // Tolerance 1e-5.
 KERNEL(conv2d, const float *x, const float *w, float *out, CONV_NUMBERS);
 // g (n, oh, ow, co) is the gradient of out; dx gets that of x. Tolerance 1e-5.

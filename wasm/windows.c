@@ -127,6 +127,10 @@ static int wants_bands(const windows_t *v) {
 }
 
 void correlate(const windows_t *v, const filter_t *f, const target_t *t) {
+  if (winograd_fits(v, f->columns)) {
+    correlate_winograd(v, f, t);
+    return;
+  }
   if (!wants_bands(v)) {
     correlate_whole(v, f, t);
     return;
@@ -189,6 +193,10 @@ void correlate_filter(const windows_t *v, const float *g, int columns, int strid
                       const after_t *after) {
   int taps = v->taps_y * v->taps_x;
   if (!taps || !v->channels || !columns) return;
+  if (winograd_fits(v, columns)) {
+    correlate_filter_winograd(v, g, columns, stride, out, after);
+    return;
+  }
   if (!v->n || !v->rows || !v->columns) {
     int end = share(taps * v->channels, v->thread + 1, v->threads);
     for (int row = share(taps * v->channels, v->thread, v->threads); row < end; row++)

@@ -44,6 +44,12 @@ void correlate(const windows_t *v, const filter_t *filter, const target_t *to);
 void correlate_filter(const windows_t *v, const float *g, int columns, int stride, float *out,
                       const after_t *after);
 
+// winograd.c: the same for windows of 3 x 3 that it fits.
+int winograd_fits(const windows_t *v, int columns);
+void correlate_winograd(const windows_t *v, const filter_t *filter, const target_t *to);
+void correlate_filter_winograd(const windows_t *v, const float *g, int columns, int stride,
+                               float *out, const after_t *after);
+
 // kernels/depthwise.c: the same where each channel has a filter, and an output, of its own. All
 // channels of the images take part; a tap of the filter has a value for each. Planes must fit.
 int depthwise_fits(const windows_t *v);
