@@ -9,7 +9,7 @@
 
 #include "simd.h"
 
-enum { TILE_ROWS = 6, TILE_COLUMNS = 8, MOST_VECTORS = 4 };
+enum { TILE_ROWS = 6, TILE_COLUMNS = 8, MOST_VECTORS = 8 };
 
 typedef struct {
   const float *b;  // B(p, j) = b[p * b_step + j]; all columns of the tile can be read
@@ -78,9 +78,13 @@ INLINE void tile_strided(const product_t *p, const float *a, int a_row, int a_co
   int b_step = p->b_step;
   NOT_UNROLLED for (int left = p->k; left > 0; left--, b += b_step) {
     f32x4 v[MOST_VECTORS];
-    load_b(v, b, vectors);
+    if (rows > 1) load_b(v, b, vectors);
     EACH(i, rows) {
-      add_row(s.c[i], wasm_v128_load32_splat(row[i]), v, vectors);
+      f32x4 one = wasm_v128_load32_splat(row[i]);
+      if (rows > 1)
+        add_row(s.c[i], one, v, vectors);
+      else
+        EACH(j, vectors) add_row(&s.c[i][j], wasm_v128_load(b + 4 * j), &one, 1);
       row[i] += a_column;
     }
   }

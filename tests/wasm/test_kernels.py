@@ -31,6 +31,14 @@ GEMM = [  # m, n, k
     (301, 1, 33), (2, 3, 1), (7, 17, 31), (64, 64, 64), (33, 70, 65), (97, 257, 401),
     (13, 260, 805), (200, 11, 13), (3, 4, 0), (0, 4, 3), (4, 0, 3), (128, 10, 128), (100, 8, 512),
     (8, 100, 512), (1, 5, 1000), (5, 1, 1000),
+    # all heights of a last tile, alone and beside whole ones; widths 1 to 8 of a last panel
+    *((m, n, 37) for m, n in zip((*range(1, 15), 23), (49, 26, 83, 9, 17, 12, 13, 14, 15, 16, 10,
+                                                       11, 8, 7, 27))),
+    # few rows, dot products, a whole and a broken last four along k
+    (2, 130, 128), (3, 67, 131), (4, 19, 200), (7, 10, 257), (16, 21, 130), (17, 9, 130),
+    # packed: more than 192 rows or columns, several blocks of both; 4 KB rows
+    (199, 12, 20), (12, 199, 20), (203, 263, 17), (197, 201, 402), (9, 1024, 7), (1024, 9, 7),
+    (10, 2048, 3), (1030, 195, 5),
 ]
 
 
@@ -47,7 +55,8 @@ def test_gemm(engines, m, n, k, transpose_a, transpose_b):
 
 
 @pytest.mark.parametrize("batch, m, n, k", [(0, 3, 3, 3), (1, 5, 6, 7), (3, 5, 6, 7), (7, 1, 9, 4),
-                                            (5, 9, 1, 4), (2, 33, 65, 17), (11, 8, 8, 8)])
+                                            (5, 9, 1, 4), (2, 33, 65, 17), (11, 8, 8, 8),
+                                            (4, 3, 5, 0), (2, 2, 3, 130), (3, 1, 40, 9)])
 @pytest.mark.parametrize("shared", ["", "a", "b"])
 def test_gemm_batched(engines, batch, m, n, k, shared):
     a, b = floats(1 if shared == "a" else batch, m, k), floats(1 if shared == "b" else batch, k, n)

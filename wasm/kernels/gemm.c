@@ -33,25 +33,23 @@ typedef struct {
   after_t after;
 } part_t;
 
-// Blocks: six rows of A (10 KB) and a panel of B (13 KB) stay in L1, a block of B (400 KB) in L2.
-enum { BLOCK_K = 400, BLOCK_ROWS = 48, BLOCK_COLUMNS = 256 };
-// What follows is called for this many floats or more: a call takes 20 ns (wasmtime 50).
-enum { LEAST_FINISHED = 4096 };
-// Rows of A that are turned around are this much longer: powers of two would share cache lines.
-enum { GAP = 16 };
+// Blocks: six rows of A (10 KB) and a panel of B (13 KB) stay in L1, a block of B (400 KB) and one
+// of A (300 KB) in L2.
+enum { BLOCK_K = 400, BLOCK_ROWS = 192, BLOCK_COLUMNS = 256 };
 
 // A thread's scratch.
 typedef struct {
   float b[BLOCK_K * BLOCK_COLUMNS];
-  float a[(BLOCK_K + GAP) * BLOCK_ROWS];
+  float a[BLOCK_K * (BLOCK_ROWS + TILE_ROWS)];
 } gemm_scratch_t;
 
 _Static_assert(sizeof(gemm_scratch_t) <= SCRATCH_BYTES, "gemm needs more scratch");
 
-// A part of A: A(i, p) = at[i * row + p * column].
+// Rows of A for a tile, A(i, p) = at[i * row + p * column]. In panels, those of the next tile begin
+// `panel` floats later, else (0) with the next row.
 typedef struct {
   const float *at;
-  int row, column;
+  int row, column, panel;
 } a_t;
 
 // A part of B in panels of eight columns, each `panel` floats after the one before; B(p, j) =
@@ -69,16 +67,30 @@ typedef struct {
   b_t b;
 } block_t;
 
-// Some rows of the block: all panels of B, one after the other, meet the same rows of A.
+// Whole panels, `vectors` / 2 of them side by side, times the same rows of A; `p` and `out` go on.
+// Returns how many columns are left.
+INLINE int multiply_panels(product_t *p, a_t a, int panel, int left, float **out,
+                           const int *out_rows, int rows, int vectors) {
+  int columns = 4 * vectors, even = columns % TILE_COLUMNS ? 2 * columns : columns;
+  p->columns = columns;
+  for (int todo = left / even * even; todo; todo -= columns, left -= columns) {
+    tile_strided(p, a.at, a.row, a.column, *out, out_rows, rows, vectors);
+    p->b += panel * vectors / 2;
+    *out += columns;
+  }
+  return left;
+}
+
+// Some rows of the block. Few rows have few sums under way, so they take more columns where panels
+// of B lie side by side.
 INLINE void multiply_rows(const block_t *block, a_t a, float *out, int rows) {
   int n = block->part->n, out_rows[TILE_ROWS];
   EACH(i, rows) out_rows[i] = i * n;
-  product_t p = {block->b.at, block->b.row, block->k, block->depth > 0, rows, TILE_COLUMNS};
-  int left = block->columns;
-  for (; left >= TILE_COLUMNS; left -= TILE_COLUMNS, out += TILE_COLUMNS) {
-    tile_strided(&p, a.at, a.row, a.column, out, out_rows, rows, 2);
-    p.b += block->b.panel;
-  }
+  int left = block->columns, panel = block->b.panel;
+  product_t p = {block->b.at, block->b.row, block->k, block->depth > 0, rows, 0};
+  if (rows <= 3 && panel == TILE_COLUMNS)
+    left = multiply_panels(&p, a, panel, left, &out, out_rows, rows, rows == 3 ? 3 : 4);
+  left = multiply_panels(&p, a, panel, left, &out, out_rows, rows, 2);
   if (!left) return;
   p.b = block->b.last, p.b_step = TILE_COLUMNS, p.columns = left;
   if (left > 4)
@@ -104,7 +116,12 @@ static int next_rows(int left) {
   return left > TILE_ROWS && left < 2 * TILE_ROWS ? ceiling(left, 2) : smaller(left, TILE_ROWS);
 }
 
+// What follows is called for this many floats or more: a call takes 20 ns (wasmtime 50).
+enum { LEAST_FINISHED = 4096 };
+
 static void multiply_tiles(const block_t *b, a_t a, float *out, int rows) {
+  const part_t *g = b->part;
+  int last = b->depth + b->k == g->k, unfinished = 0;
   for (int next; rows; rows -= next) {
     next = next_rows(rows);
     switch (next) {
@@ -115,20 +132,38 @@ static void multiply_tiles(const block_t *b, a_t a, float *out, int rows) {
       case 5: multiply_5(b, a, out); break;
       default: multiply_6(b, a, out);
     }
-    a.at += next * a.row;
-    out += next * b->part->n;
+    a.at += a.panel ? a.panel : next * a.row;
+    out += next * g->n;
+    unfinished += next;
+    if (last && (unfinished * b->columns >= LEAST_FINISHED || rows == next)) {
+      finish(&g->after, out - unfinished * g->n, unfinished, b->columns);
+      unfinished = 0;
+    }
   }
 }
 
+// Whether tiles read a matrix with rows of this length where it stands, rather than a copy in
+// panels. If `uses` rows or columns of the other matrix meet it, packing costs 4 / uses of the time;
+// but 4 KB apart, lines share too few places of the caches.
+static int stays(int length, int uses) { return length % 1024 ? uses < 192 : uses < 8; }
 
-// Rows of A as tiles read them fastest.
+// Panels for the tiles that multiply_tiles makes of these rows.
+static void pack_a(const block_t *b, const float *from, int rows) {
+  for (int i = 0, next; i < rows; i += next) {
+    int whole = (rows - i) / TILE_ROWS - 1;
+    next = whole > 0 ? whole * TILE_ROWS : next_rows(rows - i);
+    float *to = b->scratch->a + ceiling(i, TILE_ROWS) * TILE_ROWS * b->k;
+    pack_columns(from + i, b->part->m, b->k, next, to, b->k, TILE_ROWS);
+  }
+}
+
 static a_t rows_of_a(const block_t *b, int row, int rows) {
   const part_t *g = b->part;
-  if (!g->transpose_a) return (a_t){g->a + row * g->k + b->depth, g->k, 1};
-  const float *at = g->a + b->depth * g->m + row;
-  int length = ceiling(b->k, GAP) * GAP + GAP;
-  pack_rows(at, g->m, rows, b->k, b->scratch->a, rows, length);
-  return (a_t){b->scratch->a, length, 1};
+  if (!g->transpose_a) return (a_t){g->a + row * g->k + b->depth, g->k, 1, 0};
+  const float *from = g->a + b->depth * g->m + row;
+  if (stays(g->m, g->column_end - g->column)) return (a_t){from, 1, g->m, 0};
+  pack_a(b, from, rows);
+  return (a_t){b->scratch->a, 1, TILE_ROWS, TILE_ROWS * b->k};
 }
 
 static b_t panels_of_b(const block_t *b) {
@@ -138,8 +173,12 @@ static b_t panels_of_b(const block_t *b) {
   if (g->transpose_b) {
     pack_rows(g->b + b->column * g->k + b->depth, g->k, b->k, b->columns, to, b->k, TILE_COLUMNS);
   } else {
-    pack_columns(g->b + b->depth * g->n + b->column, g->n, b->k, b->columns, to, b->k,
-                 TILE_COLUMNS);
+    const float *from = g->b + b->depth * g->n + b->column;
+    if (stays(g->n, g->row_end - g->row)) {
+      pack_columns(from + whole, g->n, b->k, b->columns - whole, to, b->k, TILE_COLUMNS);
+      return (b_t){from, to, g->n, TILE_COLUMNS};
+    }
+    pack_columns(from, g->n, b->k, b->columns, to, b->k, TILE_COLUMNS);
   }
   return (b_t){to, to + whole * b->k, TILE_COLUMNS, b->k * TILE_COLUMNS};
 }
@@ -157,60 +196,65 @@ static void multiply(const part_t *g, gemm_scratch_t *s) {
     for (b.depth = 0; b.depth < g->k; b.depth += step_k) {
       b.k = smaller(step_k, g->k - b.depth);
       b.b = panels_of_b(&b);
-      int begun = g->row;  // these rows wait for what follows them
       for (int row = g->row, rows; row < g->row_end; row += rows) {
         rows = smaller(BLOCK_ROWS, g->row_end - row);
-        float *out = g->out + row * g->n + b.column;
-        multiply_tiles(&b, rows_of_a(&b, row, rows), out, rows);
-        int end = row + rows, enough = (end - begun) * b.columns >= LEAST_FINISHED;
-        if (b.depth + b.k < g->k || (end < g->row_end && !enough)) continue;
-        finish(&g->after, g->out + begun * g->n + b.column, end - begun, b.columns);
-        begun = end;
+        multiply_tiles(&b, rows_of_a(&b, row, rows), g->out + row * g->n + b.column, rows);
       }
     }
   }
 }
 
-// -- a matrix times a vector: out[i] = sum over p of matrix(i, p) x[p], i in [begin, end) ---------
+// -- few rows, or a vector ----------------------------------------------------------------------
 
-// The matrix's rows are contiguous along p: four dot products at a time.
-static void dot_rows(const float *matrix, const float *x, float *out, int k, int begin, int end) {
-  for (int i = begin; i < end; i += 4) {
-    const float *row[4];
-    f32x4 sum[4];
-    for (int r = 0; r < 4; r++) {
-      row[r] = matrix + smaller(i + r, end - 1) * k;
-      sum[r] = wasm_f32x4_splat(0);
-    }
-    int p = 0;
-    NOT_UNROLLED for (; p + 4 <= k; p += 4) {
-      f32x4 v = wasm_v128_load(x + p);
-      for (int r = 0; r < 4; r++) sum[r] = multiply_add(wasm_v128_load(row[r] + p), v, sum[r]);
-    }
-    f32x4 v = load_lanes(x + p, k - p);  // the last 0 to 3
-    for (int r = 0; r < smaller(4, end - i); r++)
-      out[i + r] = lanes_sum(multiply_add(load_lanes(row[r] + p, k - p), v, sum[r]));
+// out[i * out_row + j] = the dot product of the rows a + i * k and b + j * k, from row `begin` to
+// `end` of b. In registers are two rows of a and four of b, or one and eight.
+typedef struct {
+  const float *a, *b;
+  float *out;
+  int rows, begin, end, k, out_row;
+} dots_t;
+
+INLINE void dot_tile(const dots_t *d, int i, int j, int rows, int columns) {
+  const float *a[2], *b[8];
+  f32x4 sum[8][2], v[2];
+  EACH(r, rows) a[r] = d->a + (i + r) * d->k;
+  EACH(c, columns) b[c] = d->b + smaller(j + c, d->end - 1) * d->k;
+  EACH(c, columns) EACH(r, rows) sum[c][r] = wasm_f32x4_splat(0);
+  int p = 0;
+  NOT_UNROLLED for (; p + 4 <= d->k; p += 4) {
+    EACH(r, rows) v[r] = wasm_v128_load(a[r] + p);
+    EACH(c, columns) add_row(sum[c], wasm_v128_load(b[c] + p), v, rows);
+  }
+  int left = d->k - p;
+  EACH(r, rows) v[r] = load_lanes(a[r] + p, left);
+  EACH(c, columns) if (j + c < d->end) {
+    add_row(sum[c], load_lanes(b[c] + p, left), v, rows);
+    EACH(r, rows) d->out[(i + r) * d->out_row + j + c] = lanes_sum(sum[c][r]);
   }
 }
 
-// The matrix is stored the other way around, matrix[p * stride + i]: sixteen outputs at a time.
+static void dot_products(const dots_t *d) {
+  int pairs = d->rows / 2 * 2;
+  for (int j = d->begin; j < d->end && pairs; j += 4)
+    for (int i = 0; i < pairs; i += 2) dot_tile(d, i, j, 2, 4);
+  for (int j = d->begin; j < d->end && pairs < d->rows; j += 8) dot_tile(d, pairs, j, 1, 8);
+}
+
+// out[i] = sum over p of x[p] matrix[p * stride + i], i in [begin, end): 32 of them at a time.
 static void add_columns(const float *matrix, const float *x, float *out, int k, int stride,
                         int begin, int end) {
+  const int none = 0;
   int i = begin;
-  for (; i + 16 <= end; i += 16) {
-    f32x4 sum[4] = {{0}, {0}, {0}, {0}};
-    const float *row = matrix + i;
-    NOT_UNROLLED for (int p = 0; p < k; p++, row += stride) {
-      f32x4 v = wasm_v128_load32_splat(x + p);
-      for (int j = 0; j < 4; j++) sum[j] = multiply_add(wasm_v128_load(row + 4 * j), v, sum[j]);
-    }
-    for (int j = 0; j < 4; j++) wasm_v128_store(out + i + 4 * j, sum[j]);
+  product_t p = {.b_step = stride, .k = k, .rows = 1, .columns = 4 * MOST_VECTORS};
+  for (; i + 4 * MOST_VECTORS <= end; i += 4 * MOST_VECTORS) {
+    p.b = matrix + i;
+    tile_strided(&p, x, 0, 1, out + i, &none, 1, MOST_VECTORS);
   }
   for (; i < end; i += 4) {
     f32x4 sum = wasm_f32x4_splat(0);
-    for (int p = 0; p < k; p++)
-      sum = multiply_add(load_lanes(matrix + p * stride + i, end - i),
-                         wasm_v128_load32_splat(x + p), sum);
+    for (int q = 0; q < k; q++)
+      sum = multiply_add(load_lanes(matrix + q * stride + i, end - i),
+                         wasm_v128_load32_splat(x + q), sum);
     store_lanes(out + i, sum, end - i);
   }
 }
@@ -222,7 +266,18 @@ static void multiply_vector(const part_t *g) {
   if (transposed)
     add_columns(matrix, x, g->out, g->k, is_row ? g->n : g->m, begin, end);
   else
-    dot_rows(matrix, x, g->out, g->k, begin, end);
+    dot_products(&(dots_t){x, matrix, g->out, 1, begin, end, g->k, 0});
+}
+
+// Rows of both matrices that are contiguous along a long k need no packing; for more rows than
+// these, packing costs less than the sums of lanes at the end.
+static int wants_dots(const part_t *g) {
+  return g->transpose_b && !g->transpose_a && g->m <= 16 && g->k >= 128;
+}
+
+static void multiply_dots(const part_t *g) {
+  dot_products(&(dots_t){g->a + g->row * g->k, g->b, g->out + g->row * g->n, g->row_end - g->row,
+                         g->column, g->column_end, g->k, g->n});
 }
 
 static void finish_part(const part_t *g) {
@@ -231,35 +286,60 @@ static void finish_part(const part_t *g) {
 }
 
 static void do_part(const part_t *g, int thread) {
-  if (!g->k) {
+  if (g->k && g->m > 1 && g->n > 1 && !wants_dots(g)) {
+    multiply(g, (gemm_scratch_t *)scratch(thread));  // finishes as it goes
+    return;
+  }
+  if (!g->k)
     for (int i = g->row; i < g->row_end; i++)
       fill_zero(g->out + i * g->n + g->column, g->column_end - g->column);
-    finish_part(g);
-  } else if (g->m == 1 || g->n == 1) {
+  else if (g->m == 1 || g->n == 1)
     multiply_vector(g);
-    finish_part(g);
-  } else {
-    multiply(g, (gemm_scratch_t *)scratch(thread));
+  else
+    multiply_dots(g);
+  finish_part(g);
+}
+
+// Whether threads share the rows of the output, or else the columns: what they share they pack
+// once, the other matrix each on its own.
+static int shares_rows(const part_t *g, int batch, int threads) {
+  int panels = batch * ceiling(g->n, TILE_COLUMNS);
+  int idle = ceiling(panels, threads) * threads - panels;
+  if (8 * idle > panels && g->m >= 4 * threads) return 1;
+  int packed_a = g->transpose_a && !stays(g->m, g->n / threads) ? g->m : 0;
+  int packed_b = g->transpose_b || !stays(g->n, g->m / threads) ? g->n : 0;
+  return packed_a == packed_b ? g->m >= g->n : packed_b < packed_a;
+}
+
+enum { UNIT_ROWS = 2 };
+
+// The rows or columns of all of the batch are shared out.
+static void multiply_batch(part_t g, int batch, int stride_a, int stride_b, int thread,
+                           int threads) {
+  int by_rows = shares_rows(&g, batch, threads), size = by_rows ? UNIT_ROWS : TILE_COLUMNS;
+  int units = ceiling(by_rows ? g.m : g.n, size);
+  int unit = share((int64_t)batch * units, thread, threads);
+  int end = share((int64_t)batch * units, thread + 1, threads);
+  for (int next; unit < end; unit = next) {
+    int item = unit / units, first = unit % units * size;
+    next = smaller(end, (item + 1) * units);
+    int last = (next - item * units) * size;
+    part_t part = g;
+    part.a += item * stride_a, part.b += item * stride_b, part.out += item * g.m * g.n;
+    if (by_rows)
+      part.row = first, part.row_end = smaller(g.m, last);
+    else
+      part.column = first, part.column_end = smaller(g.n, last);
+    do_part(&part, thread);
   }
 }
 
-// The longer side of the output is shared out, in whole tiles, over all of the batch.
 void gemm(const float *a, const float *b, float *out, int batch, int m, int n, int k,
           int transpose_a, int transpose_b, int stride_a, int stride_b, epilogue_t epilogue,
           int *arguments, int thread, int threads) {
   if (!batch || !m || !n) return;
-  int by_rows = m >= n, tiles = by_rows ? ceiling(m, TILE_ROWS) : ceiling(n, TILE_COLUMNS);
-  int unit = share((int64_t)batch * tiles, thread, threads);
-  int end = share((int64_t)batch * tiles, thread + 1, threads);
-  while (unit < end) {
-    int item = unit / tiles, first = unit % tiles, last = smaller(tiles, first + end - unit);
-    part_t g = {a + item * stride_a, b + item * stride_b, out + item * m * n, m, n, k,
-                transpose_a, transpose_b, 0, m, 0, n, {epilogue, arguments, out, n}};
-    if (by_rows)
-      g.row = first * TILE_ROWS, g.row_end = smaller(m, last * TILE_ROWS);
-    else
-      g.column = first * TILE_COLUMNS, g.column_end = smaller(n, last * TILE_COLUMNS);
-    do_part(&g, thread);
-    unit += last - first;
-  }
+  if (!stride_b && stride_a == m * k && !transpose_a) m *= batch, batch = 1;  // one product
+  part_t g = {a, b, out, m, n, k, transpose_a, transpose_b, 0, m, 0, n,
+              {epilogue, arguments, out, n}};
+  multiply_batch(g, batch, stride_a, stride_b, thread, threads);
 }
