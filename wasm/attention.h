@@ -7,6 +7,7 @@
 #include "engine.h"
 #include "exponential.h"
 #include "pack.h"
+#include "strip.h"
 #include "tile.h"
 
 #define ATTENTION_VALUES batch, heads, t_q, t_k, d, d_v, causal, scale
@@ -65,58 +66,17 @@ static inline float dot_plain(const float *x, const float *y, int count) {
 
 // -- blocks: scores[key * BLOCK + query] --------------------------------------------------------
 
-// Some rows of a product with panels of eight columns, B(p, j) = b[j / 8 * panel + 8 * p + j % 8].
-typedef struct {
-  const float *a;  // A(i, p) = a[i * a_row + p * a_column]
-  int a_row, a_column;
-  const float *b;
-  int panel, columns, k, add;
-  float *out;
-  int out_row;
-} strip_t;
-
-INLINE void multiply_strip(const strip_t *s, int rows) {
-  int out_rows[TILE_ROWS];
-  EACH(i, rows) out_rows[i] = i * s->out_row;
-  product_t p = {s->b, PANEL, s->k, s->add, rows, PANEL};
-  for (int j = 0; j < s->columns; j += PANEL, p.b += s->panel) {
-    p.columns = smaller(PANEL, s->columns - j);
-    tile_strided(&p, s->a, s->a_row, s->a_column, s->out + j, out_rows, rows, 2);
-  }
-}
-
-#define MULTIPLY_STRIP(rows)                                                 \
-  static __attribute__((noinline)) void multiply_##rows(const strip_t *s) { \
-    multiply_strip(s, rows);                                                \
-  }
-MULTIPLY_STRIP(1)
-MULTIPLY_STRIP(2)
-MULTIPLY_STRIP(3)
-MULTIPLY_STRIP(4)
-MULTIPLY_STRIP(5)
-MULTIPLY_STRIP(6)
-
-static inline void multiply(const strip_t *s, int rows) {
-  switch (rows) {
-    case 1: multiply_1(s); break;
-    case 2: multiply_2(s); break;
-    case 3: multiply_3(s); break;
-    case 4: multiply_4(s); break;
-    case 5: multiply_5(s); break;
-    default: multiply_6(s);
-  }
-}
-
 // Products of `keys` rows with panels of queries, which are `depth` long. On the diagonal, panels
 // whose queries see none of a strip's keys are left out.
 static inline void score(const float *rows, int step, int keys, const float *panels, int queries,
                          int depth, int diagonal, float *scores) {
-  strip_t s = {.a_row = step, .a_column = 1, .panel = PANEL * depth, .k = depth, .out_row = BLOCK};
+  strip_t s = {.a_row = step, .a_column = 1, .b_row = PANEL, .panel = PANEL * depth, .k = depth,
+               .out_row = BLOCK};
   for (int j = 0; j < keys; j += TILE_ROWS) {
     int first = diagonal ? j / PANEL * PANEL : 0;
     s.a = rows + j * step, s.b = panels + first * depth;
     s.out = scores + j * BLOCK + first, s.columns = whole(queries, PANEL) - first;
-    multiply(&s, smaller(TILE_ROWS, keys - j));
+    multiply_strip(&s, smaller(TILE_ROWS, keys - j));
   }
 }
 
@@ -128,25 +88,25 @@ INLINE int keys_scored(int diagonal, int keys, int query) {
 // out (+)= scores^T @ panels of keys, which are `keys` long: a row for each query.
 static inline void add_to_queries(const float *scores, int queries, const float *panels, int keys,
                                   int width, int diagonal, int add, float *out, int step) {
-  strip_t s = {.a_row = 1, .a_column = BLOCK, .b = panels, .panel = PANEL * keys,
-               .columns = width, .add = add, .out_row = step};
+  strip_t s = {.a_row = 1, .a_column = BLOCK, .b = panels, .b_row = PANEL,
+               .panel = PANEL * keys, .columns = width, .add = add, .out_row = step};
   for (int i = 0; i < queries; i += TILE_ROWS) {
     s.a = scores + i, s.out = out + i * step;
     s.k = diagonal ? smaller(keys, i + TILE_ROWS) : keys;
-    multiply(&s, smaller(TILE_ROWS, queries - i));
+    multiply_strip(&s, smaller(TILE_ROWS, queries - i));
   }
 }
 
 // out (+)= scores @ panels of queries, which are `queries` long: a row for each key.
 static inline void add_to_keys(const float *scores, int keys, const float *panels, int queries,
                                int width, int diagonal, int add, float *out, int step) {
-  strip_t s = {.a_row = BLOCK, .a_column = 1, .panel = PANEL * queries, .columns = width,
-               .add = add, .out_row = step};
+  strip_t s = {.a_row = BLOCK, .a_column = 1, .b_row = PANEL, .panel = PANEL * queries,
+               .columns = width, .add = add, .out_row = step};
   for (int j = 0; j < keys; j += TILE_ROWS) {
     int first = diagonal ? smaller(queries, j / PANEL * PANEL) : 0;
     s.a = scores + j * BLOCK + first, s.b = panels + first * PANEL;
     s.k = queries - first, s.out = out + j * step;
-    multiply(&s, smaller(TILE_ROWS, keys - j));
+    multiply_strip(&s, smaller(TILE_ROWS, keys - j));
   }
 }
 
