@@ -16,9 +16,10 @@ from case import CUBE, MATRIX, ONE, THREE, TWO, Case, Whole
 from cases_of_layers import LAYERS
 from cases_of_loops import LOOPS
 from cases_of_orders import ORDERS
+from cases_of_sums import SUMS
 from tensorbrook.ops import contractions as c
 from tensorbrook.ops import attention as att
-from tensorbrook.ops import index, math, nn
+from tensorbrook.ops import math, nn
 from tensorbrook.ops import primitives as p
 
 # ── convolutions and pools, by their settings ─────────────────────────────────────────────────
@@ -241,7 +242,7 @@ CASES = {
         ((2, 5, 3), Whole((4,), 0, 5)), ((3, 4), Whole((2, 2), 0, 4))), kinds="fiu"),
     "gather/outside": Case(lambda x: tf.gather(x, [2, -1, 0, 9]), lambda np, x: x[np.array([2, 0, 0, 0])] * np.array(
         [[1], [0], [1], [0]], x.dtype), (((3, 2),), ((5, 7),)), kinds="fi"),
-    "scatter_add": Case(lambda x, i: index.unsorted_segment_sum(x, i, 4), lambda np, x, i: np.segment_sum(x, i, 4), (
+    "scatter_add": Case(lambda x, i: tf.math.unsorted_segment_sum(x, i, 4), lambda np, x, i: np.segment_sum(x, i, 4), (
         ((6, 3), Whole((6,), 0, 4)), ((7,), Whole((7,), -1, 6)), ((0, 2), Whole((0,), 0, 4))), kinds="fi"),
     "one_hot": Case(lambda i: tf.one_hot(i, 4), lambda np, i: np.one_hot(i, 4), (
         (Whole((5,), -1, 5),), (Whole((2, 3), 0, 4),), (Whole((), 0, 4),), (Whole((0,), 0, 4),))),
@@ -320,6 +321,7 @@ CASES = {
     "random_bits": Case(lambda i: c.random_bits(i, shape=(3, 7)), lambda np, i: np.philox(i, (3, 7)),
                         ((Whole((4,), -2**31, 2**31),),)),
     **ORDERS,
+    **SUMS,
     **LAYERS,
     # ── loops ──
     **LOOPS,

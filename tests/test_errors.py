@@ -3,7 +3,6 @@ import numpy as np
 import pytest
 
 import tensorbrook as tf
-from tensorbrook.ops import index
 
 pytestmark = pytest.mark.usefixtures("backend")
 
@@ -243,9 +242,49 @@ MISTAKES = [
      "one_hot: -1 in shape (-1,) is not a size; use ints of 0 or more"),
     (lambda: tf.one_hot([1], "three"),
      "one_hot: 'three' in shape ('three',) is not a size; use ints of 0 or more"),
-    (lambda: index.unsorted_segment_sum(tf.ones((3, 2)), [0, 1], 2),
-     "scatter_add: indices (2,) do not name the rows of (3, 2); give one index for each "
-     "row of updates"),
+    (lambda: tf.math.unsorted_segment_sum(tf.ones((3, 2)), [0, 1], 2),
+     "unsorted_segment_sum: segment_ids (2,) meet data (3, 2); they must have the shape of the "
+     "first axes of data"),
+    (lambda: tf.math.segment_sum(tf.ones(3), [0, 2, 1]),
+     "segment_sum: segment_ids are [0, 2, 1]; they must rise from 0 on, or use "
+     "tf.math.unsorted_segment_sum"),
+    (lambda: tf.gather(tf.ones((2, 3)), tf.zeros((3, 1), tf.int32), batch_dims=1),
+     "gather: indices (3, 1) with batch_dims 1 and axis 1 meet params (2, 3); the first "
+     "batch_dims sizes must be equal, and axis comes after them"),
+    (lambda: tf.gather_nd(tf.ones((2, 3)), [[0, 1, 2]]),
+     "gather_nd: indices are int32[1,3] for shape (2, 3); their last axis holds whole numbers, "
+     "one for each axis"),
+    (lambda: tf.scatter_nd([[0], [1]], tf.ones((2, 2)), (4, 3)),
+     "scatter_nd: updates have shape (2, 2); for these indices and shape (4, 3) they must be "
+     "(2, 3)"),
+    (lambda: tf.cumsum(tf.ones((2, 3)), axis=2),
+     "cumsum: axis 2 is out of range for a tensor of rank 2; use -2 to 1"),
+    (lambda: tf.cumsum([True]),
+     "cumsum: it is not defined for bool; use tf.cast to int32 or float32"),
+    (lambda: tf.einsum("ij,jk->ik", tf.ones((2, 3)), tf.ones((4, 5))),
+     "einsum: axis 'j' has the sizes 3 and 4 in 'ij,jk->ik'; one name has one size"),
+    (lambda: tf.einsum("ij,jk->ik", tf.ones((2, 3))),
+     "einsum: 2 terms stand for 1 tensors in 'ij,jk->ik'; write one for each, with commas "
+     "between"),
+    (lambda: tf.einsum("ij->ik", tf.ones((2, 3))),
+     "einsum: the result's axis 'k' comes from no tensor in 'ij->ik'; name each axis of the "
+     "result once, and in a term before ->"),
+    (lambda: tf.einsum("ii->i", tf.ones((2, 2))),
+     "einsum: 'ii' names one axis twice in 'ii->i'; take the diagonal first, with "
+     "tf.linalg.diag_part"),
+    (lambda: tf.einsum("ijk->i", tf.ones((2, 2))),
+     "einsum: 'ijk' stands for a tensor of 2 axes in 'ijk->i'; name 2 axes, or use ... for those "
+     "without a name"),
+    (lambda: tf.linspace(0.0, 1.0, 0),
+     "linspace: 0 in shape (0,) is not a size; use ints of 0 or more"),
+    (lambda: tf.repeat(tf.ones((2, 3)), [1, 2], axis=1),
+     "repeat: repeats is [1, 2] for axis 1 of shape (2, 3); give one number of 0 or more, or 3"),
+    (lambda: tf.linalg.band_part(tf.ones(3), 0, 0),
+     "band_part: the input has shape (3,); it needs two axes or more: (..., rows, columns)"),
+    (lambda: tf.norm(tf.ones((2, 2)), ord=1, axis=[0, 1]),
+     "norm: ord is 1 for axis [0, 1]; use \"euclidean\", or 1, 2, inf or a power for one axis"),
+    (lambda: tf.clip_by_global_norm([None], 1.0),
+     "global_norm: there are no tensors; give one or more"),
     (lambda: tf.range(1, 5, 0),
      "range: delta is 0; give a step that is not zero"),
     (lambda: tf.pow(tf.constant([2]), -1),

@@ -9,7 +9,6 @@ import tensorbrook as tf
 from backends import on, threads
 from expected import assert_close
 from measures import gradient
-from tensorbrook.ops import index
 
 PROGRAMS = {
     "chain": (lambda x, y: tf.tanh(x * 2.0 + y) * tf.exp(-y), (300, 401), (401,)),
@@ -37,7 +36,7 @@ PROGRAMS = {
     "regions": (lambda x, y: tf.pad(tf.concat([x, tf.transpose(y)], 0), ((3, 2), (1, 0))),
                 (200, 300), (300, 150)),
     "gather": (lambda x: tf.gather(x, tf.range(0, 3000, 3)) * 2.0, (3000, 40)),
-    "scatter": (lambda x: index.unsorted_segment_sum(x, tf.range(4000) % 7, 7), (4000, 40)),
+    "scatter": (lambda x: tf.math.unsorted_segment_sum(x, tf.range(4000) % 7, 7), (4000, 40)),
 }
 
 

@@ -163,6 +163,15 @@ KERNEL(sort_place, const uint64_t *items, const int *counts, uint64_t *out, int 
 KERNEL(top_k, const int *x, int *values, int *indices, int rows, int n, int k, int floating,
        int thread, int threads);
 
+// -- kernels/cumulate.c -----------------------------------------------------------------------
+
+// out[o, i, j] = the sum of x[o, 0..i, j], x (outer, n, inner); without x[o, i, j] itself if
+// exclusive; from the end on if reverse. Exact.
+KERNEL(cumsum_f32, const float *x, float *out, int outer, int n, int inner, int exclusive,
+       int reverse, int thread, int threads);
+KERNEL(cumsum_i32, const int *x, int *out, int outer, int n, int inner, int exclusive, int reverse,
+       int thread, int threads);
+
 // -- kernels/random.c -------------------------------------------------------------------------
 
 // Philox 4x32-10 (Salmon et al., SC 2011). state = key 0, key 1, counter low, counter high. Words

@@ -4,27 +4,32 @@ The names are TensorFlow's; `tf.keras` loads on first touch.
 """
 import importlib
 
-from . import bitwise, config, errors, math
+from . import bitwise, config, errors, linalg, math
 from .autodiff import GradientTape, UnconnectedGradients
 from .base.dtypes import DType, bool_ as bool, float32, float64, int32, uint8
 from .base.tree import tree_map
 from .eager import init_scope
 from .function import function
-from .ops import linalg, nn, random
+from .ops import nn, random
 from .ops.control import scan
+from .ops.cumulative import cumsum, reduce_prod
+from .ops.einsum import einsum
 from .ops.index import gather, one_hot
 from .ops.linalg import matmul, tensordot
+from .ops.making import eye, linspace, meshgrid, repeat, roll, sequence_mask
 from .ops.math import (
     abs, add, add_n, argmax, argmin, cast, ceil, clip_by_value, cos, divide, equal, erf, exp,
     floor, greater, greater_equal, identity, less, less_equal, log, logical_and, logical_not,
     logical_or, maximum, minimum, multiply, negative, not_equal, pow, reduce_all, reduce_any,
-    reduce_logsumexp, reduce_max, reduce_mean, reduce_min, reduce_std, reduce_sum,
-    reduce_variance, round, rsqrt, sigmoid, sign, sin, sqrt, square, stop_gradient, subtract,
+    reduce_logsumexp, reduce_max, reduce_mean, reduce_min, reduce_std, reduce_sum, reduce_variance,
+    round, rsqrt, sigmoid, sign, sin, sqrt, square, squared_difference, stop_gradient, subtract,
     tanh, truediv, where)
+from .ops.matrices import clip_by_global_norm, clip_by_norm, norm
+from .ops.places import gather_nd, scatter_nd, tensor_scatter_nd_add
 from .ops.shape import (
     broadcast_to, concat, constant, convert_to_tensor, expand_dims, fill, ones, ones_like, pad,
-    range, reshape, reverse, shape, slice, split, squeeze, stack, tile, transpose, unstack,
-    zeros, zeros_like)
+    range, rank, reshape, reverse, shape, size, slice, split, squeeze, stack, tile, transpose,
+    unstack, zeros, zeros_like)
 from .ops.sorting import argsort, sort
 from .tensor import Tensor, TensorShape, Variable
 
@@ -46,14 +51,16 @@ def __dir__():
 __all__ = [
     "DType", "GradientTape", "Tensor", "TensorShape", "UnconnectedGradients", "Variable", "abs",
     "add", "add_n", "argmax", "argmin", "argsort", "bitwise", "bool", "broadcast_to", "cast",
-    "ceil", "clip_by_value", "concat", "config", "constant", "convert_to_tensor", "cos", "divide",
-    "equal", "erf", "errors", "exp", "expand_dims", "fill", "float32", "float64", "floor",
-    "function", "gather", "greater", "greater_equal", "identity", "init_scope", "int32", "keras",
-    "less", "less_equal", "linalg", "log", "logical_and", "logical_not", "logical_or", "math",
-    "matmul", "maximum", "minimum", "multiply", "negative", "newaxis", "nn", "not_equal",
-    "one_hot", "ones", "ones_like", "pad", "pow", "random", "range", "reduce_all", "reduce_any",
-    "reduce_logsumexp", "reduce_max", "reduce_mean", "reduce_min", "reduce_std", "reduce_sum",
-    "reduce_variance", "reshape", "reverse", "round", "rsqrt", "scan", "shape", "sigmoid", "sign",
-    "sin", "slice", "sort", "split", "sqrt", "square", "squeeze", "stack", "stop_gradient",
-    "subtract", "tanh", "tensordot", "tile", "transpose", "tree_map", "truediv", "uint8", "unstack",
-    "where", "zeros", "zeros_like"]
+    "ceil", "clip_by_global_norm", "clip_by_norm", "clip_by_value", "concat", "config",
+    "constant", "convert_to_tensor", "cos", "cumsum", "divide", "einsum", "equal", "erf",
+    "errors", "exp", "expand_dims", "eye", "fill", "float32", "float64", "floor", "function",
+    "gather", "gather_nd", "greater", "greater_equal", "identity", "init_scope", "int32", "keras",
+    "less", "less_equal", "linalg", "linspace", "log", "logical_and", "logical_not", "logical_or",
+    "math", "matmul", "maximum", "meshgrid", "minimum", "multiply", "negative", "newaxis", "nn",
+    "norm", "not_equal", "one_hot", "ones", "ones_like", "pad", "pow", "random", "range", "rank",
+    "reduce_all", "reduce_any", "reduce_logsumexp", "reduce_max", "reduce_mean", "reduce_min",
+    "reduce_prod", "reduce_std", "reduce_sum", "reduce_variance", "repeat", "reshape", "reverse",
+    "roll", "round", "rsqrt", "scan", "scatter_nd", "sequence_mask", "shape", "sigmoid", "sign",
+    "sin", "size", "slice", "sort", "split", "sqrt", "square", "squared_difference", "squeeze",
+    "stack", "stop_gradient", "subtract", "tanh", "tensor_scatter_nd_add", "tensordot", "tile",
+    "transpose", "tree_map", "truediv", "uint8", "unstack", "where", "zeros", "zeros_like"]

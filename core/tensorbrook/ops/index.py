@@ -6,6 +6,7 @@ from ..base.errors import DTypeError, InvalidArgumentError
 from ..tensor import SYNTAX, Tensor, Variable, as_tensor
 from . import contractions as c
 from . import primitives as p
+from .places import batch_gather
 
 
 def getitem(x, key) -> Tensor:
@@ -66,10 +67,20 @@ class _OutOfRange(InvalidArgumentError, IndexError):
     """An index beyond an axis."""
 
 
-def gather(params, indices, axis=0) -> Tensor:
-    """The rows of `params` along `axis` that `indices` (int32) name; a row outside is all zero."""
-    params = as_tensor(params)
-    return c.gather(params, as_tensor(indices), axis=shapes.axis_of("gather", axis, params.ndim))
+def gather(params, indices, axis=None, batch_dims: int = 0) -> Tensor:
+    """The rows of `params` along `axis` (the first after the batch if None) that `indices` (int32)
+    name; a row outside is all zero. The first `batch_dims` axes of both are one batch.
+
+    >>> tf.gather([[1, 2], [3, 4]], [1, 0], batch_dims=1).numpy()
+    array([2, 3], dtype=int32)
+    """
+    params, indices = as_tensor(params), as_tensor(indices)
+    if not batch_dims:
+        axis = shapes.axis_of("gather", 0 if axis is None else axis, params.ndim)
+        return c.gather(params, indices, axis=axis)
+    batch_dims = shapes.axis_of("gather", batch_dims, indices.ndim + 1)
+    axis = shapes.axis_of("gather", batch_dims if axis is None else axis, params.ndim)
+    return batch_gather(params, indices, axis, batch_dims)
 
 
 def embedding_lookup(params, ids) -> Tensor:
@@ -103,12 +114,6 @@ def one_hot(indices, depth: int, on_value=1.0, off_value=0.0, axis=-1, dtype=Non
     dtype = dtypes.of(dtype) if dtype is not None else dtypes.float32
     return p.select(hit, as_tensor(on_value, dtype if not isinstance(on_value, Tensor) else None),
                     as_tensor(off_value, dtype if not isinstance(off_value, Tensor) else None))
-
-
-def unsorted_segment_sum(data, segment_ids, num_segments: int) -> Tensor:
-    """Row i of the result is the sum of the rows of `data` whose id is i."""
-    return c.scatter_add(as_tensor(data), as_tensor(segment_ids), rows=num_segments)
-
 
 
 SYNTAX["getitem"] = getitem

@@ -61,6 +61,18 @@ def square(x) -> Tensor:
     return x * x
 
 
+def squared_difference(x, y) -> Tensor:
+    return square(p.subtract(x, y))
+
+
+def divide_no_nan(x, y) -> Tensor:
+    """`x / y`, and 0 where `y` is 0."""
+    y = as_tensor(y, None if isinstance(y, (Tensor, Variable)) else getattr(x, "dtype", None))
+    zero = p.equal(y, as_tensor(0, y.dtype))
+    one, nothing = as_tensor(1, y.dtype), as_tensor(0, y.dtype)
+    return where(zero, nothing, truediv(x, where(zero, one, y)))
+
+
 def rsqrt(x) -> Tensor:
     return 1.0 / p.sqrt(x)
 
@@ -116,7 +128,7 @@ def is_finite(x) -> Tensor:
 # ── reductions ────────────────────────────────────────────────────────────────────────────────
 
 
-def _folded(op: str, fold, x, axis, keepdims: bool) -> Tensor:
+def folded(op: str, fold, x, axis, keepdims: bool) -> Tensor:
     x = as_tensor(x)
     axes = shapes.axes_of(op, axis, x.ndim)
     out = fold(x, axes=axes) if axes else x
@@ -125,15 +137,15 @@ def _folded(op: str, fold, x, axis, keepdims: bool) -> Tensor:
 
 def reduce_sum(input_tensor, axis=None, keepdims=False) -> Tensor:
     """The sum over `axis` (None: over all)."""
-    return _folded("reduce_sum", p.reduce_sum, input_tensor, axis, keepdims)
+    return folded("reduce_sum", p.reduce_sum, input_tensor, axis, keepdims)
 
 
 def reduce_max(input_tensor, axis=None, keepdims=False) -> Tensor:
-    return _folded("reduce_max", p.reduce_max, input_tensor, axis, keepdims)
+    return folded("reduce_max", p.reduce_max, input_tensor, axis, keepdims)
 
 
 def reduce_min(input_tensor, axis=None, keepdims=False) -> Tensor:
-    return _folded("reduce_min", p.reduce_min, input_tensor, axis, keepdims)
+    return folded("reduce_min", p.reduce_min, input_tensor, axis, keepdims)
 
 
 def reduce_mean(input_tensor, axis=None, keepdims=False) -> Tensor:

@@ -81,6 +81,16 @@ def shape(input) -> Tensor:
     return constant(list(as_tensor(input).shape), dtypes.int32)
 
 
+def rank(input) -> Tensor:
+    """The number of axes as an int32 Tensor; `x.ndim` gives it as an int."""
+    return constant(as_tensor(input).ndim, dtypes.int32)
+
+
+def size(input) -> Tensor:
+    """The number of elements as an int32 Tensor."""
+    return constant(as_tensor(input).spec.count, dtypes.int32)
+
+
 def reshape(tensor, shape) -> Tensor:
     """The same elements in order under another shape; one size may be -1."""
     x = as_tensor(tensor)
