@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from .figures import significant
-from .table import table
+from .table import NONE, table
 
 RUN = "The run"
 
@@ -40,7 +40,8 @@ def tell(result: dict) -> None:
     times = [f"{name} {significant(t['median'])}" for name, t in result["times_ms"].items()]
     unable = [f"    {name} cannot: {reason.strip().splitlines()[-1][:200]}"
               for name, reason in result["unable"].items()]
-    lines = [f"  {result['name']}: {', '.join(times)} ms", *unable]
+    took = f"{result['seconds']:.0f} s"
+    lines = [f"  {result['name']}: {', '.join(times) or NONE} ms ({took})", *unable]
     print("\n".join(lines), file=sys.stderr, flush=True)
 
 

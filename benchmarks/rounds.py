@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple, Protocol
 
@@ -43,6 +44,7 @@ class Disagreement(Exception):
 
 def compare(arena: Arena, workload: Workload, pace: Pace) -> dict:
     """One row of the table, as JSON: times of those who can, reasons of those who cannot."""
+    start = time.monotonic()
     try:
         outcomes = arena.prepare(workload, workload.contenders)
         able = {name: o["check"] for name, o in outcomes.items() if o["check"] is not None}
@@ -53,7 +55,7 @@ def compare(arena: Arena, workload: Workload, pace: Pace) -> dict:
     return {"name": workload.name, "topic": workload.topic, "flops": workload.flops,
             "moved_bytes": workload.moved_bytes, "goal": workload.goal._asdict(),
             "times_ms": {name: summary(t)._asdict() for name, t in times.items()},
-            "turns_ms": times,
+            "turns_ms": times, "seconds": time.monotonic() - start,
             "unable": {name: o["reason"] for name, o in outcomes.items() if o["check"] is None}}
 
 
