@@ -26,6 +26,7 @@ def run(name, *options):
     ("digits_mlp.py", r"read right: ([\d.]+)%", 96.0),
     ("custom_loop.py", r"epoch 10: .* held out ([\d.]+)%", 95.0),
     ("digits_cnn.py", r"read right: ([\d.]+)%", 98.0),
+    ("tiny_gpt.py", r"sentences right: ([\d.]+)%", 88.0),
 ])
 def test_an_example_reaches_what_it_promises(name, pattern, least):
     found = re.search(pattern, run(name))
@@ -35,7 +36,7 @@ def test_an_example_reaches_what_it_promises(name, pattern, least):
 
 def test_every_example_is_tried():
     assert [path.name for path in EXAMPLES] == [
-        "custom_loop.py", "digits_cnn.py", "digits_mlp.py", "fit_line.py"]
+        "custom_loop.py", "digits_cnn.py", "digits_mlp.py", "fit_line.py", "tiny_gpt.py"]
 
 
 def test_the_losses_of_a_seed_are_always_the_same(tmp_path):
