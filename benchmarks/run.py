@@ -7,7 +7,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
 
@@ -55,7 +55,7 @@ class Run:
 
     def __init__(self, asked: argparse.Namespace):
         self.asked, self.pace = asked, QUICK if asked.quick else Pace()
-        self.report, self.disagreements = Report(), list[str]()
+        self.report, self.failures = Report(), list[str]()
 
     def wants(self, name: str) -> bool:
         return named(name, self.asked.only) if self.asked.only else True
@@ -107,8 +107,9 @@ class Run:
         try:
             result = compare(page, workload, self.pace)
         except Disagreement as error:
-            self.disagreements.append(str(error))
+            self.failures.append(str(error))
             return []
+        self.failures += failures_of(result)
         if workload.same_size:
             alone = workload.same_size._replace(contenders=(OURS,))
             result["same_size_ms"] = median_of(compare(page, alone, self.pace), OURS)
@@ -119,8 +120,9 @@ class Run:
         """All native rows where "native" is asked for, else those with the words in their names."""
         only = [] if self.wants("native") else self.asked.only
         if not wanted(NATIVE, only, self.asked.quick): return
-        found = self.report.results["native"][threads] = native_rounds(
-            threads, only, self.asked.quick)
+        found, failures = native_rounds(threads, only, self.asked.quick)
+        self.report.results["native"][threads] = found
+        self.failures += failures
         self.report.show(f"Natively, threads: {threads}", rounds_table(found, NATIVE_CONTENDERS))
 
     def standing(self) -> None:
@@ -146,15 +148,24 @@ class Run:
         if self.asked.into: self.report.write_into(self.asked.into)
 
 
-def native_rounds(threads: int, only: Sequence[str], quick: bool) -> list[dict]:
-    """The rounds of a process of its own, as libraries take their threads when they start."""
+def failures_of(result: Mapping) -> list[str]:
+    """That ours could not do what stands in its own table."""
+    reason = result["unable"].get(OURS)
+    return [] if reason is None else [f"{result['name']}: {OURS} cannot, {reason}"]
+
+
+def native_rounds(threads: int, only: Sequence[str], quick: bool) -> tuple[list[dict], list[str]]:
+    """The rounds of a process of its own, as libraries take their threads when they start, and
+    what went wrong in them."""
     settings = {name: str(threads) for name in
                 ("TENSORBROOK_THREADS", "OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS")}
     command = [sys.executable, "-m", "benchmarks.native", str(threads), *["--quick"] * quick,
                *(word for name in only for word in ("--only", name))]
     done = subprocess.run(command, env=os.environ | settings | {"TENSORBROOK_BACKEND": "wasm"},
                           stdout=subprocess.PIPE, text=True, check=True)
-    return json.loads(done.stdout)
+    answer = json.loads(done.stdout)
+    rows = answer["rows"]
+    return rows, [*answer["failures"], *(each for row in rows for each in failures_of(row))]
 
 
 def main() -> int:
@@ -166,8 +177,8 @@ def main() -> int:
         run.all()
     finally:
         run.write()
-    print("\n".join(run.disagreements), file=sys.stderr)
-    return 1 if run.disagreements else 0
+    print("\n".join(run.failures), file=sys.stderr)
+    return 1 if run.failures else 0
 
 
 if __name__ == "__main__":

@@ -118,6 +118,12 @@ def test_goals_are_judged_by_what_was_measured():
     assert goals.verdict(Goal()._asdict(), figures) == ""
 
 
+def test_what_ours_cannot_do_is_a_failure():
+    unable = {OURS: "no such op", "tfjs": "no kernel"}
+    assert run.failures_of({"name": "a", "unable": unable}) == ["a: tensorbrook cannot, no such op"]
+    assert run.failures_of({"name": "a", "unable": {"tfjs": "no kernel"}}) == []
+
+
 def test_single_figures_have_limits():
     text = table.pairs_table(["", "figure"], {"µs of an eager op": 31.0, "a, to the least": 1.05,
                                               "MB": 2.0})

@@ -18,7 +18,7 @@ import tensorbrook as tf
 
 from ..ours.bench import FAMILIES
 from ..report import tell
-from ..rounds import QUICK, Pace, compare
+from ..rounds import QUICK, Disagreement, Pace, compare
 from ..workloads import NATIVE, OURS, Workload, wanted
 from ..workloads.spec import JAX_CPU, NUMPY, TORCH
 from . import jax_programs, numpy_programs, torch_programs
@@ -83,10 +83,18 @@ def keep_to_cores(count: int) -> None:
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:count])
 
 
-def measured(process: Process, workload: Workload, pace: Pace) -> dict:
-    result = compare(process, workload, pace)
-    tell(result)
-    return result
+def rounds(asked: argparse.Namespace) -> tuple[list[dict], list[str]]:
+    """The rows that were asked for, and what went wrong."""
+    process, pace = Process(PROGRAMS), QUICK if asked.quick else Pace()
+    rows, failures = [], []
+    for workload in wanted(NATIVE, asked.only, asked.quick):
+        try:
+            rows.append(compare(process, workload, pace))
+        except Disagreement as error:
+            failures.append(str(error))
+            continue
+        tell(rows[-1])
+    return rows, failures
 
 
 def main() -> None:
@@ -97,10 +105,8 @@ def main() -> None:
     asked = parser.parse_args()
     keep_to_cores(asked.threads)
     torch_programs.take_threads(asked.threads)
-    process, pace = Process(PROGRAMS), QUICK if asked.quick else Pace()
-    rows = [measured(process, workload, pace)
-            for workload in wanted(NATIVE, asked.only, asked.quick)]
-    json.dump(rows, sys.stdout)
+    rows, failures = rounds(asked)
+    json.dump({"rows": rows, "failures": failures}, sys.stdout)
 
 
 if __name__ == "__main__":
