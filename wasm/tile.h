@@ -94,18 +94,18 @@ INLINE void tile_strided(const product_t *p, const float *a, int a_row, int a_co
 // A stands anywhere: A(i, p) = a[a_rows[i] + steps[p]], which fits the windows of a convolution
 // without copying them. All rows of a whole tile must be readable.
 INLINE void tile_indirect(const product_t *p, const float *a, const int *a_rows, const int *steps,
-                          float *out, const int *out_rows) {
+                          float *out, const int *out_rows, int vectors) {
   sums_t s;
-  clear_sums(&s, TILE_ROWS, 2);
+  clear_sums(&s, TILE_ROWS, vectors);
   const float *row[TILE_ROWS], *b = p->b;
   EACH(i, TILE_ROWS) row[i] = a + a_rows[i];
   int b_step = p->b_step;
   const int *end = steps + p->k;
   NOT_UNROLLED for (; steps != end; steps++, b += b_step) {
-    f32x4 v[2];
-    load_b(v, b, 2);
+    f32x4 v[MOST_VECTORS];
+    load_b(v, b, vectors);
     int step = *steps;
-    EACH(i, TILE_ROWS) add_row(s.c[i], wasm_v128_load32_splat(row[i] + step), v, 2);
+    EACH(i, TILE_ROWS) add_row(s.c[i], wasm_v128_load32_splat(row[i] + step), v, vectors);
   }
-  store_sums(p, &s, out, out_rows, TILE_ROWS, 2);
+  store_sums(p, &s, out, out_rows, TILE_ROWS, vectors);
 }

@@ -36,6 +36,15 @@ static void finish_patch(const target_t *t, const patch_t *p, const float *out, 
                depth * height * width, columns);
 }
 
+// Half a tile where there are no more columns.
+INLINE void tile_of_columns(const product_t *p, const float *a, const int *a_rows,
+                            const int *steps, float *out, const int *out_rows) {
+  if (p->columns > 4)
+    tile_indirect(p, a, a_rows, steps, out, out_rows, 2);
+  else
+    tile_indirect(p, a, a_rows, steps, out, out_rows, 1);
+}
+
 static void patch_product(const block_t *b, const patch_t *p, const float *origin, int pixels) {
   const target_t *t = &b->target;
   float *out = t->to + p->image * t->image + p->row * t->row + p->column * t->pixel + b->column;
@@ -45,7 +54,7 @@ static void patch_product(const block_t *b, const patch_t *p, const float *origi
     product.columns = smaller(TILE_COLUMNS, b->columns - j);
     for (int i = 0; i < pixels; i += TILE_ROWS) {
       product.rows = smaller(TILE_ROWS, pixels - i);
-      tile_indirect(&product, origin, b->s->pixels + i, b->s->steps, out + j, b->s->outs + i);
+      tile_of_columns(&product, origin, b->s->pixels + i, b->s->steps, out + j, b->s->outs + i);
     }
   }
   if (b->tap_end == b->v->taps_y * b->v->taps_x) finish_patch(t, p, out, b->columns);
@@ -171,8 +180,8 @@ static void patch_gradient(const block_t *b, const patch_t *p, const float *orig
     packed = panel;
     product.rows = smaller(TILE_ROWS, b->k - row);
     product.columns = smaller(TILE_COLUMNS, g->columns - column);
-    tile_indirect(&product, origin, b->s->steps + row, b->s->pixels,
-                  g->out + (first_row + row) * g->stride + column, out_rows);
+    tile_of_columns(&product, origin, b->s->steps + row, b->s->pixels,
+                    g->out + (first_row + row) * g->stride + column, out_rows);
   }
 }
 

@@ -117,11 +117,21 @@ static int fits(const conv_t *p, const windows_t *v) {
   return is_depthwise(p) ? depthwise_fits(v) : v->channels <= MOST_CHANNELS;
 }
 
+// A window of one pixel for each pixel: a plain product of pixels x channels.
+static int is_product(const conv_t *p) {
+  return p->kh == 1 && p->kw == 1 && p->sh == 1 && p->sw == 1 && p->pt == 0 && p->pl == 0 &&
+         p->oh == p->h && p->ow == p->wd && p->groups == 1;
+}
+
 static int products(const conv_t *p) { return is_depthwise(p) ? 1 : p->groups; }
 
 void conv2d(const float *x, const float *w, float *out, CONV_NUMBERS) {
   conv_t p = {CONV_VALUES};
   windows_t v = forward_windows(&p, x, 0);
+  if (is_product(&p)) {
+    gemm(x, w, out, 1, n * h * wd, co, c, 0, 0, 0, 0, epilogue, arguments, thread, threads);
+    return;
+  }
   if (!fits(&p, &v)) {
     conv2d_ref(x, w, out, CONV_VALUES);
     return;
@@ -139,7 +149,9 @@ void conv2d_filter_grad(const float *x, const float *g, float *dw_, CONV_NUMBERS
   conv_t p = {CONV_VALUES};
   const after_t after = after_conv(&p, dw_, co);
   windows_t v = forward_windows(&p, x, 0);
-  if (!fits(&p, &v) || (!is_depthwise(&p) && !windows_fit(&v))) {
+  if (is_product(&p)) {
+    gemm(x, g, dw_, 1, c, co, n * h * wd, 1, 0, 0, 0, epilogue, arguments, thread, threads);
+  } else if (!fits(&p, &v) || (!is_depthwise(&p) && !windows_fit(&v))) {
     conv2d_filter_grad_ref(x, g, dw_, CONV_VALUES);
   } else if (is_depthwise(&p)) {
     correlate_filter_depthwise(&v, g, dw_, &after);
@@ -201,6 +213,10 @@ static void input_grad_phase(const conv_t *p, const float *g, const float *w, fl
 void conv2d_input_grad(const float *g, const float *w, float *dx, CONV_NUMBERS) {
   conv_t p = {CONV_VALUES};
   windows_t v = forward_windows(&p, dx, 0);
+  if (is_product(&p)) {
+    gemm(g, w, dx, 1, n * h * wd, c, co, 0, 1, 0, 0, epilogue, arguments, thread, threads);
+    return;
+  }
   if (!fits(&p, &v) || co / groups > MOST_CHANNELS) {
     conv2d_input_grad_ref(g, w, dx, CONV_VALUES);
     return;
