@@ -174,10 +174,10 @@ function 0
     v128 0x00000000 =$7
     v128 0x00000000 =$8
     $2 =$9
-    $6 $9 v128.load 0 $4 f32x4.mul f32x4.add =$6
-    $7 $9 v128.load 16 $4 f32x4.mul f32x4.add =$7
+    $9 v128.load 0 $4 $6 f32x4.relaxed_madd =$6
+    $9 v128.load 16 $4 $7 f32x4.relaxed_madd =$7
     $9 32 i32.add =$9
-    $8 $9 v128.load32_splat 0 $4 f32x4.mul f32x4.add =$8
+    $9 v128.load32_splat 0 $4 $8 f32x4.relaxed_madd =$8
     $9 4 i32.add =$9
     $6 $7 f32x4.add =$6
     $6 $6 shuffle 2 3 0 1 =$10

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from loop_meaning import interpret
 from programs import one_loop, run, variable
 from tensorbrook.backends.wasm import loops as loops_module
+from tensorbrook.backends.wasm.program import listing
 from tensorbrook.backends.wasm.rows import shares
 from tensorbrook.base import dtypes
 from tensorbrook.base.dtypes import bool_, float32, int32, uint8
@@ -145,7 +146,17 @@ def test_transpose_beside_what_lies_straight():
     column = build.apply("cast(x)", build.value(Index((1, 100), 0, int32)))
     build.store(build.apply("x * y + z", x, row, y))
     build.store(build.apply("x + y", x, column))
-    check(build, rtol=1e-6)
+    check(build, rtol=1e-5)
+
+
+def test_a_product_is_added_in_one_instruction_unless_it_is_the_same_for_a_whole_loop():
+    build = Build((3, 40))
+    x, row, number = build.load(draw((3, 40))), build.load(draw((3, 1))), build.load(draw((1, 1)))
+    build.store(build.apply("x * y + z", x, row, number))
+    build.store(build.apply("x + y * z", x, row, number))
+    text = listing(one_loop(build.loop()))
+    assert text.count("relaxed_madd") == text.count("f32x4.add") > 0
+    check(build, rtol=1e-5, atol=1e-6)
 
 
 SLICES = [((0, 1), (1, 2)), ((9, 20), (-1, -1)), ((9, 0), (-2, 3))]

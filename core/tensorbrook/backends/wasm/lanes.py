@@ -3,15 +3,18 @@
 A node's level says which loops it depends on: 0 on none, i on loop i - 1 and perhaps on those
 around it. `varies` says whether its lanes belong to different elements.
 """
+from .assembler import OPCODES
 from .formulas import Template
 
+_ADD, _MUL, _MADD = (OPCODES[f"f32x4.{name}"] for name in ("add", "mul", "relaxed_madd"))
 _DEEPEST = 24                    # nodes on the stack before one is put into a local
 
 
 class Lanes:
     """Nodes by number; every argument has a smaller number than what uses it."""
 
-    def __init__(self):
+    def __init__(self, relaxed: bool):
+        self.relaxed = relaxed
         self.code: list = []                     # bytes of an instruction, or a leaf
         self.args: list[tuple[int, ...]] = []
         self.level: list[int] = []
@@ -27,9 +30,18 @@ class Lanes:
         found = self.known.get((code, args))
         if found is not None:
             return found
+        if self.relaxed and code == _ADD:
+            code, args = self.added(args)
         return self._node(code, args, max((self.level[a] for a in args), default=0),
                           any(self.varies[a] for a in args),
                           max((self.after[a] for a in args), default=0))
+
+    def added(self, args: tuple[int, ...]) -> tuple[bytes, tuple[int, ...]]:
+        """A sum; with a product in it, which is not the same for a whole loop, one instruction."""
+        for x, y in (args, args[::-1]):
+            if self.code[x] == _MUL and self.level[x] >= self.level[y]:
+                return _MADD, (*self.args[x], y)
+        return _ADD, args
 
     def apply(self, template: Template, args: tuple[int, ...]) -> int:
         """A formula over nodes."""

@@ -72,7 +72,7 @@ class Values:
     def __init__(self, loop: Loop, shares: list[Share], nest: Nest, places: Mapping[Atom, Place],
                  relaxed: bool):
         self.loop, self.nest, self.places, self.relaxed = loop, nest, places, relaxed
-        self.lanes = Lanes()
+        self.lanes = Lanes(relaxed)
         self.folds: list[Fold] = []
         self.writes: list[Write] = []
         self.nodes: dict[int, int] = {}              # of the stage at hand and of all tails so far
