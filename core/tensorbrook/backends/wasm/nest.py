@@ -87,8 +87,8 @@ def arrange(loop: Loop, shares: list[Share], split: bool) -> Nest:
     outer = len(order) - len(folded)
     columns = at < outer and bool(folded)
     unrolls = [_unroll(sizes[at], share.weight + share.memory, columns) for share in shares]
-    if columns and sum(isinstance(v, Reduced) for v in loop.values) == 1 == len(shares):
-        unrolls = [_unroll_columns(sizes[at], shares[0].weight + shares[0].memory)]
+    if columns and len(shares) == 1:
+        unrolls = [_unroll_columns(sizes[at], unrolls[0], loop)]
     if at < outer:
         # One stage after the other goes over the same rows, so the shortest decides for all.
         # V8 of Node 20, one thread, 16000 rows of 10, 1 / 2 / 4 at a time: softmax 383 / 270 / 223
@@ -190,11 +190,14 @@ def _unroll(n: int, weight: int, down_columns: bool) -> int:
     return max(1, min(wanted, n // LANES))
 
 
-def _unroll_columns(n: int, weight: int) -> int:
-    """How many vectors at a time where columns are summed: each has an accumulator."""
-    # Two cache lines, which the processor fetches together. Chromium, one thread, 1 M floats, 4 / 8
-    # / 12 at a time: sums of columns of 1024 x 1024 168 / 78 / 76 us, 8192 x 128 67 / 50 / 94.
-    return _unroll(n, weight, True) if weight > 6 else max(1, min(8, n // LANES))
+def _unroll_columns(n: int, most: int, loop: Loop) -> int:
+    """How many vectors at a time where columns are folded: each has an accumulator for each fold,
+    and beside eight of them V8 has registers left."""
+    # Chromium, one thread. One fold, 4 / 8 / 12 at a time: sums of the columns of 1024 x 1024 168 /
+    # 78 / 76 us, of 8192 x 128 67 / 50 / 94. Two folds of 1024 x 1024, 2 / 4 / 8: 102 / 72 / 147.
+    # Four of 8192 x 64, 1 / 2 / 4: 140 / 81 / 195.
+    folds = sum(isinstance(v, Reduced) for v in loop.values)
+    return max(1, min(8 // folds, n // LANES)) if folds else most
 
 
 def _shared(kept: list[int], by_chunks: tuple[int, int]) -> int | None:
