@@ -107,6 +107,47 @@ def recurrent():
     return loss, (zeros(6, 2, 3), zeros(3, 4), zeros(4, 4))
 
 
+def gradients(f, *shapes):
+    """The gradients of a sum of squares of f."""
+    def walk_back(*xs):
+        with tf.GradientTape() as tape:
+            tape.watch(list(xs))
+            total = tf.reduce_sum(tf.square(f(*xs)))
+        return tape.gradient(total, list(xs))
+
+    return walk_back, tuple(zeros(*shape) for shape in shapes)
+
+
+def cross_entropy(labels, logits):
+    with tf.GradientTape() as tape:
+        tape.watch(logits)
+        loss = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
+    return tape.gradient(loss, logits)
+
+
+def adamw():
+    weight = variable(40, 30)
+    optimizer = keras.optimizers.AdamW(0.001)
+    optimizer.build([weight])
+    return lambda g: optimizer.apply([g], [weight]) or None, (zeros(40, 30),)
+
+
+def convolution(x, w, b):
+    return tf.nn.relu(tf.nn.conv2d(x, w, padding="SAME") + b)
+
+
+def batch_norm(x, mean, variance, scale, shift):
+    return (x - mean) * tf.rsqrt(variance + 1e-3) * scale + shift
+
+
+def embedding(table):
+    with tf.GradientTape() as tape:
+        tape.watch(table)
+        rows = tf.gather(table, tf.constant([1, 4, 1]))
+        total = tf.reduce_sum(rows * rows)
+    return tape.gradient(total, table)
+
+
 PROGRAMS = {
     "chain": lambda: (lambda x, y: tf.tanh(x * 2.0 + y) * x, (zeros(64, 1), zeros(3))),
     "softmax": lambda: (tf.nn.softmax, (zeros(32, 10),)),
@@ -120,7 +161,20 @@ PROGRAMS = {
         zeros(9, 3), zeros(4, dtype="int32"))),
     "random": lambda: (lambda: tf.random.normal((6,)), ()),
     "gradient_of_gradient": lambda: (gradient_of_gradient, (zeros(7),)),
-    "swap": swap, "recurrent": recurrent, "momentum": momentum, "mlp": mlp, "cnn": cnn,
+    "dense_gelu": lambda: gradients(
+        lambda x, w, b: tf.nn.gelu(tf.matmul(x, w) + b), (12, 9), (9, 32), (32,)),
+    "residual": lambda: (lambda x, w, r: r + tf.matmul(x, w), (
+        zeros(9, 6), zeros(6, 20), zeros(9, 20))),
+    "conv_relu": lambda: (convolution, (zeros(2, 6, 6, 3), zeros(3, 3, 3, 16), zeros(16))),
+    "layer_norm_gradient": lambda: gradients(layer_norm, (32, 48), (48,), (48,)),
+    "batch_norm": lambda: (batch_norm, (zeros(2, 5, 5, 8), *[zeros(8)] * 4)),
+    "cross_entropy": lambda: (cross_entropy, (zeros(32, dtype="int32"), zeros(32, 10))),
+    "embedding": lambda: (embedding, (zeros(9, 4),)),
+    "column_sum": lambda: (lambda x: tf.reduce_sum(x, 0), (zeros(70, 33),)),
+    "transpose": lambda: (lambda x: tf.transpose(x) * 2.0, (zeros(33, 70),)),
+    "pooling": lambda: gradients(lambda x: tf.nn.avg_pool2d(x, 2), (2, 6, 6, 3)),
+    "adamw": adamw, "swap": swap, "recurrent": recurrent, "momentum": momentum, "mlp": mlp,
+    "cnn": cnn,
 }
 # Those whose generated code is kept too: one of each kind of loop.
 CODE = ("recurrent", "chain", "softmax", "long_sum")

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 COMMANDS = {
     "studio": ("tensorbrook.studio.server", "open the Studio in the browser"),
     "run": ("tensorbrook.studio.run", "run a script, natively or in a page"),
+    "profile": ("tensorbrook.studio.profile", "run a script and time its kernels"),
 }
 
 
@@ -29,7 +30,7 @@ def parser_for(name: str | None) -> argparse.ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status of the process."""
     words = sys.argv[1:] if arguments is None else list(arguments)
-    # What stands after -- is not ours to parse: `run` hands it to the script.
+    # What stands after -- is not ours to parse: the script gets it.
     end = words.index("--") if "--" in words else len(words)
     words, rest = words[:end], words[end + 1:]
     args = parser_for(words[0] if words else None).parse_args(words)

@@ -2,6 +2,9 @@
 
 import { callable, table, type Callable } from "./exports";
 
+/** Milliseconds on the same clock in every worker, for programs that tell how long steps take. */
+const now = (): number => performance.timeOrigin + performance.now();
+
 export class Programs {
   private readonly table: WebAssembly.Table;
   private readonly imports: WebAssembly.Imports;
@@ -9,7 +12,7 @@ export class Programs {
 
   constructor(engine: WebAssembly.Instance, memory: WebAssembly.Memory) {
     this.table = table(engine, "__indirect_function_table");
-    this.imports = { env: { memory }, engine: engine.exports };
+    this.imports = { env: { memory }, engine: engine.exports, host: { now } };
   }
 
   /** A slot for the next program. A helper follows the main thread and never asks. */

@@ -1,6 +1,7 @@
 """Graphs and plans as text: stable, one line an equation or kernel, for people and golden files."""
 from .body import Body
 from .graph import Const, Graph, Var
+from .measure import amount, bytes_moved, operations
 from .kernel import Call, Index, Kernel, Load, Loop, Number, Plan, Reduced, Repeat
 
 
@@ -48,7 +49,8 @@ def plan_text(plan: Plan) -> str:
     names = Names()
     lines = [f"inputs {', '.join(map(names.typed, plan.inputs))}",
              f"arena {plan.arena_size} bytes, {plan.live_bytes} in use at once, "
-             f"{len(plan.steps)} kernels"]
+             f"{len(plan.steps)} kernels, {sum(s.barrier for s in plan.steps)} barriers, "
+             f"{_amounts(*(s.kernel for s in plan.steps))}"]
     lines += _steps_text(plan.steps, names, plan)
     lines.append(f"outputs {', '.join(map(names.of, plan.outputs))}")
     lines += [f"output {i} over input {j}" for i, j in plan.updates.items()]
@@ -60,9 +62,27 @@ def _steps_text(steps, names: Names, plan: Plan):
         threads = "all threads" if step.split else "one thread"
         if step.barrier:
             yield "  ---- barrier"
-        yield f"  {n}: {threads}: " + kernel_text(step.kernel, names, plan)
+        yield f"  {n}: {threads}, {_amounts(step.kernel)}: " + kernel_text(
+            step.kernel, names, plan)
         yield from (f"    {line}" for each in _steps_text(step.inside, names, plan)
                     for line in each.splitlines())
+
+
+def _amounts(*kernels: Kernel) -> str:
+    done, moved = sum(map(operations, kernels)), sum(map(bytes_moved, kernels))
+    return f"{amount(done, 'FLOP')}, {amount(moved, 'B')}"
+
+
+def label(kernel: Kernel) -> str:
+    """A kernel in a few words: what it runs over, and the operations that it carries out."""
+    names = list(dict.fromkeys(e.prim.name for e in kernel.eqns))
+    if isinstance(kernel, Repeat):
+        return f"repeat {kernel.count} times: {', '.join(names)}"
+    if isinstance(kernel, Call):
+        numbers = ",".join(map(_number_text, kernel.numbers))
+        after = kernel.epilogue
+        return f"{kernel.function}({numbers})" + (f" then {label(after)}" if after else "")
+    return f"loop {_plain(kernel.space)}: {', '.join(names)}"
 
 
 def kernel_text(kernel: Kernel, names: Names, plan: Plan) -> str:

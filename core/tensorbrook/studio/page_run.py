@@ -17,16 +17,19 @@ from tensorbrook.studio.server import Server
 
 FAILED = 2
 MOST_BYTES = 64 << 20  # of files beside the script: they all travel into the page
+LAUNCHER = "tensorbrook_launcher.py"  # the name of what runs beside a script
 SKIPPED = {"node_modules", "__pycache__"}
 
 
 def run(script: Path, words: Sequence[str], *, backend: str | None = None,
-        threads: int | None = None, headed: bool = False) -> int:
-    """Run a script with its folder in a page; returns its exit code."""
+        threads: int | None = None, headed: bool = False, source: str | None = None) -> int:
+    """Run a script with its folder in a page; returns its exit code. With `source`, that runs
+    beside the script and decides what becomes of it."""
     query = {"backend": backend, "threads": threads}
     options = urlencode({name: value for name, value in query.items() if value is not None})
     try:
-        job = {"source": script.read_text(encoding="utf-8"), "filename": script.as_posix(),
+        name = script if source is None else script.with_name(LAUNCHER)
+        job = {"source": source or script.read_text(encoding="utf-8"), "filename": name.as_posix(),
                "argv": list(words), "files": files_of(script.parent)}
         return asyncio.run(run_in_browser(job, script.parent, options, headed))
     except (Error, OSError, ValueError) as error:

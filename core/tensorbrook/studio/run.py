@@ -34,19 +34,21 @@ def main(args: Namespace) -> int:
         print(f"tensorbrook run: there is no script {args.script}; name a Python file",
               file=sys.stderr)
         return FAILED
-    return run_in_page(script, args) if args.page else run_natively(script, args)
+    if not args.page:
+        return run_natively(script, args)
+    return in_browser(script, args.rest, backend=args.backend, threads=args.threads,
+                      headed=args.headed)
 
 
-def run_in_page(script: Path, args: Namespace) -> int:
-    """Run it in a browser; only this way needs Playwright."""
+def in_browser(script: Path, words: list[str], **options) -> int:
+    """Run it in a browser, with page_run's options; only this way needs Playwright."""
     try:
         page_run = importlib.import_module("tensorbrook.studio.page_run")
     except ModuleNotFoundError as missing:
         print(f"tensorbrook run: --page needs the package {missing.name}; "
               "pip install 'tensorbrook[page]'", file=sys.stderr)
         return FAILED
-    return page_run.run(script, args.rest, backend=args.backend, threads=args.threads,
-                        headed=args.headed)
+    return page_run.run(script, words, **options)
 
 
 def run_natively(script: Path, args: Namespace) -> int:

@@ -4,6 +4,7 @@ import os
 import sys
 import threading
 import weakref
+from typing import Any
 
 from ...base.errors import UnimplementedError
 from ...base.hostdata import HostData
@@ -42,6 +43,7 @@ class Wasm:
     def __init__(self, host: Host):
         self.host, self.memory, self.threads = host, Memory(host), host.threads
         self.arena = Buffer(self, 1)
+        self.profile: Any = None                           # a Profile, see profile.py
         self.lock = threading.RLock()                      # held by the program that runs
         self.programs_run = self.kernels_run = self.compiled = 0
 
@@ -57,7 +59,7 @@ class Wasm:
 
     def recall(self, graph: Graph) -> "Program | None":
         """The program of a graph that this host has kept."""
-        if self.host.kept is None: return None
+        if self.host.kept is None or self.profile: return None
         image = self.host.kept.get(self._key(graph))
         return None if image is None else Program(Image.from_bytes(image), self)
 
@@ -68,6 +70,8 @@ class Wasm:
     def load(self, plan: Plan) -> "Program":
         self._demand_dtypes(plan.graph)
         self.compiled += 1
+        if self.profile:
+            return self.profile.program(plan, self)
         image = image_of(plan, self.host.relaxed, self.host.shared)
         program = Program(image, self)
         if self.host.kept is not None:

@@ -6,14 +6,14 @@ from struct import pack
 
 from .host import MAX_PAGES
 
-I32, F32, V128 = 0x7F, 0x7D, 0x7B
-TYPE_NAMES = {I32: "i32", F32: "f32", V128: "v128"}
+I32, F32, F64, V128 = 0x7F, 0x7D, 0x7C, 0x7B
+TYPE_NAMES = {I32: "i32", F32: "f32", F64: "f64", V128: "v128"}
 VOID = b"\x40"                   # the type of a block that takes and leaves nothing
 
 _PLAIN = """
 00 unreachable 02 block 03 loop 04 if 05 else 0b end 0c br 0d br_if 0f return 10 call 1a drop
 1b select 20 local.get 21 local.set 22 local.tee 26 table.set 28 i32.load 36 i32.store
-41 i32.const 43 f32.const
+39 f64.store 41 i32.const 43 f32.const
 45 i32.eqz 46 i32.eq 47 i32.ne 48 i32.lt_s 49 i32.lt_u 4a i32.gt_s 4b i32.gt_u 4c i32.le_s
 4d i32.le_u 4e i32.ge_s 4f i32.ge_u 6a i32.add 6b i32.sub 6c i32.mul 6d i32.div_s 6e i32.div_u
 6f i32.rem_s 70 i32.rem_u 71 i32.and 72 i32.or 73 i32.xor 74 i32.shl 75 i32.shr_s 76 i32.shr_u

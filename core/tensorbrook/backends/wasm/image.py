@@ -48,9 +48,10 @@ class Image:
         return Image(parts[0], tuple(parts[1:]), **head)
 
 
-def image_of(plan: Plan, relaxed: bool, shared: bool) -> Image:
-    """The image of a plan, for engines with relaxed SIMD or not, with shared memory or not."""
-    module = render(plan, relaxed, shared) if plan.steps else b""
+def image_of(plan: Plan, relaxed: bool, shared: bool, stamps: int | None = None) -> Image:
+    """The image of a plan, for engines with relaxed SIMD or not, with shared memory or not;
+    with `stamps` that of a program which tells how long its steps take."""
+    module = render(plan, relaxed, shared, stamps) if plan.steps else b""
     return Image(module, tuple(bytes(c.value) for c in plan.constants), len(plan.inputs),
                  tuple(o.spec.size_bytes for o in plan.outputs), dict(plan.updates),
                  plan.arena_size, len(plan.steps), any(step.split for step in plan.steps),

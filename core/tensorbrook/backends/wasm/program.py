@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from ...ir.kernel import Call, Loop, Place, Plan, Repeat, Step, whole_lines
-from .assembler import F32, I32, Function, Module, f32_const
+from .assembler import F32, F64, I32, Function, Module, f32_const
 from .listing import listing_of
 from .loops import THREAD, epilogue, kernel
 from .host import ARENA, EPILOGUE, SLOTS, THREADS, WORD
@@ -19,9 +19,10 @@ VECTOR = 16                      # bytes
 TAKE_EPILOGUES = frozenset({"gemm", "conv2d", "conv2d_input_grad", "conv2d_filter_grad"})
 
 
-def render(plan: Plan, relaxed: bool, shared: bool) -> bytes:
-    """The module of a program: for engines with relaxed SIMD or not, with shared memory or not."""
-    return _module(plan, relaxed, shared).encode()
+def render(plan: Plan, relaxed: bool, shared: bool, stamps: int | None = None) -> bytes:
+    """The module of a program: for engines with relaxed SIMD or not, with shared memory or not.
+    With `stamps`, an address, it notes the time there before and after each step: see stamp."""
+    return _module(plan, relaxed, shared, stamps).encode()
 
 
 def listing(plan: Plan) -> str:
@@ -29,10 +30,12 @@ def listing(plan: Plan) -> str:
     return listing_of(_module(plan, relaxed=True, shared=True))
 
 
-def _module(plan: Plan, relaxed: bool, shared: bool) -> Module:
+def _module(plan: Plan, relaxed: bool, shared: bool, stamps: int | None = None) -> Module:
     module = Module()
     module.import_memory("env", "memory", shared)
     engine = _imports(plan, module)
+    if stamps is not None:
+        engine["now"] = module.import_function("host", "now", (), (F64,))
     steps = list(_all(plan.steps))
     functions = [_generated(step, plan, relaxed, engine) for step in steps]
     # In the order of the steps, those within a Repeat behind it.
@@ -40,7 +43,8 @@ def _module(plan: Plan, relaxed: bool, shared: bool) -> Module:
     run = Function((I32, I32))
     if plan.moving:
         _own_block(run, plan)
-    _steps(_Run(run, module, plan, engine, numbers), plan.steps)
+    clock = None if stamps is None else _clock(run, stamps, len(plan.steps), engine["now"])
+    _steps(_Run(run, module, plan, engine, numbers), plan.steps, clock)
     module.export("run", module.add(run))
     return module
 
@@ -89,8 +93,42 @@ def _own_block(run: Function, plan: Plan):
     run.set(ARGUMENTS)
 
 
-def _steps(r: _Run, steps: tuple[Step, ...]):
-    for step in steps:
+Clock = Callable[[int], None]
+STAMP = 8                        # bytes
+
+
+def stamps_of(steps: int) -> int:
+    """How many stamps a thread leaves: two with nothing between them, then for each step two."""
+    return 2 + 2 * steps
+
+
+def _clock(run: Function, stamps: int, steps: int, now: int) -> Clock:
+    """A function that writes a stamp, the time in milliseconds, into this thread's part."""
+    area = run.local(I32)
+    run.get(THREAD)
+    run.const(STAMP * stamps_of(steps))
+    run.op("i32.mul")
+    run.const(stamps)
+    run.op("i32.add")
+    run.set(area)
+
+    def stamp(at: int):
+        run.get(area)
+        run.op("call", now)
+        run.memory("f64.store", STAMP * at)
+
+    stamp(0)
+    stamp(1)
+    return stamp
+
+
+def _no_clock(at: int):
+    """Nobody asks how long steps take."""
+
+
+def _steps(r: _Run, steps: tuple[Step, ...], clock: Clock | None = None):
+    stamp = clock or _no_clock
+    for n, step in enumerate(steps):
         run, number = r.f, next(r.numbers)
         if step.barrier:
             run.op("call", r.engine["barrier"])
@@ -98,6 +136,7 @@ def _steps(r: _Run, steps: tuple[Step, ...]):
             run.get(THREAD)
             run.op("i32.eqz")
             run.block("if")
+        stamp(2 + 2 * n)
         if isinstance(step.kernel, Repeat):
             _repeat(r, step)
         elif isinstance(step.kernel, Call):
@@ -108,6 +147,7 @@ def _steps(r: _Run, steps: tuple[Step, ...]):
             run.get(THREAD)
             run.get(ARGUMENTS)
             run.op("call", number)
+        stamp(3 + 2 * n)
         if not step.split:
             run.op("end")
 
