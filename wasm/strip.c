@@ -45,7 +45,7 @@ OF_HEIGHT(2)
 OF_HEIGHT(3)
 OF_HEIGHT(4)
 OF_HEIGHT(5)
-OF_HEIGHT(6)
+OF_HEIGHT(TILE_ROWS)
 
 void multiply_strip(const strip_t *s, int rows) {
   switch (rows) {
@@ -54,7 +54,7 @@ void multiply_strip(const strip_t *s, int rows) {
     case 3: multiply_3(s); break;
     case 4: multiply_4(s); break;
     case 5: multiply_5(s); break;
-    default: multiply_6(s);
+    default: multiply_TILE_ROWS(s);
   }
 }
 

@@ -9,7 +9,13 @@
 
 #include "simd.h"
 
-enum { TILE_ROWS = 6, TILE_COLUMNS = 8, MOST_VECTORS = 8 };
+// Without relaxed SIMD a product takes a register more on its way to the sum.
+#ifdef __wasm_relaxed_simd__
+enum { TILE_ROWS = 6 };
+#else
+enum { TILE_ROWS = 5 };
+#endif
+enum { TILE_COLUMNS = 8, MOST_VECTORS = 8 };
 
 typedef struct {
   const float *b;  // B(p, j) = b[p * b_step + j]; all columns of the tile can be read
