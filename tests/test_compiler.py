@@ -7,7 +7,7 @@ import pytest
 
 import tensorbrook as tf
 from golden_programs import PROGRAMS, variable, zeros
-from plans import compiled, plan_of
+from plans import carry_out, compiled, plan_of
 from tensorbrook.base.dtypes import float32, int32
 from tensorbrook.compiler import simplify
 from tensorbrook.compiler.memory import enough
@@ -244,6 +244,44 @@ def test_kernels_are_few(name, most):
     """Ceilings: fewer is better, and then this line comes down."""
     f, arguments = PROGRAMS[name]()
     assert len(plan_with(f, *arguments).steps) <= most
+
+
+def test_the_gradient_of_a_cut_is_one_pass():
+    """What the gates of a recurrent layer make of their parts lies where the whole expects it."""
+    def f(x, w):
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            a, b, c = tf.split(x, [2, 3, 4], 1)
+            y = tf.reduce_sum(a[:, :1] * tf.tanh(b) * tf.exp(c)[:, :3])
+        return tf.matmul(tape.gradient(y, x), w)
+
+    plan = plan_with(f, zeros(40, 9), zeros(9, 5))
+    assert "concat" in [e.prim.name for e in plan.graph.eqns]
+    product = plan.steps[-1].kernel
+    makers = [s.kernel for s in plan.steps if set(product.reads) & set(s.kernel.writes)]
+    assert len(makers) == 3
+    x, w = (np.random.default_rng(i).normal(size=s) for i, s in enumerate(((40, 9), (9, 5))))
+    slopes = np.zeros((40, 9))
+    a, b, c = x[:, :1], x[:, 2:5], x[:, 5:8]
+    slopes[:, :1] = (np.tanh(b) * np.exp(c)).sum(1, keepdims=True)
+    slopes[:, 2:5] = a * (1 - np.tanh(b) ** 2) * np.exp(c)
+    slopes[:, 5:8] = a * np.tanh(b) * np.exp(c)
+    found, = carry_out(plan, [x.astype("float32"), w.astype("float32")])
+    np.testing.assert_allclose(found, slopes @ w, rtol=1e-4, atol=1e-4)
+
+
+def test_pieces_that_meet_or_leave_gaps_are_summed():
+    x, y = var(2, 3), var(2, 3)
+    for begin, whole in (((0, 2), 5), ((0, 3), 7)):
+        w = Writer(x, y)
+        places = [w("place", piece, begin=(0, at), shape=(2, whole), steps=(1, 1))
+                  for piece, at in zip((x, y), begin)]
+        assert "concat" not in names(simplify(w.giving(w("add", *places))))
+    w = Writer(x, y)
+    places = [w("place", piece, begin=(0, at), shape=(2, 6), steps=(1, 1))
+              for piece, at in ((x, 3), (y, 0))]
+    e, = simplify(w.giving(w("add", *places))).eqns
+    assert (e.prim.name, e.args) == ("concat", (y, x))
 
 
 # ── plan ──────────────────────────────────────────────────────────────────────────────────────

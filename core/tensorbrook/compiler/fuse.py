@@ -18,6 +18,7 @@ from ..ir import PRIMS, Atom, Call, Const, Eqn, Graph, Kernel, Limits, Repeat, S
 from .epilogue import Followed, divided, followed
 from .group import Group
 from .merge import merge
+from .regions import stored_by_makers
 from .repeat import repeat_of
 
 
@@ -33,7 +34,7 @@ def fuse(graph: Graph, limits: Limits, known: Mapping[Var, Atom] = MappingProxyT
     overwritten = {graph.inputs[j]: outputs[i] for i, j in graph.updates.items()}
     kernels = divided(f.kernels, outputs, limits, f.regrouped,
                       lambda atom: f.source(atom)[0])
-    f.kernels = merge(kernels, overwritten, f.joined)
+    f.kernels = stored_by_makers(merge(kernels, overwritten, f.joined), limits)
     needed = f.needed(outputs)
     kernels = [k if isinstance(k, (Call, Repeat)) else k.close(needed) for k in f.kernels]
     return kernels, outputs

@@ -27,6 +27,7 @@ class Group:
         self.read: tuple[set[Atom], set[Atom]] = set(), set()     # at every index, and late
         self.eqns: list[Eqn] = []
         self.stored: dict[Var, View] = {}                # var -> view it is stored through
+        self.also: list[tuple[int, Var, View]] = []      # positions stored to a part of something
 
     @property
     def outer(self):
@@ -42,7 +43,7 @@ class Group:
         return self.read[False] | self.read[True]
 
     def buffers(self) -> int:
-        return len(self.reads) + len(self.at)
+        return len(self.reads) + len(self.at) + len(self.also)
 
     def goes_over_rows(self) -> bool:
         """Whether it pays to go over a row again: it lies in one piece and stays in cache. Where
@@ -135,13 +136,14 @@ class Group:
         spaces = {var: self.outer if self.parts[i][1] else self.space for var, i in self.at.items()}
         views = {var: self.stored.get(var) or View.of(space) for var, space in spaces.items()
                  if var in needed or var in self.stored}
-        thin = _Thin(self, views.values(), merge_axes)
+        thin = _Thin(self, [*views.values(), *(view for _, _, view in self.also)], merge_axes)
         stages = [([], []) for _ in range(1 + max((stage for stage, _ in self.parts), default=0))]
         for i in order:
             stage, late = self.parts[i]
             stages[stage][late].append(thin.value(self.values[i], late, number))
         stores = [Store(number[self.at[var]], var, thin.view(view, self.parts[self.at[var]][1]))
                   for var, view in views.items()]
+        stores += [Store(number[i], var, thin.view(view, False)) for i, var, view in self.also]
         return Loop(thin.space, thin.axes, tuple(Stage(tuple(b), tuple(t)) for b, t in stages),
                     tuple(stores), tuple(self.eqns))
 

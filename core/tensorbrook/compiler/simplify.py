@@ -2,12 +2,13 @@
 from ..ir import Const, Eqn, Graph, Var
 from .folds import cut_long_folds
 from .numbers import fold_numbers
+from .regions import join_places
 from .scans import merge_scans, trimmed
 
 
 def simplify(graph: Graph) -> Graph:
     graph = merge_scans(share_equal(fold_numbers(graph)))
-    return cut_long_folds(drop_unused(graph))
+    return cut_long_folds(drop_unused(join_places(graph)))
 
 
 def share_equal(graph: Graph) -> Graph:
