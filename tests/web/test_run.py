@@ -20,6 +20,8 @@ pytestmark = pytest.mark.usefixtures("built")
 
 def start(*arguments: str | Path, **options) -> subprocess.Popen:
     command = [sys.executable, "-m", "tensorbrook", "run", *map(str, arguments)]
+    # A shell has its background jobs ignore Ctrl-C, and what they start would too.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                             stderr=subprocess.PIPE, text=True,
                             env=os.environ | {"PYTHONPATH": str(CORE)}, **options)

@@ -188,31 +188,41 @@ static void dot_products(const dots_t *d) {
   for (int j = d->begin; j < d->end && pairs < d->rows; j += 8) dot_tile(d, pairs, j, 1, 8);
 }
 
-// out[i] = sum over p of x[p] matrix[p * stride + i], i in [begin, end): 32 of them at a time.
-static void add_columns(const float *matrix, const float *x, float *out, int k, int stride,
-                        int begin, int end) {
-  const int none = 0;
+// Adds x[0] times the first of these rows, and so on, to out.
+INLINE void add_rows(const float *matrix, const float *x, float *out, int stride, int begin,
+                     int end, int rows) {
+  f32x4 factor[8];
+  EACH(r, rows) factor[r] = wasm_v128_load32_splat(x + r);
   int i = begin;
-  product_t p = {.b_step = stride, .k = k, .rows = 1, .columns = 4 * MOST_VECTORS};
-  for (; i + 4 * MOST_VECTORS <= end; i += 4 * MOST_VECTORS) {
-    p.b = matrix + i;
-    tile_strided(&p, x, 0, 1, out + i, &none, 1, MOST_VECTORS);
+  NOT_UNROLLED for (; i + 4 <= end; i += 4) {
+    f32x4 sum = wasm_v128_load(out + i);
+    EACH(r, rows) sum = multiply_add(wasm_v128_load(matrix + r * stride + i), factor[r], sum);
+    wasm_v128_store(out + i, sum);
   }
-  for (; i < end; i += 4) {
-    f32x4 sum = wasm_f32x4_splat(0);
-    for (int q = 0; q < k; q++)
-      sum = multiply_add(load_lanes(matrix + q * stride + i, end - i),
-                         wasm_v128_load32_splat(x + q), sum);
-    store_lanes(out + i, sum, end - i);
-  }
+  f32x4 sum = load_lanes(out + i, end - i);  // the last 0 to 3
+  EACH(r, rows)
+    sum = multiply_add(load_lanes(matrix + r * stride + i, end - i), factor[r], sum);
+  store_lanes(out + i, sum, end - i);
+}
+
+// out[i] = sum over p of x[p] matrix[p * stride + i], i in [begin, end). Rows are read from end to
+// end, eight at a time: in wasmtime, one thread, 2026-11, 1024 x 1024 takes 78 us, and by columns,
+// 32 at a time with their sums in registers, 109; 784 x 256 takes 17 and 24.
+static void add_all_rows(const float *matrix, const float *x, float *out, int k, int stride,
+                         int begin, int end) {
+  int p = 0;
+  fill_zero(out + begin, end - begin);
+  for (; p + 8 <= k; p += 8) add_rows(matrix + p * stride, x + p, out, stride, begin, end, 8);
+  for (; p < k; p++) add_rows(matrix + p * stride, x + p, out, stride, begin, end, 1);
 }
 
 static void multiply_vector(const part_t *g) {
   int is_row = g->m == 1, transposed = is_row ? !g->transpose_b : g->transpose_a;
   const float *matrix = is_row ? g->b : g->a, *x = is_row ? g->a : g->b;
   int begin = is_row ? g->column : g->row, end = is_row ? g->column_end : g->row_end;
+  int stride = is_row ? g->n : g->m;
   if (transposed)
-    add_columns(matrix, x, g->out, g->k, is_row ? g->n : g->m, begin, end);
+    add_all_rows(matrix, x, g->out, g->k, stride, begin, end);
   else
     dot_products(&(dots_t){x, matrix, g->out, 1, begin, end, g->k, 0});
 }
