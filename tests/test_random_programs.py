@@ -72,6 +72,7 @@ def test_threads_that_share_every_kernel_wait_for_each_other(seed, length):
     program = RandomProgram(seed, length)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys.modules["tensorbrook.compiler.plan"], "SPLIT_WORK", 0)
+        patch.setattr(sys.modules["tensorbrook.compiler.plan"], "ALONE_NS", 0)
         agree(run(program, "wasm"), right(program), program)
 
 

@@ -1,11 +1,13 @@
 """Kernels -> a plan: where each buffer lies, what the threads share, and where they must meet."""
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import accumulate
 from math import prod
 
 from ..base.views import View
 from ..ir import (PRIMS, Apply, Call, Const, Eqn, Graph, Kernel, Load, Loop, Place, Plan, Repeat,
                   Spec, Stage, Step, Store, Var)
+from ..ir.measure import bytes_moved
 from .memory import Life, allocate, live_bytes, lives, shared, takes_the_place
 from .order import ordered
 from .repeat import accesses, moving_memory, place_moving
@@ -16,6 +18,13 @@ from .repeat import accesses, moving_memory, place_moving
 # 18 250 / 241 / 255 us a step. But what was divided waits for threads that sleep, 10 to 50 us.
 SPLIT_WORK = 1 << 15
 SPLIT_ROWS = 32      # and with fewer results than this, a fold has too little to divide
+
+# A whole program that one thread ends within this time is not handed to others: that costs 6 us,
+# and 30 more where they have gone to sleep. In Chromium on two threads, 2026-11, a product of 64 (9
+# us of work) took 14.6 us a call and 12.9 on one, a product of 32 39 and 6.
+ALONE_NS = 16_000
+OF_TILES = ("gemm", "conv2d", "conv2d_input_grad", "conv2d_filter_grad", "attention",
+            "attention_grad")
 
 
 def plan(graph: Graph, kernels: list[Kernel], outputs: list[Var]) -> Plan:
@@ -32,6 +41,8 @@ def plan(graph: Graph, kernels: list[Kernel], outputs: list[Var]) -> Plan:
     found = shared(kernels, lives(kernels, places), places, set(outputs) - set(over))
     arena_size = _place(kernels, found, places, graph, len(graph.inputs) + len(constants))
     steps = _steps(kernels, places, graph, len(graph.inputs) + len(constants))
+    if sum(map(_nanoseconds, kernels)) < ALONE_NS:
+        steps = _alone(steps)
     return Plan(tuple(graph.inputs), tuple(constants), tuple(outputs), dict(graph.updates), places,
                 steps, arena_size, graph, live_bytes(found), moving)
 
@@ -94,6 +105,24 @@ def work_of(k: Kernel) -> int:
     if isinstance(k, Call):
         return k.work + (work_of(k.epilogue) if k.epilogue else 0)
     return sum(prod(k.space) * len(s.body) + prod(k.outer) * len(s.tail) for s in k.stages)
+
+
+def _nanoseconds(k: Kernel) -> float:
+    """About how long one thread takes for a kernel: 4 visits a ns, or 60 operations where tiles are
+    multiplied and 20 bytes that they are made from (docs/performance.md)."""
+    if isinstance(k, Repeat):
+        return k.count * sum(map(_nanoseconds, k.kernels))
+    if isinstance(k, Call):
+        after = _nanoseconds(k.epilogue) if k.epilogue else 0
+        tiles = max(k.work / 60, bytes_moved(k) / 20)
+        return after + (tiles if k.function in OF_TILES else k.work / 4)
+    return work_of(k) / 4
+
+
+def _alone(steps: tuple[Step, ...]) -> tuple[Step, ...]:
+    """The same steps on one thread, which waits for nobody."""
+    return tuple(replace(step, split=False, barrier=False, inside=_alone(step.inside))
+                 for step in steps)
 
 
 def _is_split(k: Kernel) -> bool:
