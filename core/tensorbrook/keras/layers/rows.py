@@ -12,6 +12,7 @@ from ...base import shapes
 from ...base.errors import InvalidArgumentError
 from .. import activations, checks, initializers
 from .layer import Layer, Shape
+from .windows import GlobalPooling
 
 ROWS = "(batch, steps, channels); a row of single numbers has one channel: x[..., None]"
 
@@ -131,36 +132,17 @@ class AveragePooling1D(_Pooling1D):
     pool = staticmethod(tf.nn.avg_pool2d)
 
 
-class _GlobalPooling1D(Layer):
-    """One number for each channel of each sequence."""
-
-    takes_floats = True
-    ranks, expects = (3, 3), ROWS
-    fold: Callable
-
-    def __init__(self, data_format: str | None = None, keepdims: bool = False, **kwargs: Any):
-        super().__init__(**kwargs)
-        self.data_format = checks.one_of(self.label, "data_format", data_format or "channels_last",
-                                         ("channels_last",))
-        self.keepdims = keepdims
-
-    def call(self, x: tf.Tensor) -> tf.Tensor:
-        return type(self).fold(x, 1, self.keepdims)
-
-    def compute_output_shape(self, input_shape: Any) -> Shape:
-        batch, _, channels = self.fitting(input_shape)
-        return (batch, 1, channels) if self.keepdims else (batch, channels)
-
-
-class GlobalAveragePooling1D(_GlobalPooling1D):
+class GlobalAveragePooling1D(GlobalPooling):
     """The mean of each channel of each sequence."""
 
+    ranks, expects = (3, 3), ROWS
     fold = staticmethod(tf.reduce_mean)
 
 
-class GlobalMaxPooling1D(_GlobalPooling1D):
+class GlobalMaxPooling1D(GlobalPooling):
     """The largest number of each channel of each sequence."""
 
+    ranks, expects = (3, 3), ROWS
     fold = staticmethod(tf.reduce_max)
 
 

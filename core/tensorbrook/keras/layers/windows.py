@@ -134,11 +134,10 @@ class AveragePooling2D(_Pooling2D):
     pool = staticmethod(tf.nn.avg_pool2d)
 
 
-class _GlobalPooling2D(Layer):
-    """One number for each channel of each image."""
+class GlobalPooling(Layer):
+    """One number for each channel of each sample."""
 
     takes_floats = True
-    ranks, expects = (4, 4), IMAGES
     fold: Callable
 
     def __init__(self, data_format: str | None = None, keepdims: bool = False, **kwargs: Any):
@@ -148,20 +147,22 @@ class _GlobalPooling2D(Layer):
         self.keepdims = keepdims
 
     def call(self, x: tf.Tensor) -> tf.Tensor:
-        return type(self).fold(x, (1, 2), self.keepdims)
+        return type(self).fold(x, tuple(range(1, x.ndim - 1)), self.keepdims)
 
     def compute_output_shape(self, input_shape: Any) -> Shape:
-        batch, _, _, channels = self.fitting(input_shape)
-        return (batch, 1, 1, channels) if self.keepdims else (batch, channels)
+        batch, *between, channels = self.fitting(input_shape)
+        return (batch, *[1] * len(between) * self.keepdims, channels)
 
 
-class GlobalAveragePooling2D(_GlobalPooling2D):
+class GlobalAveragePooling2D(GlobalPooling):
     """The mean of each channel of each image."""
 
+    ranks, expects = (4, 4), IMAGES
     fold = staticmethod(tf.reduce_mean)
 
 
-class GlobalMaxPooling2D(_GlobalPooling2D):
+class GlobalMaxPooling2D(GlobalPooling):
     """The largest number of each channel of each image."""
 
+    ranks, expects = (4, 4), IMAGES
     fold = staticmethod(tf.reduce_max)
