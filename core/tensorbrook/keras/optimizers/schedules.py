@@ -51,42 +51,39 @@ def _number(step: Any) -> tf.Tensor:
     return tf.cast(tf.convert_to_tensor(step), tf.float32)
 
 
-class ExponentialDecay(LearningRateSchedule):
+class _Decay(LearningRateSchedule):
+    """What decays by a rate in each `decay_steps`."""
+
+    initial_learning_rate: float
+    decay_steps: float
+    decay_rate: float
+
+    def __init__(self, initial_learning_rate: float, decay_steps: float, decay_rate: float,
+                 staircase: bool = False, name: str | None = None):
+        self.take(initial_learning_rate=initial_learning_rate, decay_steps=decay_steps,
+                  decay_rate=decay_rate)
+        self.staircase, self.name = staircase, name or type(self).__name__
+
+    def times(self, step: Any) -> tf.Tensor:
+        """How often `decay_steps` have passed; in whole numbers if `staircase`."""
+        times = _number(step) / float(self.decay_steps)
+        return tf.floor(times) if self.staircase else times
+
+
+class ExponentialDecay(_Decay):
     """initial * decay_rate ** (step / decay_steps); in whole steps of that if `staircase`."""
 
-    initial_learning_rate: float
-    decay_steps: float
-    decay_rate: float
-
-    def __init__(self, initial_learning_rate: float, decay_steps: float, decay_rate: float,
-                 staircase: bool = False, name: str = "ExponentialDecay"):
-        self.take(initial_learning_rate=initial_learning_rate, decay_steps=decay_steps,
-                  decay_rate=decay_rate)
-        self.staircase, self.name = staircase, name
-
     def __call__(self, step: Any) -> tf.Tensor:
-        parts = _number(step) / float(self.decay_steps)
-        parts = tf.floor(parts) if self.staircase else parts
-        return tf.pow(float(self.decay_rate), parts) * float(self.initial_learning_rate)
+        rate = tf.pow(float(self.decay_rate), self.times(step))
+        return rate * float(self.initial_learning_rate)
 
 
-class InverseTimeDecay(LearningRateSchedule):
+class InverseTimeDecay(_Decay):
     """initial / (1 + decay_rate * step / decay_steps); in whole steps if `staircase`."""
 
-    initial_learning_rate: float
-    decay_steps: float
-    decay_rate: float
-
-    def __init__(self, initial_learning_rate: float, decay_steps: float, decay_rate: float,
-                 staircase: bool = False, name: str = "InverseTimeDecay"):
-        self.take(initial_learning_rate=initial_learning_rate, decay_steps=decay_steps,
-                  decay_rate=decay_rate)
-        self.staircase, self.name = staircase, name
-
     def __call__(self, step: Any) -> tf.Tensor:
-        parts = _number(step) / float(self.decay_steps)
-        parts = tf.floor(parts) if self.staircase else parts
-        return float(self.initial_learning_rate) / (parts * float(self.decay_rate) + 1.0)
+        rate = self.times(step) * float(self.decay_rate) + 1.0
+        return float(self.initial_learning_rate) / rate
 
 
 class PiecewiseConstantDecay(LearningRateSchedule):
