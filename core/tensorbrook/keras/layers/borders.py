@@ -21,8 +21,7 @@ class _Border(Layer):
 
     def take(self, sides: Any, data_format: str | None) -> None:
         """Keep the arguments that both have."""
-        self.data_format = checks.one_of(self.label, "data_format", data_format or "channels_last",
-                                         ("channels_last",))
+        self.data_format = self.channels_last(data_format)
         self.sides = self.four(sides)
 
     def four(self, sides: Any) -> Sides:
@@ -93,8 +92,7 @@ class UpSampling2D(Layer):
                  interpolation: str = "nearest", **kwargs: Any):
         super().__init__(**kwargs)
         self.size = checks.pair(self.label, "size", size)
-        self.data_format = checks.one_of(self.label, "data_format", data_format or "channels_last",
-                                         ("channels_last",))
+        self.data_format = self.channels_last(data_format)
         self.interpolation = checks.one_of(self.label, "interpolation", interpolation, ("nearest",))
 
     def call(self, x: tf.Tensor) -> tf.Tensor:

@@ -135,6 +135,11 @@ class Layer:
     def refusal(self, what: str, way_out: str) -> InvalidArgumentError:
         return InvalidArgumentError(self.label, what, way_out)
 
+    def channels_last(self, data_format: Any) -> str:
+        """The one order of axes that layers take."""
+        return checks.one_of(self.label, "data_format", data_format or "channels_last",
+                             ("channels_last",))
+
     def fitting(self, shape: Any) -> Shape:
         """The input's shape as a tuple, if it has as many axes as the layer takes."""
         shape = tuple(shape)

@@ -26,10 +26,6 @@ class _AlongSteps(Layer):
     strides: int
     padding: str
 
-    def channels_last(self, data_format: Any) -> str:
-        return checks.one_of(self.label, "data_format", data_format or "channels_last",
-                             ("channels_last",))
-
     def steps(self, n: int | None, window: int) -> int | None:
         """How many windows fit along the steps."""
         if n is None:

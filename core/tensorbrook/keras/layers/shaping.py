@@ -20,8 +20,7 @@ class Flatten(Layer):
 
     def __init__(self, data_format: str | None = None, **kwargs: Any):
         super().__init__(**kwargs)
-        self.data_format = checks.one_of(self.label, "data_format", data_format or "channels_last",
-                                         ("channels_last",))
+        self.data_format = self.channels_last(data_format)
 
     def call(self, x: tf.Tensor) -> tf.Tensor:
         return tf.reshape(x, (x.shape[0], prod(x.shape[1:])))

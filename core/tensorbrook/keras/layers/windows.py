@@ -24,10 +24,6 @@ class Windowed(Layer):
     strides: tuple[int, int]
     padding: str
 
-    def channels_last(self, data_format: Any) -> str:
-        return checks.one_of(self.label, "data_format", data_format or "channels_last",
-                             ("channels_last",))
-
     def windows(self, shape: Shape, window: tuple[int, int]) -> tuple[int | None, ...]:
         """How many windows fit along the height and the width."""
         counts = []
@@ -142,8 +138,7 @@ class GlobalPooling(Layer):
 
     def __init__(self, data_format: str | None = None, keepdims: bool = False, **kwargs: Any):
         super().__init__(**kwargs)
-        self.data_format = checks.one_of(self.label, "data_format", data_format or "channels_last",
-                                         ("channels_last",))
+        self.data_format = self.channels_last(data_format)
         self.keepdims = keepdims
 
     def call(self, x: tf.Tensor) -> tf.Tensor:
