@@ -1,0 +1,21 @@
+"""What a device can do, as data: fusion, templates and shapes of dispatches are chosen by it."""
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Facts:
+    """Names and defaults as in the WebGPU standard (w3.org/TR/webgpu, limits); sizes in bytes."""
+
+    name: str = "WebGPU"                 # for people
+    software: bool = False               # a processor plays the GPU: right, but slow
+    alignment: int = 256                 # minStorageBufferOffsetAlignment
+    storage_buffers: int = 8             # maxStorageBuffersPerShaderStage
+    workgroups: int = 65535              # maxComputeWorkgroupsPerDimension
+    invocations: int = 256               # maxComputeInvocationsPerWorkgroup
+    workgroup_bytes: int = 16384         # maxComputeWorkgroupStorageSize
+    binding_bytes: int = 1 << 27         # maxStorageBufferBindingSize
+    buffer_bytes: int = 1 << 28          # maxBufferSize
+    subgroups: bool = False              # feature `subgroups`
+    f16: bool = False                    # feature `shader-f16`

@@ -1,0 +1,38 @@
+"""What a host of the GPU offers: buffers by number, one call for each run."""
+from __future__ import annotations
+
+from typing import Protocol
+
+from .facts import Facts
+
+
+class Kept(Protocol):
+    """Bytes by their keys, from earlier sessions with this very version of the package, too."""
+
+    def get(self, key: str) -> bytes | None: ...
+    def put(self, key: str, data: bytes) -> None: ...
+
+
+class Host(Protocol):
+    """Owns the device. Sizes are in bytes and multiples of 4; what a buffer begins with is zero.
+
+    `run(program, arena, *slots)` writes and submits one command buffer and waits for nothing; at
+    most two are under way, the third waits for the first. `read` waits for all before it. `load`
+    takes an Image's bytes (image.py). A pipeline is made once for each different shader."""
+
+    facts: Facts
+    calls: int                       # how often Python left for the host
+    submits: int
+    dispatches: int
+    pipelines: int
+    kept: Kept | None                # None on a host that keeps nothing from session to session
+
+    def new(self, size: int) -> int: ...
+    def free(self, buffer: int) -> None: ...
+    def write(self, buffer: int, data) -> None: ...
+    def read(self, buffer: int, size: int) -> bytes: ...
+    def copy(self, source: int, target: int, size: int) -> None: ...
+    def load(self, image: bytes) -> int: ...
+    def unload(self, program: int) -> None: ...
+    def run(self, program: int, arena: int, *slots: int) -> None: ...
+    def close(self) -> None: ...

@@ -1,0 +1,58 @@
+"""The shaders that are files: `templates/*.wgsl`, each a whole WGSL module.
+
+What is chosen for each use is an `override` of the file: sizes, so that loops have known lengths,
+and tunables. `template` turns them into constants. Texts between `// if NAME` and `// end` lines
+stay where NAME is true; `// else` may stand between.
+"""
+from __future__ import annotations
+
+import re
+from functools import cache
+from importlib.resources import files
+
+_OVERRIDE = re.compile(r"^override (\w+): (\w+)(?: = [^;]+)?;$", re.M)
+
+
+@cache
+def source(name: str) -> str:
+    """The text of a template file."""
+    return (files(__package__) / "templates" / f"{name}.wgsl").read_text(encoding="utf-8")
+
+
+def template(name: str, **constants: int | float | bool) -> str:
+    """A template's text with these constants; those it does not name keep their defaults."""
+    used: set[str] = set()
+
+    def constant(found: re.Match) -> str:
+        key, kind = found[1], found[2]
+        used.add(key)
+        value = f" = {_literal(constants[key], kind)};" if key in constants else \
+            found[0][found[0].index(" ="):]
+        return f"const {key}: {kind}{value}"
+
+    text = _OVERRIDE.sub(constant, _chosen(source(name), constants))
+    flags = set(re.findall(r"^\s*// if (\w+)$", source(name), re.M))
+    assert set(constants) <= used | flags, f"{name}.wgsl has no {set(constants) - used - flags}"
+    return text
+
+
+def _literal(value: int | float | bool, kind: str) -> str:
+    if kind == "bool":
+        return "true" if value else "false"
+    return f"{float(value)!r}f" if kind == "f32" else f"{int(value)}{'u' if kind == 'u32' else ''}"
+
+
+def _chosen(text: str, flags) -> str:
+    """The lines whose conditions hold. Conditions may stand inside each other."""
+    lines, holds = [], [True]
+    for line in text.splitlines():
+        word = line.strip()
+        if word.startswith("// if "):
+            holds.append(holds[-1] and bool(flags.get(word[6:], False)))
+        elif word == "// else":
+            holds[-1] = holds[-2] and not holds[-1]
+        elif word == "// end":
+            holds.pop()
+        elif holds[-1]:
+            lines.append(line)
+    return "\n".join(lines) + "\n"
