@@ -14,9 +14,10 @@ import stamps
 CORE = environment.ROOT / "core"
 PACKAGE = CORE / "tensorbrook"
 
-# Programs and hosts of the desktop; a page has neither a server nor a wasmtime.
+# Programs and hosts of the desktop; a page has no server, wasmtime or wgpu.
 NATIVE_ONLY = {"__main__.py", "cli.py", "backends/wasm/host_wasmtime.py",
-               "studio/browser.py", "studio/page_run.py", "studio/run.py", "studio/server.py"}
+               "backends/webgpu/host_wgpu.py", "studio/browser.py", "studio/page_run.py",
+               "studio/run.py", "studio/server.py"}
 
 
 def members() -> list[Path]:

@@ -23,7 +23,7 @@ def arguments() -> argparse.Namespace:
 
 def main() -> int:
     asked = arguments()
-    environment.enter("build", "page", "test")
+    environment.enter("build", "gpu", "page", "test")
     build.build(page=not asked.fast)
     command = [str(environment.PYTHON), "-m", "pytest"]
     if asked.fast:

@@ -13,7 +13,8 @@ def compiled(graph: Graph, buffers: int = 1 << 30) -> Plan:
     check_graph(graph)
     simple = simplify(graph)
     check_graph(simple)
-    made = plan(simple, *fuse(simple, Limits(buffers, TAKE_EPILOGUES)))
+    limits = Limits(buffers, TAKE_EPILOGUES)
+    made = plan(simple, *fuse(simple, limits), limits)
     check_plan(made)
     return made
 

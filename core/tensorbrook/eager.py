@@ -24,7 +24,7 @@ def compile(graph: Graph, on: Backend) -> Program:
 def planned(graph: Graph, on: Backend) -> Plan:
     """The plan of a simplified graph."""
     kernels, outputs = fuse(graph, on.limits)
-    return plan(graph, kernels, outputs)
+    return plan(graph, kernels, outputs, on.limits)
 
 
 class Eager:

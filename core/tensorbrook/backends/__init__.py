@@ -40,7 +40,7 @@ class Backend(Protocol):
     def counters(self) -> dict[str, int]: ...
 
 
-NAMES = ("wasm", "reference")
+NAMES = ("wasm", "webgpu", "reference")
 _made: dict[str, Backend] = {}
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from math import inf
 
-from ..ir import Call, Const, Kernel, Load, Loop, Repeat, Var, whole_lines
+from ..ir import Call, Const, Kernel, Limits, Load, Loop, Repeat, Var, whole_lines
 
 Time = tuple[float, ...]
 
@@ -13,9 +13,11 @@ Time = tuple[float, ...]
 MORE_MEMORY, LITTLE = 1.1, 1 << 16
 
 
-def takes_the_place(k: Kernel, new: Var, old: Var) -> bool:
+def takes_the_place(k: Kernel, new: Var, old: Var, limits: Limits) -> bool:
     """Whether the kernel writes each element of `new` when it has read that of `old` for good."""
-    if new.spec.size_bytes != old.spec.size_bytes or new.spec.dtype.size != old.spec.dtype.size:
+    if new.spec.count != old.spec.count or new.spec.dtype.size != old.spec.dtype.size:
+        return False
+    if limits.typed and new.spec.dtype is not old.spec.dtype:
         return False
     if isinstance(k, Repeat):
         return False
@@ -56,20 +58,21 @@ def _end(time: Time) -> Time:
     return *time, inf
 
 
-def lives(kernels: list[Kernel], places: Mapping) -> list[Life]:
+def lives(kernels: list[Kernel], places: Mapping, limits: Limits) -> list[Life]:
     """When each variable that is neither input nor output is first written and last touched."""
     found: dict[Var, Life] = {}
     for time, k in timed(kernels):
         for var in (*k.writes, *k.reads):
             if isinstance(var, Const) or var in places:
                 continue
-            size = whole_lines(max(var.spec.size_bytes, 1))
+            size = whole_lines(max(limits.bytes_of(var.spec), 1), limits.line)
             life = found.setdefault(var, Life([var], size, time, time))
             life.last = max(life.last, _end(time))
     return list(found.values())
 
 
-def shared(kernels: list[Kernel], found: list[Life], places: dict, fresh: set[Var]) -> list[Life]:
+def shared(kernels: list[Kernel], found: list[Life], places: dict, fresh: set[Var],
+           limits: Limits) -> list[Life]:
     """The lives, those in one that may have one place. One whose results go to a `fresh` output,
     which nobody else holds, lies there from the beginning: `places` says so."""
     by_var = {var: life for life in found for var in life.vars}
@@ -78,7 +81,8 @@ def shared(kernels: list[Kernel], found: list[Life], places: dict, fresh: set[Va
         for old in _dying(k, time, by_var):
             assert old in by_var, "a variable ends once"
             for new in dict.fromkeys(k.writes):
-                fits = new is not old and begins[new] == time and takes_the_place(k, new, old)
+                fits = new is not old and begins[new] == time
+                fits = fits and takes_the_place(k, new, old, limits)
                 if fits and _join(by_var[old], new, by_var, places, fresh):
                     break
     return list({id(life): life for life in by_var.values()}.values())

@@ -7,7 +7,7 @@ go before one that takes some.
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from ..ir import Atom, Const, Kernel, Var
+from ..ir import Atom, Const, Kernel, Limits, Var
 from .memory import enough, live_bytes, lives
 
 # What a kernel costs, given whether it needs a barrier now, how many bytes more are alive once it
@@ -22,13 +22,15 @@ POLICIES: tuple[Callable[[bool, int, int], tuple], ...] = (
 SMALL = 1 << 14      # bytes that may well be there earlier
 
 
-def ordered(kernels: list[Kernel], split: list[bool], slots: Mapping[Atom, int]) -> list[Kernel]:
+def ordered(kernels: list[Kernel], split: list[bool], slots: Mapping[Atom, int],
+            limits: Limits) -> list[Kernel]:
     """The kernels in the best of some orders. `slots[atom]` is the memory of what comes in
     or goes out; two atoms may have the same."""
     waits = _waits(kernels, slots)
     found = [list(range(len(kernels)))]
-    found += [_Scheduler(kernels, split, waits, slots, policy).order() for policy in POLICIES]
-    alive = [live_bytes(lives([kernels[n] for n in order], slots)) for order in found]
+    found += [_Scheduler(kernels, split, waits, slots, limits, policy).order()
+              for policy in POLICIES]
+    alive = [live_bytes(lives([kernels[n] for n in order], slots, limits)) for order in found]
     counts = [_barriers(order, split, waits) for order in found]
     most = enough(min(alive))
     best = min((counts[i], alive[i], i) for i in range(len(found)) if alive[i] <= most)
@@ -83,13 +85,13 @@ class _Scheduler:
     """Takes one kernel after the other from those that wait for nobody."""
 
     def __init__(self, kernels: list[Kernel], split: list[bool], waits: list[set[int]], slots,
-                 policy: Callable[[bool, int, int], tuple]):
+                 limits: Limits, policy: Callable[[bool, int, int], tuple]):
         self.kernels, self.split, self.waits, self.policy = kernels, split, waits, policy
         self.uses: dict[Var, _Use] = {}
         self.touched = [[a for a in dict.fromkeys((*k.writes, *k.reads))
                          if a not in slots and not isinstance(a, Const)] for k in kernels]
         for var in (v for touched in self.touched for v in touched):
-            self.uses.setdefault(var, _Use(var.spec.size_bytes, 0)).left += 1
+            self.uses.setdefault(var, _Use(limits.bytes_of(var.spec), 0)).left += 1
 
     def order(self) -> list[int]:
         waiting = [set(w) for w in self.waits]

@@ -5,8 +5,8 @@ from itertools import accumulate
 from math import prod
 
 from ..base.views import View
-from ..ir import (PRIMS, Apply, Call, Const, Eqn, Graph, Kernel, Load, Loop, Place, Plan, Repeat,
-                  Spec, Stage, Step, Store, Var)
+from ..ir import (PRIMS, Apply, Call, Const, Eqn, Graph, Kernel, Limits, Load, Loop, Place, Plan,
+                  Repeat, Spec, Stage, Step, Store, Var)
 from ..ir.measure import bytes_moved
 from .memory import Life, allocate, live_bytes, lives, shared, takes_the_place
 from .order import ordered
@@ -27,9 +27,9 @@ OF_TILES = ("gemm", "conv2d", "conv2d_input_grad", "conv2d_filter_grad", "attent
             "attention_grad")
 
 
-def plan(graph: Graph, kernels: list[Kernel], outputs: list[Var]) -> Plan:
+def plan(graph: Graph, kernels: list[Kernel], outputs: list[Var], limits: Limits) -> Plan:
     kernels = list(kernels)
-    outputs = _safe_outputs(graph, kernels, outputs)
+    outputs = _safe_outputs(graph, kernels, outputs, limits)
     kernels = [k for k in kernels if not isinstance(k, Loop) or prod(k.outer) > 0]
     constants = _constants(kernels)
     places = {atom: Place("slot", n)
@@ -37,14 +37,16 @@ def plan(graph: Graph, kernels: list[Kernel], outputs: list[Var]) -> Plan:
     moving = place_moving(kernels, places, len(places))
     over = {outputs[i]: places[graph.inputs[j]].at for i, j in graph.updates.items()}
     slots = {atom: place.at for atom, place in places.items()} | over
-    kernels = ordered(kernels, [_is_split(k) for k in kernels], slots)
-    found = shared(kernels, lives(kernels, places), places, set(outputs) - set(over))
-    arena_size = _place(kernels, found, places, graph, len(graph.inputs) + len(constants))
-    steps = _steps(kernels, places, graph, len(graph.inputs) + len(constants))
+    kernels = ordered(kernels, [_is_split(k) for k in kernels], slots, limits)
+    found = shared(kernels, lives(kernels, places, limits), places, set(outputs) - set(over),
+                   limits)
+    first_output = len(graph.inputs) + len(constants)
+    arena_size = _place(kernels, found, places, graph, first_output, limits)
+    steps = _steps(kernels, places, graph, first_output, limits)
     if sum(map(_nanoseconds, kernels)) < ALONE_NS:
         steps = _alone(steps)
     return Plan(tuple(graph.inputs), tuple(constants), tuple(outputs), dict(graph.updates), places,
-                steps, arena_size, graph, live_bytes(found), moving)
+                steps, arena_size, graph, live_bytes(found), moving, limits)
 
 
 def _constants(kernels) -> list[Const]:
@@ -55,12 +57,13 @@ def _constants(kernels) -> list[Const]:
 # ── Variables updated in place ────────────────────────────────────────────────────────────────
 
 
-def _safe_outputs(graph: Graph, kernels: list[Kernel], outputs: list[Var]) -> list[Var]:
+def _safe_outputs(graph: Graph, kernels: list[Kernel], outputs: list[Var],
+                  limits: Limits) -> list[Var]:
     """The outputs; one that would overwrite a Variable still to be read is copied at the end."""
     outputs = list(outputs)
     late = []
     for i, j in graph.updates.items():
-        if not _safe(outputs[i], graph.inputs[j], kernels):
+        if not _safe(outputs[i], graph.inputs[j], kernels, limits):
             late.append((i, outputs[i]))
     for i, var in late:
         outputs[i] = out = Var(Spec(var.spec.shape, var.spec.dtype))
@@ -71,24 +74,25 @@ def _safe_outputs(graph: Graph, kernels: list[Kernel], outputs: list[Var]) -> li
     return outputs
 
 
-def _safe(out: Var, old: Var, kernels: list[Kernel]) -> bool:
+def _safe(out: Var, old: Var, kernels: list[Kernel], limits: Limits) -> bool:
     """Whether `out` may lie where `old` does: nobody reads `old` after the first write to `out`,
     and the kernel that writes reads each element before it writes it."""
     writers = [n for n, k in enumerate(kernels) if out in k.writes]
     readers = [n for n, k in enumerate(kernels) if old in k.reads]
     if any(n > writers[0] for n in readers):
         return False
-    return all(takes_the_place(kernels[n], out, old) for n in writers if n in readers)
+    return all(takes_the_place(kernels[n], out, old, limits) for n in writers if n in readers)
 
 
 # ── memory ────────────────────────────────────────────────────────────────────────────────────
 
 
-def _place(kernels, found: list[Life], places: dict, graph: Graph, first_output: int) -> int:
+def _place(kernels, found: list[Life], places: dict, graph: Graph, first_output: int,
+           limits: Limits) -> int:
     """Put every life in its place; returns the arena's size."""
     apart = places | {var: Place(f"arena {n}", 0) for n, life in enumerate(found)
                       for var in life.vars}
-    barriers = [step.barrier for step in _steps(kernels, apart, graph, first_output)]
+    barriers = [step.barrier for step in _steps(kernels, apart, graph, first_output, limits)]
     size, placed = allocate(found, list(accumulate(barriers)))
     for at, life in placed:
         places.update(dict.fromkeys(life.vars, Place("arena", at)))
@@ -132,12 +136,13 @@ def _is_split(k: Kernel) -> bool:
     return work_of(k) >= SPLIT_WORK and (isinstance(k, Call) or prod(k.outer) >= SPLIT_ROWS)
 
 
-def _steps(kernels, places, graph: Graph, first_output: int) -> tuple[Step, ...]:
+def _steps(kernels, places, graph: Graph, first_output: int,
+           limits: Limits) -> tuple[Step, ...]:
     """Each kernel with its share of threads, and a barrier wherever data may cross between them."""
     alias = {first_output + i: j for i, j in graph.updates.items()}
 
     def memory_of(atom, turn=0):
-        return _range(atom, places, alias)
+        return _range(atom, places, alias, limits)
 
     return _with_barriers(kernels, memory_of, turns=1)
 
@@ -170,12 +175,12 @@ def _turn_steps(repeat: Repeat, memory_of: Callable) -> tuple[Step, ...]:
     return _with_barriers(repeat.kernels, memory_in_turn, turns=min(repeat.count, 3))
 
 
-def _range(atom, places, alias):
+def _range(atom, places, alias, limits: Limits):
     """(memory, begin, end): the bytes that a buffer takes; each slot is a memory of its own."""
     place = places[atom]
     if place.kind == "slot":
         return alias.get(place.at, place.at), 0, 1
-    return place.kind, place.at, place.at + max(atom.spec.size_bytes, 1)
+    return place.kind, place.at, place.at + max(limits.bytes_of(atom.spec), 1)
 
 
 def _conflict(a, b) -> bool:

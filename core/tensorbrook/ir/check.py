@@ -7,8 +7,6 @@ from ..base.views import View
 from .graph import Atom, Const, Eqn, Graph, Var, several
 from .kernel import Apply, Call, Index, Kernel, Load, Loop, Plan, Reduced, Repeat, Step
 
-LINE = 64                         # bytes; buffers begin on one and take whole ones
-
 
 def check_graph(graph: Graph) -> None:
     """Each variable is defined once and before it is read, and is what its primitive says."""
@@ -96,8 +94,9 @@ def _check_places(plan: Plan) -> None:
         assert (place.kind, place.at) == ("slot", i), f"slot {i} is at {place}"
     for atom, place in plan.places.items():
         if place.kind == "arena":
-            assert place.at % LINE == 0 <= place.at, f"{atom.spec} does not begin on a cache line"
-            end = place.at + atom.spec.size_bytes
+            begins = place.at % plan.limits.line == 0 <= place.at
+            assert begins, f"{atom.spec} does not begin on a cache line"
+            end = place.at + plan.limits.bytes_of(atom.spec)
             assert end <= plan.arena_size, f"{atom.spec} leaves the arena"
 
 
@@ -207,7 +206,8 @@ def _lines(plan: Plan, atom: Atom) -> frozenset:
     if place.kind == "slot":
         over = {len(plan.inputs) + len(plan.constants) + i: j for i, j in plan.updates.items()}
         return frozenset([("slot", over.get(place.at, place.at))])
-    return frozenset(range(place.at // LINE, -(-(place.at + atom.spec.size_bytes) // LINE)))
+    line, end = plan.limits.line, place.at + plan.limits.bytes_of(atom.spec)
+    return frozenset(range(place.at // line, -(-end // line)))
 
 
 def _check_outputs(plan: Plan) -> None:
@@ -250,7 +250,7 @@ def _memory(plan: Plan) -> Callable:
     over = {first + i: j for i, j in plan.updates.items()}
 
     def at(atom: Atom):
-        place, size = plan.places[atom], atom.spec.size_bytes
+        place, size = plan.places[atom], plan.limits.bytes_of(atom.spec)
         if place.kind == "slot":
             return over.get(place.at, place.at), 0, size
         return "arena", place.at, place.at + size
@@ -276,14 +276,15 @@ def _in_turn(k: Repeat, turn: int, outside: Callable) -> Callable:
     def end_of(c, turn: int) -> Atom:
         return c.first if turn < 0 else c.spare if (k.count - 1 - turn) % 2 else c.last
 
-    def piece(whole: Atom, size: int):
-        memory, begin, _ = outside(whole)
+    def piece(whole: Atom):
+        memory, begin, end = outside(whole)
+        size = (end - begin) // k.count
         begin += size * (k.count - 1 - turn if k.reverse else turn)
         return memory, begin, begin + size
 
     moved = {c.before: outside(end_of(c, turn - 1)) for c in k.carries}
     moved |= {c.after: outside(end_of(c, turn)) for c in k.carries}
-    moved |= {p.part: piece(p.whole, p.part.spec.size_bytes) for p in k.pieces}
+    moved |= {p.part: piece(p.whole) for p in k.pieces}
     return lambda atom: moved.get(atom) or outside(atom)
 
 

@@ -9,13 +9,13 @@ the values of earlier bodies at the same index, and those of earlier tails, whic
 along a row. Positions count on through all stages: value i is `loop.values[i]`.
 """
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Union
 
 from ..base.dtypes import DType
 from ..base.views import View
-from .graph import Atom, Const, Eqn, Graph, Reduction, Var
+from .graph import Atom, Const, Eqn, Graph, Reduction, Spec, Var
 
 
 @dataclass(frozen=True, eq=False)
@@ -213,21 +213,28 @@ class Repeat:
 Kernel = Union[Loop, Call, Repeat]
 
 
-@dataclass(frozen=True)
-class Limits:
-    """What a backend can take, told to fusion as data."""
-
-    buffers: int = 1 << 30           # how many different buffers one kernel may touch
-    epilogues: frozenset[str] = frozenset()      # the engine's functions that take one
-
-
 LINE = 64            # bytes of a cache line
 
 
-def whole_lines(size: int) -> int:
-    """Bytes rounded up to whole cache lines, which is how buffers lie, so that no two of them
-    share one and no two threads wait for each other's."""
-    return -(-size // LINE) * LINE
+def whole_lines(size: int, line: int = LINE) -> int:
+    """Bytes rounded up to whole lines, which is how buffers lie, so that no two of them share one
+    and no two threads wait for each other's."""
+    return -(-size // line) * line
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a backend can take, told to the compiler as data."""
+
+    buffers: int = 1 << 30           # how many different buffers one kernel may touch
+    epilogues: frozenset[str] = frozenset()      # the kernels called by name that take one
+    line: int = LINE                 # buffers begin on multiples of so many bytes
+    widths: Mapping[str, int] = field(default_factory=dict)  # bytes of elements, where not usual
+    typed: bool = False              # whether what takes a buffer's place must be of its dtype
+
+    def bytes_of(self, spec: Spec) -> int:
+        """How many bytes a tensor takes on the backend."""
+        return spec.count * self.widths.get(spec.dtype.name, spec.dtype.size)
 
 
 @dataclass(frozen=True)
@@ -267,6 +274,7 @@ class Plan:
     graph: Graph                     # what the steps carry out, for backends that take equations
     live_bytes: int = 0              # of the arena, the most in use at once
     moving: int = 0
+    limits: Limits = Limits()        # what it was made for
 
     @property
     def slots(self) -> int:

@@ -1,1 +1,184 @@
 """The GPU backend: a Plan as WGSL shaders and one command buffer, on every host."""
+from __future__ import annotations
+
+import importlib
+import sys
+import threading
+import weakref
+
+from ...base.errors import UnimplementedError
+from ...base.hostdata import HostData
+from ...ir import Graph, Limits, Plan, digest, every_equation
+from .host import Host
+from .image import Image
+from .memory import Memory
+from .part import SMALLEST, WGSL_TYPES
+from .program import image_of
+
+TAKE_EPILOGUES = frozenset({"gemm", "conv2d", "conv2d_input_grad", "conv2d_filter_grad"})
+BYTES = ("bool", "uint8")            # dtypes whose elements are bytes on the host, words here
+
+
+def widened(data, dtype: str) -> memoryview | bytes:
+    """The elements of some bytes as the device has them, filled up to whole words."""
+    view = memoryview(data).cast("B")
+    if dtype not in BYTES:
+        return view if view.nbytes % 4 == 0 else bytes(view) + bytes(-view.nbytes % 4)
+    words = bytearray(4 * view.nbytes)
+    words[::4] = view
+    return bytes(words)
+
+
+def limits_of(facts) -> Limits:
+    """What the compiler must know of a device."""
+    return Limits(buffers=facts.storage_buffers, epilogues=TAKE_EPILOGUES,
+                  line=max(64, facts.alignment), widths=dict.fromkeys(BYTES, SMALLEST), typed=True)
+
+
+class Buffer:
+    """A buffer of the device as a Storage; it goes back when nobody holds it."""
+
+    __slots__ = ("number", "capacity", "count", "dtype", "shared", "backend", "__weakref__")
+
+    def __init__(self, backend: WebGPU, dtype: str, count: int):
+        self.capacity = 0                                  # until there is a buffer to give back
+        self.dtype, self.count, self.shared, self.backend = dtype, count, False, backend
+        self.number, self.capacity = backend.memory.take(self.size)
+
+    @property
+    def size(self) -> int:
+        """Bytes on the device, in whole words."""
+        return -(-self.count * (2 if self.dtype == "float16" else 4) // 4) * 4
+
+    def read(self) -> bytes:
+        if not self.count:
+            return b""
+        data = self.backend.host.read(self.number, self.size)
+        return data[::4] if self.dtype in BYTES else \
+            data[:2 * self.count] if self.dtype == "float16" else data
+
+    def __del__(self, ending=sys.is_finalizing):
+        if self.capacity and not ending():
+            self.backend.memory.give_back(self.number, self.capacity)
+
+
+class WebGPU:
+    name = "webgpu"
+    threads = 1
+
+    def __init__(self, host: Host):
+        self.host, self.memory = host, Memory(host)
+        self.limits = limits_of(host.facts)
+        self.arena = Buffer(self, "int32", 1)
+        self.lock = threading.RLock()                      # held by the program that runs
+        self.programs_run = self.compiled = 0
+
+    def put(self, data: HostData) -> Buffer:
+        count = 1
+        for n in data.shape:
+            count *= n
+        return self.put_bytes(data.data, data.dtype.name, count)
+
+    def put_bytes(self, data, dtype: str, count: int) -> Buffer:
+        self._demand("constant", dtype)
+        buffer = Buffer(self, dtype, count)
+        if count:
+            self.host.write(buffer.number, widened(data, dtype))
+        return buffer
+
+    def recall(self, graph: Graph) -> Program | None:
+        """The program of a graph that this host has kept."""
+        image = self.host.kept.get(self._key(graph)) if self.host.kept else None
+        return None if image is None else Program(image, self)
+
+    def _key(self, graph: Graph) -> str:
+        """What an image depends on, but for the version of the compiler, which the host knows."""
+        return f"{digest(graph)}-{self.host.facts}"
+
+    def load(self, plan: Plan) -> Program:
+        for e in every_equation(plan.graph):
+            for a in (*e.args, *e.outs):
+                self._demand(e.prim.name, a.spec.dtype.name)
+        for a in (*plan.graph.inputs, *plan.graph.outputs):
+            self._demand("tf.function", a.spec.dtype.name)
+        self.compiled += 1
+        image = image_of(plan, self.host.facts).to_bytes()
+        program = Program(image, self)
+        if self.host.kept is not None:
+            self.host.kept.put(self._key(plan.graph), image)
+        return program
+
+    def _demand(self, user: str, dtype: str) -> None:
+        known = dtype in WGSL_TYPES and (dtype != "float16" or self.host.facts.f16)
+        if not known:
+            raise UnimplementedError(
+                user, f"this GPU cannot compute {dtype}" if dtype == "float16" else
+                f"backend webgpu cannot compute {dtype}",
+                'use tf.cast to float32, or tf.config.set_backend("reference")')
+
+    def arena_of(self, size: int) -> int:
+        """The number of an arena of that size. Programs run one after the other and share it."""
+        if size > self.arena.size:
+            self.arena = Buffer(self, "int32", 1)          # the old one's place may serve the new
+            self.arena = Buffer(self, "int32", -(-size // 4))
+        return self.arena.number
+
+    def counters(self) -> dict[str, int]:
+        return {"host_calls": self.host.calls, "programs": self.programs_run,
+                "kernels": self.host.dispatches, "compiled": self.compiled,
+                "submits": self.host.submits, "pipelines": self.host.pipelines}
+
+
+class Program:
+    """An image, loaded, with its constants on the device."""
+
+    def __init__(self, data: bytes, backend: WebGPU):
+        image, self.backend = Image.from_bytes(data), backend
+        self.constants = [backend.put_bytes(c, dtype, len(c) // _host_bytes(dtype))
+                          for dtype, c in image.constants]
+        self.numbers = [c.number for c in self.constants]
+        self.updates, self.arena_size = image.updates, image.arena_size
+        self.results = [(dtype, count, image.updates.get(i))
+                        for i, (dtype, count) in enumerate(image.outputs)]
+        self.staging = Buffer(backend, "int32", image.staging // 4) if image.staging else None
+        self.id = backend.host.load(data) if image.steps else None
+        if self.id is not None:
+            weakref.finalize(self, backend.host.unload, self.id)
+
+    def run(self, inputs: list[Buffer]) -> list[Buffer]:
+        """One call of the host. What updates an input is written over it, or over a copy of it if
+        somebody else looks."""
+        backend, inputs = self.backend, list(inputs)
+        outputs = []
+        for dtype, count, old in self.results:
+            if old is None:
+                outputs.append(Buffer(backend, dtype, count))
+                continue
+            if inputs[old].shared:
+                copy = Buffer(backend, dtype, count)
+                if count:
+                    backend.host.copy(inputs[old].number, copy.number, copy.size)
+                inputs[old] = copy
+            outputs.append(inputs[old])
+        if self.id is None:
+            return outputs
+        slots = [b.number for b in inputs]
+        slots += self.numbers
+        slots += [b.number for b in outputs]
+        if self.staging is not None:
+            slots.append(self.staging.number)
+        with backend.lock:
+            backend.host.run(self.id, backend.arena_of(self.arena_size), *slots)
+            backend.programs_run += 1
+        return outputs
+
+
+def _host_bytes(dtype: str) -> int:
+    return 1 if dtype in BYTES else 2 if dtype == "float16" else 4
+
+
+def create() -> WebGPU:
+    """The backend on this machine's host: the page under Emscripten, wgpu elsewhere."""
+    in_page = sys.platform == "emscripten"
+    host = importlib.import_module(".host_page" if in_page else ".host_wgpu", __name__)
+    return WebGPU(host.Host())

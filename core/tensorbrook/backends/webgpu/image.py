@@ -39,37 +39,35 @@ class Copy:
 
 @dataclass(frozen=True)
 class Image:
-    """`constants` go into the slots after the inputs; `sizes` are the outputs' bytes."""
+    """Slots are inputs, `constants`, outputs, and one more of `staging` bytes if there are any."""
 
     shaders: tuple[str, ...]
     steps: tuple[Union[Dispatch, Copy], ...]
-    constants: tuple[bytes, ...]
+    constants: tuple[tuple[str, bytes], ...]         # dtype, elements as the host has them
     inputs: int
-    sizes: tuple[int, ...]
+    outputs: tuple[tuple[str, int], ...]             # dtype, count of elements
     updates: dict[int, int]          # output -> the input whose buffer it may be handed
     arena_size: int
-
-    @property
-    def slots(self) -> int:
-        return self.inputs + len(self.constants) + len(self.sizes)
+    staging: int
 
     def to_bytes(self) -> bytes:
-        head = {"shaders": self.shaders, "steps": [asdict(step) for step in self.steps],
-                "parts": [len(c) for c in self.constants], "inputs": self.inputs,
-                "sizes": self.sizes, "updates": list(self.updates.items()),
-                "arena_size": self.arena_size}
-        return b"".join([json.dumps(head).encode(), b"\n", *self.constants])
+        head = {name: getattr(self, name)
+                for name in ("shaders", "inputs", "outputs", "arena_size", "staging")}
+        head["steps"] = [asdict(step) for step in self.steps]
+        head["parts"] = [(dtype, len(data)) for dtype, data in self.constants]
+        head["updates"] = list(self.updates.items())
+        return b"".join([json.dumps(head).encode(), b"\n", *(data for _, data in self.constants)])
 
     @staticmethod
     def from_bytes(data: bytes) -> Image:
         line, rest = data.split(b"\n", 1)
         head, constants = json.loads(line), []
-        for size in head.pop("parts"):
-            constants.append(rest[:size])
+        for dtype, size in head.pop("parts"):
+            constants.append((dtype, rest[:size]))
             rest = rest[size:]
         head["steps"] = tuple(map(_step, head["steps"]))
-        head |= {"shaders": tuple(head["shaders"]), "sizes": tuple(head["sizes"]),
-                 "updates": dict(head["updates"])}
+        head |= {"shaders": tuple(head["shaders"]), "updates": dict(head["updates"]),
+                 "outputs": tuple((dtype, count) for dtype, count in head["outputs"])}
         return Image(constants=tuple(constants), **head)
 
 

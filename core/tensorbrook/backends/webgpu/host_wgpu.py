@@ -1,0 +1,215 @@
+"""The device on CPython: wgpu, over Vulkan, Metal or Direct3D 12."""
+from __future__ import annotations
+
+from collections import deque
+from itertools import count, groupby
+
+import wgpu
+from wgpu.backends.wgpu_native import ffi, lib
+from wgpu.backends.wgpu_native.extras import set_instance_extras
+
+from ...base.errors import UnimplementedError
+from .facts import Facts
+from .image import Binding, Copy, Dispatch, Image
+
+# OpenGL has no compute shaders on many machines, and asking for it makes noise.
+set_instance_extras(backends=["Vulkan", "Metal", "DX12"])
+
+LIMITS = ("max-storage-buffers-per-shader-stage", "max-storage-buffer-binding-size",
+          "max-buffer-size", "max-compute-workgroup-storage-size",
+          "max-compute-invocations-per-workgroup", "max-compute-workgroup-size-x",
+          "max-compute-workgroup-size-y", "min-storage-buffer-offset-alignment")
+FEATURES = ("subgroup", "shader-f16", "timestamp-query")
+USAGE = wgpu.BufferUsage.STORAGE | wgpu.BufferUsage.COPY_SRC | wgpu.BufferUsage.COPY_DST
+UNDER_WAY = 2                            # runs that may wait for the device
+KEPT_GROUPS = 8                          # bind groups kept for each dispatch, the latest
+
+
+class Host:
+    """See host.py."""
+
+    kept = None
+
+    def __init__(self):
+        adapter = wgpu.gpu.request_adapter_sync(power_preference="high-performance")
+        if adapter is None:
+            raise UnimplementedError("backend webgpu", "this machine has no adapter for WebGPU",
+                                     "install a Vulkan driver, or compute on wasm")
+        self.device = adapter.request_device_sync(
+            required_features=[f for f in FEATURES if f in adapter.features],
+            required_limits={name: adapter.limits[name] for name in LIMITS})
+        self.facts = facts_of(adapter)
+        self.calls = self.submits = self.dispatches = self.pipelines = 0
+        self._buffers: dict[int, wgpu.GPUBuffer] = {}
+        self._programs: dict[int, _Loaded] = {}
+        self._pipelines: dict[tuple, wgpu.GPUComputePipeline] = {}
+        self._layouts: dict[tuple, tuple] = {}
+        self._numbers = count(1)
+        self._under_way: deque = deque()
+
+    # ── buffers ──
+
+    def new(self, size: int) -> int:
+        self.calls += 1
+        if size > self.facts.buffer_bytes:
+            raise MemoryError(f"a buffer of {size} bytes is more than the device takes")
+        try:
+            buffer = self.device.create_buffer(size=size, usage=USAGE)
+        except wgpu.GPUOutOfMemoryError as error:
+            raise MemoryError(str(error)) from None
+        number = next(self._numbers)
+        self._buffers[number] = buffer
+        return number
+
+    def free(self, buffer: int) -> None:
+        self._buffers.pop(buffer).destroy()
+
+    def write(self, buffer: int, data) -> None:
+        self.calls += 1
+        self.device.queue.write_buffer(self._buffers[buffer], 0, data)
+
+    def read(self, buffer: int, size: int) -> bytes:
+        self.calls += 1
+        return bytes(self.device.queue.read_buffer(self._buffers[buffer], 0, size))
+
+    def copy(self, source: int, target: int, size: int) -> None:
+        self.calls += 1
+        encoder = self.device.create_command_encoder()
+        encoder.copy_buffer_to_buffer(self._buffers[source], 0, self._buffers[target], 0, size)
+        self._submit(encoder)
+
+    # ── programs ──
+
+    def load(self, image: bytes) -> int:
+        self.calls += 1
+        loaded = Image.from_bytes(image)
+        number = next(self._numbers)
+        self._programs[number] = _Loaded([self._prepared(step, loaded) for step in loaded.steps])
+        return number
+
+    def unload(self, program: int) -> None:
+        del self._programs[program]
+
+    def run(self, program: int, arena: int, *slots: int) -> None:
+        self.calls += 1
+        numbers = arena, *slots
+        loaded = self._programs[program]
+        passes = loaded.bound.get(numbers) or self._bound(loaded, numbers)
+        encoder = self.device.create_command_encoder()
+        for is_copy, steps in passes:
+            if is_copy:
+                for step in steps:
+                    encoder.copy_buffer_to_buffer(*step)
+                continue
+            compute = encoder.begin_compute_pass()
+            for pipeline, group, groups in steps:
+                compute.set_pipeline(pipeline)
+                compute.set_bind_group(0, group)
+                compute.dispatch_workgroups(*groups)
+            compute.end()
+        self.dispatches += loaded.dispatches
+        self._wait_for_the_last_but_one()
+        self._under_way.append(self._submit(encoder))
+
+    def close(self) -> None:
+        self.device.destroy()
+
+    def _submit(self, encoder):
+        """Hand the commands over; returns what to wait for. wgpu-native's own function gives it,
+        and its promise for the end of work does not work in wgpu 0.32."""
+        self.submits += 1
+        commands = encoder.finish()
+        pointer = ffi.new("WGPUCommandBuffer[]", [commands._internal])
+        index = lib.wgpuQueueSubmitForIndex(self.device.queue._internal, 1, pointer)
+        return ffi.new("WGPUSubmissionIndex *", index)
+
+    def _wait_for_the_last_but_one(self) -> None:
+        while len(self._under_way) >= UNDER_WAY:
+            lib.wgpuDevicePoll(self.device._internal, True, self._under_way.popleft())
+
+    def _prepared(self, step: Dispatch | Copy, image: Image):
+        if isinstance(step, Copy):
+            return step
+        access = tuple(b.writes for b in step.bindings)
+        return step, self._pipeline(image.shaders[step.shader], access), self._layout(access)[0]
+
+    def _bound(self, loaded: _Loaded, numbers: tuple[int, ...]) -> list:
+        """The steps with what is bound when the buffers are these, passes and copies apart."""
+        buffers = [self._buffers[n] for n in numbers]
+        made = [self._copy(step, buffers) if isinstance(step, Copy) else
+                self._step(at, loaded, step, numbers, buffers)
+                for at, step in enumerate(loaded.steps)]
+        passes = [(is_copy, [step for _, step in steps])
+                  for is_copy, steps in groupby(made, lambda one: one[0])]
+        if len(loaded.bound) >= KEPT_GROUPS:
+            loaded.bound.pop(next(iter(loaded.bound)))
+        loaded.bound[numbers] = passes
+        return passes
+
+    @staticmethod
+    def _copy(step: Copy, buffers: list) -> tuple:
+        source, target = step.source, step.target
+        return True, (buffers[source.buffer], source.offset, buffers[target.buffer], target.offset,
+                      source.size)
+
+    def _step(self, at: int, loaded: _Loaded, step: tuple, numbers, buffers) -> tuple:
+        dispatch, pipeline, layout = step
+        key = tuple(numbers[b.buffer] for b in dispatch.bindings)
+        kept = loaded.groups[at]
+        if key not in kept:
+            if len(kept) >= KEPT_GROUPS:
+                kept.pop(next(iter(kept)))
+            kept[key] = self.device.create_bind_group(
+                layout=layout, entries=[_entry(n, b, buffers[b.buffer])
+                                        for n, b in enumerate(dispatch.bindings)])
+        return False, (pipeline, kept[key], dispatch.groups)
+
+    def _layout(self, access: tuple[bool, ...]) -> tuple:
+        """(layout of the bind group, layout of the pipeline) for what is written of the buffers."""
+        if access not in self._layouts:
+            kinds = [{"type": "storage" if writes else "read-only-storage"} for writes in access]
+            group = self.device.create_bind_group_layout(entries=[
+                {"binding": n, "visibility": wgpu.ShaderStage.COMPUTE, "buffer": kind}
+                for n, kind in enumerate(kinds)])
+            whole = self.device.create_pipeline_layout(bind_group_layouts=[group])
+            self._layouts[access] = group, whole
+        return self._layouts[access]
+
+    def _pipeline(self, code: str, access: tuple[bool, ...]):
+        key = code, access
+        if key not in self._pipelines:
+            self.pipelines += 1
+            module = self.device.create_shader_module(code=code)
+            self._pipelines[key] = self.device.create_compute_pipeline(
+                layout=self._layout(access)[1],
+                compute={"module": module, "entry_point": "main"})
+        return self._pipelines[key]
+
+
+class _Loaded:
+    """A program's steps with their pipelines, and the bind groups made for them so far."""
+
+    def __init__(self, steps: list):
+        self.steps = steps
+        self.groups: list[dict] = [{} for _ in steps]
+        self.bound: dict[tuple[int, ...], list] = {}
+        self.dispatches = sum(not isinstance(step, Copy) for step in steps)
+
+
+def _entry(number: int, b: Binding, buffer) -> dict:
+    return {"binding": number, "resource": {"buffer": buffer, "offset": b.offset, "size": b.size}}
+
+
+def facts_of(adapter) -> Facts:
+    """What the adapter can do, in our words."""
+    limits, features, info = adapter.limits, adapter.features, adapter.info
+    return Facts(
+        name=info["device"], software=info["adapter_type"] == "CPU",
+        alignment=limits["min-storage-buffer-offset-alignment"],
+        storage_buffers=limits["max-storage-buffers-per-shader-stage"],
+        workgroups=limits["max-compute-workgroups-per-dimension"],
+        invocations=limits["max-compute-invocations-per-workgroup"],
+        workgroup_bytes=limits["max-compute-workgroup-storage-size"],
+        binding_bytes=limits["max-storage-buffer-binding-size"],
+        buffer_bytes=limits["max-buffer-size"],
+        subgroups="subgroup" in features, f16="shader-f16" in features)

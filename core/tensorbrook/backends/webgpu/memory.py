@@ -1,0 +1,81 @@
+"""Buffers of the device: what is no longer held serves the next of its size."""
+from __future__ import annotations
+
+import gc
+import threading
+from collections import defaultdict
+
+from ...base.errors import ResourceExhaustedError
+from .host import Host
+
+LINE = 256               # bytes; sizes are multiples of it
+MOST_IDLE = 1 << 26      # bytes that may lie idle beside as many as are in use
+
+
+def rounded(size: int) -> int:
+    """The size of the buffer that is taken for so many bytes: with one of eight steps between
+    powers of two, so that tensors of nearly one size share."""
+    size = max(size, 1)
+    step = max(LINE, 1 << max(size.bit_length() - 4, 0))
+    return -(-size // step) * step
+
+
+class Memory:
+    """Hands out buffers. A finalizer may give one back at any moment, on any thread."""
+
+    def __init__(self, host: Host):
+        self.host = host
+        self.in_use = self.peak = self.idle = 0
+        self._free: dict[int, list[int]] = defaultdict(list)
+        self._returned: list[tuple[int, int]] = []
+        self._lock = threading.RLock()
+
+    def take(self, size: int) -> tuple[int, int]:
+        """(number, capacity) of a buffer of at least `size` bytes."""
+        capacity = rounded(size)
+        with self._lock:
+            self._sort_in()
+            number = self._free[capacity].pop() if self._free[capacity] else None
+            if number is not None:
+                self.idle -= capacity
+            else:
+                number = self._new(capacity)
+            self.in_use += capacity
+            self.peak = max(self.peak, self.in_use)
+        return number, capacity
+
+    def give_back(self, number: int, capacity: int) -> None:
+        self._returned.append((number, capacity))
+
+    def _sort_in(self) -> None:
+        while self._returned:
+            number, capacity = self._returned.pop()
+            self.in_use -= capacity
+            self.idle += capacity
+            self._free[capacity].append(number)
+        if self.idle > self.in_use + MOST_IDLE:
+            self.release()
+
+    def release(self) -> None:
+        """Let go of all that lies idle."""
+        for numbers in self._free.values():
+            for number in numbers:
+                self.host.free(number)
+        self._free.clear()
+        self.idle = 0
+
+    def _new(self, capacity: int) -> int:
+        try:
+            return self.host.new(capacity)
+        except MemoryError:
+            gc.collect()                     # what waits in reference cycles comes back
+            self._sort_in()
+            self.release()
+        try:
+            return self.host.new(capacity)
+        except MemoryError:
+            raise ResourceExhaustedError(
+                "memory", f"the device has no {capacity / 2**20:.0f} MB beside "
+                f"{self.in_use / 2**20:.0f} MB in use (a buffer holds at most "
+                f"{self.host.facts.buffer_bytes / 2**20:.0f} MB)",
+                "use a smaller batch or model") from None

@@ -1,0 +1,192 @@
+"""A Plan as an Image: each kernel's parts, and where in memory their buffers lie.
+
+Bindings name bytes of the arena or of a slot. An output that updates an input lies in the input's
+slot. Within one dispatch WebGPU wants a buffer bound either for reading alone or for writing too,
+and two bindings of which one writes apart from each other: so two names of the same bytes become
+one, and what is read from a buffer that is also written is bound as `read_write`.
+"""
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from ...ir import Atom, Call, Loop, Plan, Repeat, Step, Var, whole_lines
+from .calls import CALLS
+from .facts import Facts
+from .image import Binding, Copy, Dispatch, Image
+from .loops import parts as loop_parts
+from .part import Part, Scratch
+
+DECLARATION = re.compile(
+    r"^@group\(0\) @binding\(\d+\) var<storage, (read|read_write)> (\w+): ([^;]+);$", re.M)
+
+ARENA = 0
+SMALLEST_BINDING = 16                # bytes: one vec4<f32>
+
+
+@dataclass(frozen=True)
+class Spot:
+    """Where a buffer lies: the number of a binding's buffer, and the byte where it begins."""
+
+    buffer: int
+    offset: int
+
+
+def image_of(plan: Plan, facts: Facts) -> Image:
+    """The image of a plan, for a device of these facts."""
+    p = _Program(plan, facts)
+    p.take(plan.steps)
+    constants = tuple((c.spec.dtype.name, bytes(c.value)) for c in plan.constants)
+    outputs = tuple((o.spec.dtype.name, o.spec.count) for o in plan.outputs)
+    return Image(tuple(p.shaders), tuple(p.steps), constants, len(plan.inputs), outputs,
+                 dict(plan.updates), p.arena_size, p.staging)
+
+
+class _Program:
+    """The steps of a program while they are written."""
+
+    def __init__(self, plan: Plan, facts: Facts):
+        self.plan, self.facts = plan, facts
+        self.shaders: dict[str, int] = {}
+        self.steps: list[Dispatch | Copy] = []
+        self.scratch = whole_lines(plan.arena_size, plan.limits.line)    # begins where others end
+        self.arena_size, self.staging = plan.arena_size, 0
+        self.moving: dict[Var, Spot] = {}              # where it lies in this turn of a Repeat
+        self.parts: dict[int, list[Part]] = {}         # of kernels that turn
+        self.texts: dict[tuple, tuple[str, tuple[int, ...]]] = {}
+
+    def take(self, steps: tuple[Step, ...]):
+        for step in steps:
+            if isinstance(step.kernel, Repeat):
+                self.repeat(step)
+            else:
+                self.kernel(step.kernel)
+
+    def kernel(self, k: Loop | Call):
+        if id(k) not in self.parts:
+            make = loop_parts if isinstance(k, Loop) else CALLS[k.function]
+            self.parts[id(k)] = make(k, self.facts)
+        at = self.scratches(self.parts[id(k)])
+        for part in self.parts[id(k)]:
+            self.dispatch(part, at)
+
+    def scratches(self, parts: list[Part]) -> dict[Scratch, Spot]:
+        """A place behind the arena for what a kernel's parts hand to each other."""
+        found: dict[Scratch, Spot] = {}
+        end = self.scratch
+        for one in (b for part in parts for b in part.buffers.values() if isinstance(b, Scratch)):
+            if one not in found:
+                found[one] = Spot(ARENA, end)
+                end += whole_lines(one.size_bytes, self.plan.limits.line)
+        self.arena_size = max(self.arena_size, end if found else 0)
+        return found
+
+    # ── where things lie ──
+
+    def spot(self, atom: Atom) -> Spot:
+        if atom in self.moving:
+            return self.moving[atom]
+        place = self.plan.places[atom]
+        if place.kind == "arena":
+            return Spot(ARENA, place.at)
+        first_output = len(self.plan.inputs) + len(self.plan.constants)
+        return Spot(1 + self.plan.updates.get(place.at - first_output, place.at), 0)
+
+    def dispatch(self, part: Part, scratches: Mapping[Scratch, Spot]):
+        """Place a part: bindings that share bytes are one, the others are numbered in order."""
+        declared = DECLARATION.findall(part.code)
+        assert {name for _, name, _ in declared} == set(part.buffers), "a part declares its buffers"
+        spots = {name: scratches[b] if isinstance(b, Scratch) else self.spot(b)
+                 for name, b in part.buffers.items()}
+        written = {spots[name].buffer for access, name, _ in declared if access == "read_write"}
+        first: dict[tuple, str] = {}
+        same: dict[str, str] = {}                      # name -> the one that stands for it
+        for _, name, kind in declared:
+            same[name] = first.setdefault((spots[name], kind), name)
+        kept = [name for _, name, _ in declared if same[name] == name]
+        bindings = tuple(Binding(spots[name].buffer, spots[name].offset,
+                                 self.size(part.buffers[name]), spots[name].buffer in written)
+                         for name in kept)
+        self.no_overlap(bindings, part)
+        writes = tuple(b.writes for b in bindings)
+        key = id(part), tuple(same.items()), writes
+        if key not in self.texts:
+            self.texts[key] = _placed(part.code, same, dict(zip(kept, writes)))
+        shader = self.shaders.setdefault(self.texts[key], len(self.shaders))
+        self.steps.append(Dispatch(shader, bindings, part.groups))
+
+    def size(self, buffer: Atom | Scratch) -> int:
+        size = buffer.size_bytes if isinstance(buffer, Scratch) else \
+            self.plan.limits.bytes_of(buffer.spec)
+        return whole_lines(max(size, 1), SMALLEST_BINDING)
+
+    @staticmethod
+    def no_overlap(bindings: tuple[Binding, ...], part: Part):
+        for i, a in enumerate(bindings):
+            for b in bindings[:i]:
+                apart = a.buffer != b.buffer or not a.writes \
+                    or a.offset + a.size <= b.offset or b.offset + b.size <= a.offset
+                assert apart, f"{a} and {b} overlap in\n{part.code}"
+
+    # ── loops of steps ──
+
+    def repeat(self, step: Step):
+        """All turns, one after the other: what moves lies elsewhere in each."""
+        k, before = step.kernel, dict(self.moving)
+        begin = self.staging
+        staged = {p.part: self.stage(p.part) for p in k.pieces if self.crooked(p)}
+        for turn in range(k.count):
+            for c in k.carries:
+                ends = [self.spot(c.last), self.spot(c.spare)]
+                left = k.count - 1 - turn              # the last turn writes to the end
+                self.moving[c.before] = self.spot(c.first) if turn == 0 else ends[(left + 1) % 2]
+                self.moving[c.after] = ends[left % 2]
+            pieces = {p.part: self.piece(p, k.count - 1 - turn if k.reverse else turn)
+                      for p in k.pieces}
+            self.moving |= pieces | staged
+            self.copies(staged, pieces, [v for v in staged if v not in k.written], into=True)
+            self.take(step.inside)
+            self.copies(staged, pieces, [v for v in staged if v in k.written], into=False)
+        self.moving = before
+        assert self.staging >= begin, "what is staged stays"
+
+    def piece(self, p, n: int) -> Spot:
+        whole = self.spot(p.whole)
+        return replace(whole, offset=whole.offset + n * self.plan.limits.bytes_of(p.part.spec))
+
+    def crooked(self, p) -> bool:
+        """Whether pieces begin where no binding can."""
+        return self.plan.limits.bytes_of(p.part.spec) % self.plan.limits.line != 0
+
+    def stage(self, part: Var) -> Spot:
+        """A place in the staging buffer, which is the slot after all others."""
+        at = self.staging
+        self.staging += whole_lines(self.size(part), self.plan.limits.line)
+        return Spot(1 + self.plan.slots - self.plan.moving, at)
+
+    def copies(self, staged: Mapping[Var, Spot], pieces: Mapping[Var, Spot], which: list[Var],
+               into: bool):
+        for v in which:
+            size = self.plan.limits.bytes_of(v.spec)
+            ends = [Binding(spot.buffer, spot.offset, size, True)
+                    for spot in (pieces[v], staged[v])]
+            self.steps.append(Copy(*ends) if into else Copy(*ends[::-1]))
+
+
+def _placed(code: str, same: Mapping[str, str], writes: Mapping[str, bool]) -> str:
+    """The module with its bindings numbered in order, names that share memory made one."""
+    numbers = {name: n for n, name in enumerate(writes)}
+
+    def declaration(found: re.Match) -> str:
+        name, kind = found[2], found[3]
+        if name not in numbers:
+            return ""
+        access = "read_write" if writes[name] else "read"
+        return f"@group(0) @binding({numbers[name]}) var<storage, {access}> {name}: {kind};"
+
+    code = DECLARATION.sub(declaration, code)
+    for name, one in same.items():
+        if name != one:
+            code = re.sub(rf"\b{name}\b", one, code)
+    return code
