@@ -12,6 +12,7 @@ import sys
 import environment
 import build
 import chromium
+import vulkan
 
 
 def arguments() -> argparse.Namespace:
@@ -25,6 +26,7 @@ def main() -> int:
     asked = arguments()
     environment.enter("build", "gpu", "page", "test")
     build.build(page=not asked.fast)
+    vulkan.provide()
     command = [str(environment.PYTHON), "-m", "pytest"]
     if asked.fast:
         command += ["--ignore", str(environment.ROOT / "tests" / "web")]
