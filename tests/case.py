@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from math import prod
 from random import Random
 
-DTYPES = {"f": "float32", "i": "int32", "u": "uint8", "b": "bool"}
+DTYPES = {"f": "float32", "h": "float16", "i": "int32", "u": "uint8", "b": "bool"}
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ def elements(case: Case, argument, kind: str, seed: int) -> tuple[list, tuple, s
         count, low, high = prod(argument.shape), argument.low, argument.high
         return [draw.randrange(low, high) for _ in range(count)], argument.shape, "int32"
     count = prod(argument)
-    if kind in "fd":
+    if kind in "fdh":
         values: list = numbers(count, case.low, case.high, seed)
     elif kind == "b":
         values = [draw.random() < 0.5 for _ in range(count)]

@@ -155,6 +155,7 @@ CASES = {
     "logical_not": Case(tf.logical_not, lambda np, x: ~x, ONE, kinds="b"),
     "is_nan": Case(lambda x: math.is_nan(tf.log(x)), lambda np, x: x < 0, ONE, derivative=False),
     "is_finite": Case(lambda x: math.is_finite(1.0 / tf.round(x)), lambda np, x: np.round(x) != 0, ONE, derivative=False),
+    "is_finite/nan": Case(lambda x: math.is_finite(tf.sqrt(x)), lambda np, x: x >= 0, ONE, derivative=False),
     "select": Case(lambda t, x, y: tf.where(t > 1, x, y), lambda np, t, x, y: np.where(t > 1, x, y), THREE,
                    kinds="fiu", exact=True),
     "select/number": Case(lambda x: tf.where(x > 0.5, x, 0.0), lambda np, x: np.where(x > 0.5, x, 0), ONE),

@@ -14,7 +14,8 @@ MODES = ("eager", "function", "called")
 
 
 def inputs(case: Case, variant: int, kind: str = "f") -> list[tf.Tensor]:
-    """The arguments of a call; kind "d" gives the floats of "f" in double precision."""
+    """The arguments of a call; kinds "d" and "h" give the floats of "f" in double and half
+    precision."""
     arguments = case.shapes[variant]
     return [tensor(*elements(case, a, kind, seed)) for seed, a in enumerate(arguments)]
 

@@ -22,7 +22,7 @@ MISTAKES = [
      "add: the number 1.0 cannot join a tensor of int32; convert the tensor with "
      "tf.cast(x, tf.float32)"),
     (lambda: tf.exp(tf.constant([1, 2])),
-     "exp: it is not defined for int32; use tf.cast to one of float32, float64"),
+     "exp: it is not defined for int32; use tf.cast to one of float16, float32, float64"),
     (lambda: tf.constant([1, 2]) & tf.ones(2),
      "bitwise_and: dtypes differ: int32 and float32; convert one with tf.cast(x, tf.int32)"),
     (lambda: tf.matmul(tf.ones((2, 3)), tf.ones((4, 2))),
@@ -133,12 +133,12 @@ MISTAKES = [
      "where: the condition holds float32, not bool; compare it: x != 0"),
     (lambda: tf.where([True], tf.ones(1), tf.constant([1])),
      "where: dtypes differ: float32 and int32; convert one with tf.cast(x, tf.float32)"),
-    (lambda: tf.cast(tf.ones(2), "float16"),
-     "dtype: 'float16' is not an element type known here; use one of bool, uint8, int32, "
-     "float32, float64"),
+    (lambda: tf.cast(tf.ones(2), "bfloat16"),
+     "dtype: 'bfloat16' is not an element type known here; use one of bool, uint8, int32, "
+     "float16, float32, float64"),
     (lambda: tf.cast(tf.ones(2), "complex64"),
      "dtype: 'complex64' is not an element type known here; use one of bool, uint8, int32,"
-     " float32, float64"),
+     " float16, float32, float64"),
     (lambda: tf.constant([[1, 2], [3]]),
      "constant: rows differ in shape: (2,) and (1,); give every row the same number of "
      "elements"),
@@ -232,7 +232,7 @@ MISTAKES = [
     (lambda: tf.nn.softmax(tf.ones(3), axis=1),
      "reduce_max: axis 1 is out of range for a tensor of rank 1; use -1 to 0"),
     (lambda: tf.nn.softmax(tf.constant([1, 2])),
-     "exp: it is not defined for int32; use tf.cast to one of float32, float64"),
+     "exp: it is not defined for int32; use tf.cast to one of float16, float32, float64"),
     (lambda: tf.tensordot(tf.ones((2, 3)), tf.ones((4,)), 1),
      "tensordot: axes (1,) of (2, 3) and (0,) of (4,) differ in size; pair axes of equal "
      "size"),
@@ -309,7 +309,7 @@ MISTAKES = [
      "constant: a str cannot become a tensor; pass numbers, nested lists of numbers, or an"
      " array"),
     (lambda: tf.divide(tf.constant([1]), tf.constant([2])),
-     "divide: it is not defined for int32; use tf.cast to one of float32, float64"),
+     "divide: it is not defined for int32; use tf.cast to one of float16, float32, float64"),
     (lambda: tf.add("a", tf.ones(1)),
      "constant: a str cannot become a tensor; pass numbers, nested lists of numbers, or an"
      " array"),
@@ -334,7 +334,8 @@ MISTAKES = [
     (lambda: tf.reverse(tf.ones(2), 1),
      "reverse: axis 1 is out of range for a tensor of rank 1; use -1 to 0"),
     (lambda: tf.negative(tf.constant([1], tf.uint8)),
-     "negative: it is not defined for uint8; use tf.cast to one of int32, float32, float64"),
+     "negative: it is not defined for uint8; use tf.cast to one of int32, float16, float32, "
+     "float64"),
     (lambda: tf.maximum(tf.constant([1]), 0.5),
      "maximum: the number 0.5 cannot join a tensor of int32; convert the tensor with "
      "tf.cast(x, tf.float32)"),

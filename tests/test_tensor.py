@@ -45,11 +45,12 @@ def test_choosing_a_backend_again_finds_its_programs():
             assert (x + x).tolist() == [2.0, 4.0]
 
 
-def test_half_floats_come_in_as_float32():
+def test_half_floats_stay_what_they_are():
     halves = np.array([[1.5, -2.0], [0.25, 65504.0]], "float16")
     for x in (halves, halves[:, ::-1], halves[0, 0], halves[:0]):
-        made = tf.constant(x)
-        assert made.dtype is tf.float32 and made.tolist() == x.tolist()
+        made, wide = tf.constant(x), tf.constant(x, tf.float32)
+        assert made.dtype is tf.float16 and made.tolist() == wide.tolist() == x.tolist()
+        assert wide.dtype is tf.float32 and made.numpy().dtype == np.asarray(made).dtype == x.dtype
 
 
 def test_text_is_no_bool():

@@ -10,15 +10,20 @@ from . import backends
 from .backends import Backend, Program, Storage
 from .base.hostdata import HostData
 from .base.views import View
-from .compiler import fuse, plan, simplify
+from .compiler import fuse, plan, simplify, widened
 from .ir import Eqn, Graph, Plan, Prim, Spec, Var, several
 from .tensor import Tensor, Variable, constant_bytes, context, contexts, leaked
 
 
 def compile(graph: Graph, on: Backend) -> Program:
     """A graph as a program: one that the backend has kept, or else through every stage."""
-    graph = simplify(graph)
+    graph = simplified(graph, on)
     return on.recall(graph) or on.load(planned(graph, on))
+
+
+def simplified(graph: Graph, on: Backend) -> Graph:
+    """The smallest graph that means the same to a backend."""
+    return simplify(widened(graph, on.limits))
 
 
 def planned(graph: Graph, on: Backend) -> Plan:

@@ -12,8 +12,7 @@ from .base.errors import FailedPreconditionError, InvalidArgumentError
 from .base.hostdata import is_array
 from .autodiff import GradientTape
 from .backends import Program
-from .compiler import simplify
-from .eager import EAGER, compile, planned
+from .eager import EAGER, compile, planned, simplified
 from .ir import Plan, Spec
 from .tensor import Tensor, Variable, as_tensor, context, contexts, observers, unobserved
 from .trace import Trace, replay
@@ -57,7 +56,7 @@ class ConcreteFunction:
     @property
     def plan(self) -> Plan:
         """How the program goes about it, for people: made anew, as programs do not keep theirs."""
-        return planned(simplify(self.graph), EAGER.backend)
+        return planned(simplified(self.graph, EAGER.backend), EAGER.backend)
 
     def call(self, args: list[Tensor]):
         """What the function returns for these arguments."""

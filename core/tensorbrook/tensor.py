@@ -329,8 +329,7 @@ def constant_of(host: hostdata.HostData) -> Tensor:
     """A Tensor that holds a copy of host data."""
     spec = Spec(host.shape, host.dtype)
     if host.shape == ():
-        number = memoryview(host.data).cast("B").cast(host.dtype.format)[0]
-        return Tensor(spec, atom=Const(spec, number))
+        return Tensor(spec, atom=Const(spec, hostdata.numbers(host.data, host.dtype)[0]))
     return Tensor(spec, atom=Const(spec, bytes(host.data)))
 
 

@@ -39,11 +39,15 @@ class DType:
 bool_ = DType("bool", 1, "?", "b", False, True)
 uint8 = DType("uint8", 1, "B", "u", 0, 255)
 int32 = DType("int32", 4, "i", "i", -2**31, 2**31 - 1)
+# What is computed of float16 is computed in float32 and rounded once for each operation; see
+# ir/body.py and compiler/halves.py. It is there to halve memory and its traffic.
+float16 = DType("float16", 2, "e", "f", -65504.0, 65504.0)
 float32 = DType("float32", 4, "f", "f", -3.4028234663852886e38, 3.4028234663852886e38)
 float64 = DType("float64", 8, "d", "f", -1.7976931348623157e308, 1.7976931348623157e308)
 
-ALL = (bool_, uint8, int32, float32, float64)
-_BY_NAME = {d.name: d for d in ALL} | {"float": float32, "int": int32, "bool_": bool_}
+ALL = (bool_, uint8, int32, float16, float32, float64)
+_BY_NAME = {d.name: d for d in ALL} | {"float": float32, "int": int32, "bool_": bool_,
+                                       "half": float16}
 _BY_FORMAT = {d.format: d for d in ALL} | {"l": None, "q": None}
 
 

@@ -1,13 +1,17 @@
 """Data of the host language, as bytes: numbers, nested lists, and anything with a buffer."""
 import struct
 from array import array
-from math import prod
+from math import copysign, inf, prod
 from typing import NamedTuple
 
 from . import dtypes
 from .dtypes import DType
 from .errors import DTypeError, InvalidArgumentError
 from .shapes import Shape
+
+
+# From half a unit beyond the largest float16 on, numbers round to infinity (IEEE 754).
+HALF_OVERFLOW = 65520
 
 
 class HostData(NamedTuple):
@@ -56,6 +60,8 @@ def _pack(flat: list, dtype: DType) -> bytes:
         raise DTypeError("constant", f"{bad!r} is not a whole number, but dtype is {dtype}",
                          "use tf.cast to round, or a float dtype")
     try:
+        if dtype is dtypes.float16:
+            return struct.pack(f"{len(flat)}e", *map(_half, flat))
         return array(dtype.format, flat).tobytes()
     except OverflowError:
         bad = next(v for v in flat if not dtype.min <= v <= dtype.max)
@@ -63,6 +69,11 @@ def _pack(flat: list, dtype: DType) -> bytes:
                                    f"it holds {dtype.min} to {dtype.max}") from None
     except TypeError:
         raise _no_number(flat) from None
+
+
+def _half(number: float) -> float:
+    """Beyond the range of float16, an infinity, as with the other floats; struct would refuse."""
+    return copysign(inf, number) if abs(number) >= HALF_OVERFLOW else number
 
 
 def _no_number(flat: list) -> DTypeError:
@@ -88,42 +99,44 @@ def _walk(value, flat: list) -> Shape:
 
 def _from_buffer(view: memoryview, dtype: DType | None) -> HostData:
     own = dtypes.of_format(view.format)
-    if own is None and view.format.lstrip("@=<") not in "lqLQIhHbe":
+    if own is None and view.format.lstrip("@=<") not in "lqLQIhHb":
         raise DTypeError("constant", f"elements of buffer format {view.format!r} are not supported",
                          "convert the array to float32, int32, uint8 or bool first")
     if own is not None and (dtype is None or dtype is own):
         plain = view.c_contiguous and view.nbytes > 0
         return HostData(view.cast("B") if plain else view.tobytes(), tuple(view.shape), own)
-    if own is None and view.format.lstrip("@=<") == "e":
-        own = dtypes.float32
     return _converted(view, dtype or own or dtypes.int32)
 
 
 def _converted(view: memoryview, dtype: DType) -> HostData:
     """Element by element into another dtype; 64-bit whole numbers become int32 if they fit."""
     flat: list = []
-    _walk(_listed(view), flat)
+    _walk(_halves(view.tobytes()) if view.format.lstrip("@=<") == "e" else view.tolist(), flat)
     if dtype.is_integer and any(isinstance(v, float) for v in flat):
         flat = [int(v) for v in flat]
     return HostData(_pack(flat, dtype), tuple(view.shape), dtype)
 
 
-def _listed(view: memoryview):
-    """The elements of a buffer as Python numbers, in order."""
-    if view.format.lstrip("@=<") != "e":
-        return view.tolist()
-    # A memoryview knows no half floats before Python 3.14; the struct module does.
-    return list(struct.unpack(f"{view.nbytes // view.itemsize}e", view.tobytes()))
+def _halves(data) -> list[float]:
+    """float16 as Python numbers: a memoryview knows none before Python 3.14, the struct module
+    does."""
+    return list(struct.unpack(f"{len(data) // 2}e", data))
+
+
+def numbers(data, dtype: DType):
+    """The elements as a sequence of Python numbers."""
+    view = memoryview(data).cast("B")
+    return _halves(view) if dtype is dtypes.float16 else view.cast(dtype.format)
 
 
 def nested(data, shape: Shape, dtype: DType):
     """The elements as nested lists of Python numbers; a plain number for a scalar."""
-    view = memoryview(data).cast("B").cast(dtype.format)
-    return _rows(view, shape, 0) if shape else view[0]
+    flat = numbers(data, dtype)
+    return _rows(flat, shape, 0) if shape else flat[0]
 
 
-def _rows(view: memoryview, shape: Shape, begin: int) -> list:
+def _rows(flat, shape: Shape, begin: int) -> list:
     if len(shape) == 1:
-        return view[begin:begin + shape[0]].tolist()
+        return list(flat[begin:begin + shape[0]])
     step = prod(shape[1:])
-    return [_rows(view, shape[1:], begin + i * step) for i in range(shape[0])]
+    return [_rows(flat, shape[1:], begin + i * step) for i in range(shape[0])]

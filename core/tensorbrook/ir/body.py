@@ -52,7 +52,9 @@ def renewed(graph: Graph) -> Graph:
 
 
 def evaluate(np, graph: Graph, inputs) -> list:
-    """The graph's outputs as its primitives mean them: NumPy arrays from NumPy arrays."""
+    """The graph's outputs as its primitives mean them: NumPy arrays from NumPy arrays.
+
+    Of float16 a primitive means what it does of float32, and then its results rounded once."""
     values = dict(zip(graph.inputs, inputs))
 
     def value(atom: Atom):
@@ -63,9 +65,13 @@ def evaluate(np, graph: Graph, inputs) -> list:
         return np.frombuffer(atom.value, atom.spec.dtype.name).reshape(atom.spec.shape)
 
     for e in graph.eqns:
-        outs = several(e.prim.meaning(np, *map(value, e.args), **e.attrs))
+        outs = several(e.prim.meaning(np, *(_single(value(a)) for a in e.args), **e.attrs))
         for var, out in zip(e.outs, outs, strict=True):
             # A tensor of one number throughout may have come as that number.
             out = np.broadcast_to(out, var.spec.shape)
             values[var] = np.ascontiguousarray(out, var.spec.dtype.name).reshape(out.shape)
     return [value(o) for o in graph.outputs]
+
+
+def _single(x):
+    return x.astype("float32") if x.dtype.name == "float16" else x

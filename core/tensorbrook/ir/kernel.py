@@ -228,6 +228,8 @@ class Limits:
 
     buffers: int = 1 << 30           # how many different buffers one kernel may touch
     epilogues: frozenset[str] = frozenset()      # the kernels called by name that take one
+    # The kernels called by name that take float16 as it is; None where nothing does.
+    halves: frozenset[str] | None = None
     line: int = LINE                 # buffers begin on multiples of so many bytes
     widths: Mapping[str, int] = field(default_factory=dict)  # bytes of elements, where not usual
     typed: bool = False              # whether what takes a buffer's place must be of its dtype

@@ -106,16 +106,25 @@ def _attention_grad(np, q, k, v, g, lse, delta, *mask, scale, causal):
 def _attention_spec(q: Spec, k: Spec, v: Spec, *mask: Spec, scale, causal):
     _check("attention", q, k, v, *mask or (None,))
     batch, heads, t_q, _, _, d_v = _sizes(q, k, v)
-    return Spec((batch, t_q, heads, d_v), q.dtype), Spec((batch, t_q, heads), q.dtype)
+    return Spec((batch, t_q, heads, d_v), q.dtype), Spec((batch, t_q, heads), _statistics(q.dtype))
+
+
+def _statistics(dtype: dtypes.DType) -> dtypes.DType:
+    """What lse and delta are: float32 beside float16, which would leave them three digits."""
+    return dtypes.float32 if dtype is dtypes.float16 else dtype
 
 
 def _attention_shares(gs, outs, q, k, v, *mask, scale, causal):
     g, g_lse = gs
-    delta = 0.0 if g is None else p.reduce_sum(g * outs[0], axes=(3,))
+    delta = 0.0 if g is None else p.reduce_sum(_wide(g) * _wide(outs[0]), axes=(3,))
     delta = delta if g_lse is None else delta - g_lse
     g = outs[0] * 0.0 if g is None else g
     shares = attention_grad(q, k, v, g, outs[1], delta, *mask, scale=scale, causal=causal)
     return *shares, *[None] * len(mask)
+
+
+def _wide(x: Tensor) -> Tensor:
+    return math.cast(x, _statistics(x.dtype))
 
 
 def _attention_grad_spec(q, k, v, g, lse, delta, *mask, scale, causal):
@@ -126,7 +135,9 @@ def _attention_grad_spec(q, k, v, g, lse, delta, *mask, scale, causal):
 
 def _attention_grad_shares(gs, outs, q, k, v, g, lse, delta, *mask, scale, causal):
     """Of products with the matrices of scores written out: who asks for curvatures waits."""
-    dq, dk, dv = (_by_heads(x * 0.0 if of is None else of) for of, x in zip(gs, (q, k, v)))
+    dtype = q.dtype
+    dq, dk, dv = (_by_heads(_wide(x * 0.0 if of is None else of)) for of, x in zip(gs, (q, k, v)))
+    q, k, v, g = map(_wide, (q, k, v, g))
     weights, moved = _weights(q, k, lse, mask, scale, causal)
     q, k, v, g = map(_by_heads, (q, k, v, g))
     beyond = (matmul(g, v, transpose_b=True) - _by_rows(delta)) * scale
@@ -134,7 +145,7 @@ def _attention_grad_shares(gs, outs, q, k, v, g, lse, delta, *mask, scale, causa
     of_slopes = matmul(dq, k, transpose_b=True) + matmul(q, dk, transpose_b=True)
     of_products = of_slopes * moved * scale
     of_scores = moved * (of_slopes * beyond + matmul(g, dv, transpose_b=True))
-    return *(p.transpose(x, perm=(0, 2, 1, 3)) for x in (
+    return *(math.cast(_by_heads(x), dtype) for x in (
         matmul(of_scores, k) * scale + matmul(slopes, dk),
         matmul(of_scores, q, transpose_a=True) * scale + matmul(slopes, dq, transpose_a=True),
         matmul(of_products, g, transpose_a=True),
@@ -197,11 +208,11 @@ def composed(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, mask: Tensor 
              scale, cap=None, drop=None) -> tuple[Tensor, Tensor]:
     """(out, probabilities (batch, heads, t_q, t_k)) with every score written out: the same
     attention of plain operations, for what the kernel cannot do."""
-    scores = matmul(_by_heads(q), _by_heads(k), transpose_b=True) * scale
+    scores = _wide(matmul(_by_heads(q), _by_heads(k), transpose_b=True)) * scale
     scores = scores if cap is None else p.tanh(scores / cap) * cap
-    scores = scores if bias is None else scores + bias
+    scores = scores if bias is None else scores + _wide(bias)
     scores = scores if mask is None else math.where(mask, scores, HIDDEN)
     scores = math.where(_past_keys(q, k), scores, -inf) if causal else scores
-    weights = softmax(scores)
+    weights = math.cast(softmax(scores), v.dtype)
     dropped = weights if drop is None else drop(weights)
     return _by_heads(matmul(dropped, _by_heads(v))), weights

@@ -191,11 +191,7 @@ gather = primitive("gather", "call", _gather_spec, _gather_share, _gather, call=
 
 
 def _scatter_spec(updates: Spec, indices: Spec, rows) -> Spec:
-    if indices.dtype is not dtypes.int32 or updates.dtype.name not in (
-        "float32",
-        "float64",
-        "int32",
-    ):
+    if indices.dtype is not dtypes.int32 or updates.dtype.name in ("bool", "uint8"):
         raise DTypeError("scatter_add", f"updates are {updates.dtype} and indices {indices.dtype}",
                          "use float32 or int32 updates and int32 indices")
     if len(indices.shape) != 1 or updates.shape[:1] != indices.shape:

@@ -11,7 +11,7 @@ from .define import primitive, reduction, spread
 
 
 def _spec(x: Spec, axis, exclusive, reverse) -> Spec:
-    if x.dtype.name not in ("float32", "float64", "int32"):
+    if x.dtype.name in ("bool", "uint8"):
         raise DTypeError("cumsum", f"it is not defined for {x.dtype}",
                          "use tf.cast to int32 or float32")
     return x

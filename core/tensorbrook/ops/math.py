@@ -1,6 +1,11 @@
 """Elementwise functions and reductions, by TensorFlow's names: functions of the primitives."""
+from collections.abc import Callable
+from functools import wraps
+from inspect import signature
+
 from ..base import dtypes, shapes
 from ..base.errors import InvalidArgumentError
+from ..base.tree import tree_map
 from ..tensor import SYNTAX, Tensor, Variable, as_tensor
 from . import primitives as p
 
@@ -11,7 +16,7 @@ exp, expm1, log, log1p, sqrt, sigmoid, tanh, sin, cos, erf = (
 floor, ceil, round, floordiv = p.floor, p.ceil, p.round_, p.floordiv
 equal, not_equal, less, less_equal, greater, greater_equal = (
     p.equal, p.not_equal, p.less, p.less_equal, p.greater, p.greater_equal)
-identity, stop_gradient = p.identity, p.stop_gradient
+identity, stop_gradient, is_nan, is_finite = p.identity, p.stop_gradient, p.is_nan, p.is_finite
 
 
 def cast(x, dtype) -> Tensor:
@@ -115,14 +120,21 @@ def _truth(op: str, x) -> Tensor:
     return x
 
 
-def is_nan(x) -> Tensor:
-    x = as_tensor(x)
-    return p.not_equal(x, x)
+def in_single(f: Callable) -> Callable:
+    """`f`, computed in float32 where it is called on float16: for what needs sums, or exponentials,
+    that float16 would not hold between its steps. Its results are float16 again."""
+    first = next(iter(signature(f).parameters))
 
+    @wraps(f)
+    def wrapped(*args, **kwargs):
+        given = args[0] if args else kwargs.pop(first, None)
+        x = as_tensor(given)
+        if x.dtype is not dtypes.float16:
+            return f(x, *args[1:], **kwargs)
+        found = f(p.cast(x, dtype=dtypes.float32), *args[1:], **kwargs)
+        return tree_map(lambda out: p.cast(out, dtype=dtypes.float16), found)
 
-def is_finite(x) -> Tensor:
-    x = as_tensor(x)
-    return p.equal(x - x, 0.0)
+    return wrapped
 
 
 # ── reductions ────────────────────────────────────────────────────────────────────────────────
@@ -148,6 +160,7 @@ def reduce_min(input_tensor, axis=None, keepdims=False) -> Tensor:
     return folded("reduce_min", p.reduce_min, input_tensor, axis, keepdims)
 
 
+@in_single
 def reduce_mean(input_tensor, axis=None, keepdims=False) -> Tensor:
     """The mean over `axis`; NaN of nothing; whole numbers are divided rounding down."""
     x = as_tensor(input_tensor)
@@ -157,11 +170,13 @@ def reduce_mean(input_tensor, axis=None, keepdims=False) -> Tensor:
     return total / float(count) if x.dtype.is_floating else p.floordiv(total, count)
 
 
+@in_single
 def reduce_variance(input_tensor, axis=None, keepdims=False) -> Tensor:
     x = as_tensor(input_tensor)
     return reduce_mean(square(x - reduce_mean(x, axis, True)), axis, keepdims)
 
 
+@in_single
 def reduce_std(input_tensor, axis=None, keepdims=False) -> Tensor:
     return p.sqrt(reduce_variance(input_tensor, axis, keepdims))
 
@@ -176,6 +191,7 @@ def reduce_all(input_tensor, axis=None, keepdims=False) -> Tensor:
     return p.greater(reduce_min(ones, axis, keepdims), 0)
 
 
+@in_single
 def reduce_logsumexp(input_tensor, axis=None, keepdims=False) -> Tensor:
     """log(sum(exp(x))), from the maximum on, so that nothing overflows."""
     x = as_tensor(input_tensor)

@@ -58,6 +58,7 @@ def _softplus_parts(x: Tensor) -> tuple[Tensor, Tensor]:
     return math.where(positive, x, 0.0), p.log1p(p.exp(math.where(positive, -x, x)))
 
 
+@math.in_single
 def softmax(logits, axis=-1) -> Tensor:
     x = as_tensor(logits)
     e = p.exp(x - p.stop_gradient(math.reduce_max(x, axis, keepdims=True)))
@@ -65,6 +66,7 @@ def softmax(logits, axis=-1) -> Tensor:
     return e * (1.0 / math.reduce_sum(e, axis, keepdims=True))
 
 
+@math.in_single
 def log_softmax(logits, axis=-1) -> Tensor:
     x = as_tensor(logits)
     shifted = x - p.stop_gradient(math.reduce_max(x, axis, keepdims=True))
@@ -111,6 +113,7 @@ def bias_add(value, bias) -> Tensor:
     return value + bias
 
 
+@math.in_single
 def l2_normalize(x, axis=None, epsilon=1e-12) -> Tensor:
     x = as_tensor(x)
     return x * math.rsqrt(p.maximum(math.reduce_sum(x * x, axis, keepdims=True), epsilon))

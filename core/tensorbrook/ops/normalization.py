@@ -12,6 +12,7 @@ from . import primitives as p
 SAMPLED = 1 / 16
 
 
+@math.in_single
 def moments(x, axes, shift=None, keepdims=False) -> tuple[Tensor, Tensor]:
     """(mean, variance) of a floating `x` over `axes`; the variance is that of all, not a sample's.
 

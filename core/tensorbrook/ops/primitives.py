@@ -156,6 +156,12 @@ less_equal = _comparison("less_equal", "<=", lambda np, x, y: x <= y)
 greater = _comparison("greater", ">", lambda np, x, y: x > y)
 greater_equal = _comparison("greater_equal", ">=", lambda np, x, y: x >= y)
 
+# Not x != x and x - x == 0, which a compiler that takes all numbers for finite may fold away.
+is_nan = elementwise("is_nan", "isnan(x)", lambda np, x: np.isnan(x), lambda g, out, x: (None,),
+                     "f", dtypes.bool_)
+is_finite = elementwise("is_finite", "isfinite(x)", lambda np, x: np.isfinite(x),
+                        lambda g, out, x: (None,), "f", dtypes.bool_)
+
 bitwise_and = elementwise("bitwise_and", "x & y", lambda np, x, y: x & y, None, "iub")
 bitwise_or = elementwise("bitwise_or", "x | y", lambda np, x, y: x | y, None, "iub")
 bitwise_xor = elementwise("bitwise_xor", "x ^ y", lambda np, x, y: x ^ y, None, "iub")

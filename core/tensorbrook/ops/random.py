@@ -48,7 +48,7 @@ class Generator:
         """Numbers from `minval` up to, not including, `maxval` (1 for floats)."""
         if not dtypes.of(dtype).is_floating:
             return self._whole(shape, minval, maxval, dtypes.of(dtype))
-        unit = _unit(self.bits(shape))
+        unit = _unit(self.bits(shape), 11 if dtypes.of(dtype) is dtypes.float16 else 24)
         maxval = 1.0 if maxval is None else maxval
         return math.cast(_moved(unit, maxval - minval, minval), dtype)
 
@@ -101,10 +101,11 @@ def _advanced(state: Tensor, blocks: int) -> Tensor:
     return state + p.select(p.equal(at, 2), blocks, carry)
 
 
-def _unit(bits: Tensor) -> Tensor:
-    """[0, 1) in steps of 2**-24, from the upper bits."""
-    top = p.bitwise_and(p.right_shift(bits, 8), 0xFFFFFF)
-    return math.cast(top, dtypes.float32) * 2.0**-24
+def _unit(bits: Tensor, digits: int = 24) -> Tensor:
+    """[0, 1) in steps of 2**-digits, from the upper bits: as many as a float holds below 1, so that
+    none is rounded up to it."""
+    top = p.bitwise_and(p.right_shift(bits, 32 - digits), (1 << digits) - 1)
+    return math.cast(top, dtypes.float32) * 2.0**-digits
 
 
 def _normal_quantile(u: Tensor) -> Tensor:

@@ -20,7 +20,7 @@ class Array:
 
 class Reference:
     name = "reference"
-    limits = Limits()
+    limits = Limits(halves=frozenset())
     threads = 1
 
     def __init__(self):

@@ -15,6 +15,9 @@ from .memory import Memory
 from .program import TAKE_EPILOGUES, block_size
 
 DTYPES = ("bool", "uint8", "int32", "float32")
+WAY_OUT = 'use tf.cast to float32, or tf.config.set_backend("reference")'
+WAYS_OUT = {"float16": "make it float32 with tf.constant(array, tf.float32), leave layers the "
+                       'policy "float32", or compute on a GPU: tf.config.set_backend("webgpu")'}
 
 
 class Buffer:
@@ -85,11 +88,8 @@ class Wasm:
         uses += [("tf.function", a.spec.dtype) for a in (*graph.inputs, *graph.outputs)]
         for user, dtype in uses:
             if dtype.name not in DTYPES:
-                raise UnimplementedError(
-                    user,
-                    f"backend wasm cannot compute {dtype}",
-                    'use tf.cast to float32, or tf.config.set_backend("reference")',
-                )
+                raise UnimplementedError(user, f"backend wasm cannot compute {dtype}",
+                                         WAYS_OUT.get(dtype.name, WAY_OUT))
 
     def arena_of(self, size: int) -> int:
         """The address of an arena of that size. One program runs at a time, so all share one."""

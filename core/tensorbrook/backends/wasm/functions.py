@@ -39,6 +39,8 @@ def signed(x: float32, y: float32): return x | y & as_float32(as_int32(0x8000000
 def sign(x: float32): return select(f32x4.abs(x) > 0, copysign(1, x), x)
 def sign(x: int32): return i32x4.max_s(i32x4.min_s(x, 1), -1)
 def sign(x: uint8): return as_uint8(i32x4.min_s(as_int32(x), 1))
+def isnan(x: float32): return x != x
+def isfinite(x: float32): return f32x4.abs(x) < inf
 def within(x: float32, low: float32, high: float32): return f32x4.pmax(f32x4.pmin(x, high), low)
 '''
 

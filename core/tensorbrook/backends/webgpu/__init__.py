@@ -16,6 +16,8 @@ from .part import SMALLEST, WGSL_TYPES
 from .program import image_of
 
 TAKE_EPILOGUES = frozenset({"gemm", "conv2d", "conv2d_input_grad", "conv2d_filter_grad"})
+# Whose templates have float16; what goes into others becomes float32 first (compiler/halves.py).
+TAKE_HALVES: frozenset[str] = frozenset()
 BYTES = ("bool", "uint8")            # dtypes whose elements are bytes on the host, words here
 
 
@@ -32,6 +34,7 @@ def widened(data, dtype: str) -> memoryview | bytes:
 def limits_of(facts) -> Limits:
     """What the compiler must know of a device."""
     return Limits(buffers=facts.storage_buffers, epilogues=TAKE_EPILOGUES,
+                  halves=TAKE_HALVES if facts.f16 else None,
                   line=max(64, facts.alignment), widths=dict.fromkeys(BYTES, SMALLEST), typed=True)
 
 

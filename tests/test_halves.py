@@ -1,0 +1,207 @@
+"""float16: what it holds, what operations of it mean, and how a compiler widens it."""
+import math
+
+import numpy as np
+import pytest
+
+import tensorbrook as tf
+from backends import on
+from cases import CASES
+from expected import assert_close
+from measures import inputs, results
+from tensorbrook.compiler import widened
+from tensorbrook.ir import Limits
+
+# Backends that compute float16.
+COMPUTE_HALVES = ("reference",)
+# Of the largest element: eleven binary digits, after some operations each of which rounds.
+HALF = 1.2e-2
+# The gradient of attention takes float32 beside it; see the test of its own below.
+HALF_LINES = [name for name, case in CASES.items()
+              if "f" in case.kinds and "/long" not in name and "attention_grad" not in name]
+
+
+@pytest.fixture(params=COMPUTE_HALVES)
+def halves(request):
+    with on(request.param):
+        yield request.param
+
+
+def half(values):
+    return tf.constant(values, tf.float16)
+
+
+# ── what it holds ─────────────────────────────────────────────────────────────────────────────
+
+HELD = [0.0, -0.0, 1.0, -1.5, 0.1, 65504.0, 65519.9, 65520.0, -1e30, 6e-8, 2.9e-8, 1e-5, math.inf,
+        -math.inf, math.nan, 3, True, 2**70]
+
+
+@pytest.mark.parametrize("number", HELD, ids=repr)
+def test_a_number_is_rounded_as_numpy_rounds_it(number):
+    with np.errstate(over="ignore"):
+        right = np.float64(number).astype("float16")
+    for made in (half(number), half([number])[0], tf.constant(float(number), "half")):
+        np.testing.assert_array_equal(made.numpy(), right)
+        np.testing.assert_array_equal(made.item(), right)
+
+
+def test_its_limits_and_names():
+    assert (tf.float16.max, tf.float16.min, tf.float16.size) == (65504.0, -65504.0, 2)
+    assert tf.half is tf.float16 == "half" and tf.float16 == np.float16 and tf.float16.is_floating
+    assert repr(tf.float16) == "tf.float16"
+
+
+def test_it_is_shown_and_read_as_numbers():
+    x = half([[0.5, 2.0], [-1.0, 65504.0]])
+    assert repr(x) == "<tf.Tensor: shape=(2, 2), dtype=float16, " \
+                      "value=[[0.5, 2.0], [-1.0, 65504.0]]>"
+    assert x.tolist() == [[0.5, 2.0], [-1.0, 65504.0]] and half([]).tolist() == []
+    assert (float(half(0.25)), memoryview(x.numpy()).format) == (0.25, "e")
+
+
+# ── what operations mean ──────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("name", HALF_LINES)
+def test_value(name, halves):
+    """Every line of the table that is defined for floats, beside the same in double precision."""
+    case = CASES[name]
+    for variant in range(len(case.shapes)):
+        xs = inputs(case, variant, "h")
+        found = results(tf.function(case.ours), xs)
+        with on("reference"):
+            wide = [tf.cast(x, tf.float64) if x.dtype is tf.float16 else x for x in xs]
+            right = [np.asarray(t) for t in results(case.ours, wide)]
+        assert_close(found, right, HALF, f"{name} of {case.shapes[variant]}")
+
+
+MEANT = {
+    "a sum is rounded at its end": (lambda: tf.reduce_sum(tf.fill((5000,), half(1.0))), 5000.0),
+    "so is a product of matrices": (
+        lambda: tf.matmul(tf.ones((1, 4099), "half"), tf.ones((4099, 1), "half"))[0, 0], 4100.0),
+    "a mean is not the quotient of a sum too large": (
+        lambda: tf.reduce_mean(tf.fill((100,), half(60000.0))), 60000.0),
+    "a variance beyond its squares": (lambda: tf.reduce_std(half([-400.0, 400.0])), 400.0),
+    "a softmax that keeps small numbers": (
+        lambda: tf.nn.softmax(half([0.0] * 4096))[0], 2.0**-12),
+    "too large is infinite": (lambda: half(300.0) * 300.0, math.inf),
+    "too small is 0": (lambda: half(1e-4) * 1e-4, 0.0),
+    "each operation rounds": (lambda: (half(2048.0) + 1.0) - 2048.0, 0.0),
+    "python's numbers join": (lambda: 1 + half(0.5) * 2.0, 2.0),
+    "whole numbers become it": (lambda: tf.cast(tf.constant(2049), tf.float16), 2048.0),
+    "it becomes whole numbers": (lambda: tf.cast(half(-2.75), tf.int32), -2),
+    "it becomes a truth": (lambda: tf.cast(half(6e-8), tf.bool), True),
+    "a byte of it": (lambda: tf.cast(half(200.0), tf.uint8), 200),
+    "a maximum of nothing": (lambda: tf.reduce_max(tf.zeros((0,), tf.float16)), -math.inf),
+    "running sums are rounded once": (lambda: tf.cumsum(tf.fill((3000,), half(1.0)))[-1], 3000.0),
+    "finite": (lambda: tf.math.is_finite(half(65504.0)), True),
+    "not finite": (lambda: tf.math.is_finite(half(70000.0)), False),
+    "no number": (lambda: tf.math.is_nan(half(math.inf) - half(math.inf)), True),
+}
+
+
+@pytest.mark.parametrize("what", MEANT)
+def test_meaning(what, halves):
+    found, right = MEANT[what]
+    for call in (found, tf.function(found)):
+        assert call().item() == right
+
+
+def test_dtypes_are_not_mixed(halves):
+    with pytest.raises(tf.errors.DTypeError, match="dtypes differ: float16 and float32; convert"):
+        half(1.0) + tf.constant(1.0)
+
+
+def test_random_numbers_stay_below_one(halves):
+    tf.random.set_seed(1)
+    x = tf.random.uniform((20000,), dtype=tf.float16)
+    assert x.dtype is tf.float16 and x.numpy().max() < 1.0
+    assert abs(x.numpy().mean(dtype="float32") - 0.5) < 0.02
+
+
+def test_a_gradient_through_a_cast_comes_back_as_what_went_in(halves):
+    w, x = tf.Variable([[1.0, 2.0], [3.0, 4.0]]), half([[1.0, 2.0]])
+
+    @tf.function
+    def slope():
+        with tf.GradientTape() as tape:
+            y = tf.reduce_sum(tf.cast(tf.matmul(x, tf.cast(w, tf.float16)), tf.float32))
+        return tape.gradient(y, w)
+
+    assert slope().dtype is tf.float32 and slope().tolist() == [[1.0, 1.0], [2.0, 2.0]]
+
+
+def test_attention_keeps_its_statistics_in_float32(halves):
+    q = tf.cast(tf.random.Generator(1).normal((1, 5, 2, 4)), tf.float16)
+    with tf.GradientTape() as tape:
+        tape.watch(q)
+        out = tf.keras.ops.dot_product_attention(q, q, q, is_causal=True)
+    grad = tape.gradient(out, q)
+    with on("reference"), tf.GradientTape() as tape:
+        wide = tf.cast(q, tf.float64)
+        tape.watch(wide)
+        right = tf.keras.ops.dot_product_attention(wide, wide, wide, is_causal=True)
+    assert_close([out, grad], [right, tape.gradient(right, wide)], HALF, "attention")
+
+
+def test_variables_hold_it(halves):
+    v = tf.Variable([1.0, 2.0, 3.0], dtype=tf.float16)
+
+    @tf.function
+    def step():
+        v.assign_add(v * 0.5)
+
+    step()
+    assert v.dtype is tf.float16 and v.tolist() == [1.5, 3.0, 4.5]
+
+
+# ── where it is not computed ──────────────────────────────────────────────────────────────────
+
+
+def test_wasm_refuses_it_and_names_the_way_out():
+    way_out = r"backend wasm cannot compute float16; make it float32 with tf.constant\(array, "
+    with on("wasm"), pytest.raises(tf.errors.UnimplementedError, match=f"matmul: {way_out}"):
+        tf.function(tf.matmul)(half([[1.0]]), half([[1.0]]))
+
+
+# ── what a compiler makes of it ───────────────────────────────────────────────────────────────
+
+
+def graph_of(f, *shapes):
+    xs = (tf.constant(np.zeros(shape, "float16")) for shape in shapes)
+    return tf.function(f).get_concrete_function(*xs).graph
+
+
+def names(graph) -> list[str]:
+    return [f"{e.prim.name} {e.outs[0].spec.dtype}" for e in graph.eqns]
+
+
+WIDENED = {
+    "a fold": (lambda x: tf.reduce_sum(x, 1), frozenset(), ((2, 3),), [
+        "cast float32", "reduce_sum float32", "cast float16"]),
+    "a map": (tf.exp, frozenset(), ((2,),), ["exp float16"]),
+    "a call": (tf.matmul, frozenset(), ((2, 3), (3, 4)), [
+        "cast float32", "cast float32", "matmul float32", "cast float16"]),
+    "a call that takes it": (tf.matmul, frozenset({"gemm"}), ((2, 3), (3, 4)), ["matmul float16"]),
+    "several results": (tf.math.top_k, frozenset(), ((99,),), [
+        "cast float32", "top_k float32", "cast float16"]),
+    "no backend for it": (lambda x: tf.reduce_sum(x, 1), None, ((2, 3),), ["reduce_sum float16"]),
+}
+
+
+@pytest.mark.parametrize("what", WIDENED)
+def test_widened(what):
+    f, taken, shapes, right = WIDENED[what]
+    assert names(widened(graph_of(f, *shapes), Limits(halves=taken))) == right
+
+
+def test_the_body_of_a_loop_is_widened_too():
+    graph = graph_of(lambda x: tf.scan(lambda a, x: a + tf.reduce_sum(x), x), (4, 3))
+    e, = (e for e in widened(graph, Limits(halves=frozenset())).eqns if e.prim.name == "scan")
+    assert "reduce_sum float32" in names(e.attrs["body"].graph)
+
+
+def test_a_graph_without_it_stays_the_same():
+    graph = tf.function(tf.matmul).get_concrete_function(tf.ones((2, 2)), tf.ones((2, 2))).graph
+    assert widened(graph, Limits(halves=frozenset())) is graph
