@@ -202,6 +202,13 @@ def test_the_body_of_a_loop_is_widened_too():
     assert "reduce_sum float32" in names(e.attrs["body"].graph)
 
 
+def test_pieces_that_fill_no_whole_words_are_float32():
+    graph = graph_of(lambda x: tf.scan(lambda a, x: a + x, x), (4, 3))
+    e, = (e for e in widened(graph, Limits(halves=frozenset())).eqns if e.prim.name == "scan")
+    assert [str(a.spec) for a in e.args] == ["float16[3]", "float32[3,3]"]
+    assert [str(v.spec) for v in e.outs] == ["float16[3]", "float32[3,3]"]
+
+
 def test_a_graph_without_it_stays_the_same():
     graph = tf.function(tf.matmul).get_concrete_function(tf.ones((2, 2)), tf.ones((2, 2))).graph
     assert widened(graph, Limits(halves=frozenset())) is graph

@@ -19,8 +19,10 @@ def widened(graph: Graph, limits: Limits) -> Graph:
         return graph
     eqns: list[Eqn] = []
     for e in graph.eqns:
-        wide = _has_halves(e) and _is_wide(e, limits)
-        eqns += _between_casts(e) if wide else [_inside(e, limits)]
+        if e.prim.kind == "scan":
+            eqns += _in_whole_words(_inside(e, limits))
+        else:
+            eqns += _between_casts(e) if _has_halves(e) and _is_wide(e, limits) else [e]
     return Graph(graph.inputs, eqns, graph.outputs, graph.updates)
 
 
@@ -39,12 +41,8 @@ def _is_wide(e: Eqn, limits: Limits) -> bool:
 
 def _between_casts(e: Eqn) -> list[Eqn]:
     """The equation on float32, and casts before and after it."""
-    before, args = [], []
-    for a in e.args:
-        if a.spec.dtype is dtypes.float16:
-            before.append(_cast(a, Var(Spec(a.spec.shape, dtypes.float32))))
-            a = before[-1].out
-        args.append(a)
+    before: list[Eqn] = []
+    args = [_single(a, before) if a.spec.dtype is dtypes.float16 else a for a in e.args]
     specs = several(e.prim.spec(*[a.spec for a in args], **e.attrs))
     made = [out if out.spec == spec else Var(spec) for out, spec in zip(e.outs, specs)]
     after = [_cast(new, out) for new, out in zip(made, e.outs) if new is not out]
@@ -55,8 +53,42 @@ def _cast(x: Atom, out: Var) -> Eqn:
     return Eqn(PRIMS["cast"], (x,), {"dtype": out.spec.dtype}, (out,))
 
 
+def _single(x: Atom, eqns: list[Eqn]) -> Var:
+    """`x` as float32, by one more equation."""
+    eqns.append(_cast(x, Var(Spec(x.spec.shape, dtypes.float32))))
+    return eqns[-1].out
+
+
+# ── loops ─────────────────────────────────────────────────────────────────────────────────────
+
+
 def _inside(e: Eqn, limits: Limits) -> Eqn:
-    """The equation with its body, where it has one, widened too."""
-    bodies = {name: Body(widened(value.graph, limits)) for name, value in e.attrs.items()
-              if isinstance(value, Body)}
-    return replace(e, attrs={**e.attrs, **bodies}) if bodies else e
+    """A loop with its body widened."""
+    return replace(e, attrs={**e.attrs, "body": Body(widened(e.attrs["body"].graph, limits))})
+
+
+def _in_whole_words(e: Eqn) -> list[Eqn]:
+    """A loop whose pieces of an odd number of float16 are float32, each the cast of it in its turn:
+    no buffer of a GPU begins, and nothing is copied, in the midst of a word of four bytes."""
+    graph, carries = e.attrs["body"].graph, e.attrs["carries"]
+    xs = range(carries, carries + e.attrs["xs"])
+    before, last, after = [], [], []
+    inputs = [Var(Spec(v.spec.shape, dtypes.float32)) if i in xs and _is_crooked(v) else v
+              for i, v in enumerate(graph.inputs)]
+    args = [a if new is old else _single(a, before)
+            for a, old, new in zip(e.args, graph.inputs, inputs, strict=True)]
+    first = [_cast(new, old) for old, new in zip(graph.inputs, inputs) if new is not old]
+    outputs, outs = list(graph.outputs), list(e.outs)
+    for i, (piece, out) in enumerate(zip(graph.outputs, e.outs)):
+        if i >= carries and _is_crooked(piece):
+            outputs[i] = _single(piece, last)
+            outs[i] = Var(Spec(out.spec.shape, dtypes.float32))
+            after.append(_cast(outs[i], out))
+    if not first and not last:
+        return [e]
+    body = Body(Graph(inputs, [*first, *graph.eqns, *last], outputs))
+    return [*before, Eqn(e.prim, tuple(args), {**e.attrs, "body": body}, tuple(outs)), *after]
+
+
+def _is_crooked(piece: Atom) -> bool:
+    return piece.spec.dtype is dtypes.float16 and piece.spec.count % 2 == 1
