@@ -2,9 +2,7 @@
 
 import numpy as np
 import pytest
-from kernels import assert_close
-
-TOLERANCE = 1e-5
+from attentions import MASKS, check, check_gradients, floats
 
 SIZES = [  # batch, heads, t_q, t_k, d, d_v
     (1, 1, 1, 1, 1, 1), (1, 1, 3, 5, 2, 3), (2, 3, 7, 9, 5, 4), (1, 2, 8, 8, 8, 8),
@@ -13,104 +11,28 @@ SIZES = [  # batch, heads, t_q, t_k, d, d_v
     (0, 2, 4, 4, 3, 3), (2, 2, 0, 4, 3, 3), (2, 2, 4, 0, 3, 3), (1, 2, 5, 6, 3, 0),
     (1, 2, 5, 6, 0, 3), (1, 1, 5, 6, 2000, 3000),
 ]
-MASKS = {  # strides that are not 0: batch, head, query, key
-    "none": None, "all": (1, 1, 1, 1), "keys": (1, 0, 0, 1), "queries": (0, 0, 1, 0),
-    "one for all": (0, 0, 1, 1), "heads": (0, 1, 0, 1),
-}
 
 
-def floats(*shape, seed=0):
-    return np.random.default_rng([seed, *shape]).standard_normal(shape, dtype="f4")
-
-
-def problem(size, causal, kind):
-    """(inputs, numbers, the mask for every score)."""
-    batch, heads, t_q, t_k, d, d_v = size
-    inputs = [floats(batch, t_q, heads, d), floats(batch, t_k, heads, d, seed=1),
-              floats(batch, t_k, heads, d_v, seed=2)]
-    numbers = [*size, int(causal), 0.3 / max(d, 1) ** 0.5]
-    if MASKS[kind] is None:
-        return inputs, numbers, np.ones((batch, heads, t_q, t_k), bool)
-    shape = [n if used else 1 for n, used in zip((batch, heads, t_q, t_k), MASKS[kind])]
-    mask = np.random.default_rng(5).random(shape) < 0.7
-    strides = [s if used else 0 for s, used in zip(mask.strides, MASKS[kind])]
-    return [*inputs, mask], numbers + strides, np.broadcast_to(mask, (batch, heads, t_q, t_k))
-
-
-def expected(inputs, numbers, shown):
-    """(out, lse, probabilities, a measure of the scores' own error), in double precision."""
-    q, k, v = (x.astype("f8") for x in inputs[:3])
-    causal, scale = numbers[6:8]
-    scores = scale * np.einsum("bihd,bjhd->bhij", q, k)
-    scores = np.where(shown, scores, -1e38)
-    if causal:
-        scores = np.where(np.tri(*scores.shape[2:], dtype=bool), scores, -np.inf)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        top = scores.max(-1, initial=-np.inf, keepdims=True)
-        e = np.exp(scores - top)
-        total = e.sum(-1, keepdims=True)
-        weights = e / total
-        lse = (top + np.log(total))[..., 0].transpose(0, 2, 1)
-    error = 1 + scale * np.einsum("bihd,bjhd->bhij", np.abs(q), np.abs(k)).max(initial=0)
-    return np.einsum("bhij,bjhd->bihd", weights, v), lse, weights, error
+def all_forms(engines, check, *problem):
+    """Check the kernel and its plain reference, on each number of threads."""
+    for threads, engine in engines.items():
+        for form in ("", "_ref"):
+            check(lambda name, *rest: engine.call_for_several(name + form, *rest, threads=threads),
+                  *problem)
 
 
 @pytest.mark.parametrize("causal", [False, True])
 @pytest.mark.parametrize("kind", MASKS)
 @pytest.mark.parametrize("size", SIZES)
 def test_attention(engines, size, kind, causal):
-    inputs, numbers, shown = problem(size, causal, kind)
-    out, lse, weights, error = expected(inputs, numbers, shown)
-    scale = error * (np.einsum("bhij,bjhd->bihd", weights, np.abs(inputs[2])) + 1e-6)
-    name = "attention" if kind == "none" else "attention_masked"
-    for threads, engine in engines.items():
-        for form in (name, f"{name}_ref"):
-            found = engine.call_for_several(form, inputs, [(out.shape, "f4"), (lse.shape, "f4")],
-                                            *numbers, threads=threads)
-            assert_close(found[0], out, scale, TOLERANCE, f"out of {form}")
-            seen = lse > -1e37
-            assert_close(found[1][seen], lse[seen], error + np.abs(lse[seen]), TOLERANCE,
-                         f"lse of {form}")
-            assert (found[1][~seen] < -1e37).all()
-
-
-def expected_gradients(inputs, numbers, shown, g, delta):
-    """((dq, dk, dv), the sums of the absolute values of their terms), in double precision."""
-    _, _, weights, error = expected(inputs, numbers, shown)
-    q, k, v = (x.astype("f8") for x in inputs[:3])
-    scale, alone = numbers[7], weights * ~shown.any(-1, keepdims=True)
-    dp = np.einsum("bihd,bjhd->bhij", g.astype("f8"), v)
-    rest = delta.astype("f8").transpose(0, 2, 1)[..., None]
-    slopes = (weights - alone) * (dp - rest) * scale
-    terms = (weights - alone) * scale * (np.einsum("bihd,bjhd->bhij", np.abs(g), np.abs(v))
-                                         + np.abs(rest))
-
-    def products(w, s, q, k, g):
-        return [np.einsum("bhij,bjhd->bihd", s, k), np.einsum("bhij,bihd->bjhd", s, q),
-                np.einsum("bhij,bihd->bjhd", w, g)]
-
-    sums = products(weights, terms, np.abs(q), np.abs(k), np.abs(g))
-    return products(weights, slopes, q, k, g), [error * (s + 1e-6) for s in sums]
+    all_forms(engines, check, size, kind, causal)
 
 
 @pytest.mark.parametrize("causal", [False, True])
 @pytest.mark.parametrize("kind", MASKS)
 @pytest.mark.parametrize("size", SIZES)
 def test_attention_grad(engines, size, kind, causal):
-    inputs, numbers, shown = problem(size, causal, kind)
-    if causal:  # of the keys that a query sees
-        shown = np.where(np.tri(*shown.shape[2:], dtype=bool), shown, False)
-    out, lse, _, _ = expected(inputs, numbers, shown)
-    g, delta = floats(*out.shape, seed=3), floats(*lse.shape, seed=4)
-    right, scales = expected_gradients(inputs, numbers, shown, g, delta)
-    name = "attention_grad" if kind == "none" else "attention_grad_masked"
-    given = [*inputs[:3], g, lse.astype("f4"), delta, *inputs[3:]]
-    for threads, engine in engines.items():
-        for form in (name, f"{name}_ref"):
-            found = engine.call_for_several(form, given, [(x.shape, "f4") for x in right],
-                                            *numbers, threads=threads)
-            for what, ours, theirs, scale in zip(("dq", "dk", "dv"), found, right, scales):
-                assert_close(ours, theirs, scale, TOLERANCE, f"{what} of {form}")
+    all_forms(engines, check_gradients, size, kind, causal)
 
 
 def test_large_scores_do_not_overflow(engines):

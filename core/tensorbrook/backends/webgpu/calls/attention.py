@@ -3,7 +3,7 @@ from __future__ import annotations
 
 from ....ir import Call
 from ..facts import Facts
-from ..part import Part, Scratch, over
+from ..part import Part, over
 from ..templates import template
 
 # As in the templates: how many queries, or keys, a workgroup has, how many columns of a result it
@@ -51,9 +51,7 @@ def _parts(call: Call, facts: Facts, file: str, atoms: dict, rows: int, width: i
     constants |= {"UNITS": units, "SPLITS": splits, "SPANS": max(1, min(pieces, SPANS))}
     flags = {flag: True for name, flag in FLAGS.items() if name in atoms}
     code = template(file, **flags, **constants)
-    # A tensor without elements has no memory; it is never read or written either.
-    buffers = {n: a if a.spec.count else Scratch(4) for n, a in atoms.items()}
-    return [Part(code, buffers, over(units, 1, facts.workgroups))]
+    return [Part(code, atoms, over(units, 1, facts.workgroups))]
 
 
 CALLS = {"attention": attention, "attention_masked": attention,
