@@ -13,12 +13,17 @@ SIZES = [  # batch, heads, t_q, t_k, d, d_v
 ]
 
 
+def form(engine, threads, suffix):
+    """A kernel or its plain reference, on some threads."""
+    def run(name, *problem):
+        return engine.call_for_several(name + suffix, *problem, threads=threads)
+    return run
+
+
 def all_forms(engines, check, *problem):
-    """Check the kernel and its plain reference, on each number of threads."""
     for threads, engine in engines.items():
-        for form in ("", "_ref"):
-            check(lambda name, *rest: engine.call_for_several(name + form, *rest, threads=threads),
-                  *problem)
+        for suffix in ("", "_ref"):
+            check(form(engine, threads, suffix), *problem)
 
 
 @pytest.mark.parametrize("causal", [False, True])
