@@ -9,7 +9,8 @@ from collections.abc import Callable, Mapping
 from ....ir import Call
 from ..facts import Facts
 from ..part import Part
-from . import attention, conv, gemm, orders, places, pool
+from . import attention, conv, gemm, orders, places, pool, random, sums
 
 CALLS: Mapping[str, Callable[[Call, Facts], list[Part]]] = {
-    **gemm.CALLS, **conv.CALLS, **pool.CALLS, **attention.CALLS, **places.CALLS, **orders.CALLS}
+    **gemm.CALLS, **conv.CALLS, **pool.CALLS, **attention.CALLS, **places.CALLS, **orders.CALLS,
+    **random.CALLS, **sums.CALLS}

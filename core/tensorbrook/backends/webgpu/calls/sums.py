@@ -1,0 +1,45 @@
+"""Parts for sums along the way."""
+from __future__ import annotations
+
+from ....ir import Call
+from ..facts import Facts
+from ..part import Part, Scratch, over
+from ..templates import template
+
+LINE_LANES = 64          # those of cumsum.wgsl
+BLOCK = 2048             # elements that a workgroup of cumsum_blocks.wgsl takes
+# Lines that are as short, or as many, are gone along by an invocation each. Untuned estimates.
+SHORT = 32
+MANY = 1 << 13
+
+
+def cumsum(call: Call, facts: Facts) -> list[Part]:
+    """Along each line by one invocation, or block by block where lines are long and few."""
+    (x,), (out,) = call.args, call.outs
+    if not out.spec.count:
+        return []
+    return _along(x, out, *call.numbers, out.spec.dtype.is_floating, facts)
+
+
+def _along(x, out, outer, n, inner, exclusive, reverse, floating, facts: Facts) -> list[Part]:
+    flags = {"FLOAT": floating, "OUTER": outer, "N": n, "INNER": inner,
+             "EXCLUSIVE": bool(exclusive), "REVERSE": bool(reverse)}
+    lines = outer * inner
+    if n <= SHORT or lines >= MANY:
+        return [Part(template("cumsum", **flags), {"data": x, "out": out},
+                     over(lines, LINE_LANES, facts.workgroups))]
+    blocks = -(-n // BLOCK)
+    flags |= {"BLOCKS": blocks, "MORE": blocks > 1}
+    groups = over(lines * blocks, 1, facts.workgroups)
+    parts: list[Part] = []
+    buffers = {"data": x, "out": out}
+    if blocks > 1:
+        sums, before = (Scratch(4 * lines * blocks) for _ in range(2))
+        code = template("cumsum_blocks", SUMS=True, **flags)
+        parts.append(Part(code, {"data": x, "out": sums}, groups))
+        parts += _along(sums, before, lines, blocks, 1, True, False, floating, facts)
+        buffers |= {"before": before}
+    return [*parts, Part(template("cumsum_blocks", **flags), buffers, groups)]
+
+
+CALLS = {"cumsum_f32": cumsum, "cumsum_i32": cumsum}

@@ -1,0 +1,75 @@
+// The same as cumsum.wgsl for long lines: a workgroup takes BLOCK elements of a line. If SUMS it
+// leaves their sum in out (OUTER * INNER, BLOCKS); else each element's sum, on top of that of all
+// blocks before its own, which `before` (OUTER * INNER, BLOCKS) tells where there are MORE than one.
+
+// if FLOAT
+alias Element = f32;
+// else
+alias Element = i32;
+// end
+
+@group(0) @binding(0) var<storage, read> data: array<Element>;
+// if SUMS
+// else
+// if MORE
+@group(0) @binding(1) var<storage, read> before: array<Element>;
+// end
+// end
+@group(0) @binding(2) var<storage, read_write> out: array<Element>;
+
+override OUTER: u32 = 1;
+override N: u32 = 1;
+override INNER: u32 = 1;
+override BLOCKS: u32 = 1;
+override EXCLUSIVE: bool = false;
+override REVERSE: bool = false;
+const LANES: u32 = 256;
+const EACH: u32 = 8;                        // elements of a lane, one after the other
+const BLOCK: u32 = LANES * EACH;
+
+var<workgroup> sums: array<Element, LANES>;
+
+// Where the i-th element on the way along a line lies.
+fn at(line: u32, i: u32) -> u32 {
+  return (line / INNER * N + select(i, N - 1 - i, REVERSE)) * INNER + line % INNER;
+}
+
+@compute @workgroup_size(LANES)
+fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u,
+        @builtin(local_invocation_index) lane: u32) {
+  let unit = group.y * groups.x + group.x;
+  if (unit >= OUTER * INNER * BLOCKS) { return; }
+  let line = unit / BLOCKS;
+  let begin = unit % BLOCKS * BLOCK + lane * EACH;
+  let end = min(N, begin + EACH);
+  var own = Element();
+  for (var i = begin; i < end; i++) { own += data[at(line, i)]; }
+  sums[lane] = own;
+// if SUMS
+  for (var half = LANES / 2; half > 0; half /= 2) {
+    workgroupBarrier();
+    if (lane < half) { sums[lane] += sums[lane + half]; }
+  }
+  if (lane == 0) { out[unit] = sums[0]; }
+// else
+  for (var reach = 1u; reach < LANES; reach *= 2) {
+    workgroupBarrier();
+    var more = Element();
+    if (lane >= reach) { more = sums[lane - reach]; }
+    workgroupBarrier();
+    sums[lane] += more;
+  }
+  workgroupBarrier();
+  // Not sums[lane] - own, which would make NaN of infinities.
+  var sum = Element();
+  if (lane > 0) { sum = sums[lane - 1]; }
+// if MORE
+  sum += before[unit];
+// end
+  for (var i = begin; i < end; i++) {
+    let next = sum + data[at(line, i)];
+    out[at(line, i)] = select(next, sum, EXCLUSIVE);
+    sum = next;
+  }
+// end
+}

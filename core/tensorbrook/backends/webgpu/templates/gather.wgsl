@@ -1,0 +1,37 @@
+// out[o, i, :] = data[o, indices[i], :]; data is (OUTER, ROWS, INNER), out (OUTER, COUNT, INNER).
+// An index outside of 0..ROWS-1 gives zeros. Elements are bits, not numbers. Exact.
+
+// if F16
+enable f16;
+alias Element = f16;
+@group(0) @binding(0) var<storage, read> data: array<f16>;
+// else
+// if WIDE
+alias Element = vec4u;
+@group(0) @binding(0) var<storage, read> data: array<vec4u>;
+// else
+alias Element = u32;
+@group(0) @binding(0) var<storage, read> data: array<u32>;
+// end
+// end
+@group(0) @binding(1) var<storage, read> indices: array<u32>;
+@group(0) @binding(2) var<storage, read_write> out: array<Element>;
+
+override OUTER: u32 = 1;
+override ROWS: u32 = 1;
+override COUNT: u32 = 1;
+override INNER: u32 = 1;
+const LANES: u32 = 256;
+
+@compute @workgroup_size(LANES)
+fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u,
+        @builtin(local_invocation_index) lane: u32) {
+  let at = (group.y * groups.x + group.x) * LANES + lane;
+  if (at >= OUTER * COUNT * INNER) { return; }
+  let o = at / (COUNT * INNER);
+  // As unsigned, a negative index is a large one.
+  let row = indices[at / INNER % COUNT];
+  var found = Element();
+  if (row < ROWS) { found = data[(o * ROWS + row) * INNER + at % INNER]; }
+  out[at] = found;
+}

@@ -1,0 +1,23 @@
+// Where the items of each row begin: starts[r] = how many of the COUNT items, which are in order,
+// have keys below r, for r up to and including ROWS.
+
+@group(0) @binding(0) var<storage, read> items: array<vec2u>;
+@group(0) @binding(1) var<storage, read_write> starts: array<u32>;
+
+override ROWS: u32 = 1;
+override COUNT: u32 = 1;
+const LANES: u32 = 256;
+
+@compute @workgroup_size(LANES)
+fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u,
+        @builtin(local_invocation_index) lane: u32) {
+  let row = (group.y * groups.x + group.x) * LANES + lane;
+  if (row > ROWS) { return; }
+  var begin = 0u;
+  var end = COUNT;
+  while (begin < end) {
+    let middle = (begin + end) / 2;
+    if (items[middle].y < row) { begin = middle + 1; } else { end = middle; }
+  }
+  starts[row] = begin;
+}
