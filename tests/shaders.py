@@ -1,0 +1,79 @@
+"""Runs single kernels on this machine's WebGPU: buffers begin as poison and end in guard bytes."""
+import functools
+from dataclasses import replace
+
+import numpy as np
+
+from tensorbrook import backends
+from tensorbrook.backends.webgpu import limits_of, widened
+from tensorbrook.backends.webgpu.facts import Facts
+from tensorbrook.backends.webgpu.host import Host
+from tensorbrook.backends.webgpu.part import element_bytes
+from tensorbrook.backends.webgpu.program import image_of
+from tensorbrook.base import dtypes
+from tensorbrook.ir import Call, Graph, Place, Plan, Spec, Step, Var
+
+GUARD = 64               # bytes
+POISON = 0xFF            # as f32 a NaN: what is read before it is written shows in the result
+
+
+def facts(**changes) -> Facts:
+    """Those of this machine's device, but for some."""
+    return replace(_host().facts, **changes)
+
+
+def run(function: str, inputs, outputs, *numbers, facts: Facts | None = None) -> list[np.ndarray]:
+    """What a kernel leaves in its results, (shape, dtype) each. No input may change."""
+    args = [Var(Spec(x.shape, dtypes.of(x.dtype))) for x in inputs]
+    outs = [Var(Spec(shape, dtypes.of(np.dtype(dtype)))) for shape, dtype in outputs]
+    image = image_of(one_call(Call(function, tuple(args), tuple(outs), numbers, 1, ())),
+                     facts or _host().facts)
+    found = _run(image, [_on_device(x) for x in inputs], [out.spec for out in outs])
+    return [_on_host(data, out.spec) for data, out in zip(found, outs)]
+
+
+def one_call(call: Call) -> Plan:
+    """The plan that runs `call` alone, its arguments as inputs and its results as outputs."""
+    args = tuple(dict.fromkeys(call.args))
+    places = {a: Place("slot", i) for i, a in enumerate(args + call.outs)}
+    return Plan(args, (), call.outs, {}, places, (Step(call, False, False),), 0,
+                Graph(list(args), [], list(call.outs)), limits=limits_of(_host().facts))
+
+
+@functools.cache
+def _host() -> Host:
+    return backends.backend("webgpu").host
+
+
+def _run(image, inputs: list[bytes], outs: list[Spec]) -> list[bytes]:
+    host, guard = _host(), bytes([POISON]) * GUARD
+    results = [bytes([POISON]) * (-(-spec.count * element_bytes(spec.dtype) // 4) * 4)
+               for spec in outs]
+    contents = [data + guard for data in (bytes(image.arena_size), *inputs, *results)]
+    contents[0] = bytes([POISON]) * len(contents[0])
+    buffers = [host.new(-(-len(data) // 16) * 16) for data in contents]
+    for buffer, data in zip(buffers, contents):
+        host.write(buffer, data)
+    if image.steps:
+        program = host.load(image.to_bytes())
+        host.run(program, *buffers)
+        host.unload(program)
+    after = [host.read(buffer, len(data)) for buffer, data in zip(buffers, contents)]
+    for buffer in buffers:
+        host.free(buffer)
+    assert all(data.endswith(guard) for data in after), "something wrote beyond a buffer"
+    assert after[1:1 + len(inputs)] == contents[1:1 + len(inputs)], "an input was written"
+    return [data[:-GUARD] for data in after[1 + len(inputs):]]
+
+
+def _on_device(x: np.ndarray) -> bytes:
+    return bytes(widened(np.ascontiguousarray(x).tobytes(), x.dtype.name))
+
+
+def _on_host(data: bytes, spec: Spec) -> np.ndarray:
+    name = spec.dtype.name
+    if name in ("bool", "uint8"):
+        words = np.frombuffer(data, "u4")
+        assert (words < (2 if name == "bool" else 256)).all(), f"no {name} holds {words.max()}"
+        return words.astype(name).reshape(spec.shape)
+    return np.frombuffer(data, name)[:spec.count].reshape(spec.shape)
