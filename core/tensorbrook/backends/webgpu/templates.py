@@ -1,8 +1,9 @@
 """The shaders that are files: `templates/*.wgsl`, each a whole WGSL module.
 
 What is chosen for each use is an `override` of the file: sizes, so that loops have known lengths,
-and tunables. `template` turns them into constants. Texts between `// if NAME` and `// end` lines
-stay where NAME is true; `// else` may stand between.
+and tunables. `template` turns them into constants. What elements are is an `alias` of the file, as
+in `alias element = f32;`, which is replaced by its type wherever it stands. Texts between
+`// if NAME` and `// end` lines stay where NAME is true; `// else` may stand between.
 """
 from __future__ import annotations
 
@@ -11,6 +12,7 @@ from functools import cache
 from importlib.resources import files
 
 _OVERRIDE = re.compile(r"^override (\w+): (\w+)(?: = [^;]+)?;$", re.M)
+_ALIAS = re.compile(r"^alias (\w+) = (\w+);\n", re.M)
 
 
 @cache
@@ -19,8 +21,9 @@ def source(name: str) -> str:
     return (files(__package__) / "templates" / f"{name}.wgsl").read_text(encoding="utf-8")
 
 
-def template(name: str, **constants: int | float | bool) -> str:
-    """A template's text with these constants; those it does not name keep their defaults."""
+def template(name: str, **constants: int | float | bool | str) -> str:
+    """A template's text with these constants, flags and types of elements; those that are not
+    named keep their defaults."""
     used: set[str] = set()
 
     def constant(found: re.Match) -> str:
@@ -30,10 +33,20 @@ def template(name: str, **constants: int | float | bool) -> str:
             found[0][found[0].index(" ="):]
         return f"const {key}: {kind}{value}"
 
-    text = _OVERRIDE.sub(constant, _chosen(source(name), constants))
+    text = _OVERRIDE.sub(constant, _typed(_chosen(source(name), constants), constants, used))
     flags = set(re.findall(r"^\s*// if (\w+)$", source(name), re.M))
     assert set(constants) <= used | flags, f"{name}.wgsl has no {set(constants) - used - flags}"
     return text
+
+
+def _typed(text: str, types, used: set[str]) -> str:
+    """The text with types for its aliases."""
+    chosen = {name: types.get(name, kind) for name, kind in _ALIAS.findall(text)}
+    text = _ALIAS.sub("", text)
+    for name, kind in chosen.items():
+        text = re.sub(rf"\b{name}\b", kind, text)
+    used |= set(chosen)
+    return f"enable f16;\n{text}" if "f16" in chosen.values() else text
 
 
 def _literal(value: int | float | bool, kind: str) -> str:

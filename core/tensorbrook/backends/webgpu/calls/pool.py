@@ -1,4 +1,48 @@
-"""Parts for kernels of this family."""
+"""Maximum and average over windows, and their gradients, gathered: no invocation adds to what
+another one writes."""
 from __future__ import annotations
 
-CALLS: dict = {}
+from collections.abc import Callable
+
+from ....ir import Call
+from ..facts import Facts
+from ..part import WGSL_TYPES, Part, Scratch, over
+from ..templates import template
+
+NAMES = ("N", "H", "W", "C", "OH", "OW", "KH", "KW", "SH", "SW", "PT", "PL")
+LANES = 64
+
+
+def part(name: str, call: Call, facts: Facts, count: int, buffers: dict, **flags: bool) -> Part:
+    """One invocation for each of `count` elements."""
+    element = WGSL_TYPES[call.outs[0].spec.dtype.name]
+    code = template(name, element=element, **dict(zip(NAMES, map(int, call.numbers))), **flags)
+    return Part(code, buffers, over(count, LANES, facts.workgroups))
+
+
+def plain(name: str, *names: str, **flags: bool) -> Callable[[Call, Facts], list[Part]]:
+    """A pool of one part, which reads its arguments by these names."""
+    def parts(call: Call, facts: Facts) -> list[Part]:
+        out, = call.outs
+        buffers = dict(zip(names, call.args)) | {"out": out}
+        return [part(name, call, facts, out.spec.count, buffers, **flags)] if out.spec.count else []
+
+    return parts
+
+
+def max_pool_scatter(call: Call, facts: Facts) -> list[Part]:
+    """First the cell that wins each window, then what each cell gathers from those it has won."""
+    (g, x), (out,) = call.args, call.outs
+    if not out.spec.count:
+        return []
+    winners = Scratch(4 * max(g.spec.count, 1))
+    return [part("max_pool", call, facts, g.spec.count, {"x": x, "out": winners}, WINNER=True),
+            part("max_pool_scatter", call, facts, out.spec.count,
+                 {"g": g, "winners": winners, "out": out})]
+
+
+CALLS = {"max_pool": plain("max_pool", "x"),
+         "max_pool_select": plain("max_pool", "y", "x", SELECT=True),
+         "max_pool_scatter": max_pool_scatter,
+         "avg_pool": plain("avg_pool", "x"),
+         "avg_pool_grad": plain("avg_pool_grad", "g")}

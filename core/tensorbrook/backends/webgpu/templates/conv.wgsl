@@ -1,0 +1,243 @@
+// A convolution as a product: out[pixel, column] = the sum over taps and channels of x where the
+// tap of the pixel lies, times w. The windows of pixels are gathered on the way (implicit im2col).
+// A workgroup makes a tile of TILE_ROWS pixels and TILE_COLUMNS columns, one invocation ROWS pixels
+// and four columns of it. Forward x is the image; TURNED, for the gradient of the image, x is the
+// gradient of the result: under a stride s only every s-th pixel meets a given tap, so pixels that
+// are alike modulo s form a phase, which is a convolution with every PERIOD-th tap. The sums are cut
+// into PARTS, one matrix in `out` for each.
+
+alias element = f32;
+alias sum_type = f32;
+
+override N: u32 = 1;
+// rows of x, columns of x, channels of x in a group
+override IN_Y: u32 = 8;
+override IN_X: u32 = 8;
+override CHANNELS: u32 = 4;
+override OUT_Y: u32 = 8;
+override OUT_X: u32 = 8;
+// channels of out in a group
+override COLUMNS: u32 = 4;
+override GROUPS: u32 = 1;
+override TAPS_Y: u32 = 3;
+override TAPS_X: u32 = 3;
+override STRIDE_Y: u32 = 1;
+override STRIDE_X: u32 = 1;
+override DILATION_Y: u32 = 1;
+override DILATION_X: u32 = 1;
+override PADDING_Y: u32 = 1;
+override PADDING_X: u32 = 1;
+override PERIOD_Y: u32 = 1;
+override PERIOD_X: u32 = 1;
+override PARTS: u32 = 1;
+override TILE_ROWS: u32 = 64;
+override TILE_COLUMNS: u32 = 64;
+override TILE_K: u32 = 16;
+override ROWS: u32 = 4;
+
+const IN_C = CHANNELS * GROUPS;
+const OUT_C = COLUMNS * GROUPS;
+const LANES_X = TILE_COLUMNS / 4;
+const LANES_Y = TILE_ROWS / ROWS;
+const LANES = LANES_X * LANES_Y;
+const QUADS = TILE_K / 4;                                // four values along the sum in one vector
+const GATHERS = TILE_ROWS * QUADS / LANES;
+const FETCHES = TILE_K * LANES_X / LANES;
+const TILES_X = (COLUMNS + TILE_COLUMNS - 1) / TILE_COLUMNS;
+const OUTSIDE = -0x40000000;                             // no tap leads back from there
+// if TURNED
+const PHASES_Y = STRIDE_Y;
+const PHASES_X = STRIDE_X;
+const PITCH = LANES_X + 1;                               // so that writes meet no bank twice
+// else
+const PHASES_Y = 1u;
+const PHASES_X = 1u;
+const PITCH = LANES_X;
+// end
+
+// if X_BY_FOUR
+@group(0) @binding(0) var<storage, read> x: array<vec4<element>>;
+// else
+@group(0) @binding(0) var<storage, read> x: array<element>;
+// end
+// if W_BY_FOUR
+@group(0) @binding(1) var<storage, read> w: array<vec4<element>>;
+// else
+@group(0) @binding(1) var<storage, read> w: array<element>;
+// end
+@group(0) @binding(2) var<storage, read_write> out: array<sum_type>;
+
+var<workgroup> windows: array<vec4f, TILE_ROWS * QUADS>;
+var<workgroup> weights: array<vec4f, TILE_K * PITCH>;
+
+fn put(row: u32, column: u32, value: f32) { out[row * OUT_C + column] = sum_type(value); }
+
+// What a phase has along an axis: pixel first + r * skip meets tap first_tap + t * period at
+// start + r * step + t * gap.
+struct Axis { first: u32, count: u32, start: i32, first_tap: u32, taps: u32 }
+
+// if TURNED
+fn axis(phase: u32, pixels: u32, taps: u32, stride: u32, dilation: u32, padding: u32, period: u32)
+    -> Axis {
+  let first = (phase + stride - padding % stride) % stride;
+  let count = select(0u, (pixels - first + stride - 1u) / stride, first < pixels);
+  var tap = 0u;
+  while (tap < period && tap * dilation % stride != phase) { tap++; }
+  let met = select(0u, (taps - tap + period - 1u) / period, tap < period && tap < taps);
+  return Axis(first, count, (i32(first + padding) - i32(tap * dilation)) / i32(stride), tap, met);
+}
+const STEP_Y = 1u;
+const STEP_X = 1u;
+const GAP_Y = -i32(PERIOD_Y * DILATION_Y / STRIDE_Y);
+const GAP_X = -i32(PERIOD_X * DILATION_X / STRIDE_X);
+// else
+fn axis(phase: u32, pixels: u32, taps: u32, stride: u32, dilation: u32, padding: u32, period: u32)
+    -> Axis {
+  return Axis(0u, pixels, -i32(padding), 0u, taps);
+}
+const STEP_Y = STRIDE_Y;
+const STEP_X = STRIDE_X;
+const GAP_Y = i32(DILATION_Y);
+const GAP_X = i32(DILATION_X);
+// end
+
+// A row of the product: its image, and where in x its first tap lies.
+struct Window { image: u32, top: i32, left: i32 }
+
+fn window_of(row: u32, down: Axis, across: Axis) -> Window {
+  if (row >= N * down.count * across.count) { return Window(0u, OUTSIDE, OUTSIDE); }
+  let line = row / across.count;
+  return Window(line / down.count, down.start + i32(line % down.count * STEP_Y),
+                across.start + i32(row % across.count * STEP_X));
+}
+
+// Index of an element of x, without its channel; beyond any buffer where a tap lies outside.
+fn place(v: Window, tap: u32, taps_x: u32) -> u32 {
+  let y = u32(v.top + i32(tap / taps_x) * GAP_Y);
+  let column = u32(v.left + i32(tap % taps_x) * GAP_X);
+  if (y >= IN_Y || column >= IN_X) { return 0xffffffffu; }
+  return ((v.image * IN_Y + y) * IN_X + column) * IN_C;
+}
+
+// Four values of a window along the sum, whose length is k_end.
+// if X_BY_FOUR
+fn gathered(v: Window, k: u32, k_end: u32, taps_x: u32, group: u32) -> vec4f {
+  let at = place(v, k / CHANNELS, taps_x);
+  if (k >= k_end || at == 0xffffffffu) { return vec4f(); }
+  return vec4f(x[(at + group * CHANNELS + k % CHANNELS) / 4u]);
+}
+// else
+fn gathered(v: Window, k: u32, k_end: u32, taps_x: u32, group: u32) -> vec4f {
+  return vec4f(value_of(v, k, k_end, taps_x, group), value_of(v, k + 1u, k_end, taps_x, group),
+               value_of(v, k + 2u, k_end, taps_x, group), value_of(v, k + 3u, k_end, taps_x, group));
+}
+
+fn value_of(v: Window, k: u32, k_end: u32, taps_x: u32, group: u32) -> f32 {
+  let at = place(v, k / CHANNELS, taps_x);
+  if (k >= k_end || at == 0xffffffffu) { return 0; }
+  return f32(x[at + group * CHANNELS + k % CHANNELS]);
+}
+// end
+
+// Four columns of the filter at k.
+// if W_BY_FOUR
+fn fetched(k: u32, column: u32, k_end: u32, down: Axis, across: Axis, group: u32) -> vec4f {
+  if (k >= k_end || column >= COLUMNS) { return vec4f(); }
+  return vec4f(w[(k * OUT_C + group * COLUMNS + column) / 4u]);
+}
+// else
+fn fetched(k: u32, column: u32, k_end: u32, down: Axis, across: Axis, group: u32) -> vec4f {
+  if (k >= k_end) { return vec4f(); }
+  // if TURNED
+  let tap = k / CHANNELS;
+  let i = down.first_tap + tap / across.taps * PERIOD_Y;
+  let j = across.first_tap + tap % across.taps * PERIOD_X;
+  let first = (i * TAPS_X + j) * COLUMNS * IN_C + group * CHANNELS + k % CHANNELS;
+  let gap = IN_C;
+  // else
+  let first = k * OUT_C + group * COLUMNS;
+  let gap = 1u;
+  // end
+  return vec4f(weight(first, column, gap), weight(first, column + 1u, gap),
+               weight(first, column + 2u, gap), weight(first, column + 3u, gap));
+}
+
+fn weight(first: u32, column: u32, gap: u32) -> f32 {
+  if (column >= COLUMNS) { return 0; }
+  return f32(w[first + column * gap]);
+}
+// end
+
+@compute @workgroup_size(LANES)
+fn main(@builtin(workgroup_id) tile: vec3u, @builtin(num_workgroups) tiles: vec3u,
+        @builtin(local_invocation_index) lane: u32) {
+  let part = tile.z % PARTS;
+  let phase = tile.z / PARTS % (PHASES_Y * PHASES_X);
+  let group = tile.z / PARTS / (PHASES_Y * PHASES_X);
+  let down = axis(phase / PHASES_X, OUT_Y, TAPS_Y, STRIDE_Y, DILATION_Y, PADDING_Y, PERIOD_Y);
+  let across = axis(phase % PHASES_X, OUT_X, TAPS_X, STRIDE_X, DILATION_X, PADDING_X, PERIOD_X);
+  let number = tile.y * tiles.x + tile.x;
+  let row = number / TILES_X * TILE_ROWS;
+  let column = number % TILES_X * TILE_COLUMNS;
+  let rows = N * down.count * across.count;
+  if (row >= rows) { return; }
+
+  let k_end = down.taps * across.taps * CHANNELS;
+  let share = (k_end + TILE_K * PARTS - 1u) / (TILE_K * PARTS) * TILE_K;
+  let end = min((part + 1u) * share, k_end);
+  let quad = lane % QUADS;
+  var seen: array<Window, GATHERS>;
+  for (var i = 0u; i < GATHERS; i++) {
+    seen[i] = window_of(row + (lane + i * LANES) / QUADS, down, across);
+  }
+  let lane_x = lane % LANES_X;
+  let lane_y = lane / LANES_X;
+  var sums: array<vec4f, ROWS>;
+  for (var k = part * share; k < end; k += TILE_K) {
+    for (var i = 0u; i < GATHERS; i++) {
+      windows[lane + i * LANES] = gathered(seen[i], k + 4u * quad, k_end, across.taps, group);
+    }
+    for (var i = 0u; i < FETCHES; i++) {
+      let at = lane + i * LANES;
+      // Neighbours read neighbours: along the columns, or TURNED along the sum.
+      // if TURNED
+      let depth = at % TILE_K;
+      let four = at / TILE_K;
+      // else
+      let depth = at / LANES_X;
+      let four = at % LANES_X;
+      // end
+      weights[depth * PITCH + four] =
+          fetched(k + depth, column + 4u * four, k_end, down, across, group);
+    }
+    workgroupBarrier();
+    for (var q = 0u; q < QUADS; q++) {
+      let b0 = weights[4u * q * PITCH + lane_x];
+      let b1 = weights[(4u * q + 1u) * PITCH + lane_x];
+      let b2 = weights[(4u * q + 2u) * PITCH + lane_x];
+      let b3 = weights[(4u * q + 3u) * PITCH + lane_x];
+      for (var r = 0u; r < ROWS; r++) {
+        let a = windows[(lane_y + r * LANES_Y) * QUADS + q];
+        sums[r] += a.x * b0;
+        sums[r] += a.y * b1;
+        sums[r] += a.z * b2;
+        sums[r] += a.w * b3;
+      }
+    }
+    workgroupBarrier();
+  }
+
+  for (var r = 0u; r < ROWS; r++) {
+    let at = row + lane_y + r * LANES_Y;
+    if (at >= rows) { continue; }
+    let line = at / across.count;
+    let y = line / down.count * OUT_Y + down.first + line % down.count * PHASES_Y;
+    let pixel = y * OUT_X + across.first + at % across.count * PHASES_X;
+    for (var i = 0u; i < 4u; i++) {
+      let to = column + 4u * lane_x + i;
+      if (to < COLUMNS) {
+        put(part * N * OUT_Y * OUT_X + pixel, group * COLUMNS + to, sums[r][i]);
+      }
+    }
+  }
+}

@@ -1,0 +1,168 @@
+// The gradient of a convolution's filter as a product: out[tap and channel, column] = the sum over
+// pixels of x where the tap of the pixel lies, times g. A workgroup makes a tile of TILE_ROWS taps
+// and channels and TILE_COLUMNS columns, one invocation ROWS by four of it. The sums are long and
+// the results few, so the pixels are cut into PARTS, one matrix in `out` for each.
+
+alias element = f32;
+alias sum_type = f32;
+
+override N: u32 = 1;
+// rows of x, columns of x, channels of x in a group
+override IN_Y: u32 = 8;
+override IN_X: u32 = 8;
+override CHANNELS: u32 = 4;
+// of g
+override OUT_Y: u32 = 8;
+override OUT_X: u32 = 8;
+override COLUMNS: u32 = 4;
+override GROUPS: u32 = 1;
+override TAPS_Y: u32 = 3;
+override TAPS_X: u32 = 3;
+override STRIDE_Y: u32 = 1;
+override STRIDE_X: u32 = 1;
+override DILATION_Y: u32 = 1;
+override DILATION_X: u32 = 1;
+override PADDING_Y: u32 = 1;
+override PADDING_X: u32 = 1;
+override PARTS: u32 = 1;
+override TILE_ROWS: u32 = 64;
+override TILE_COLUMNS: u32 = 64;
+override TILE_K: u32 = 16;
+override ROWS: u32 = 4;
+
+const IN_C = CHANNELS * GROUPS;
+const OUT_C = COLUMNS * GROUPS;
+const HEIGHT = TAPS_Y * TAPS_X * CHANNELS;
+const PIXELS = N * OUT_Y * OUT_X;
+const FOURS = TILE_ROWS / 4;                             // four rows in one vector
+const LANES_X = TILE_COLUMNS / 4;
+const LANES_Y = TILE_ROWS / ROWS;
+const LANES = LANES_X * LANES_Y;
+const GATHERS = TILE_K * FOURS / LANES;
+const FETCHES = TILE_K * LANES_X / LANES;
+const TILES_X = (COLUMNS + TILE_COLUMNS - 1) / TILE_COLUMNS;
+const SHARE = (PIXELS + TILE_K * PARTS - 1) / (TILE_K * PARTS) * TILE_K;
+
+// if X_BY_FOUR
+@group(0) @binding(0) var<storage, read> x: array<vec4<element>>;
+// else
+@group(0) @binding(0) var<storage, read> x: array<element>;
+// end
+// if G_BY_FOUR
+@group(0) @binding(1) var<storage, read> g: array<vec4<element>>;
+// else
+@group(0) @binding(1) var<storage, read> g: array<element>;
+// end
+@group(0) @binding(2) var<storage, read_write> out: array<sum_type>;
+
+var<workgroup> windows: array<vec4f, TILE_K * FOURS>;
+var<workgroup> shares: array<vec4f, TILE_K * LANES_X>;
+
+fn put(row: u32, column: u32, value: f32) { out[row * OUT_C + column] = sum_type(value); }
+
+// Where in x a pixel's window begins.
+struct Window { image: u32, top: u32, left: u32 }
+
+fn window_of(pixel: u32) -> Window {
+  let line = pixel / OUT_X;
+  return Window(line / OUT_Y, line % OUT_Y * STRIDE_Y - PADDING_Y,
+                pixel % OUT_X * STRIDE_X - PADDING_X);
+}
+
+// Index of what a window holds at a tap and channel; beyond any buffer where that lies outside.
+fn place(v: Window, row: u32, group: u32) -> u32 {
+  let tap = row / CHANNELS;
+  let y = v.top + tap / TAPS_X * DILATION_Y;               // wraps around above and left of x
+  let column = v.left + tap % TAPS_X * DILATION_X;
+  if (y >= IN_Y || column >= IN_X) { return 0xffffffffu; }
+  return ((v.image * IN_Y + y) * IN_X + column) * IN_C + group * CHANNELS + row % CHANNELS;
+}
+
+// Four rows of a pixel's window.
+// if X_BY_FOUR
+fn gathered(pixel: u32, row: u32, group: u32) -> vec4f {
+  let at = place(window_of(pixel), row, group);
+  if (pixel >= PIXELS || row >= HEIGHT || at == 0xffffffffu) { return vec4f(); }
+  return vec4f(x[at / 4u]);
+}
+// else
+fn gathered(pixel: u32, row: u32, group: u32) -> vec4f {
+  let v = window_of(pixel);
+  if (pixel >= PIXELS) { return vec4f(); }
+  return vec4f(value_of(v, row, group), value_of(v, row + 1u, group),
+               value_of(v, row + 2u, group), value_of(v, row + 3u, group));
+}
+
+fn value_of(v: Window, row: u32, group: u32) -> f32 {
+  let at = place(v, row, group);
+  if (row >= HEIGHT || at == 0xffffffffu) { return 0; }
+  return f32(x[at]);
+}
+// end
+
+// Four columns of a pixel of g.
+// if G_BY_FOUR
+fn fetched(pixel: u32, column: u32, group: u32) -> vec4f {
+  if (pixel >= PIXELS || column >= COLUMNS) { return vec4f(); }
+  return vec4f(g[(pixel * OUT_C + group * COLUMNS + column) / 4u]);
+}
+// else
+fn fetched(pixel: u32, column: u32, group: u32) -> vec4f {
+  if (pixel >= PIXELS) { return vec4f(); }
+  let at = pixel * OUT_C + group * COLUMNS;
+  return vec4f(share_of(at, column), share_of(at, column + 1u),
+               share_of(at, column + 2u), share_of(at, column + 3u));
+}
+
+fn share_of(at: u32, column: u32) -> f32 {
+  if (column >= COLUMNS) { return 0; }
+  return f32(g[at + column]);
+}
+// end
+
+@compute @workgroup_size(LANES)
+fn main(@builtin(workgroup_id) tile: vec3u, @builtin(num_workgroups) tiles: vec3u,
+        @builtin(local_invocation_index) lane: u32) {
+  let part = tile.z % PARTS;
+  let group = tile.z / PARTS;
+  let number = tile.y * tiles.x + tile.x;
+  let row = number / TILES_X * TILE_ROWS;
+  let column = number % TILES_X * TILE_COLUMNS;
+  if (row >= HEIGHT) { return; }
+
+  let lane_x = lane % LANES_X;
+  let lane_y = lane / LANES_X;
+  var sums: array<vec4f, ROWS>;
+  for (var k = part * SHARE; k < min((part + 1u) * SHARE, PIXELS); k += TILE_K) {
+    for (var i = 0u; i < GATHERS; i++) {
+      let at = lane + i * LANES;
+      windows[at] = gathered(k + at / FOURS, row + 4u * (at % FOURS), group);
+    }
+    for (var i = 0u; i < FETCHES; i++) {
+      let at = lane + i * LANES;
+      shares[at] = fetched(k + at / LANES_X, column + 4u * (at % LANES_X), group);
+    }
+    workgroupBarrier();
+    for (var depth = 0u; depth < TILE_K; depth++) {
+      let b = shares[depth * LANES_X + lane_x];
+      for (var r = 0u; r < ROWS; r += 4u) {
+        let a = windows[depth * FOURS + lane_y + r / 4u * LANES_Y];
+        sums[r] += a.x * b;
+        sums[r + 1u] += a.y * b;
+        sums[r + 2u] += a.z * b;
+        sums[r + 3u] += a.w * b;
+      }
+    }
+    workgroupBarrier();
+  }
+
+  for (var r = 0u; r < ROWS; r++) {
+    let at = row + 4u * (lane_y + r / 4u * LANES_Y) + r % 4u;
+    for (var i = 0u; i < 4u; i++) {
+      let to = column + 4u * lane_x + i;
+      if (at < HEIGHT && to < COLUMNS) {
+        put(part * HEIGHT + at, group * COLUMNS + to, sums[r][i]);
+      }
+    }
+  }
+}

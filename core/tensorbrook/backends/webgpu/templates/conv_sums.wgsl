@@ -1,0 +1,35 @@
+// The sum of PARTS matrices of COUNT elements: out[i] = the sum over parts of x[part, i]. A
+// workgroup adds up COLUMNS elements; LINES invocations share the parts of each, as a fixed tree.
+
+alias element = f32;
+
+override PARTS: u32 = 2;
+override COUNT: u32 = 4;
+// columns of a matrix
+override OUT_C: u32 = 4;
+
+const COLUMNS = 16u;                                     // a line of 64 bytes, an untuned estimate
+const LINES = 8u;
+
+@group(0) @binding(0) var<storage, read> x: array<f32>;
+@group(0) @binding(1) var<storage, read_write> out: array<element>;
+
+var<workgroup> sums: array<f32, LINES * COLUMNS>;
+
+fn put(row: u32, column: u32, value: f32) { out[row * OUT_C + column] = element(value); }
+
+@compute @workgroup_size(LINES * COLUMNS)
+fn main(@builtin(workgroup_id) block: vec3u, @builtin(num_workgroups) blocks: vec3u,
+        @builtin(local_invocation_index) lane: u32) {
+  let at = (block.y * blocks.x + block.x) * COLUMNS + lane % COLUMNS;
+  var sum = 0.0;
+  if (at < COUNT) {
+    for (var part = lane / COLUMNS; part < PARTS; part += LINES) { sum += x[part * COUNT + at]; }
+  }
+  sums[lane] = sum;
+  for (var half = LINES / 2; half > 0; half /= 2) {
+    workgroupBarrier();
+    if (lane < half * COLUMNS) { sums[lane] += sums[lane + half * COLUMNS]; }
+  }
+  if (lane < COLUMNS && at < COUNT) { put(at / OUT_C, at % OUT_C, sums[lane]); }
+}
