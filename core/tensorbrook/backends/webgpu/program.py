@@ -188,5 +188,5 @@ def _placed(code: str, same: Mapping[str, str], writes: Mapping[str, bool]) -> s
     code = DECLARATION.sub(declaration, code)
     for name, one in same.items():
         if name != one:
-            code = re.sub(rf"\b{name}\b", one, code)
+            code = re.sub(rf"(?<!\.)\b{name}\b", one, code)      # members may be named alike
     return code

@@ -46,7 +46,8 @@ def _typed(text: str, types, used: set[str]) -> str:
     for name, kind in chosen.items():
         text = re.sub(rf"\b{name}\b", kind, text)
     used |= set(chosen)
-    return f"enable f16;\n{text}" if "f16" in chosen.values() else text
+    missing = "f16" in chosen.values() and "enable f16;" not in text
+    return f"enable f16;\n{text}" if missing else text
 
 
 def _literal(value: int | float | bool, kind: str) -> str:
