@@ -1,0 +1,90 @@
+"""A Loop as dispatches of generated WGSL, and the epilogues of templates.
+
+A loop that folds nothing is a map: each invocation takes one index or, where rows are whole vec4,
+four neighbours. Folds are in rows.py. How many invocations take what are estimates: no GPU was
+measured.
+"""
+from __future__ import annotations
+
+import re
+
+from ...base.shapes import size
+from ...ir import Atom, Call, Loop
+from .facts import Facts
+from .order import ordered, varying, wide_buffers
+from .part import Part, over
+from .rows import folds
+from .writer import WIDE, Counter, Writer, divided
+
+GROUP = 256                              # invocations of a map's workgroup
+
+
+def parts(loop: Loop, facts: Facts) -> list[Part]:
+    """The dispatches that carry out `loop`, one after the other."""
+    if 0 in loop.outer:
+        return []
+    loop = ordered(loop)
+    return folds(loop, facts) if loop.axes else [_map(loop, facts)]
+
+
+def _map(loop: Loop, facts: Facts) -> Part:
+    copies = WIDE if loop.space[-1] % WIDE == 0 else 1
+    writer = Writer(loop, copies, wide_buffers(loop) if copies > 1 else frozenset())
+    sizes = [*loop.space[:-1], loop.space[-1] // copies]
+    count = size(tuple(sizes))
+    groups = over(count, GROUP, facts.workgroups)
+    writer.line(f"let at = (group.y * {groups[0]}u + group.x) * {GROUP}u + lane;")
+    writer.line(f"if (at >= {count}u) {{ return; }}")
+    lines, names = divided("at", sizes, "i")
+    for line in lines:
+        writer.line(line)
+    writer.counters = [Counter(name) for name in names[:-1]]
+    writer.counters.append(Counter(names[-1], copies, copied=True))
+    body(writer, varying(loop, {len(loop.space) - 1}))
+    arguments = "@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) lane: u32"
+    return Part(writer.module("", arguments, GROUP), writer.buffers(), groups)
+
+
+def body(writer: Writer, varies: list[bool]) -> None:
+    """All values of a loop without folds, and its stores: everything is read before it is
+    written, for a result may lie where an argument does."""
+    for i in range(len(writer.loop.values)):
+        writer.compute(i, varies[i])
+    for store in writer.loop.stores:
+        writer.store(store)
+
+
+# ── epilogues ─────────────────────────────────────────────────────────────────────────────────
+
+_PUT = re.compile(
+    r"^fn put\(row: u32, column: u32, value: f32\) \{(?:[^\n]*\}\n|\n.*?^\}\n)", re.M | re.S)
+_BINDING = re.compile(r"^@group\(0\) @binding\((\d+)\)[^\n]*\n", re.M)
+
+
+def with_epilogue(code: str, call: Call) -> tuple[str, dict[str, Atom]]:
+    """A template's text with the call's epilogue in its function `put`, after what that does; and
+    what stands behind the names of the buffers this adds. Rows and columns are those of
+    `call.rectangle`. The text is a module's before its bindings are placed; without an epilogue it
+    stays as it is. The function is a line or ends with a brace at the margin:
+
+        fn put(row: u32, column: u32, value: f32) { out[row * COLUMNS + column] = value; }"""
+    loop = call.epilogue
+    if loop is None or 0 in loop.space:
+        return code, {}
+    out, = call.outs
+    writer = Writer(loop, name="epilogue_{}")
+    writer.names.pop(out, None)
+    writer.given = {out: "value"}
+    writer.counters = [Counter("row"), Counter("column")]
+    body(writer, [True] * len(loop.values))
+    put, = _PUT.finditer(code)
+    ended = "\n".join([put[0].rstrip()[:-1].rstrip(), *writer.lines, "}\n"])
+    bindings = list(_BINDING.finditer(code))
+    first = 1 + max(int(found[1]) for found in bindings)
+    declared = "".join(writer.declared(first + n, atom) + "\n"
+                       for n, atom in enumerate(writer.names))
+    end = bindings[-1].end()
+    assert end <= put.start(), "a module's bindings stand before its functions"
+    whole = code[:end] + declared + code[end:put.start()] + ended + code[put.end():]
+    half = writer.half and "enable f16;" not in code
+    return ("enable f16;\n" if half else "") + whole + writer.library(), writer.buffers()

@@ -1,0 +1,129 @@
+"""A Loop with its axes in the order of memory, and what one may know of it for that."""
+from __future__ import annotations
+
+from dataclasses import replace
+
+from ...base.shapes import size
+from ...base.views import View, collapse
+from ...ir import Apply, Index, Load, Loop, Stage
+from .part import WGSL_TYPES
+
+
+def ordered(loop: Loop) -> Loop:
+    """The same loop with its axes, folded ones last, in the order of memory, so that neighbours lie
+    along the last of each kind; axes are merged that everything walks in one stride. There is
+    always a last axis that is kept and, where something is folded, one that is folded."""
+    order = sorted(range(len(loop.space)), key=lambda axis: (-_reach(loop, axis), axis))
+    order = [a for a in order if a not in loop.axes] + [a for a in order if a in loop.axes]
+    views = [_stretched(v, loop.space).transpose(order) for v in _views(loop)]
+    sizes = tuple(loop.space[a] for a in order)
+    groups = collapse(sizes, views, tuple(a in loop.axes for a in order))
+    groups = [tuple(order[i] for i in group) for group in groups]
+    kept = [g for g in groups if g[0] not in loop.axes] or [()]
+    folded = [g for g in groups if g[0] in loop.axes] or [()] * bool(loop.axes)
+    return _Regrouped(loop, kept, folded).loop()
+
+
+def _views(loop: Loop):
+    for value in loop.values:
+        if isinstance(value, Load):
+            yield value.view
+        if isinstance(value, Index):
+            yield View(loop.space, value.weights)
+    for store in loop.stores:
+        yield store.view
+
+
+def _reach(loop: Loop, axis: int) -> int:
+    """How far apart neighbours along an axis lie, where most is read or, of maps, written."""
+    views = _read_early(loop) if loop.axes else [s.view for s in loop.stores[:1]]
+    return max((abs(v.strides[axis]) for v in views), default=0)
+
+
+def _read_early(loop: Loop) -> list[View]:
+    return [v.view for v, (_, late) in zip(loop.values, loop.parts)
+            if isinstance(v, Load) and not late]
+
+
+def lies_in_columns(loop: Loop) -> bool:
+    """Whether more lies side by side along the last kept axis than along the last folded one."""
+    kept = loop.axes[0] - 1
+    views = _read_early(loop)
+    views += [s.view for s in loop.stores if not loop.parts[s.value][1]]
+    return sum(v.strides[kept] == 1 for v in views) > sum(v.strides[-1] == 1 for v in views)
+
+
+def _stretched(view: View, space) -> View:
+    """A view over the space or the outer one, as one over the space."""
+    strides = tuple(0 if n == 1 else s for n, s in zip(view.shape, view.strides))
+    return View(tuple(space), strides, view.offset)
+
+
+class _Regrouped:
+    """A loop over groups of its axes, in their order; an empty group is an axis of size 1."""
+
+    def __init__(self, old: Loop, kept: list[tuple], folded: list[tuple]):
+        self.old, self.groups = old, kept + folded
+        self.space = tuple(size(tuple(old.space[a] for a in g)) for g in self.groups)
+        self.axes = tuple(range(len(kept), len(self.groups)))
+        self.outer = tuple(1 if i in self.axes else n for i, n in enumerate(self.space))
+
+    def strides(self, strides) -> tuple[int, ...]:
+        return tuple(strides[g[-1]] if g else 0 for g in self.groups)
+
+    def view(self, view: View, late: bool) -> View:
+        strides = self.strides(_stretched(view, self.old.space).strides)
+        return View(self.outer if late else self.space, strides, view.offset)
+
+    def value(self, value, late: bool):
+        if isinstance(value, Load):
+            return replace(value, view=self.view(value.view, late))
+        if isinstance(value, Index):
+            return replace(value, weights=self.strides(value.weights))
+        return value
+
+    def loop(self) -> Loop:
+        stages = tuple(Stage(tuple(self.value(v, False) for v in stage.body),
+                             tuple(self.value(v, True) for v in stage.tail))
+                       for stage in self.old.stages)
+        stores = tuple(replace(s, view=self.view(s.view, self.old.parts[s.value][1]))
+                       for s in self.old.stores)
+        return Loop(self.space, self.axes, stages, stores, self.old.eqns)
+
+
+# ── what varies, and what can be one vec4 ─────────────────────────────────────────────────────
+
+
+def varying(loop: Loop, axes: set[int]) -> list[bool]:
+    """For each value whether it changes along any of the axes; a late one does not."""
+    found: list[bool] = []
+    for value, (_, late) in zip(loop.values, loop.parts):
+        if late:
+            found.append(False)
+        elif isinstance(value, Load):
+            found.append(any(value.view.strides[a] for a in axes))
+        elif isinstance(value, Index):
+            found.append(any(value.weights[a] for a in axes))
+        else:
+            found.append(isinstance(value, Apply) and any(found[i] for i in value.args))
+    return found
+
+
+def wide_buffers(loop: Loop) -> frozenset:
+    """The buffers of which four neighbours along the last axis are always one vec4. Two that may
+    lie at one place (a result over an argument) both are or neither is."""
+    uses: dict = {}
+    for value, (_, late) in zip(loop.values, loop.parts):
+        if isinstance(value, Load):
+            uses.setdefault(value.source, []).append(not late and _in_fours(value.view))
+    for store in loop.stores:
+        early = not loop.parts[store.value][1]
+        uses.setdefault(store.target, []).append(early and _in_fours(store.view))
+    narrow = {(a.spec.dtype, a.spec.count) for a, fits in uses.items() if not all(fits)}
+    return frozenset(a for a in uses if (a.spec.dtype, a.spec.count) not in narrow
+                     and a.spec.count % 4 == 0 and a.spec.dtype.name in WGSL_TYPES)
+
+
+def _in_fours(view: View) -> bool:
+    *outer, last = view.strides
+    return last == 1 and view.offset % 4 == 0 and all(s % 4 == 0 for s in outer)

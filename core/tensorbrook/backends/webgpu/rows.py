@@ -1,0 +1,276 @@
+"""Loops that fold: a row is all indices that fold into one, and each has some lanes of a workgroup.
+
+The lanes walk a row side by side, each folds what it meets, and a tree in workgroup memory folds
+that. Stages go over the row again and compute again what they need: it comes from cache. Where rows
+lie side by side rather than their elements (sums of columns), neighbouring invocations have
+neighbouring rows. All shapes are estimates: no GPU was measured.
+"""
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ...base.shapes import size
+from ...ir import Apply, Load, Loop, Reduced
+from .facts import Facts
+from .formulas import Term, literal, render
+from .order import lies_in_columns, varying, wide_buffers
+from .part import Part, over
+from .strips import strips
+from .writer import WIDE, Counter, Writer, divided, register
+
+SHORT = 16                   # elements of a row that one lane folds alone
+ENOUGH = 1 << 16             # invocations that keep a large GPU busy
+COLUMN_LANES = 16            # the most that share a column
+CELL = 4                     # bytes of a fold in workgroup memory
+
+
+@dataclass(frozen=True)
+class Shape:
+    """A workgroup has `beside` rows of `lanes` lanes each; the lanes of a row are neighbours, or
+    with `columns` the rows are."""
+
+    rows: int
+    length: int
+    lanes: int
+    beside: int
+    columns: bool
+
+    @property
+    def size(self) -> int:
+        return self.lanes * self.beside
+
+    @property
+    def apart(self) -> int:
+        """How far apart the lanes of a row are."""
+        return self.beside if self.columns else 1
+
+
+def folds(loop: Loop, facts: Facts) -> list[Part]:
+    """The dispatches of a loop with folds."""
+    found = []
+    for one, scratches in strips(loop):
+        part = _Rows(one, facts).part()
+        buffers = {name: scratches.get(atom, atom) for name, atom in part.buffers.items()}
+        found.append(Part(part.code, buffers, part.groups))
+    return found
+
+
+def shape_of(loop: Loop, facts: Facts, copies: int) -> Shape:
+    rows = size(loop.outer)
+    length = size(tuple(loop.space[a] for a in loop.axes))
+    columns = lies_in_columns(loop)
+    most = max([sum(isinstance(v, Reduced) for v in stage.tail) for stage in loop.stages])
+    room = _power_below(min(facts.invocations, facts.workgroup_bytes // (CELL * max(most, 1))))
+    if columns:
+        wanted = -(-ENOUGH // rows)
+        lanes = min(_power_below(max(length // SHORT, 1)), COLUMN_LANES, _power_above(wanted))
+    elif length <= SHORT:
+        lanes = 1
+    else:
+        lanes = min(_power_below(length // copies), room)
+    return Shape(rows, length, lanes, min(room // lanes, _power_above(rows)), columns)
+
+
+def _power_below(n: int) -> int:
+    return 1 << (n.bit_length() - 1)
+
+
+def _power_above(n: int) -> int:
+    return 1 << (n - 1).bit_length()
+
+
+class _Rows:
+    """One dispatch of a loop with folds, while it is written."""
+
+    def __init__(self, loop: Loop, facts: Facts):
+        self.loop, self.facts = loop, facts
+        fours = loop.space[-1] % WIDE == 0 and not lies_in_columns(loop) and loop.space[-1] > 0
+        self.copies = WIDE if fours else 1
+        self.shape = shape_of(loop, facts, self.copies)
+        self.writer = Writer(loop, self.copies, wide_buffers(loop) if fours else frozenset())
+        self.along_row = varying(loop, set(loop.axes))
+        self.along_last = varying(loop, {len(loop.space) - 1})
+        self.cells: dict[str, str] = {}              # declarations of workgroup memory
+        self.known: set[int] = set()                 # values that hold for the whole row
+
+    def part(self) -> Part:
+        shape, writer = self.shape, self.writer
+        groups = over(shape.rows, shape.beside, self.facts.workgroups)
+        self.begin(groups)
+        for n in range(len(self.loop.stages)):
+            self.stage(n)
+        declared = "".join(text + "\n" for text in self.cells.values())
+        arguments = "@builtin(workgroup_id) group: vec3u, " \
+            "@builtin(local_invocation_index) lane: u32"
+        return Part(writer.module(declared, arguments, shape.size), writer.buffers(), groups)
+
+    def begin(self, groups: tuple[int, int, int]):
+        """Which row, and which of its lanes."""
+        shape, line = self.shape, self.writer.line
+        first = f"(group.y * {groups[0]}u + group.x) * {shape.beside}u"
+        if shape.lanes == 1:
+            line(f"let row = {first} + lane;")
+            line(f"if (row >= {shape.rows}u) {{ return; }}")
+        else:
+            in_row, of_group = (f"lane / {shape.beside}u", f"lane % {shape.beside}u") \
+                if shape.columns else (f"lane % {shape.lanes}u", f"lane / {shape.lanes}u")
+            line(f"let part = {in_row};")
+            line(f"let wanted = {first} + {of_group};")
+            # All lanes must come to the barriers, also those that have no row.
+            line(f"let live = wanted < {shape.rows}u;")
+            line(f"let row = min(wanted, {shape.rows - 1}u);")
+        lines, names = divided("row", list(self.loop.space[:self.loop.axes[0]]), "i")
+        for text in lines:
+            line(text)
+        self.outside = [Counter(name) for name in names]
+        self.at_row()
+
+    def at_row(self):
+        self.writer.counters = self.outside + [Counter("0u")] * len(self.loop.axes)
+
+    # ── stages ──
+
+    def stage(self, n: int):
+        early = self.needed(n)
+        for i in early:
+            if not self.along_row[i] and i not in self.known:
+                self.writer.compute(i, False)
+                self.known.add(i)
+        reduced = [(i, v) for i, (v, part) in enumerate(zip(self.loop.values, self.loop.parts))
+                   if part == (n, True) and isinstance(v, Reduced)]
+        stores = self.stores(n, False)
+        for i, value in reduced:
+            for copy in range(self.copies):
+                start = literal(_start(value), value.dtype.kind)
+                self.writer.line(f"var f{i}_{copy}: {register(value.dtype)} = {start};")
+        if self.shape.length and (reduced or stores):
+            self.walk([i for i in early if self.along_row[i]], reduced, stores)
+        self.at_row()
+        self.bring_together(reduced)
+        self.tail(n, [i for i, _ in reduced])
+
+    def needed(self, n: int) -> list[int]:
+        """The values of bodies that a stage folds or stores, or that these come of, in order."""
+        loop = self.loop
+        pending = [v.arg for v in loop.stages[n].tail if isinstance(v, Reduced)]
+        pending += [s.value for s in self.stores(n, False)]
+        pending += [i for v in loop.stages[n].tail if isinstance(v, Apply) for i in v.args]
+        found: set[int] = set()
+        while pending:
+            i = pending.pop()
+            if not loop.parts[i][1] and i not in found:
+                found.add(i)
+                value = loop.values[i]
+                pending += value.args if isinstance(value, Apply) else ()
+        return sorted(found)
+
+    def stores(self, n: int, late: bool):
+        return [s for s in self.loop.stores if self.loop.parts[s.value] == (n, late)]
+
+    def walk(self, values: list[int], reduced: list, stores: list):
+        """This lane's part of the row."""
+        shape, writer = self.shape, self.writer
+        folded = [self.loop.space[a] for a in self.loop.axes]
+        count = shape.length // self.copies
+        begin, end = ("part", f"select(0u, {count}u, live)") if shape.lanes > 1 \
+            else ("0u", f"{count}u")
+        if shape.lanes > 1:
+            writer.line(f"let end{len(writer.lines)} = {end};")
+            end = f"end{len(writer.lines) - 1}"
+        writer.open(f"for (var e = {begin}; e < {end}; e += {shape.lanes}u)")
+        lines, names = divided("e", [*folded[:-1], folded[-1] // self.copies], "e")
+        for text in lines:
+            writer.line(text)
+        inside = [Counter(name) for name in names[:-1]]
+        inside.append(Counter(names[-1], self.copies, copied=True))
+        writer.counters = self.outside + inside
+        for i in values:
+            writer.compute(i, self.along_last[i])
+        for i, value in reduced:
+            for copy in range(self.copies):
+                one = self.joined(value, f"f{i}_{copy}", writer.text(value.arg, copy))
+                writer.line(f"f{i}_{copy} = {one};")
+        for store in stores:
+            writer.store(store)
+        writer.close()
+
+    @staticmethod
+    def joined(value: Reduced, x: str, y: str) -> str:
+        kind = value.dtype.kind
+        return render(value.reduction.formula, [Term(x, kind), Term(y, kind)], kind)
+
+    # ── folds ──
+
+    def bring_together(self, reduced: list):
+        """What the copies and the lanes of a row have folded becomes one, in a fixed tree."""
+        writer = self.writer
+        for i, value in reduced:
+            for step in (2, 1) if self.copies == WIDE else ():
+                for copy in range(step):
+                    one = self.joined(value, f"f{i}_{copy}", f"f{i}_{copy + step}")
+                    writer.line(f"f{i}_{copy} = {one};")
+        if self.shape.lanes > 1 and reduced:
+            self.tree(reduced)
+        else:
+            for i, _ in reduced:
+                writer.line(f"let v{i} = f{i}_0;")
+        for i, _ in reduced:
+            writer.texts[i, 0] = f"v{i}"
+
+    def tree(self, reduced: list):
+        writer, shape = self.writer, self.shape
+        if self.cells:
+            writer.line("workgroupBarrier();")           # all have read what stands there
+        names = {i: self.cell(register(value.dtype), slot)
+                 for slot, (i, value) in enumerate(reduced)}
+        for i, _ in reduced:
+            writer.line(f"{names[i]}[lane] = f{i}_0;")
+        writer.open(f"for (var half = {shape.lanes // 2}u; half > 0u; half /= 2u)")
+        writer.line("workgroupBarrier();")
+        writer.open("if (part < half)")
+        other = "lane + half" if shape.apart == 1 else f"lane + half * {shape.apart}u"
+        for i, value in reduced:
+            one, two = f"{names[i]}[lane]", f"{names[i]}[{other}]"
+            writer.line(f"{one} = {self.joined(value, one, two)};")
+        writer.close()
+        writer.close()
+        writer.line("workgroupBarrier();")
+        first = "lane - part" if shape.apart == 1 else f"lane - part * {shape.apart}u"
+        for i, _ in reduced:
+            writer.line(f"let v{i} = {names[i]}[{first}];")
+
+    def cell(self, kind: str, slot: int) -> str:
+        name = f"cells_{kind}_{slot}"
+        self.cells[name] = f"var<workgroup> {name}: array<{kind}, {self.shape.size}>;"
+        return name
+
+    # ── tails ──
+
+    def tail(self, n: int, reduced: list[int]):
+        """What follows from the folds. All lanes of a row compute it, one stores it."""
+        writer, stores = self.writer, self.stores(n, True)
+        late = [i for i, part in enumerate(self.loop.parts) if part == (n, True)]
+        for i in late:
+            if i not in reduced:
+                writer.compute(i, False)
+        if not stores:
+            return
+        if self.shape.lanes > 1:
+            if any(isinstance(self.loop.values[i], Load) for i in late):
+                writer.line("storageBarrier();")         # a result may lie where an argument does
+            writer.open("if (live && part == 0u)")
+        for store in stores:
+            text = writer.text(store.value, 0)
+            writer.put(store, 0, text)
+        if self.shape.lanes > 1:
+            writer.close()
+
+
+def _start(value: Reduced) -> float:
+    """What an accumulator begins with."""
+    start, dtype = value.reduction.start, value.dtype
+    if start == "lowest":
+        return float("-inf") if dtype.is_floating else dtype.min
+    if start == "highest":
+        return float("inf") if dtype.is_floating else dtype.max
+    return start

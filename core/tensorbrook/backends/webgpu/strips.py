@@ -1,0 +1,144 @@
+"""Long rows that are few: two loops, the first of which folds strips of them.
+
+So a sum of a million elements, or one down 8192 rows of a few hundred columns, has invocations
+enough for a large GPU. The numbers are estimates: no GPU was measured.
+"""
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from ...base.dtypes import float32
+from ...base.shapes import size
+from ...base.views import View, row_major
+from ...ir import Apply, Atom, Index, Load, Loop, Reduced, Spec, Stage, Store, Var
+from .order import lies_in_columns
+from .part import Scratch, element_bytes
+
+WORKGROUPS = 512             # that many keep a large GPU busy
+LONG = 4096                  # elements that a workgroup folds before it shares them
+COLUMNS_LONG, COLUMNS = 256, 4096            # elements of a column that a workgroup's lanes fold,
+#                                              and columns that keep a large GPU busy without strips
+
+
+def strips(loop: Loop) -> list[tuple[Loop, Mapping[Atom, Scratch]]]:
+    """The loop, or the two that do its work, each with the variables that are scratch memory."""
+    axis = max(loop.axes, key=lambda a: loop.space[a])
+    count = _divisor(loop.space[axis], _wanted(loop))
+    if len(loop.stages) > 1 or count == 1:
+        return [(loop, {})]
+    cut = _Cut(loop, axis, count)
+    scratches = {var: Scratch(var.spec.count * element_bytes(var.spec.dtype))
+                 for var in cut.partial}
+    return [(cut.first(), scratches), (cut.second(), scratches)]
+
+
+def _wanted(loop: Loop) -> int:
+    """How many strips a row should be."""
+    rows = size(loop.outer)
+    length = size(loop.space) // rows
+    if lies_in_columns(loop):
+        return min(COLUMNS // rows, length // COLUMNS_LONG)
+    return min(WORKGROUPS // rows, length // LONG)
+
+
+def _divisor(n: int, most: int) -> int:
+    """The largest divisor of n up to `most`, 1 if there is none."""
+    return next((d for d in range(min(most, n), 1, -1) if n % d == 0), 1)
+
+
+@dataclass(frozen=True)
+class _Cut:
+    """A loop of one stage, its folded axis `axis` cut into `count` strips."""
+
+    loop: Loop
+    axis: int
+    count: int
+
+    def __post_init__(self):
+        # What the two loops hand to each other: an element for each strip and row, rows together.
+        shape = (self.count, *self.loop.space[:self.kept])
+        dtypes = [float32 if v.dtype.is_floating else v.dtype for _, v in self.reduced]
+        object.__setattr__(self, "partial", [Var(Spec(shape, dtype)) for dtype in dtypes])
+
+    @property
+    def kept(self) -> int:
+        return self.loop.axes[0]
+
+    @property
+    def stage(self) -> Stage:
+        return self.loop.stages[0]
+
+    @property
+    def reduced(self) -> list[tuple[int, Reduced]]:
+        return [(i, v) for i, v in enumerate(self.loop.values) if isinstance(v, Reduced)]
+
+    # ── the first loop: strips are rows ──
+
+    def first(self) -> Loop:
+        space = self.between(self.loop.space, self.count, self.loop.space[self.axis] // self.count)
+        axes = tuple(a + 1 for a in self.loop.axes)
+        tail = [replace(v, dtype=var.spec.dtype) for (_, v), var in zip(self.reduced, self.partial)]
+        outer = tuple(1 if i in axes else n for i, n in enumerate(space))
+        steps = row_major(self.partial[0].spec.shape)
+        view = View(outer, (*steps[1:], steps[0], *[0] * len(axes)))
+        stores = [replace(s, view=self.view(s.view)) for s in self.loop.stores
+                  if not self.loop.parts[s.value][1]]
+        stores += [Store(len(self.stage.body) + n, var, view)
+                   for n, var in enumerate(self.partial)]
+        body = tuple(self.early(v) for v in self.stage.body)
+        return Loop(space, axes, (Stage(body, tuple(tail)),), tuple(stores), self.loop.eqns)
+
+    def between(self, numbers, strip: int, rest: int) -> tuple[int, ...]:
+        """A number for each axis, with the strips' after those of kept axes."""
+        out = [*numbers]
+        out[self.axis] = rest
+        return (*out[:self.kept], strip, *out[self.kept:])
+
+    def steps(self, strides) -> tuple[int, ...]:
+        step = strides[self.axis]
+        return self.between(strides, step * (self.loop.space[self.axis] // self.count), step)
+
+    def view(self, view: View) -> View:
+        rest = self.loop.space[self.axis] // self.count
+        return View(self.between(view.shape, self.count, rest), self.steps(view.strides),
+                    view.offset)
+
+    def early(self, value):
+        if isinstance(value, Load):
+            return replace(value, view=self.view(value.view))
+        if isinstance(value, Index):
+            return replace(value, weights=self.steps(value.weights))
+        return value
+
+    # ── the second loop: strips are folded ──
+
+    def second(self) -> Loop:
+        kept = self.loop.space[:self.kept]
+        steps = row_major((self.count, *kept))
+        view = View((*kept, self.count), (*steps[1:], steps[0]))
+        body = tuple(Load(var, view, var.spec.dtype) for var in self.partial)
+        # The folds, which come anywhere in the tail, are of the new body's values in order.
+        order = {i: n for n, (i, _) in enumerate(self.reduced)}
+        moved = len(body) - len(self.stage.body)
+        tail = tuple(self.late(v, order.get(i + len(self.stage.body)), moved)
+                     for i, v in enumerate(self.stage.tail))
+        stores = tuple(Store(s.value + moved, s.target, self.outer(s.view))
+                       for s in self.loop.stores if self.loop.parts[s.value][1])
+        return Loop((*kept, self.count), (self.kept,), (Stage(body, tail),), stores,
+                    self.loop.eqns)
+
+    def late(self, value, fold: int | None, moved: int):
+        match value:
+            case Reduced():
+                return replace(value, arg=fold)
+            case Load():
+                return replace(value, view=self.outer(value.view))
+            case Apply():
+                return replace(value, args=tuple(i + moved for i in value.args))
+            case Index():
+                return replace(value, weights=(*value.weights[:self.kept], 0))
+        return value
+
+    def outer(self, view: View) -> View:
+        return View((*view.shape[:self.kept], 1), (*view.strides[:self.kept], 0), view.offset)

@@ -1,0 +1,221 @@
+"""The lines of a generated kernel: values of a Loop, where they are loaded from and stored to."""
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from ...base.dtypes import DType
+from ...base.views import View
+from ...ir import Apply, Atom, Index, Load, Loop, Number, Store
+from .formulas import TYPES, Term, library_for, literal, render
+from .part import WGSL_TYPES
+
+WIDE = 4                                 # elements of a vec4
+
+
+@dataclass(frozen=True)
+class Counter:
+    """The index along an axis: `scale * name`, and `copy` more for a copy along this axis."""
+
+    name: str
+    scale: int = 1
+    copied: bool = False
+
+
+class Writer:
+    """Collects lines. `counters` has one for each axis of the loop's space; None where the axis is
+    not walked at the moment. Along the axis whose counter is copied, `copies` neighbours are taken
+    by one invocation. `wide` are the buffers of which they are one vec4."""
+
+    def __init__(self, loop: Loop, copies: int = 1, wide: frozenset = frozenset(),
+                 name: str = "b{}"):
+        self.loop, self.copies, self.wide = loop, copies, wide
+        self.names: dict[Atom, str] = {}
+        self.dtypes: dict[Atom, DType] = {}
+        self.counters: list[Counter] = []
+        self.texts: dict[tuple[int, int], str] = {}      # (value, copy) -> how it is called
+        self.given: Mapping[Atom, str] = {}              # elements that are at hand
+        self.lines: list[str] = []
+        self.depth = 1
+        for value in loop.values:
+            if isinstance(value, Load):
+                self.dtypes[value.source] = value.dtype
+        for store in loop.stores:
+            self.dtypes[store.target] = loop.values[store.value].dtype
+        for atom in self.dtypes:
+            self.names[atom] = name.format(len(self.names))
+
+    # ── lines ──
+
+    def line(self, text: str) -> None:
+        self.lines.append("  " * self.depth + text)
+
+    def open(self, text: str) -> None:
+        self.line(text + " {")
+        self.depth += 1
+
+    def close(self) -> None:
+        self.depth -= 1
+        self.line("}")
+
+    # ── places ──
+
+    def index(self, view: View, copy: int, divide: int = 1) -> str:
+        """Where an element lies, or the vec4 it begins."""
+        offset, terms = view.offset, []
+        for stride, counter in zip(view.strides, self.counters, strict=True):
+            offset += stride * copy * counter.copied
+            step = stride * counter.scale
+            assert step % divide == 0, "a vec4 lies askew"
+            if step and counter.name != "0u":
+                terms.append((step // divide, counter.name))
+        return _sum(offset // divide, terms)
+
+    def load(self, value: Load, copy: int) -> str:
+        if value.source in self.given:
+            return self.given[value.source]
+        return from_memory(f"{self.names[value.source]}[{self.index(value.view, copy)}]",
+                           value.dtype)
+
+    def store(self, store: Store) -> None:
+        """All copies of a value."""
+        dtype, name = self.dtypes[store.target], self.names[store.target]
+        texts = [self.text(store.value, copy) for copy in range(self.copies)]
+        if store.target in self.wide:
+            kind = f"vec4<{WGSL_TYPES[dtype.name]}>"
+            fours = ", ".join(to_memory(text, dtype) for text in texts)
+            self.line(f"{name}[{self.index(store.view, 0, WIDE)}] = {kind}({fours});")
+            return
+        for copy, text in enumerate(texts):
+            self.put(store, copy, text)
+
+    def put(self, store: Store, copy: int, text: str) -> None:
+        """One element."""
+        dtype, name = self.dtypes[store.target], self.names[store.target]
+        self.line(f"{name}[{self.index(store.view, copy)}] = {to_memory(text, dtype)};")
+
+    # ── values ──
+
+    def text(self, i: int, copy: int) -> str:
+        return self.texts.get((i, copy)) or self.texts[i, 0]
+
+    def compute(self, i: int, varies: bool) -> None:
+        """Value i for all copies, or one for all of them."""
+        value = self.loop.values[i]
+        if isinstance(value, Load) and varies and value.source in self.wide:
+            self.line(f"let v{i} = {self.names[value.source]}[{self.index(value.view, 0, WIDE)}];")
+            for copy, part in enumerate("xyzw"):
+                self.texts[i, copy] = from_memory(f"v{i}.{part}", value.dtype)
+            return
+        for copy in range(self.copies if varies else 1):
+            name = f"v{i}_{copy}" if varies and self.copies > 1 else f"v{i}"
+            self.line(f"let {name} = {self.expression(value, copy)};")
+            self.texts[i, copy] = name
+
+    def expression(self, value, copy: int) -> str:
+        match value:
+            case Load():
+                return self.load(value, copy)
+            case Number():
+                return literal(value.value, value.dtype.kind)
+            case Index():
+                return self.count(value, copy)
+            case Apply():
+                return self.apply(value, copy)
+        raise AssertionError(f"{value} is not a value of a body")
+
+    def count(self, value: Index, copy: int) -> str:
+        begin, terms = value.begin, []
+        for weight, counter in zip(value.weights, self.counters, strict=True):
+            begin += weight * copy * counter.copied
+            if weight and counter.name != "0u":
+                terms.append((weight * counter.scale, counter.name))
+        return f"bitcast<i32>({_sum(begin, terms)})"
+
+    def apply(self, value: Apply, copy: int) -> str:
+        args = [self.loop.values[i] for i in value.args]
+        terms = [Term(self.text(i, copy), arg.dtype.kind,
+                      arg.value if isinstance(arg, Number) else None)
+                 for i, arg in zip(value.args, args)]
+        text = render(value.formula, terms, value.dtype.kind)
+        if value.dtype.name == "float16" and args[0].dtype.name == "float32":
+            return f"f32(f16({text}))"
+        return text
+
+    # ── the module ──
+
+    def module(self, declarations: str, arguments: str, size: int) -> str:
+        """The whole text: what is declared, the library, and the lines as `main`."""
+        buffers = [self.declared(n, atom) for n, atom in enumerate(self.names)]
+        main = [f"@compute @workgroup_size({size})", f"fn main({arguments}) {{", *self.lines, "}"]
+        enable = ["enable f16;"] if self.half else []
+        library = self.library(declarations)
+        blocks = ["\n".join(lines) + "\n" for lines in (enable, buffers) if lines]
+        blocks += [text for text in (declarations, library) if text]
+        return "\n".join([*blocks, "\n".join(main) + "\n"])
+
+    def library(self, more: str = "") -> str:
+        """What the lines use of functions.wgsl."""
+        return library_for("\n".join(self.lines) + more)
+
+    @property
+    def half(self) -> bool:
+        return any(dtype.name == "float16" for dtype in self.dtypes.values())
+
+    def declared(self, number: int, atom: Atom) -> str:
+        kind = WGSL_TYPES[self.dtypes[atom].name]
+        kind = f"vec4<{kind}>" if atom in self.wide else kind
+        access = "read_write" if atom in self.loop.writes else "read"
+        return declaration(number, self.names[atom], kind, access)
+
+    def buffers(self) -> dict[str, Atom]:
+        return {name: atom for atom, name in self.names.items()}
+
+
+def declaration(number: int, name: str, kind: str, access: str) -> str:
+    return f"@group(0) @binding({number}) var<storage, {access}> {name}: array<{kind}>;"
+
+
+def from_memory(text: str, dtype: DType) -> str:
+    """An element as it is computed with."""
+    if dtype.is_bool:
+        return f"({text} != 0u)"
+    return f"f32({text})" if dtype.name == "float16" else text
+
+
+def to_memory(text: str, dtype: DType) -> str:
+    if dtype.is_bool:
+        return f"u32({text})"
+    return f"f16({text})" if dtype.name == "float16" else text
+
+
+def register(dtype: DType) -> str:
+    """The type of a variable that holds an element."""
+    return TYPES[dtype.kind]
+
+
+def _sum(offset: int, terms: list[tuple[int, str]]) -> str:
+    """offset + the sum of steps times names, as u32, which wraps where it goes below 0."""
+    texts = []
+    for step, name in terms:
+        size = name if abs(step) == 1 else f"{name} * {abs(step)}u"
+        texts.append((" - " if step < 0 else " + ") + size)
+    texts.sort(key=lambda text: text.startswith(" - "))
+    start = "" if offset == 0 and texts and texts[0].startswith(" + ") else f"{offset % 2**32}u"
+    return (start + "".join(texts)) if start else "".join(texts)[3:]
+
+
+def divided(name: str, sizes: list[int], prefix: str) -> tuple[list[str], list[str]]:
+    """Lines that take a counter apart into one for each size, the last fastest, and their names."""
+    lines, names = [], ["0u"] * len(sizes)
+    rest = name
+    walked = [i for i, n in enumerate(sizes) if n > 1]
+    for at in reversed(walked):
+        if at == walked[0]:
+            names[at] = rest
+            break
+        names[at] = f"{prefix}{at}"
+        lines.append(f"let {names[at]} = {rest} % {sizes[at]}u;")
+        lines.append(f"let {prefix}{at}_rest = {rest} / {sizes[at]}u;")
+        rest = f"{prefix}{at}_rest"
+    return lines, names
+
+
