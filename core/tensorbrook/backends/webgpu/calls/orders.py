@@ -60,11 +60,11 @@ def _tiles(x: Atom, outs, rows: int, n: int, k: int, floating, descending,
         tile = min(TILE, _whole_power(left))
         span = min(TILE, tile * _whole_power(rows * tiles))
         first, last = items is None, tiles == 1
-        buffers = {"data": x} if first or last else {}
+        buffers = {"x": x} if first or last else {}
         buffers |= {} if first else {"items": items}
         items = Scratch(ITEM_BYTES * rows * tiles * k)
         buffers |= dict(zip(("values", "places"), outs)) if last else {"out": items}
-        code = keys + template("sort_tile", DATA=first or last, FIRST=first, LAST=last, ROWS=rows,
+        code = keys + template("sort_tile", X=first or last, FIRST=first, LAST=last, ROWS=rows,
                                N=n, COUNT=left, TILES=tiles, TILE=tile, SPAN=span, K=k)
         parts.append(Part(code, buffers, over(rows * tiles, span // tile, facts.workgroups)))
         if last:
@@ -79,7 +79,7 @@ def _whole_power(n: int) -> int:
 
 def _picked(x: Atom, items: Scratch, outs, rows: int, n: int, k: int, facts: Facts) -> Part:
     code = template("sort_picked", ROWS=rows, N=n, K=k)
-    return Part(code, {"data": x, "items": items, **dict(zip(("values", "places"), outs))},
+    return Part(code, {"x": x, "items": items, **dict(zip(("values", "places"), outs))},
                 over(rows * k, LANES, facts.workgroups))
 
 
@@ -105,7 +105,7 @@ def _items(x, items, rows, n, floating, descending, facts: Facts, outside: int =
     keys = "" if outside else \
         template("sort_keys", FLOATING=bool(floating), DESCENDING=bool(descending))
     code = keys + template("sort_items", INDICES=bool(outside), COUNT=rows * n, N=n, ROWS=outside)
-    return Part(code, {"data": x, "items": items}, over(rows * n, LANES, facts.workgroups))
+    return Part(code, {"x": x, "items": items}, over(rows * n, LANES, facts.workgroups))
 
 
 def _count(items, counts, rows, n, parts, digit, facts: Facts) -> Part:

@@ -19,19 +19,19 @@ LOOKS_OF_A_LANE = 32
 
 def gather(call: Call, facts: Facts) -> list[Part]:
     """Rows by their indices, in vectors where rows are made of whole ones."""
-    (data, indices), (out,) = call.args, call.outs
+    (x, indices), (out,) = call.args, call.outs
     outer, rows, count, inner_bytes = call.numbers
-    inner, half = inner_bytes // data.spec.dtype.size, data.spec.dtype.name == "float16"
+    inner, half = inner_bytes // x.spec.dtype.size, x.spec.dtype.name == "float16"
     if not out.spec.count:
         return []
     if not rows:
         return zeros(out, facts)
     # What is both rows and indices has elements of one kind.
-    wide = not half and inner % 4 == 0 and data is not indices
-    code = template("gather", F16=half, WIDE=wide, OUTER=outer, ROWS=rows, COUNT=count,
-                    INNER=inner // 4 if wide else inner)
+    wide = not half and inner % 4 == 0 and x is not indices
+    code = template("gather", element="f16" if half else "vec4u" if wide else "u32", OUTER=outer,
+                    ROWS=rows, COUNT=count, INNER=inner // 4 if wide else inner)
     elements = out.spec.count // (4 if wide else 1)
-    return [Part(code, {"data": data, "indices": indices, "out": out},
+    return [Part(code, {"x": x, "indices": indices, "out": out},
                  over(elements, LANES, facts.workgroups))]
 
 
@@ -58,9 +58,9 @@ def _sums(call: Call, by: dict, looks: int, facts: Facts) -> Part:
     """The part that adds up; each element meets about so many updates or indices."""
     (updates, _), (out,) = call.args, call.outs
     rows, count, inner = call.numbers
-    wide = inner % 4 == 0
+    wide, letter = inner % 4 == 0, "f" if updates.spec.dtype.is_floating else "i"
     share = _power_of_two(min(LANES, max(1, looks // LOOKS_OF_A_LANE)))
-    code = template("scatter_add", FLOAT=updates.spec.dtype.is_floating, WIDE=wide,
+    code = template("scatter_add", element=f"vec4{letter}" if wide else f"{letter}32",
                     SORTED="starts" in by, SHARED=share > 1, ROWS=rows, COUNT=count,
                     INNER=inner // 4 if wide else inner, SHARE=share)
     elements = rows * inner // (4 if wide else 1)

@@ -22,21 +22,21 @@ def cumsum(call: Call, facts: Facts) -> list[Part]:
 
 
 def _along(x, out, outer, n, inner, exclusive, reverse, floating, facts: Facts) -> list[Part]:
-    flags = {"FLOAT": floating, "OUTER": outer, "N": n, "INNER": inner,
+    flags = {"element": "f32" if floating else "i32", "OUTER": outer, "N": n, "INNER": inner,
              "EXCLUSIVE": bool(exclusive), "REVERSE": bool(reverse)}
     lines = outer * inner
     if n <= SHORT or lines >= MANY:
-        return [Part(template("cumsum", **flags), {"data": x, "out": out},
+        return [Part(template("cumsum", **flags), {"x": x, "out": out},
                      over(lines, LINE_LANES, facts.workgroups))]
     blocks = -(-n // BLOCK)
     flags |= {"BLOCKS": blocks, "MORE": blocks > 1}
     groups = over(lines * blocks, 1, facts.workgroups)
     parts: list[Part] = []
-    buffers = {"data": x, "out": out}
+    buffers = {"x": x, "out": out}
     if blocks > 1:
         sums, before = (Scratch(4 * lines * blocks) for _ in range(2))
         code = template("cumsum_blocks", SUMS=True, **flags)
-        parts.append(Part(code, {"data": x, "out": sums}, groups))
+        parts.append(Part(code, {"x": x, "out": sums}, groups))
         parts += _along(sums, before, lines, blocks, 1, True, False, floating, facts)
         buffers |= {"before": before}
     return [*parts, Part(template("cumsum_blocks", **flags), buffers, groups)]

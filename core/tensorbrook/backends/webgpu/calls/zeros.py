@@ -3,7 +3,7 @@ from __future__ import annotations
 
 from ....ir import Var
 from ..facts import Facts
-from ..part import Part, over
+from ..part import WGSL_TYPES, Part, over
 from ..templates import template
 
 LANES = 256              # those of zeros.wgsl
@@ -11,5 +11,5 @@ LANES = 256              # those of zeros.wgsl
 
 def zeros(out: Var, facts: Facts) -> list[Part]:
     """A result of zeros."""
-    code = template("zeros", F16=out.spec.dtype.name == "float16", COUNT=out.spec.count)
+    code = template("zeros", element=WGSL_TYPES[out.spec.dtype.name], COUNT=out.spec.count)
     return [Part(code, {"out": out}, over(out.spec.count, LANES, facts.workgroups))]

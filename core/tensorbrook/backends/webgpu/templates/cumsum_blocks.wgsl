@@ -2,20 +2,16 @@
 // leaves their sum in out (OUTER * INNER, BLOCKS); else each element's sum, on top of that of all
 // blocks before its own, which `before` (OUTER * INNER, BLOCKS) tells where there are MORE than one.
 
-// if FLOAT
-alias Element = f32;
-// else
-alias Element = i32;
-// end
+alias element = f32;
 
-@group(0) @binding(0) var<storage, read> data: array<Element>;
+@group(0) @binding(0) var<storage, read> x: array<element>;
 // if SUMS
 // else
 // if MORE
-@group(0) @binding(1) var<storage, read> before: array<Element>;
+@group(0) @binding(1) var<storage, read> before: array<element>;
 // end
 // end
-@group(0) @binding(2) var<storage, read_write> out: array<Element>;
+@group(0) @binding(2) var<storage, read_write> out: array<element>;
 
 override OUTER: u32 = 1;
 override N: u32 = 1;
@@ -27,7 +23,7 @@ const LANES: u32 = 256;
 const EACH: u32 = 8;                        // elements of a lane, one after the other
 const BLOCK: u32 = LANES * EACH;
 
-var<workgroup> sums: array<Element, LANES>;
+var<workgroup> sums: array<element, LANES>;
 
 // Where the i-th element on the way along a line lies.
 fn at(line: u32, i: u32) -> u32 {
@@ -42,8 +38,8 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
   let line = unit / BLOCKS;
   let begin = unit % BLOCKS * BLOCK + lane * EACH;
   let end = min(N, begin + EACH);
-  var own = Element();
-  for (var i = begin; i < end; i++) { own += data[at(line, i)]; }
+  var own = element();
+  for (var i = begin; i < end; i++) { own += x[at(line, i)]; }
   sums[lane] = own;
 // if SUMS
   for (var half = LANES / 2; half > 0; half /= 2) {
@@ -54,20 +50,20 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
 // else
   for (var reach = 1u; reach < LANES; reach *= 2) {
     workgroupBarrier();
-    var more = Element();
+    var more = element();
     if (lane >= reach) { more = sums[lane - reach]; }
     workgroupBarrier();
     sums[lane] += more;
   }
   workgroupBarrier();
   // Not sums[lane] - own, which would make NaN of infinities.
-  var sum = Element();
+  var sum = element();
   if (lane > 0) { sum = sums[lane - 1]; }
 // if MORE
   sum += before[unit];
 // end
   for (var i = begin; i < end; i++) {
-    let next = sum + data[at(line, i)];
+    let next = sum + x[at(line, i)];
     out[at(line, i)] = select(next, sum, EXCLUSIVE);
     sum = next;
   }

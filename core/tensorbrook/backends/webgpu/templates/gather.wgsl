@@ -1,21 +1,11 @@
-// out[o, i, :] = data[o, indices[i], :]; data is (OUTER, ROWS, INNER), out (OUTER, COUNT, INNER).
-// An index outside of 0..ROWS-1 gives zeros. Elements are bits, not numbers. Exact.
+// out[o, i, :] = x[o, indices[i], :]; x is (OUTER, ROWS, INNER), out (OUTER, COUNT, INNER).
+// An index outside of 0..ROWS-1 gives zeros. elements are bits, not numbers. Exact.
 
-// if F16
-enable f16;
-alias Element = f16;
-@group(0) @binding(0) var<storage, read> data: array<f16>;
-// else
-// if WIDE
-alias Element = vec4u;
-@group(0) @binding(0) var<storage, read> data: array<vec4u>;
-// else
-alias Element = u32;
-@group(0) @binding(0) var<storage, read> data: array<u32>;
-// end
-// end
+alias element = u32;
+
+@group(0) @binding(0) var<storage, read> x: array<element>;
 @group(0) @binding(1) var<storage, read> indices: array<u32>;
-@group(0) @binding(2) var<storage, read_write> out: array<Element>;
+@group(0) @binding(2) var<storage, read_write> out: array<element>;
 
 override OUTER: u32 = 1;
 override ROWS: u32 = 1;
@@ -31,7 +21,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
   let o = at / (COUNT * INNER);
   // As unsigned, a negative index is a large one.
   let row = indices[at / INNER % COUNT];
-  var found = Element();
-  if (row < ROWS) { found = data[(o * ROWS + row) * INNER + at % INNER]; }
+  var found = element();
+  if (row < ROWS) { found = x[(o * ROWS + row) * INNER + at % INNER]; }
   out[at] = found;
 }

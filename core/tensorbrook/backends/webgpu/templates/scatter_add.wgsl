@@ -4,31 +4,16 @@
 // order of i. Without SORTED each element looks through all COUNT indices; with it `places` are the
 // i in the order of their indices, and row r has those from starts[r] up to starts[r + 1].
 
-// if FLOAT
-// if WIDE
-alias Element = vec4f;
-@group(0) @binding(0) var<storage, read> updates: array<vec4f>;
-// else
-alias Element = f32;
-@group(0) @binding(0) var<storage, read> updates: array<f32>;
-// end
-// else
-// if WIDE
-alias Element = vec4i;
-@group(0) @binding(0) var<storage, read> updates: array<vec4i>;
-// else
-alias Element = i32;
-@group(0) @binding(0) var<storage, read> updates: array<i32>;
-// end
-// end
+alias element = f32;
 
+@group(0) @binding(0) var<storage, read> updates: array<element>;
 // if SORTED
 @group(0) @binding(1) var<storage, read> items: array<vec2u>;
 @group(0) @binding(2) var<storage, read> starts: array<u32>;
 // else
 @group(0) @binding(1) var<storage, read> indices: array<i32>;
 // end
-@group(0) @binding(3) var<storage, read_write> out: array<Element>;
+@group(0) @binding(3) var<storage, read_write> out: array<element>;
 
 override ROWS: u32 = 1;
 override COUNT: u32 = 1;
@@ -38,12 +23,12 @@ const LANES: u32 = 256;
 const ELEMENTS: u32 = LANES / SHARE;        // of the result, for each workgroup
 
 // if SHARED
-var<workgroup> sums: array<Element, LANES>;
+var<workgroup> sums: array<element, LANES>;
 // end
 
 // What lane number `first` of SHARE has to add up.
-fn sum_of(row: u32, column: u32, first: u32) -> Element {
-  var sum = Element();
+fn sum_of(row: u32, column: u32, first: u32) -> element {
+  var sum = element();
 // if SORTED
   for (var p = starts[row] + first; p < starts[row + 1]; p += SHARE) {
     sum += updates[items[p].x * INNER + column];
@@ -61,7 +46,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
         @builtin(local_invocation_index) lane: u32) {
   let at = (group.y * groups.x + group.x) * ELEMENTS + lane % ELEMENTS;
   let inside = at < ROWS * INNER;
-  var sum = Element();
+  var sum = element();
   if (inside) { sum = sum_of(at / INNER, at % INNER, lane / ELEMENTS); }
 // if SHARED
   sums[lane] = sum;

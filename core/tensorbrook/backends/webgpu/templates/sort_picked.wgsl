@@ -1,6 +1,6 @@
-// The first K of each row of N items: the numbers of `data` that they stand for, and their places.
+// The first K of each row of N items: the numbers of `x` that they stand for, and their places.
 
-@group(0) @binding(0) var<storage, read> data: array<u32>;
+@group(0) @binding(0) var<storage, read> x: array<u32>;
 @group(0) @binding(1) var<storage, read> items: array<vec2u>;
 @group(0) @binding(2) var<storage, read_write> values: array<u32>;
 @group(0) @binding(3) var<storage, read_write> places: array<u32>;
@@ -17,6 +17,6 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
   if (at >= ROWS * K) { return; }
   let row = at / K * N;
   let place = items[row + at % K].x;
-  values[at] = data[row + place];
+  values[at] = x[row + place];
   places[at] = place;
 }

@@ -1,10 +1,10 @@
 // The first K of each tile in order. A row has TILES tiles of TILE, a power of two; each workgroup
-// takes as many tiles as fit into SPAN. They are numbers of `data` (ROWS, N) if FIRST, else items
+// takes as many tiles as fit into SPAN. They are numbers of `x` (ROWS, N) if FIRST, else items
 // (ROWS, COUNT) that earlier tiles have left. What is left are items (ROWS, TILES, K), or if LAST,
 // where a row is one tile, the numbers and their places. Joined with sort_keys.wgsl.
 
-// if DATA
-@group(0) @binding(0) var<storage, read> data: array<u32>;
+// if X
+@group(0) @binding(0) var<storage, read> x: array<u32>;
 // end
 // if FIRST
 // else
@@ -34,7 +34,7 @@ fn item_of(tile: u32, i: u32) -> vec2u {
   let at = tile % TILES * TILE + i;
   if (row >= ROWS || at >= COUNT) { return NOTHING; }
 // if FIRST
-  return vec2u(at, key_of(data[row * N + at]));
+  return vec2u(at, key_of(x[row * N + at]));
 // else
   return items[row * COUNT + at];
 // end
@@ -67,7 +67,7 @@ fn sort_tiles(lane: u32) {
 
 fn put(tile: u32, i: u32, item: vec2u) {
 // if LAST
-  values[tile * K + i] = data[tile * N + item.x];
+  values[tile * K + i] = x[tile * N + item.x];
   places[tile * K + i] = item.x;
 // else
   out[tile * K + i] = item;

@@ -1,13 +1,8 @@
 // out = 0, for kernels that have nothing to read.
 
-// if F16
-enable f16;
-alias Element = f16;
-// else
-alias Element = u32;
-// end
+alias element = u32;
 
-@group(0) @binding(0) var<storage, read_write> out: array<Element>;
+@group(0) @binding(0) var<storage, read_write> out: array<element>;
 
 override COUNT: u32 = 1;
 const LANES: u32 = 256;
@@ -16,5 +11,5 @@ const LANES: u32 = 256;
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u,
         @builtin(local_invocation_index) lane: u32) {
   let at = (group.y * groups.x + group.x) * LANES + lane;
-  if (at < COUNT) { out[at] = Element(); }
+  if (at < COUNT) { out[at] = element(); }
 }
