@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import gcd
 
-from ....ir import Atom, Call
+from ....ir import Call
 from ..facts import Facts
+from ..loops import with_epilogue
 from ..part import WGSL_TYPES, Part, Scratch, over
 from ..templates import template
 
@@ -109,7 +110,7 @@ def conv2d_filter_grad(call: Call, facts: Facts) -> list[Part]:
 def direct(call: Call, facts: Facts, p: Conv, turned: bool) -> Part:
     four = p.is_depthwise and by_four(call, 0, p.c) and by_four(call, 1, p.c)
     groups = over(call.outs[0].spec.count // (4 if four else 1), 64, facts.workgroups)
-    return part("conv_direct", call, ("x", "w"), call.outs[0], groups, TURNED=turned,
+    return last(call, "conv_direct", dict(zip("xw", call.args)), groups, TURNED=turned,
                 BY_FOUR=four, **p.constants(turned))
 
 
@@ -118,9 +119,8 @@ def filter_direct(call: Call, facts: Facts, p: Conv) -> list[Part]:
     count = call.outs[0].spec.count // (4 if four else 1)
     pieces = limited(ceiling(INVOCATIONS, count), p.n * p.oh * p.ow // PIXELS)
     groups = over(count * pieces, 64, facts.workgroups)
-    return summed(call, facts, pieces, lambda out: part(
-        "conv_filter_direct", call, ("x", "g"), out, groups, BY_FOUR=four, PARTS=pieces,
-        **p.constants()))
+    return summed(call, facts, pieces, "conv_filter_direct", "xg", groups, BY_FOUR=four,
+                  **p.constants())
 
 
 # ── tiles ──
@@ -136,10 +136,9 @@ def tiles(call: Call, facts: Facts, p: Conv, turned: bool) -> list[Part]:
     tile, (x, y), pieces = shape_of(rows, sizes["COLUMNS"], length, layers)
     tile |= {"PERIOD_Y": p.sh // gcd(p.sh, p.dh), "PERIOD_X": p.sw // gcd(p.sw, p.dw)}
     groups = (*over(x * y, 1, facts.workgroups)[:2], layers * pieces)
-    return summed(call, facts, pieces, lambda out: part(
-        "conv", call, ("x", "w"), out, groups, TURNED=turned, PARTS=pieces,
-        X_BY_FOUR=by_four(call, 0, sizes["CHANNELS"]),
-        W_BY_FOUR=not turned and by_four(call, 1, sizes["COLUMNS"]), **sizes, **tile))
+    return summed(call, facts, pieces, "conv", "xw", groups, TURNED=turned,
+                  X_BY_FOUR=by_four(call, 0, sizes["CHANNELS"]),
+                  W_BY_FOUR=not turned and by_four(call, 1, sizes["COLUMNS"]), **sizes, **tile)
 
 
 def filter_tiles(call: Call, facts: Facts, p: Conv) -> list[Part]:
@@ -147,10 +146,9 @@ def filter_tiles(call: Call, facts: Facts, p: Conv) -> list[Part]:
     rows = p.taps * sizes["CHANNELS"]
     tile, (x, y), pieces = shape_of(rows, sizes["COLUMNS"], p.n * p.oh * p.ow, p.groups)
     groups = (*over(x * y, 1, facts.workgroups)[:2], p.groups * pieces)
-    return summed(call, facts, pieces, lambda out: part(
-        "conv_filter", call, ("x", "g"), out, groups, PARTS=pieces,
-        X_BY_FOUR=by_four(call, 0, sizes["CHANNELS"]),
-        G_BY_FOUR=by_four(call, 1, sizes["COLUMNS"]), **sizes, **tile))
+    return summed(call, facts, pieces, "conv_filter", "xg", groups,
+                  X_BY_FOUR=by_four(call, 0, sizes["CHANNELS"]),
+                  G_BY_FOUR=by_four(call, 1, sizes["COLUMNS"]), **sizes, **tile)
 
 
 def shape_of(rows: int, columns: int, length: int, layers: int):
@@ -179,38 +177,38 @@ def by_four(call: Call, at: int, channels: int) -> bool:
     return channels % 4 == 0 and call.args[at] not in after and call.args[0] is not call.args[1]
 
 
-def part(name: str, call: Call, names: tuple[str, ...], out: Atom | Scratch, groups, **constants):
-    """A part that reads the call's arguments by these names. What it writes to memory between two
-    parts is float32."""
-    last = out in call.outs
-    element = WGSL_TYPES[call.outs[0].spec.dtype.name]
-    if "PARTS" in constants:
-        constants["sum_type"] = element if last else "f32"
-    code = template(name, element=element, **constants)
-    return Part(code, dict(zip(names, call.args)) | {"out": out}, groups)
+def element_of(call: Call) -> str:
+    return WGSL_TYPES[call.outs[0].spec.dtype.name]
 
 
-def summed(call: Call, facts: Facts, pieces: int, make) -> list[Part]:
-    """`make(out)`, if it makes more than one piece followed by their sum."""
+def summed(call: Call, facts: Facts, pieces: int, name: str, names: str, groups,
+           **constants) -> list[Part]:
+    """A part that reads the call's arguments by these names; if it makes several pieces, which are
+    float32, then their sum."""
     out, = call.outs
+    args = dict(zip(names, call.args))
     if pieces == 1:
-        return [make(out)]
-    count, columns = out.spec.count, out.spec.shape[-1]
-    pieces_of = Scratch(4 * pieces * count)
-    code = template("conv_sums", element=WGSL_TYPES[out.spec.dtype.name], PARTS=pieces,
-                    COUNT=count, OUT_C=columns)
-    return [make(pieces_of), Part(code, {"x": pieces_of, "out": out},
-                                  over(count, 16, facts.workgroups))]
+        return [last(call, name, args, groups, sum_type=element_of(call), PARTS=1, **constants)]
+    between = Scratch(4 * pieces * out.spec.count)
+    code = template(name, element=element_of(call), sum_type="f32", PARTS=pieces, **constants)
+    return [Part(code, args | {"out": between}, groups),
+            last(call, "conv_sums", {"pieces": between},
+                 over(out.spec.count, 16, facts.workgroups), PARTS=pieces, COUNT=out.spec.count,
+                 OUT_C=call.rectangle[1])]
 
 
 def zeros(call: Call, facts: Facts) -> list[Part]:
     """There is nothing to add up."""
-    out, = call.outs
-    if not out.spec.count:
-        return []
-    code = template("conv_zeros", element=WGSL_TYPES[out.spec.dtype.name], COUNT=out.spec.count,
-                    OUT_C=out.spec.shape[-1])
-    return [Part(code, {"out": out}, over(out.spec.count, 64, facts.workgroups))]
+    count, columns = call.outs[0].spec.count, call.rectangle[1]
+    groups = over(count, 64, facts.workgroups)
+    return [last(call, "conv_zeros", {}, groups, COUNT=count, OUT_C=columns)] if count else []
+
+
+def last(call: Call, name: str, buffers: dict, groups, **constants) -> Part:
+    """The part that writes the result, and carries out what follows it."""
+    code = template(name, element=element_of(call), **constants)
+    code, more = with_epilogue(code, call)
+    return Part(code, buffers | {"out": call.outs[0]} | more, groups)
 
 
 CALLS = {"conv2d": conv2d, "conv2d_input_grad": conv2d_input_grad,

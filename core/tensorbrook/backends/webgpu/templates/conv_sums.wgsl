@@ -1,4 +1,4 @@
-// The sum of PARTS matrices of COUNT elements: out[i] = the sum over parts of x[part, i]. A
+// The sum of PARTS matrices of COUNT elements: out[i] = the sum of pieces[part, i]. A
 // workgroup adds up COLUMNS elements; LINES invocations share the parts of each, as a fixed tree.
 
 alias element = f32;
@@ -11,7 +11,7 @@ override OUT_C: u32 = 4;
 const COLUMNS = 16u;                                     // a line of 64 bytes, an untuned estimate
 const LINES = 8u;
 
-@group(0) @binding(0) var<storage, read> x: array<f32>;
+@group(0) @binding(0) var<storage, read> pieces: array<f32>;
 @group(0) @binding(1) var<storage, read_write> out: array<element>;
 
 var<workgroup> sums: array<f32, LINES * COLUMNS>;
@@ -24,7 +24,7 @@ fn main(@builtin(workgroup_id) block: vec3u, @builtin(num_workgroups) blocks: ve
   let at = (block.y * blocks.x + block.x) * COLUMNS + lane % COLUMNS;
   var sum = 0.0;
   if (at < COUNT) {
-    for (var part = lane / COLUMNS; part < PARTS; part += LINES) { sum += x[part * COUNT + at]; }
+    for (var part = lane / COLUMNS; part < PARTS; part += LINES) { sum += pieces[part * COUNT + at]; }
   }
   sums[lane] = sum;
   for (var half = LINES / 2; half > 0; half /= 2) {
