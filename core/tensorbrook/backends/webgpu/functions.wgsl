@@ -172,9 +172,9 @@ fn large_angle(x: f32) -> Angle {
   let begin = ((bits >> 23u) & 255u) - 127u + 7u;
   let word = begin >> 5u;
   let shift = begin & 31u;
-  let first = select((digits[word] << shift) | (digits[word + 1u] >> (31u - shift) >> 1u),
+  let first = select((digits[word] << shift) | ((digits[word + 1u] >> (31u - shift)) >> 1u),
                      digits[word], shift == 0u);
-  let second = (digits[word + 1u] << shift) | (digits[word + 2u] >> (31u - shift) >> 1u);
+  let second = (digits[word + 1u] << shift) | ((digits[word + 2u] >> (31u - shift)) >> 1u);
   let high = m * first + high_product(m, second);
   let fraction = bitcast<i32>((high << 2u) | ((m * second) >> 30u));
   let turns = bitcast<i32>(high >> 30u) + select(0, 1, fraction < 0);
