@@ -1,0 +1,61 @@
+"""The GPU's attention and its gradient against double precision, in buffers with guards."""
+
+import numpy as np
+import pytest
+from attentions import check, check_gradients, floats
+from shaders import facts, run
+
+# Sizes are (batch, heads, t_q, t_k, d, d_v). Workgroups have 32 queries or keys, blocks 64 of the
+# others; 16 of d are staged at once, and 128 columns are the most that a workgroup makes.
+PROBLEMS = [
+    ((1, 1, 1, 1, 1, 1), "none", False), ((2, 3, 7, 9, 5, 4), "all", False),
+    ((2, 2, 16, 16, 16, 16), "none", True), ((1, 3, 13, 64, 32, 8), "keys", False),
+    ((2, 1, 65, 63, 9, 17), "heads", True), ((2, 1, 130, 70, 4, 12), "none", True),
+    ((1, 1, 70, 200, 33, 65), "one for all", True), ((1, 2, 5, 129, 128, 128), "none", False),
+    ((1, 1, 40, 33, 140, 260), "all", False), ((1, 1, 100, 1, 3, 2), "queries", False),
+    ((0, 2, 4, 4, 3, 3), "none", False), ((2, 2, 0, 4, 3, 3), "all", False),
+    ((2, 2, 4, 0, 3, 3), "none", True), ((1, 2, 5, 6, 3, 0), "none", False),
+    ((1, 2, 5, 6, 0, 3), "none", False)]
+
+
+@pytest.mark.parametrize("size, kind, causal", PROBLEMS)
+def test_attention(size, kind, causal):
+    check(run, size, kind, causal)
+
+
+@pytest.mark.parametrize("size, kind, causal", PROBLEMS)
+def test_attention_grad(size, kind, causal):
+    check_gradients(run, size, kind, causal)
+
+
+@pytest.mark.parametrize("causal", [False, True])
+def test_gradients_with_eight_buffers_a_part(causal):
+    """That is all that a WebGPU device must take."""
+    few = facts(storage_buffers=8)
+    check_gradients(lambda *problem: run(*problem, facts=few), (1, 2, 33, 40, 5, 7), "all", causal)
+
+
+def test_more_workgroups_than_one_dimension_takes():
+    few = facts(workgroups=3)
+    for each in (check, check_gradients):
+        each(lambda *problem: run(*problem, facts=few), (2, 2, 40, 34, 3, 2), "none", False)
+
+
+def test_large_scores_do_not_overflow():
+    q, k, v = 60 * floats(1, 9, 2, 8), 60 * floats(1, 9, 2, 8, seed=1), floats(1, 9, 2, 4, seed=2)
+    out, lse = run("attention", [q, k, v], [((1, 9, 2, 4), "f4"), ((1, 9, 2), "f4")],
+                   1, 2, 9, 9, 8, 4, 0, 1.0)
+    scores = np.einsum("bihd,bjhd->bhij", q.astype("f8"), k)
+    assert np.isfinite(out).all() and np.abs(scores).max() > 10_000
+    np.testing.assert_allclose(lse, scores.max(-1).transpose(0, 2, 1), rtol=1e-5)
+
+
+@pytest.mark.parametrize("causal", [0, 1])
+def test_what_is_not_a_number_shows(causal):
+    q, k, v = floats(1, 9, 1, 8), floats(1, 9, 1, 8, seed=1), floats(1, 9, 1, 4, seed=2)
+    q[0, 3], v[0, 8, 0, 1] = np.nan, np.nan
+    out, lse = run("attention", [q, k, v], [((1, 9, 1, 4), "f4"), ((1, 9, 1), "f4")],
+                   1, 1, 9, 9, 8, 4, causal, 0.5)
+    others = [i for i in range(9) if i != 3]
+    assert np.isnan(out[0, 3]).all() and np.isnan(lse[0, 3, 0])
+    assert np.isnan(out[0, 8, 0, 1]) and not np.isnan(out[0, others][:, 0, [0, 2, 3]]).any()
