@@ -3,7 +3,14 @@
 What is chosen for each use is an `override` of the file: sizes, so that loops have known lengths,
 and tunables. `template` turns them into constants. What elements are is an `alias` of the file, as
 in `alias element = f32;`, which is replaced by its type wherever it stands. Texts between
-`// if NAME` and `// end` lines stay where NAME is true; `// else` may stand between.
+`// if NAME` and `// end` lines stay where NAME is true; `// else` may stand between. A loop below a
+line `// unroll`,
+
+    // unroll
+    for (var i = 0u; i < COUNT; i++) {
+
+is written out turn by turn: devices guard loops and indices that vary against mistakes, which an
+inner loop over registers cannot afford, and what has a number has nothing to be guarded.
 """
 from __future__ import annotations
 
@@ -11,7 +18,9 @@ import re
 from functools import cache
 from importlib.resources import files
 
-_OVERRIDE = re.compile(r"^override (\w+): (\w+)(?: = [^;]+)?;$", re.M)
+_UNROLLED = re.compile(r"^( *)// unroll\n *for \(var (\w+) = 0u; \2 < (\w+); \2\+\+\) \{"
+                       r"( [^\n]* |\n.*?^\1)\}\n", re.M | re.S)
+_OVERRIDE = re.compile(r"^override (\w+): (\w+)(?: = [^;]+)?;", re.M)
 _ALIAS = re.compile(r"^alias (\w+) = (\w+);\n", re.M)
 
 
@@ -34,6 +43,7 @@ def template(name: str, **constants: int | float | bool | str) -> str:
         return f"const {key}: {kind}{value}"
 
     text = _OVERRIDE.sub(constant, _typed(_chosen(source(name), constants), constants, used))
+    text = _unrolled(text)
     flags = set(re.findall(r"^\s*// if (\w+)$", source(name), re.M))
     assert set(constants) <= used | flags, f"{name}.wgsl has no {set(constants) - used - flags}"
     return text
@@ -54,6 +64,22 @@ def _literal(value: int | float | bool, kind: str) -> str:
     if kind == "bool":
         return "true" if value else "false"
     return f"{float(value)!r}f" if kind == "f32" else f"{int(value)}{'u' if kind == 'u32' else ''}"
+
+
+def _unrolled(text: str) -> str:
+    """The text with every loop below `// unroll` written out, the outer ones first."""
+    lengths = dict(re.findall(r"^const (\w+): u32 = (\d+)u?;", text, re.M))
+
+    def turns(found: re.Match) -> str:
+        indent, counter, count, body = found.groups()
+        length = int(lengths.get(count) or count.removesuffix("u"))
+        return "".join(f"{indent}{{" + re.sub(rf"\b{counter}\b", f"{i}u", body) + "}\n"
+                       for i in range(length))
+
+    while (written := _UNROLLED.sub(turns, text)) != text:
+        text = written
+    assert "// unroll" not in text, "a loop below `// unroll` has another form than the one above"
+    return text
 
 
 def _chosen(text: str, flags) -> str:

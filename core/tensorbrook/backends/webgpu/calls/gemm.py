@@ -1,4 +1,251 @@
-"""Parts for kernels of this family."""
+"""Matrix products. `route` chooses by shape, from untuned estimates: no GPU was measured.
+
+Why tiles of 128 x 128 should be bound by arithmetic: an invocation sums 8 x 8 results in 64
+registers (about 110 with what is under way, so 2 workgroups of 256 share 64 K of them); 16 numbers
+from workgroup memory feed 64 multiplications, and 256 from the buffers 16,384, so a byte feeds 16.
+All indices of the inner loop are numbers, its reads 16 bytes wide and free of bank conflicts, and
+the next tile is under way while sums are made of this one.
+"""
 from __future__ import annotations
 
-CALLS: dict = {}
+from dataclasses import dataclass, replace
+
+from ....ir import Atom, Call, Loop
+from ..facts import Facts
+from ..part import Part, over
+from .conv import last, summed, zeros
+
+DEPTH = 16              # places of k in workgroup memory at a time
+FEW = 1 << 21           # multiplications that take no longer than to begin with tiles does
+SHORT = 256             # places of k that an invocation goes through alone
+THIN = 4                # up to so many rows or columns are vectors
+RESIDENT = 1 << 15      # invocations that a large GPU runs side by side: 256 on each of 128 units
+SUM_COST = 1 / 128      # steps that all of them make while a number goes to memory and back
+PART_COST = 4000        # such steps, 1 to 3 microseconds, for a dispatch more and what waits for it
+ENOUGH = 1024           # workgroups of 256 that keep a large GPU's memory busy
+
+
+@dataclass(frozen=True)
+class Product:
+    """The numbers of the call, in its order (wasm/engine.h)."""
+
+    batch: int
+    m: int
+    n: int
+    k: int
+    transpose_a: int = 0
+    transpose_b: int = 0
+    stride_a: int = 0
+    stride_b: int = 0
+
+    @property
+    def count(self) -> int:
+        return self.batch * self.m * self.n
+
+
+@dataclass(frozen=True)
+class Tile:
+    """A workgroup's share of the result: side x side; an invocation's: 4 tall x 4 wide."""
+
+    side: int
+    tall: int
+    wide: int
+
+    @property
+    def lanes(self) -> int:
+        return 2 * self.side
+
+    @property
+    def workgroup_bytes(self) -> int:
+        return 2 * self.side * DEPTH * 4
+
+    @property
+    def reuse(self) -> float:
+        """Multiplications for a number read from workgroup memory."""
+        return 4 * self.tall * self.wide / (self.tall + self.wide)
+
+
+TILES = (Tile(128, 2, 2), Tile(64, 2, 1), Tile(32, 1, 1))
+
+
+@dataclass(frozen=True)
+class Elements:
+    """An invocation for each element of the result."""
+
+    splits = 1
+
+
+@dataclass(frozen=True)
+class Tiles:
+    """Tiles of one size, k cut into `splits` parts of `split` places."""
+
+    tile: Tile
+    splits: int
+    split: int
+
+
+@dataclass(frozen=True)
+class Vectors:
+    """Few vectors times a matrix. `across`: the matrix's rows lie across k, so that invocations
+    side by side take columns; otherwise along k, and `lanes` of them share a row. `others` is how
+    often a workgroup has `lanes`."""
+
+    down: bool                       # the vectors are columns of b, not rows of a
+    across: bool
+    lanes: int
+    others: int
+    splits: int
+    split: int
+
+
+def gemm(call: Call, facts: Facts) -> list[Part]:
+    """See wasm/engine.h; sums are float32 for float16, too."""
+    p = simplest(Product(*map(int, call.numbers)))
+    if not p.count * p.k:
+        return zeros(call, facts)
+    plan = route(p, facts)
+    return PARTS[type(plan)](call, p, plan, facts)
+
+
+CALLS = {"gemm": gemm}
+
+
+Plan = Elements | Tiles | Vectors
+
+
+def simplest(p: Product) -> Product:
+    """The same product with fewer items, and with rows and columns of 1 lying along k."""
+    if p.batch > 1 and not (p.stride_b or p.transpose_a) and p.stride_a == p.m * p.k:
+        p = replace(p, batch=1, m=p.batch * p.m, stride_a=0)
+    if p.m == 1:
+        p = replace(p, transpose_a=0)
+    return replace(p, transpose_b=1) if p.n == 1 else p
+
+
+def route(p: Product, facts: Facts) -> Plan:
+    """How a product with elements and k > 0 is best made."""
+    if p.k <= SHORT and p.count * p.k <= FEW:
+        return Elements()
+    return vectors(p, facts) if min(p.m, p.n) <= THIN else tiles(p, facts)
+
+
+def tiles(p: Product, facts: Facts) -> Tiles:
+    """The tile and the parts of k that are estimated to take the least time."""
+    allowed = [t for t in TILES if t.lanes <= facts.invocations
+               and t.workgroup_bytes <= facts.workgroup_bytes]
+    plans = [Tiles(tile, *_cut(p.k, splits, DEPTH)) for tile in allowed
+             for splits in (1, 2, 4, 8, 16, 32) if _may_split(p, splits, facts)]
+    return min(plans, key=lambda plan: steps(p, plan))
+
+
+def steps(p: Product, plan: Tiles) -> float:
+    """An estimate of time, in multiplications that one invocation makes at best."""
+    tile = plan.tile
+    workgroups = plan.splits * p.batch * -(-p.m // tile.side) * -(-p.n // tile.side)
+    rounds = max(1, workgroups * tile.lanes / RESIDENT)
+    each = tile.side ** 2 / tile.lanes * plan.split * TILES[0].reuse / tile.reuse
+    more = plan.splits * p.count * SUM_COST + PART_COST if plan.splits > 1 else 0
+    return rounds * each + more
+
+
+def vectors(p: Product, facts: Facts) -> Vectors:
+    """Workgroups enough to ask memory for all it can give, each with some work."""
+    down = p.m > THIN or p.n < p.m
+    across = bool(p.transpose_a if down else not p.transpose_b)
+    width, lanes = p.m if down else p.n, min(256, facts.invocations)
+    four = (width if across else p.k) % 4 == 0
+    units = p.batch * (width // 4 if across and four else width)
+    places = p.k // 4 if four and not across else p.k
+    sharing, most = 1, lanes // (8 if four else 32)
+    if not across:
+        most = lanes
+        sharing = min(32, _power(places))
+    while sharing * 2 <= most and units * sharing < ENOUGH * lanes and places >= 16 * sharing:
+        sharing *= 2
+    groups, splits = -(-units * sharing // lanes), 1
+    while groups * splits < ENOUGH and places >= 32 * sharing * splits \
+            and _may_split(p, 2 * splits, facts):
+        splits *= 2
+    cut = _cut(p.k, splits, 4)
+    side = (lanes // sharing, sharing) if across else (sharing, lanes // sharing)
+    return Vectors(down, across, *side, *cut)
+
+
+def _power(n: int) -> int:
+    """The smallest power of two from n on."""
+    return 1 << max(0, n - 1).bit_length()
+
+
+def _cut(k: int, splits: int, multiple: int) -> tuple[int, int]:
+    """How many parts of k there are, and how long each but the last is."""
+    split = -(-k // (splits * multiple)) * multiple
+    return -(-k // split), split
+
+
+def _may_split(p: Product, splits: int, facts: Facts) -> bool:
+    return splits == 1 or (p.k >= 4 * DEPTH * splits and
+                           4 * splits * p.count <= facts.binding_bytes)
+
+
+# ── parts ─────────────────────────────────────────────────────────────────────────────────────
+
+
+def _sizes(p: Product) -> dict[str, int]:
+    return {"BATCH": p.batch, "N": p.n, "K": p.k}
+
+
+def _of_elements(call: Call, p: Product, plan: Elements, facts: Facts) -> list[Part]:
+    lanes = min(256, facts.invocations)
+    row, step_a = (1, p.m) if p.transpose_a else (p.k, 1)
+    column, step_b = (p.k, 1) if p.transpose_b else (1, p.n)
+    return [last(call, "gemm_elements", dict(zip("ab", call.args)),
+                 over(p.count, lanes, facts.workgroups), M=p.m, STRIDE_A=p.stride_a,
+                 STRIDE_B=p.stride_b, ROW=row, STEP_A=step_a, COLUMN=column, STEP_B=step_b,
+                 LANES=lanes, **_sizes(p))]
+
+
+def _of_tiles(call: Call, p: Product, plan: Tiles, facts: Facts) -> list[Part]:
+    tile, after = plan.tile, _after(call, plan.splits)
+    workgroups = plan.splits * p.batch * -(-p.m // tile.side) * -(-p.n // tile.side)
+    return summed(
+        call, facts, plan.splits, "gemm", "ab", over(workgroups, 1, facts.workgroups), M=p.m,
+        TRANSPOSE_A=p.transpose_a, TRANSPOSE_B=p.transpose_b, STRIDE_A=p.stride_a,
+        STRIDE_B=p.stride_b, SPLIT=plan.split, ROWS=tile.side, COLUMNS=tile.side, TALL=tile.tall,
+        WIDE=tile.wide, DEPTH=DEPTH, NUMBERED=not facts.software,
+        FOUR_A=_by_four(call.args[0], p.m if p.transpose_a else p.k, after),
+        FOUR_B=_by_four(call.args[1], p.k if p.transpose_b else p.n, after),
+        FOUR_OUT=p.n % 4 == 0 and after is None, **_sizes(p))
+
+
+def _of_vectors(call: Call, p: Product, plan: Vectors, facts: Facts) -> list[Part]:
+    names, strides = ("vectors", "matrix"), (p.stride_a, p.stride_b)
+    few, matrix = call.args
+    count, width, along = p.m, p.n, not p.transpose_a          # along: each vector in one piece
+    if plan.down:
+        names, strides, (few, matrix) = names[::-1], strides[::-1], (matrix, few)
+        count, width, along = p.n, p.m, bool(p.transpose_b)
+    after = _after(call, plan.splits)
+    four = matrix is not few and _by_four(matrix, width if plan.across else p.k, after)
+    each, more = (plan.lanes * (4 if four else 1), {"SLICES": plan.others}) if plan.across else \
+        (plan.others, {"ROWS": plan.others,
+                       "FOUR_VECTORS": four and along and _by_four(few, p.k, after)})
+    return summed(
+        call, facts, plan.splits, f"gemm_{'columns' if plan.across else 'rows'}", names,
+        over(plan.splits * p.batch * width, each, facts.workgroups), COUNT=count, WIDTH=width,
+        DOWN=plan.down, STRIDE_VECTORS=strides[0], STRIDE_MATRIX=strides[1],
+        VECTOR=p.k if along else 1, STEP=1 if along else count, SPLIT=plan.split,
+        LANES=plan.lanes, FOUR=four, **more, **_sizes(p))
+
+
+def _after(call: Call, splits: int) -> Loop | None:
+    """What follows within the part that multiplies."""
+    return call.epilogue if splits == 1 else None
+
+
+def _by_four(x: Atom, row: int, after: Loop | None) -> bool:
+    """Whether an argument is read four numbers at a time. Not where the epilogue reads it, too:
+    one buffer has one type."""
+    return row % 4 == 0 and (after is None or x not in after.reads)
+
+
+PARTS = {Elements: _of_elements, Tiles: _of_tiles, Vectors: _of_vectors}

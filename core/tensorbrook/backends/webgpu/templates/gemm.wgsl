@@ -1,0 +1,202 @@
+// out[i] = op(a[i]) @ op(b[i]): a workgroup makes a tile of ROWS x COLUMNS of one product, or what
+// one of PARTS parts of k adds to it. Sums in f32, in the order of k. Tolerance 1e-5.
+//
+// a[i] is (M, K), or (K, M) with TRANSPOSE_A; b[i] is (K, N), or (N, K) with TRANSPOSE_B. Parts of
+// k follow each other in `out`, each a whole result. Buffers FOUR_... have rows of whole fours.
+// NUMBERED takes long to compile and is what devices need that are fast.
+
+alias element = f32;
+alias sum_type = f32;
+
+override BATCH: u32 = 1;
+override M: u32 = 1;
+override N: u32 = 1;
+override K: u32 = 1;
+override TRANSPOSE_A: bool = false;
+override TRANSPOSE_B: bool = false;
+override STRIDE_A: u32 = 0;              // numbers from one a[i] to the next
+override STRIDE_B: u32 = 0;
+override PARTS: u32 = 1;
+override SPLIT: u32 = 1;                 // of K; a multiple of DEPTH where PARTS > 1
+
+override ROWS: u32 = 128;
+override COLUMNS: u32 = 128;
+override TALL: u32 = 2;                  // an invocation sums 4 * TALL rows
+override WIDE: u32 = 2;                  // of 4 * WIDE columns
+override DEPTH: u32 = 16;                // places of k that lie in workgroup memory at a time
+
+const ACROSS = COLUMNS / (4u * WIDE);    // invocations side by side: a multiple of 8
+const DOWN = ROWS / (4u * TALL);         // and one below the other: a multiple of 4
+const LANES = ACROSS * DOWN;             // ROWS + COLUMNS: each loads one block of 4 x 4
+const SLOTS = (ROWS + COLUMNS) / 4u;
+
+const TILES_DOWN = (M + ROWS - 1u) / ROWS;
+const TILES_ACROSS = (N + COLUMNS - 1u) / COLUMNS;
+const TILES = TILES_DOWN * TILES_ACROSS;
+
+const HEIGHT_A = select(M, K, TRANSPOSE_A);
+const WIDTH_A = select(K, M, TRANSPOSE_A);
+const HEIGHT_B = select(K, N, TRANSPOSE_B);
+const WIDTH_B = select(N, K, TRANSPOSE_B);
+// Where tiles fit exactly, no load needs to ask whether it is inside.
+const WHOLE_A = M % ROWS == 0u && K % DEPTH == 0u;
+const WHOLE_B = N % COLUMNS == 0u && K % DEPTH == 0u;
+
+// if FOUR_A
+@group(0) @binding(0) var<storage, read> a: array<vec4<element>>;
+// else
+@group(0) @binding(0) var<storage, read> a: array<element>;
+// end
+// if FOUR_B
+@group(0) @binding(1) var<storage, read> b: array<vec4<element>>;
+// else
+@group(0) @binding(1) var<storage, read> b: array<element>;
+// end
+// if FOUR_OUT
+@group(0) @binding(2) var<storage, read_write> out: array<vec4<sum_type>>;
+// else
+@group(0) @binding(2) var<storage, read_write> out: array<sum_type>;
+// end
+
+// For each place of k the tile's rows of a, then its columns of b, in fours. Eight invocations side
+// by side read 128 bytes that follow each other, those below them the same: no bank is asked twice.
+var<workgroup> tile: array<array<vec4f, SLOTS>, DEPTH>;
+
+// Four numbers of a row of a[item], from `column` on; zeros outside.
+fn four_of_a(item: u32, row: u32, column: u32) -> vec4f {
+  var four = vec4f();
+  let at = item * STRIDE_A + row * WIDTH_A + column;
+  // if FOUR_A
+  if (WHOLE_A || (row < HEIGHT_A && column < WIDTH_A)) { four = vec4f(a[at / 4u]); }
+  // else
+  // unroll
+  for (var i = 0u; i < 4u; i++) {
+    if (WHOLE_A || (row < HEIGHT_A && column + i < WIDTH_A)) { four[i] = f32(a[at + i]); }
+  }
+  // end
+  return four;
+}
+
+fn four_of_b(item: u32, row: u32, column: u32) -> vec4f {
+  var four = vec4f();
+  let at = item * STRIDE_B + row * WIDTH_B + column;
+  // if FOUR_B
+  if (WHOLE_B || (row < HEIGHT_B && column < WIDTH_B)) { four = vec4f(b[at / 4u]); }
+  // else
+  // unroll
+  for (var i = 0u; i < 4u; i++) {
+    if (WHOLE_B || (row < HEIGHT_B && column + i < WIDTH_B)) { four[i] = f32(b[at + i]); }
+  }
+  // end
+  return four;
+}
+
+// Four rows of a[item] from `row` on, at four places from k on: a vector for each place.
+fn block_of_a(item: u32, row: u32, k: u32) -> mat4x4f {
+  // if TRANSPOSE_A
+  return mat4x4f(four_of_a(item, k, row), four_of_a(item, k + 1u, row),
+                 four_of_a(item, k + 2u, row), four_of_a(item, k + 3u, row));
+  // else
+  return transpose(mat4x4f(four_of_a(item, row, k), four_of_a(item, row + 1u, k),
+                           four_of_a(item, row + 2u, k), four_of_a(item, row + 3u, k)));
+  // end
+}
+
+fn block_of_b(item: u32, column: u32, k: u32) -> mat4x4f {
+  // if TRANSPOSE_B
+  return transpose(mat4x4f(four_of_b(item, column, k), four_of_b(item, column + 1u, k),
+                           four_of_b(item, column + 2u, k), four_of_b(item, column + 3u, k)));
+  // else
+  return mat4x4f(four_of_b(item, k, column), four_of_b(item, k + 1u, column),
+                 four_of_b(item, k + 2u, column), four_of_b(item, k + 3u, column));
+  // end
+}
+
+// What an invocation brings into the tile.
+fn block(lane: u32, item: u32, row: u32, column: u32, k: u32) -> mat4x4f {
+  if (lane < ROWS) { return block_of_a(item, row, k); }
+  return block_of_b(item, column, k);
+}
+
+// if FOUR_OUT
+fn put_four(row: u32, column: u32, four: vec4f) {
+  if (column < N) { out[(row * N + column) / 4u] = vec4<sum_type>(four); }
+}
+// else
+fn put_four(row: u32, column: u32, four: vec4f) {
+  // unroll
+  for (var i = 0u; i < 4u; i++) {
+    if (column + i < N) { put(row, column + i, four[i]); }
+  }
+}
+
+fn put(row: u32, column: u32, value: f32) {
+  out[row * N + column] = sum_type(value);
+}
+// end
+
+@compute @workgroup_size(LANES)
+fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u,
+        @builtin(local_invocation_index) lane: u32) {
+  let index = group.y * groups.x + group.x;
+  if (index >= PARTS * BATCH * TILES) { return; }
+  let part = index / (TILES * BATCH);
+  let item = index / TILES % BATCH;
+  let top = index % TILES / TILES_ACROSS * ROWS;
+  let left = index % TILES_ACROSS * COLUMNS;
+
+  // 32 invocations load 8 blocks of rows (or columns) at 4 of k, and sum 4 x 8 blocks of the tile.
+  let slot = lane % 8u + lane / 32u * 8u;
+  let place = lane / 8u % 4u * 4u;
+  let x = lane % 8u + lane / 32u % (ACROSS / 8u) * 8u;
+  let y = lane / 8u % 4u + lane / (4u * ACROSS) * 4u;
+  let row = top + slot * 4u;
+  let column = left + slot * 4u - ROWS;
+
+  var sums: array<array<vec4f, WIDE>, 4u * TALL>;
+  let end = min(K, (part + 1u) * SPLIT);
+  var next = block(lane, item, row, column, part * SPLIT + place);
+  for (var begin = part * SPLIT; begin < end; begin += DEPTH) {
+    workgroupBarrier();
+    // unroll
+    for (var i = 0u; i < 4u; i++) { tile[place + i][slot] = next[i]; }
+    workgroupBarrier();
+    // On its way while the sums are made.
+    if (begin + DEPTH < end) { next = block(lane, item, row, column, begin + DEPTH + place); }
+    // if NUMBERED
+    // unroll
+    // end
+    for (var k = 0u; k < DEPTH; k++) {
+      // unroll
+      for (var i = 0u; i < TALL; i++) {
+        let four = tile[k][y + i * DOWN];
+        // unroll
+        for (var j = 0u; j < WIDE; j++) {
+          let other = tile[k][ROWS / 4u + x + j * ACROSS];
+          // unroll
+          for (var r = 0u; r < 4u; r++) {
+            sums[4u * i + r][j] = fma(vec4f(four[r]), other, sums[4u * i + r][j]);
+          }
+        }
+      }
+    }
+  }
+
+  for (var r = 0u; r < 4u * TALL; r++) {
+    let down = top + (y + r / 4u * DOWN) * 4u + r % 4u;
+    if (down >= M) { break; }
+    // Sums stay in registers: none is asked for by a number that is not known.
+    var line: array<vec4f, WIDE>;
+    // unroll
+    for (var i = 0u; i < TALL; i++) {
+      // unroll
+      for (var j = 0u; j < 4u; j++) {
+        if (r == 4u * i + j) { line = sums[4u * i + j]; }
+      }
+    }
+    // unroll
+    for (var j = 0u; j < WIDE; j++) {
+      put_four((part * BATCH + item) * M + down, left + (x + j * ACROSS) * 4u, line[j]);
+    }
+  }
+}

@@ -1,0 +1,94 @@
+// COUNT vectors of each item times a matrix whose rows lie across k: an invocation goes down four
+// columns (or one), SLICES of them share a column. Sums in f32: every SLICES-th of k, then a tree.
+// Tolerance 1e-5.
+//
+// out[i] is (COUNT, WIDTH), or (WIDTH, COUNT) with DOWN. As in gemm.wgsl, PARTS parts of k follow
+// each other in `out`.
+
+alias element = f32;
+alias sum_type = f32;
+
+override BATCH: u32 = 1;
+override COUNT: u32 = 1;
+override WIDTH: u32 = 1;
+override N: u32 = 1;                     // of the result: WIDTH, or COUNT with DOWN
+override K: u32 = 1;
+override DOWN: bool = false;
+override STRIDE_MATRIX: u32 = 0;         // numbers from one item's matrix to the next
+override STRIDE_VECTORS: u32 = 0;
+override VECTOR: u32 = 1;                // from one vector to the next
+override STEP: u32 = 1;                  // from one place of k to the next in a vector
+override PARTS: u32 = 1;
+override SPLIT: u32 = 1;                 // of K
+
+override LANES: u32 = 32;                // invocations side by side
+override SLICES: u32 = 8;
+
+// if FOUR
+@group(0) @binding(0) var<storage, read> matrix: array<vec4<element>>;
+const PLACES = 4u;
+alias Sum = vec4f;
+// else
+@group(0) @binding(0) var<storage, read> matrix: array<element>;
+const PLACES = 1u;
+alias Sum = f32;
+// end
+@group(0) @binding(1) var<storage, read> vectors: array<element>;
+@group(0) @binding(2) var<storage, read_write> out: array<sum_type>;
+
+const UNITS = WIDTH / PLACES;            // invocations for a row of the matrix
+
+var<workgroup> partial: array<array<Sum, LANES * SLICES>, COUNT>;
+
+fn put(row: u32, column: u32, value: f32) {
+  out[row * N + column] = sum_type(value);
+}
+
+// A number of the result.
+fn put_one(whole: u32, vector: u32, column: u32, value: f32) {
+  if (DOWN) {
+    put(whole * WIDTH + column, vector, value);
+  } else {
+    put(whole * COUNT + vector, column, value);
+  }
+}
+
+@compute @workgroup_size(LANES * SLICES)
+fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u,
+        @builtin(local_invocation_index) index: u32) {
+  let unit = (group.y * groups.x + group.x) * LANES + index % LANES;
+  let slice = index / LANES;
+  let item = unit / UNITS % BATCH;
+  let part = unit / (UNITS * BATCH);
+  let column = unit % UNITS * PLACES;
+  var sums: array<Sum, COUNT>;
+  if (unit < PARTS * BATCH * UNITS) {
+    let end = min(K, (part + 1u) * SPLIT);
+    for (var k = part * SPLIT + slice; k < end; k += SLICES) {
+      let here = Sum(matrix[(item * STRIDE_MATRIX + k * WIDTH + column) / PLACES]);
+      let at = item * STRIDE_VECTORS + k * STEP;
+      // unroll
+      for (var v = 0u; v < COUNT; v++) {
+        sums[v] = fma(Sum(f32(vectors[at + v * VECTOR])), here, sums[v]);
+      }
+    }
+  }
+  // unroll
+  for (var v = 0u; v < COUNT; v++) { partial[v][index] = sums[v]; }
+  for (var half = SLICES / 2u; half > 0u; half /= 2u) {
+    workgroupBarrier();
+    if (slice < half) {
+      // unroll
+      for (var v = 0u; v < COUNT; v++) { partial[v][index] += partial[v][index + half * LANES]; }
+    }
+  }
+  if (slice > 0u || unit >= PARTS * BATCH * UNITS) { return; }
+  for (var v = 0u; v < COUNT; v++) {
+    let sum = partial[v][index];
+    // if FOUR
+    for (var i = 0u; i < 4u; i++) { put_one(part * BATCH + item, v, column + i, sum[i]); }
+    // else
+    put_one(part * BATCH + item, v, column, sum);
+    // end
+  }
+}

@@ -1,0 +1,43 @@
+// out[i] = op(a[i]) @ op(b[i]), one of its numbers for each invocation: for small products, and to say what
+// the others mean. Sums in f32, in the order of k. Tolerance 1e-5.
+
+alias element = f32;
+
+override BATCH: u32 = 1;
+override M: u32 = 1;
+override N: u32 = 1;
+override K: u32 = 1;
+override STRIDE_A: u32 = 0;              // numbers from one a[i] to the next
+override STRIDE_B: u32 = 0;
+override ROW: u32 = 1;                   // numbers of a from one row of op(a) to the next
+override STEP_A: u32 = 1;                // and from one place of k to the next
+override COLUMN: u32 = 1;                // numbers of b from one column of op(b) to the next
+override STEP_B: u32 = 1;
+override LANES: u32 = 256;
+
+@group(0) @binding(0) var<storage, read> a: array<element>;
+@group(0) @binding(1) var<storage, read> b: array<element>;
+@group(0) @binding(2) var<storage, read_write> out: array<element>;
+
+fn put(row: u32, column: u32, value: f32) {
+  out[row * N + column] = element(value);
+}
+
+@compute @workgroup_size(LANES)
+fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u,
+        @builtin(local_invocation_index) lane: u32) {
+  let index = (group.y * groups.x + group.x) * LANES + lane;
+  if (index >= BATCH * M * N) { return; }
+  let item = index / (M * N);
+  let row = index / N % M;
+  let column = index % N;
+  var at_a = item * STRIDE_A + row * ROW;
+  var at_b = item * STRIDE_B + column * COLUMN;
+  var sum = 0.0;
+  for (var k = 0u; k < K; k++) {
+    sum = fma(f32(a[at_a]), f32(b[at_b]), sum);
+    at_a += STEP_A;
+    at_b += STEP_B;
+  }
+  put(item * M + row, column, sum);
+}

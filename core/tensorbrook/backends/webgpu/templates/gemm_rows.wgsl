@@ -1,0 +1,105 @@
+// COUNT vectors of each item times a matrix whose rows lie along k: LANES invocations make the
+// products of one row with all vectors. Sums in f32: every LANES-th of k (or four of them), then a
+// tree. Tolerance 1e-5.
+//
+// out[i] is (COUNT, WIDTH), or (WIDTH, COUNT) with DOWN. As in gemm.wgsl, PARTS parts of k follow
+// each other in `out`.
+
+alias element = f32;
+alias sum_type = f32;
+
+override BATCH: u32 = 1;
+override COUNT: u32 = 1;
+override WIDTH: u32 = 1;
+override N: u32 = 1;                     // of the result: WIDTH, or COUNT with DOWN
+override K: u32 = 1;
+override DOWN: bool = false;
+override STRIDE_MATRIX: u32 = 0;         // numbers from one item's matrix to the next
+override STRIDE_VECTORS: u32 = 0;
+override VECTOR: u32 = 1;                // from one vector to the next
+override STEP: u32 = 1;                  // from one place of k to the next in a vector
+override PARTS: u32 = 1;
+override SPLIT: u32 = 1;                 // of K
+
+override LANES: u32 = 32;
+override ROWS: u32 = 8;                  // rows that a workgroup takes
+
+const LINES = PARTS * BATCH * WIDTH;
+
+// if FOUR
+@group(0) @binding(0) var<storage, read> matrix: array<vec4<element>>;
+// else
+@group(0) @binding(0) var<storage, read> matrix: array<element>;
+// end
+// if FOUR_VECTORS
+@group(0) @binding(1) var<storage, read> vectors: array<vec4<element>>;
+// else
+@group(0) @binding(1) var<storage, read> vectors: array<element>;
+// end
+@group(0) @binding(2) var<storage, read_write> out: array<sum_type>;
+
+var<workgroup> partial: array<array<f32, LANES * ROWS>, COUNT>;
+
+// The product of places k to k + 3 (or of place k) with a vector that begins at `first`.
+// if FOUR
+fn share(four: vec4f, first: u32, k: u32) -> f32 {
+  // if FOUR_VECTORS
+  return dot(four, vec4f(vectors[(first + k) / 4u]));
+  // else
+  let at = first + k * STEP;
+  return dot(four, vec4f(f32(vectors[at]), f32(vectors[at + STEP]), f32(vectors[at + 2u * STEP]),
+                         f32(vectors[at + 3u * STEP])));
+  // end
+}
+const PLACES = 4u;
+fn places(at: u32) -> vec4f { return vec4f(matrix[at / 4u]); }
+// else
+fn share(one: f32, first: u32, k: u32) -> f32 { return one * f32(vectors[first + k * STEP]); }
+const PLACES = 1u;
+fn places(at: u32) -> f32 { return f32(matrix[at]); }
+// end
+
+fn put(row: u32, column: u32, value: f32) {
+  out[row * N + column] = sum_type(value);
+}
+
+@compute @workgroup_size(LANES * ROWS)
+fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u,
+        @builtin(local_invocation_index) index: u32) {
+  let line = (group.y * groups.x + group.x) * ROWS + index / LANES;
+  let lane = index % LANES;
+  let item = line / WIDTH % BATCH;
+  let part = line / (WIDTH * BATCH);
+  var sums: array<f32, COUNT>;
+  if (line < LINES) {
+    let row = item * STRIDE_MATRIX + line % WIDTH * K;
+    let end = min(K, (part + 1u) * SPLIT);
+    for (var k = part * SPLIT + lane * PLACES; k < end; k += LANES * PLACES) {
+      let here = places(row + k);
+      // unroll
+      for (var v = 0u; v < COUNT; v++) {
+        sums[v] += share(here, item * STRIDE_VECTORS + v * VECTOR, k);
+      }
+    }
+  }
+  // unroll
+  for (var v = 0u; v < COUNT; v++) { partial[v][index] = sums[v]; }
+  for (var half = LANES / 2u; half > 0u; half /= 2u) {
+    workgroupBarrier();
+    if (lane < half) {
+      // unroll
+      for (var v = 0u; v < COUNT; v++) { partial[v][index] += partial[v][index + half]; }
+    }
+  }
+  workgroupBarrier();
+  if (line >= LINES) { return; }
+  let whole = part * BATCH + item;
+  for (var v = lane; v < COUNT; v += LANES) {
+    let sum = partial[v][index - lane];
+    if (DOWN) {
+      put(whole * WIDTH + line % WIDTH, v, sum);
+    } else {
+      put(whole * COUNT + v, line % WIDTH, sum);
+    }
+  }
+}

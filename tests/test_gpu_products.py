@@ -1,0 +1,199 @@
+"""The GPU's matrix products against NumPy's in double precision, and what is chosen for a shape."""
+import numpy as np
+import pytest
+import shaders
+
+import tensorbrook as tf
+from backends import on
+from tensorbrook.backends.webgpu.calls.gemm import (TILES, Elements, Product, Tiles, Vectors, gemm,
+                                                    route, simplest)
+from tensorbrook.backends.webgpu.facts import Facts
+from tensorbrook.base import dtypes
+from tensorbrook.ir import Call, Spec, Var
+
+TURNS = [(0, 0), (0, 1), (1, 0), (1, 1)]
+BIG, MIDDLE, SMALL = TILES
+
+SHAPES = [  # batch, m, n, k, whether each item has its own a, b
+    (1, 1, 1, 1, 1, 1), (1, 2, 3, 17, 1, 1), (1, 17, 1, 3, 1, 1), (1, 1, 65, 129, 1, 1),
+    (1, 129, 17, 2, 1, 1), (1, 65, 129, 3, 1, 1), (3, 17, 17, 17, 1, 1), (5, 2, 3, 4, 1, 0),
+    (5, 3, 2, 4, 0, 1), (7, 4, 4, 4, 1, 1), (2, 16, 12, 8, 1, 1),
+]
+PLANS = [  # a product, and a way to make it; of tiles' transposes the table goes round all
+    (Product(1, 130, 129, 17), Tiles(BIG, 1, 32)),
+    (Product(1, 128, 256, 32), Tiles(BIG, 1, 32)),
+    (Product(2, 129, 132, 65), Tiles(BIG, 3, 32)),
+    (Product(1, 65, 68, 36), Tiles(MIDDLE, 1, 48)),
+    (Product(2, 64, 128, 48), Tiles(MIDDLE, 2, 32)),
+    (Product(3, 31, 33, 20), Tiles(SMALL, 1, 32)),
+    (Product(2, 36, 64, 65), Tiles(SMALL, 2, 48)),
+    (Product(2, 3, 34, 70), Vectors(False, True, 32, 8, 2, 36)),
+    (Product(1, 1, 136, 72), Vectors(False, True, 8, 32, 1, 72)),
+    (Product(3, 4, 12, 9), Vectors(False, True, 256, 1, 1, 12)),
+    (Product(2, 2, 20, 132), Vectors(False, False, 32, 8, 2, 68)),
+    (Product(1, 4, 11, 3), Vectors(False, False, 1, 256, 1, 4)),
+    (Product(2, 35, 3, 66), Vectors(True, False, 16, 16, 1, 68)),
+    (Product(2, 10, 4, 68), Vectors(True, False, 8, 32, 2, 36)),
+    (Product(3, 32, 2, 33), Vectors(True, True, 64, 4, 1, 36)),
+    (Product(1, 9, 1, 40), Vectors(True, True, 32, 8, 1, 40)),
+]
+
+
+def strides(p: Product, own_a=1, own_b=1) -> Product:
+    """The product whose items have matrices of their own, or share one."""
+    many = p.batch > 1
+    return Product(p.batch, p.m, p.n, p.k, p.transpose_a, p.transpose_b,
+                   p.m * p.k * (many and own_a), p.k * p.n * (many and own_b))
+
+
+def numbers(p: Product) -> tuple[int, ...]:
+    return tuple(vars(p).values())
+
+
+def turned(p: Product, a: int, b: int) -> Product:
+    return Product(p.batch, p.m, p.n, p.k, a, b, p.stride_a, p.stride_b)
+
+
+def sides(p: Product, dtype="f4") -> list[np.ndarray]:
+    """Arguments of a product."""
+    generator = np.random.default_rng(numbers(p))
+    a = generator.standard_normal((p.batch if p.stride_a else 1, p.m, p.k), dtype="f4")
+    b = generator.standard_normal((p.batch if p.stride_b else 1, p.k, p.n), dtype="f4")
+    turned = (np.swapaxes(x, 1, 2) if turn else x
+              for x, turn in ((a, p.transpose_a), (b, p.transpose_b)))
+    return [np.ascontiguousarray(x).astype(dtype) for x in turned]
+
+
+def check(p: Product, facts=None, dtype="f4", tolerance=1e-5):
+    args = sides(p, dtype)
+    found, = shaders.run("gemm", args, [((p.batch, p.m, p.n), dtype)], *numbers(p), facts=facts)
+    a, b = (np.swapaxes(x, 1, 2) if turn else x
+            for x, turn in zip((x.astype("f8") for x in args), (p.transpose_a, p.transpose_b)))
+    error = np.abs(found - a @ b) - tolerance * (np.abs(a) @ np.abs(b))
+    assert (error <= 0).all(), f"{p}: {error.max()} above the tolerance"
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_small_products(shape):
+    *sizes, own_a, own_b = shape
+    for turn in TURNS:
+        check(turned(strides(Product(*sizes), own_a, own_b), *turn))
+
+
+def turns_of(at: int, plan) -> list[tuple[int, int]]:
+    if isinstance(plan, Vectors):
+        return [(a, b) for a, b in TURNS if plan.across == bool(a if plan.down else not b)]
+    return [TURNS[at % 4], TURNS[(at + 2 + at // 4) % 4]]
+
+
+MADE = [(turned(strides(p), a, b), plan) for at, (p, plan) in enumerate(PLANS)
+        for a, b in turns_of(at, plan)]
+
+
+@pytest.mark.parametrize("p, plan", MADE, ids=str)
+def test_products_made_in_any_way(p, plan, monkeypatch):
+    """Every template, with whole and with cut tiles, at the transposes that it knows."""
+    monkeypatch.setitem(gemm.__globals__, "route", lambda *_: plan)
+    check(p)
+
+
+AFTER = [0, 3, 4, 7, 8, 10, 15]            # of PLANS
+
+
+@pytest.mark.parametrize("at", AFTER)
+def test_what_follows_a_product(at, monkeypatch):
+    """Bias, activation and a residual, in the part that multiplies or in the one that sums up."""
+    p, plan = PLANS[at]
+    p = turned(strides(p), *turns_of(at, plan)[0])
+    monkeypatch.setitem(gemm.__globals__, "route", lambda *_: plan)
+    a, b = sides(p)
+    bias, residual = np.arange(p.n, dtype="f4") / 9, np.ones((p.batch, p.m, p.n), "f4")
+
+    @tf.function
+    def layer(a, b, bias, residual):
+        product = tf.matmul(a, b, transpose_a=bool(p.transpose_a), transpose_b=bool(p.transpose_b))
+        return tf.nn.relu(product + bias) + residual
+
+    with on("webgpu"):
+        found = layer(a, b, bias, residual).numpy()
+    assert [step.kernel.function for step in layer.plan.steps] == ["gemm"]
+    a, b = (np.swapaxes(x, 1, 2) if turn else x
+            for x, turn in ((a, p.transpose_a), (b, p.transpose_b)))
+    np.testing.assert_allclose(found, np.maximum(a @ b + bias, 0) + residual, 1e-4, 1e-4)
+
+
+def test_what_follows_may_read_what_is_multiplied():
+    with on("webgpu"):
+        x = np.random.default_rng(0).standard_normal((300, 300), dtype="f4")
+        step = tf.function(lambda x: (y := tf.exp(x) - 1) + tf.nn.relu(y @ y))
+        y = np.expm1(x)
+        np.testing.assert_allclose(step(x).numpy(), y + np.maximum(y @ y, 0), 1e-3, 1e-3)
+
+
+def test_inner_loops_with_numbers(monkeypatch):
+    """What devices get that are no software: the loop over k is written out."""
+    monkeypatch.setitem(gemm.__globals__, "route", lambda *_: Tiles(SMALL, 1, 48))
+    check(Product(1, 40, 36, 33), shaders.facts(software=False))
+
+
+@pytest.mark.skipif(not shaders.facts().f16, reason="this device has no shader-f16")
+@pytest.mark.parametrize("p, plan", [(Product(1, 33, 20, 40), Tiles(SMALL, 2, 32)),
+                                     (Product(1, 3, 36, 40), Vectors(False, True, 32, 8, 1, 40)),
+                                     (Product(1, 36, 2, 40), Vectors(True, False, 8, 32, 1, 40)),
+                                     (Product(1, 5, 7, 9), Elements())], ids=str)
+def test_float16(p, plan, monkeypatch):
+    monkeypatch.setitem(gemm.__globals__, "route", lambda *_: plan)
+    check(p, dtype="f2", tolerance=1e-3)
+
+
+@pytest.mark.parametrize("size", [(1, 3, 4, 0), (0, 3, 4, 5), (2, 0, 4, 5), (2, 3, 0, 5)], ids=str)
+def test_products_of_nothing(size):
+    check(strides(Product(*size)))
+
+
+ROUTES = [  # batch, m, n, k, transposes -> tile's side, parts of k; or vectors' names, parts of k
+    ((1, 4096, 4096, 4096), 128, 1), ((1, 2048, 2048, 2048), 128, 1),
+    ((1, 1024, 1024, 1024), 64, 1), ((1, 512, 512, 512), 32, 2),
+    ((1, 8192, 1536, 384), 128, 1), ((1, 384, 384, 8192, 1, 0), 128, 16),
+    ((1, 384, 1536, 8192, 1, 0), 128, 4), ((192, 256, 64, 256), 64, 1),
+    ((1, 33, 33, 4096), 32, 32), ((1, 20, 20, 300), 32, 4), ((4096, 17, 17, 65), 32, 1),
+    ((1, 64, 10, 128), "elements", 1), ((1, 128, 128, 128), "elements", 1),
+    ((1, 1, 4096, 4096), "rows of b across", 8), ((1, 1, 4096, 4096, 0, 1), "rows of b along", 1),
+    ((1, 4096, 2, 4096), "rows of a along", 1), ((1, 4096, 1, 4096, 1, 0), "rows of a across", 8),
+    ((1, 1, 1, 1 << 20), "rows of b along", 64), ((1, 100000, 3, 512), "rows of a along", 1),
+]
+
+
+def described(plan) -> tuple:
+    if isinstance(plan, Elements):
+        return "elements", 1
+    if isinstance(plan, Tiles):
+        return plan.tile.side, plan.splits
+    return (f"rows of {'ab'[not plan.down]} {'across' if plan.across else 'along'}", plan.splits)
+
+
+@pytest.mark.parametrize("size, wanted", [(size, rest) for size, *rest in ROUTES], ids=str)
+def test_what_is_chosen(size, wanted):
+    assert described(route(simplest(strides(Product(*size))), Facts())) == tuple(wanted)
+
+
+def test_items_that_share_b_are_rows_of_one_product():
+    assert simplest(strides(Product(8, 32, 64, 16), 1, 0)) == Product(1, 256, 64, 16)
+    assert simplest(strides(Product(8, 32, 64, 16, 1, 0), 1, 0)).batch == 8
+
+
+def test_small_devices_get_what_they_can_run():
+    """Half the invocations, or memory for one tile of 64: smaller tiles, no more than that."""
+    p = Product(1, 4096, 4096, 4096)
+    assert route(p, Facts(invocations=128)).tile is MIDDLE
+    assert route(p, Facts(workgroup_bytes=8192)).tile is MIDDLE
+    assert route(Product(1, 384, 384, 8192), Facts(binding_bytes=1 << 20)).splits == 1
+
+
+def test_many_workgroups_have_two_dimensions():
+    p = strides(Product(70000, 17, 17, 300))
+    args = [Var(Spec((p.batch, p.m, p.k), dtypes.float32)),
+            Var(Spec((p.batch, p.k, p.n), dtypes.float32))]
+    out = Var(Spec((p.batch, p.m, p.n), dtypes.float32))
+    part, = gemm(Call("gemm", tuple(args), (out,), numbers(p), 1, ()), Facts())
+    assert part.groups == (35000, 2, 1)
