@@ -47,7 +47,8 @@ LAYERS = [
      "activation: there is no activation 'rleu'; did you mean 'relu'? use one of elu, "),
     (lambda: layers.Dense(3, kernel_initializer="glorot"),
      "initializer: there is no initializer 'glorot'; "),
-    (lambda: layers.Dense(3, dtype="float16"), "Dense: dtype is 'float16'; layers compute in "),
+    (lambda: layers.Dense(3, dtype="float17"), "DTypePolicy: there is no policy 'float17'; did you "
+     "mean 'float16'? use one of float16, float32, mixed_float16"),
     (lambda: layers.Dropout(1), "Dropout dropout: rate is 1; it takes a number from 0 up to, not "),
     (lambda: layers.Conv2D(4, (3, 3, 3)), "Conv2D conv2d: kernel_size is (3, 3, 3); it takes one "),
     (lambda: layers.Conv2D(4, 3, strides=0), "Conv2D conv2d: strides is 0; it takes a whole "),

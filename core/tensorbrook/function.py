@@ -91,7 +91,7 @@ class ConcreteFunction:
     def _observed(self, args: list[Tensor]):
         """Run it, and tell every tape how to walk back through it."""
         inputs = args + [
-            held.value() if isinstance(held, Variable) else held for held in self.captured
+            Variable.value(held) if isinstance(held, Variable) else held for held in self.captured
         ]
         outs = self._run(args)
 

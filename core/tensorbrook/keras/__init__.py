@@ -8,6 +8,7 @@ from . import (
                layers,
                losses,
                metrics,
+               mixed_precision,
                models,
                ops,
                optimizers,
@@ -19,9 +20,10 @@ from .losses import Loss
 from .metrics import Metric
 from .model import Model
 from .optimizers import Optimizer
+from .policies import DTypePolicy
 from .sequential import Sequential
 
 __all__ = [
-    "Initializer", "Input", "Layer", "Loss", "Metric", "Model", "Optimizer", "Sequential",
-    "activations", "callbacks", "datasets", "initializers", "layers", "losses", "metrics", "models",
-    "ops", "optimizers", "utils"]
+    "DTypePolicy", "Initializer", "Input", "Layer", "Loss", "Metric", "Model", "Optimizer",
+    "Sequential", "activations", "callbacks", "datasets", "initializers", "layers", "losses",
+    "metrics", "mixed_precision", "models", "ops", "optimizers", "utils"]

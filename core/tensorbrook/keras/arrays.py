@@ -8,6 +8,7 @@ from typing import Any
 import tensorbrook as tf
 
 from ..base.errors import InvalidArgumentError
+from ..base.tree import tree_map
 from ..tensor import as_tensor
 
 # A page may do without NumPy; there results stay Tensors.
@@ -15,17 +16,26 @@ HAS_NUMPY = importlib.util.find_spec("numpy") is not None
 HALF_AND_DOUBLE = ("float16", "float64")
 
 
-def to_tensor(value: Any) -> tf.Tensor:
-    """Numbers, lists, arrays or tensors as a Tensor; floats of another width become float32."""
-    if getattr(getattr(value, "dtype", None), "name", None) in HALF_AND_DOUBLE:
-        is_array = hasattr(value, "astype")
-        value = value.astype("float32") if is_array else tf.cast(value, tf.float32)
-    return as_tensor(value)
+def to_tensor(value: Any, dtype: tf.DType = tf.float32) -> tf.Tensor:
+    """Numbers, lists, arrays or tensors as a Tensor; floats of another width become `dtype`."""
+    if getattr(getattr(value, "dtype", None), "name", None) in HALF_AND_DOUBLE \
+            and hasattr(value, "astype"):
+        value = value.astype("float32")       # on the host, as no backend may know its dtype
+    tensor = as_tensor(value)
+    return tf.cast(tensor, dtype) if tensor.dtype.is_floating else tensor
 
 
-def to_float(value: Any) -> tf.Tensor:
-    """The same as float32, whatever kind of numbers it holds."""
-    return tf.cast(to_tensor(value), tf.float32)
+def to_float(value: Any, dtype: tf.DType = tf.float32) -> tf.Tensor:
+    """The same as floats, whatever kind of numbers it holds."""
+    return tf.cast(to_tensor(value, dtype), dtype)
+
+
+def autocast(values: Any, dtype: tf.DType) -> Any:
+    """Nested values with the floating tensors among them as `dtype`."""
+    if isinstance(values, dict | list | tuple):
+        return tree_map(lambda v: autocast(v, dtype), values) if values else values
+    is_tensor = isinstance(values, tf.Tensor | tf.Variable)
+    return tf.cast(values, dtype) if is_tensor and values.dtype.is_floating else values
 
 
 def to_result(tensor: tf.Tensor) -> Any:

@@ -113,7 +113,8 @@ class Loss:
                                   "`def call(self, y_true, y_pred)`")
 
     def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> tf.Tensor:
-        costs = self.call(y_true, y_pred)
+        # What a loss measures it measures in float32, whatever the model computes in.
+        costs = self.call(*arrays.autocast((y_true, y_pred), tf.float32))
         return reduced(costs, sample_weight, self.reduction)
 
 

@@ -83,6 +83,7 @@ class MeanMetricWrapper(Mean):
         self.fn, self.arguments = fn, arguments
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
+        y_true, y_pred = arrays.autocast((y_true, y_pred), tf.float32)
         super().update_state(self.fn(y_true, y_pred, **self.arguments), sample_weight)
 
 

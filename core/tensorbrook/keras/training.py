@@ -11,12 +11,14 @@ from ..base.errors import FailedPreconditionError, InvalidArgumentError
 from . import losses, metrics, optimizers
 from .feed import Feed
 from .fitting import Fitting
+from .policies import DTypePolicy
 
 
 class Training(Fitting):
     """The part of Model that trains. A subclass may write its own `train_step`, as in Keras."""
 
     __call__: Callable[..., Any]                  # a Model is a Layer too
+    dtype_policy: DTypePolicy
 
     def prepare_training(self) -> None:
         self.optimizer: Any = None        # an Optimizer, once compiled
@@ -43,10 +45,13 @@ class Training(Fitting):
 
     def compile(self, optimizer: Any = "rmsprop", loss: Any = None, loss_weights: Any = None,
                 metrics: Any = None, weighted_metrics: Any = None, run_eagerly: bool = False,
-                **kwargs: Any) -> None:
-        """Say how the model learns: `compile("adam", "mse", metrics=["mae"])`."""
+                auto_scale_loss: bool = True, **kwargs: Any) -> None:
+        """Say how the model learns: `compile("adam", "mse", metrics=["mae"])`.
+
+        A model of the policy "mixed_float16" gets a LossScaleOptimizer around its optimizer, unless
+        `auto_scale_loss` is False."""
         for name in kwargs:
-            if name not in ("steps_per_execution", "jit_compile", "auto_scale_loss"):
+            if name not in ("steps_per_execution", "jit_compile"):
                 raise InvalidArgumentError("compile", f"there is no argument {name!r}",
                                            "it takes optimizer, loss, metrics and run_eagerly")
         if loss_weights is not None or weighted_metrics is not None:
@@ -54,6 +59,9 @@ class Training(Fitting):
                 "compile", "loss_weights and weighted_metrics are for several outputs",
                 "use loss and metrics, with sample_weight in fit")
         self.optimizer = optimizers.get(optimizer)
+        scales = auto_scale_loss and self.dtype_policy.name == "mixed_float16"
+        if scales and not isinstance(self.optimizer, optimizers.LossScaleOptimizer):
+            self.optimizer = optimizers.LossScaleOptimizer(self.optimizer)
         self.loss, self._loss = loss, losses.get(loss)
         self._metrics = made_metrics(metrics)
         with tf.init_scope():
@@ -109,9 +117,10 @@ class Training(Fitting):
         with tf.GradientTape() as tape:
             y_pred = self(x, training=True)
             loss = self.compute_loss(x, y, y_pred, sample_weight)
+            scaled = self.optimizer.scale_loss(loss)
         self._loss_tracker.update_state(loss, sample_weight=float(x.shape[0]))
         variables = self.trainable_variables
-        self.optimizer.apply_gradients(zip(tape.gradient(loss, variables), variables))
+        self.optimizer.apply_gradients(zip(tape.gradient(scaled, variables), variables))
         return self.compute_metrics(x, y, y_pred, sample_weight)
 
     def test_step(self, data: Any) -> dict[str, tf.Tensor]:

@@ -118,13 +118,19 @@ def _bound(trace: BodyTrace, states, slices, new, outs, length: int, reverse: bo
     rest = [pair for pair in met if not any(pair[1] is v for v in trace.assigned)]
     graph.inputs = [*graph.inputs[:len(states)], *(var for var, _ in kept),
                     *graph.inputs[len(states):given], *(var for var, _ in rest)]
-    args = [*states, *(held for _, held in kept), *slices, *(held for _, held in rest)]
+    args = [*states, *map(_met, kept), *slices, *map(_met, rest)]
     carried = len(states) + len(kept)
     results = bind("scan", *args, body=Body(graph), carries=carried, xs=len(slices), length=length,
                    reverse=bool(reverse))
     for variable, value in zip(trace.assigned, results[len(states):]):
         variable.assign(value)
     return [*results[:len(states)], *results[carried:]]
+
+
+def _met(pair: tuple[Var, Tensor | Variable]) -> Tensor:
+    """What a body met from outside; a Variable as what it is, however the body reads it."""
+    held = pair[1]
+    return Variable.value(held) if isinstance(held, Variable) else held
 
 
 # ── by TensorFlow's name ──────────────────────────────────────────────────────────────────────

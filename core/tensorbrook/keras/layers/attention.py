@@ -8,7 +8,7 @@ from typing import Any
 import tensorbrook as tf
 
 from ...ops.attention import attention, composed
-from .. import arrays, checks, initializers
+from .. import checks, initializers
 from .core import Dropout
 from .layer import Layer, Shape
 
@@ -76,11 +76,11 @@ class MultiHeadAttention(Layer):
         self.key_dense = self._heads("key", 1, (num_heads, key_dim))
         self.value_dense = self._heads("value", 1, (num_heads, self.value_dim))
         self.output_dense: Any = None          # its size is that of the queries
-        self.drop = Dropout(dropout, seed=seed) if dropout else None
+        self.drop = Dropout(dropout, seed=seed, dtype=self.dtype_policy) if dropout else None
 
     def _heads(self, name: str, summed: int, sizes: tuple[int, ...]) -> _Heads:
         return _Heads(summed, sizes, self.use_bias, self.kernel_initializer, self.bias_initializer,
-                      name=name)
+                      name=name, dtype=self.dtype_policy)
 
     def build(self, input_shape: Any = None) -> None:
         features = self.fitting(input_shape)[-1]
@@ -92,8 +92,8 @@ class MultiHeadAttention(Layer):
              value_mask: Any = None, key_mask: Any = None, attention_mask: Any = None,
              return_attention_scores: bool = False, training: bool = False,
              use_causal_mask: bool = False) -> Any:
-        value = arrays.to_float(value)
-        key = value if key is None else arrays.to_float(key)
+        value = self.floats(value)
+        key = value if key is None else self.floats(key)
         q, k, v = self.query_dense(query), self.key_dense(key), self.value_dense(value)
         mask = _joined(attention_mask, query_mask, value_mask, key_mask)
         scale, drops = self.key_dim ** -0.5, self.drop is not None and training
@@ -132,7 +132,7 @@ class Attention(Layer):
         super().__init__(**kwargs)
         self.use_scale, self.seed = use_scale, seed
         self.dropout = checks.share(self.label, "dropout", dropout)
-        self.drop = Dropout(dropout, seed=seed) if dropout else None
+        self.drop = Dropout(dropout, seed=seed, dtype=self.dtype_policy) if dropout else None
 
     def prepared(self, x: Any) -> Any:
         if not isinstance(x, list | tuple) or len(x) not in (2, 3):

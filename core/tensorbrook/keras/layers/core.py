@@ -154,8 +154,8 @@ class Rescaling(Elementwise):
         self.scale, self.offset = scale, offset
 
     def call(self, x: tf.Tensor) -> tf.Tensor:
-        scaled = x * tf.constant(self.scale, tf.float32)
-        return scaled + tf.constant(self.offset, tf.float32) if self.offset != 0.0 else scaled
+        scaled = x * tf.constant(self.scale, x.dtype)
+        return scaled + tf.constant(self.offset, x.dtype) if self.offset != 0.0 else scaled
 
 
 class Softmax(Elementwise):

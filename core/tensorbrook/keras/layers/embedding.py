@@ -19,6 +19,7 @@ class Embedding(Layer):
     """
 
     ranks, expects = (1, None), "(batch, ...) of whole numbers"
+    autocast = False  # float16 would not hold the numbers; and of the table only what is looked up
 
     def __init__(self, input_dim: int, output_dim: int, embeddings_initializer: Any = "uniform",
                  mask_zero: bool = False, weights: Any = None, **kwargs: Any):
@@ -39,7 +40,8 @@ class Embedding(Layer):
                                           self.embeddings_initializer, name="embeddings")
 
     def call(self, x: tf.Tensor) -> tf.Tensor:
-        return tf.nn.embedding_lookup(self.embeddings, tf.cast(x, tf.int32))
+        rows = tf.nn.embedding_lookup(self.embeddings, tf.cast(x, tf.int32))
+        return tf.cast(rows, self.compute_dtype)
 
     def compute_output_shape(self, input_shape: Any) -> Shape:
         return (*self.fitting(input_shape), self.output_dim)

@@ -11,11 +11,12 @@ from typing import Any
 
 import tensorbrook as tf
 
+from ...base import dtypes
 from ...base.errors import InvalidArgumentError, ResourceExhaustedError
 from ...ir import Spec
 from ...tensor import context
 from ...trace import Trace
-from .. import activations, arrays, checks, initializers, names
+from .. import activations, arrays, checks, initializers, names, policies
 
 Shape = tuple[int | None, ...]
 
@@ -38,7 +39,7 @@ def _building(build: Callable) -> Callable:
     """A `build` that makes its weights at once, even while a step is being traced."""
     @functools.wraps(build)
     def wrapped(self: Layer, input_shape: Any = None) -> None:
-        with tf.init_scope():
+        with tf.init_scope(), policies.autocast(None):
             build(self, input_shape)
         self.built = True
 
@@ -55,7 +56,8 @@ class Layer:
     ...         return x * self.factor
     """
 
-    takes_floats = False  # whether whole numbers become float32 on the way in
+    takes_floats = False  # whether whole numbers become floats on the way in
+    autocast = True  # whether floats that come in, and weights, become what it computes in
     ranks: tuple[int, int | None] = (0, None)  # fewest and most axes of the input
     expects = ""  # these axes in words
 
@@ -67,11 +69,8 @@ class Layer:
     def __init__(self, *, name: str | None = None, trainable: bool = True, dtype: Any = None,
                  input_shape: Any = None, **kwargs: Any):
         checks.no_more(self, kwargs)
-        if dtype not in (None, "float32", tf.float32):
-            raise InvalidArgumentError(type(self).__name__, f"dtype is {dtype!r}",
-                                       "layers compute in float32")
         self.name = name or names.numbered(names.snake_case(type(self).__name__))
-        self.dtype = "float32"
+        self._policy = policies.get(dtype)
         self.built = False
         self._trainable = bool(trainable)
         self._weights: list[tf.Variable] = []
@@ -91,9 +90,9 @@ class Layer:
         shape = self.fitting(input_shape)
         if not self.built:
             self.build(shape)
-        trace = Trace()
-        with context(trace):
-            out = self.call(trace.placeholder(Spec((1, *(n or 1 for n in shape[1:])), tf.float32)))
+        trace, spec = Trace(), Spec((1, *(n or 1 for n in shape[1:])), self._computes)
+        with context(trace), self._reading():
+            out = self.call(trace.placeholder(spec))
         return (shape[0], *out.shape[1:])
 
     # ── calling ──
@@ -101,6 +100,9 @@ class Layer:
     def __call__(self, *args: Any, training: bool | None = None, **kwargs: Any) -> Any:
         if args:
             args = (self.prepared(args[0]), *args[1:])
+        if self.autocast:
+            args = arrays.autocast(args, self._computes)
+            kwargs = arrays.autocast(kwargs, self._computes)
         if not self.built:
             shape = args[0].shape if args and hasattr(args[0], "shape") else None
             self.build(None if shape is None else (None, *shape[1:]))
@@ -108,8 +110,13 @@ class Layer:
             training = bool(_training and _training[-1])
         if self._knows_training:
             kwargs["training"] = training
-        with _mode(training):
+        with _mode(training), self._reading():
             return self.call(*args, **kwargs)
+
+    def _reading(self) -> Any:
+        """Within the block weights are read as what the layer computes in."""
+        mixed = self.autocast and self.compute_dtype != self.variable_dtype
+        return policies.autocast(self._computes if mixed else None)
 
     @functools.cached_property
     def _knows_training(self) -> bool:
@@ -123,9 +130,40 @@ class Layer:
                                        "put both into a tf.keras.Sequential([...])")
         if isinstance(x, dict) or isinstance(x, list | tuple) and _holds_tensors(x):
             return x
-        x = arrays.to_float(x) if self.takes_floats else arrays.to_tensor(x)
+        x = self.floats(x) if self.takes_floats else \
+            arrays.to_tensor(x, self._computes if self.autocast else tf.float32)
         self.fitting(x.shape)
         return x
+
+    def floats(self, x: Any) -> tf.Tensor:
+        """Numbers as a tensor of what the layer computes in."""
+        return arrays.to_float(x, self._computes)
+
+    # ── dtypes ──
+
+    @property
+    def dtype_policy(self) -> policies.DTypePolicy:
+        """What it computes in and what its weights are; to be set before it is built."""
+        return self._policy
+
+    @dtype_policy.setter
+    def dtype_policy(self, value: Any) -> None:
+        self._policy = policies.get(value)
+
+    @property
+    def compute_dtype(self) -> str:
+        return self._policy.compute_dtype
+
+    @property
+    def variable_dtype(self) -> str:
+        return self._policy.variable_dtype
+
+    dtype = property(lambda self: self.variable_dtype)
+    input_dtype = property(lambda self: self.compute_dtype)
+
+    @property
+    def _computes(self) -> tf.DType:
+        return dtypes.of(self.compute_dtype)
 
     @property
     def label(self) -> str:
@@ -151,20 +189,24 @@ class Layer:
     # ── weights ──
 
     def add_weight(self, shape: Any = None, initializer: Any = None, dtype: Any = None,
-                   trainable: bool = True, *, name: str | None = None) -> tf.Variable:
-        """A new Variable of that shape that belongs to this layer."""
+                   trainable: bool = True, *, name: str | None = None,
+                   autocast: bool = True) -> tf.Variable:
+        """A new Variable of that shape that belongs to this layer. Without `autocast` it is read as
+        what it is, whatever the layer computes in."""
         shape = (shape,) if isinstance(shape, int) else tuple(shape or ())
         name = name or "variable"
         if any(not isinstance(n, int) or n < 0 for n in shape):
             raise self.refusal(f"{name} would have shape {shown(shape)}",
                                "every size of a weight is a whole number; give the input's shape")
-        size_bytes = 4 * prod(shape)
+        kind = dtypes.of(dtype or self.variable_dtype)
+        size_bytes = kind.size * prod(shape)
         try:
             if size_bytes >= checks.MOST_BYTES:
                 raise MemoryError
             with tf.init_scope():
                 value = initializers.get(initializer or "glorot_uniform")(shape)
-                weight = tf.Variable(value, trainable=trainable, name=name)
+                weight = policies.Weight(tf.cast(value, kind), trainable, name=name,
+                                         casts=autocast)
         except MemoryError:
             raise ResourceExhaustedError(
                 self.label, f"{name} of shape {shape} needs {checks.readable_size(size_bytes)}",
@@ -242,7 +284,8 @@ class Layer:
         """The arguments that make the same layer again, with new weights."""
         known = checks.known_arguments(type(self))
         config = {n: _plain(getattr(self, n)) for n in known if hasattr(self, n)}
-        return {"name": self.name, "trainable": self.trainable, "dtype": "float32"} | config
+        own = {"name": self.name, "trainable": self.trainable}
+        return own | config | {"dtype": self.dtype_policy.name}
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Layer:

@@ -43,4 +43,4 @@ class GaussianNoise(Elementwise):
         if not training:
             return x
         generator = self._random or tf.random.get_global_generator()
-        return x + generator.normal(tuple(x.shape), 0.0, self.stddev)
+        return x + generator.normal(tuple(x.shape), 0.0, self.stddev, x.dtype)

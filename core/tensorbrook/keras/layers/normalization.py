@@ -16,7 +16,9 @@ from .layer import Shape
 
 
 class _Normalization(Elementwise):
-    """What they share: a scale `gamma` and an offset `beta`, each of which may be left out."""
+    """What they share: a scale `gamma` and an offset `beta`, each of which may be left out.
+
+    They compute in float32 whatever the policy says: float16 does not hold sums of squares."""
 
     ranks, expects = (2, None), "(batch, ..., features)"
     gamma: Any
@@ -42,10 +44,10 @@ class _Normalization(Elementwise):
     def build(self, input_shape: Any = None) -> None:
         shape = self.fitting(input_shape)
         self.axes, self.sizes = self.axes_of(shape), tuple(shape[a] for a in self.axes_of(shape))
-        self.gamma = self.add_weight(self.sizes, self.gamma_initializer, name="gamma") \
-            if self.scale else None
-        self.beta = self.add_weight(self.sizes, self.beta_initializer, name="beta") \
-            if self.center else None
+        self.gamma = self.add_weight(self.sizes, self.gamma_initializer, name="gamma",
+                                     autocast=False) if self.scale else None
+        self.beta = self.add_weight(self.sizes, self.beta_initializer, name="beta",
+                                    autocast=False) if self.center else None
 
     def must_fit(self, x: tf.Tensor) -> None:
         """That the input has as many features as the layer was built for."""
@@ -54,8 +56,11 @@ class _Normalization(Elementwise):
                                f"it was built for sizes {self.sizes} along axes {self.axes}")
 
     def along(self, weight: Any, x: tf.Tensor) -> Any:
-        """A weight in a shape that broadcasts to the input; None stays."""
-        if weight is None or self.axes == (x.ndim - 1,):
+        """A weight in a shape that broadcasts to the input, as float32; None stays."""
+        if weight is None:
+            return None
+        weight = tf.cast(weight, tf.float32)
+        if self.axes == (x.ndim - 1,):
             return weight
         shape = tuple(n if a in self.axes else 1 for a, n in enumerate(x.shape))
         return tf.reshape(weight, shape[self.axes[0]:])
@@ -83,11 +88,15 @@ class BatchNormalization(_Normalization):
     def build(self, input_shape: Any = None) -> None:
         super().build(input_shape)
         self.moving_mean = self.add_weight(self.sizes, self.moving_mean_initializer,
-                                           trainable=False, name="moving_mean")
+                                           trainable=False, name="moving_mean", autocast=False)
         self.moving_variance = self.add_weight(self.sizes, self.moving_variance_initializer,
-                                               trainable=False, name="moving_variance")
+                                               trainable=False, name="moving_variance",
+                                               autocast=False)
 
     def call(self, x: tf.Tensor, training: bool = False) -> tf.Tensor:
+        return tf.cast(self.normalize(tf.cast(x, tf.float32), training), x.dtype)
+
+    def normalize(self, x: tf.Tensor, training: bool) -> tf.Tensor:
         self.must_fit(x)
         gamma, beta = self.along(self.gamma, x), self.along(self.beta, x)
         if not training or not self.trainable:
@@ -105,7 +114,8 @@ class BatchNormalization(_Normalization):
     def move(self, moving: tf.Variable, measured: tf.Tensor) -> None:
         """A step of a moving mean towards what was measured on this batch."""
         new = tf.stop_gradient(tf.reshape(measured, self.sizes))
-        moving.assign(moving * self.momentum + new * (1.0 - self.momentum))
+        old = tf.cast(moving, tf.float32)
+        moving.assign(old * self.momentum + new * (1.0 - self.momentum))
 
 
 class LayerNormalization(_Normalization):
@@ -120,8 +130,9 @@ class LayerNormalization(_Normalization):
 
     def call(self, x: tf.Tensor) -> tf.Tensor:
         self.must_fit(x)
-        return normalized(x, self.axes, self.along(self.beta, x), self.along(self.gamma, x),
-                          self.epsilon)[0]
+        out, _, _ = normalized(tf.cast(x, tf.float32), self.axes, self.along(self.beta, x),
+                               self.along(self.gamma, x), self.epsilon)
+        return tf.cast(out, x.dtype)
 
 
 def positive(op: str, name: str, value: Any) -> float:

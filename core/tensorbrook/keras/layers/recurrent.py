@@ -82,14 +82,14 @@ class Recurrent(Layer):
         if features != self.kernel.shape[0]:
             raise self.refusal(f"the input has shape {shown(x.shape)}",
                                f"it was built for {self.kernel.shape[0]} features in the last axis")
-        first = self.first_states(batch, initial_state)
+        first = self.first_states(batch, initial_state, x.dtype)
         steps = tf.transpose(x, (1, 0, 2))
         if training and self.dropout:
-            steps = steps * self.mask(self.dropout, (batch, features))
+            steps = steps * self.mask(self.dropout, (batch, features), x.dtype)
         products, bias = tf.matmul(steps, self.kernel), self.input_bias()
         if bias is not None:
             products = products + bias
-        dropped = self.mask(self.recurrent_dropout, (batch, self.units)) \
+        dropped = self.mask(self.recurrent_dropout, (batch, self.units), x.dtype) \
             if training and self.recurrent_dropout else None
 
         def turn(states: States, x: tf.Tensor):
@@ -104,10 +104,10 @@ class Recurrent(Layer):
             out = tf.transpose(outs[::-1] if self.go_backwards else outs, (1, 0, 2))
         return [out, *last] if self.return_state else out
 
-    def first_states(self, batch: int, given: Any) -> States:
+    def first_states(self, batch: int, given: Any, dtype: tf.DType) -> States:
         """The states that the first step meets: those given, or zeros."""
         if given is None:
-            return (tf.zeros((batch, self.units)),) * self.states
+            return (tf.zeros((batch, self.units), dtype),) * self.states
         given = given if isinstance(given, list | tuple) else [given]
         found = tuple(tf.convert_to_tensor(s) for s in given)
         wanted = [(batch, self.units)] * self.states
@@ -116,10 +116,11 @@ class Recurrent(Layer):
                                f"it takes {self.states} of shape {wanted[0]}")
         return found
 
-    def mask(self, rate: float, shape: tuple[int, int]) -> tf.Tensor:
+    def mask(self, rate: float, shape: tuple[int, int], dtype: tf.DType) -> tf.Tensor:
         """Zeros at random places, and elsewhere what keeps the sum."""
         generator = self._random or tf.random.get_global_generator()
-        return tf.where(generator.uniform(shape) >= rate, 1.0 / (1.0 - rate), 0.0)
+        kept = tf.constant(1.0 / (1.0 - rate), dtype)
+        return tf.where(generator.uniform(shape) >= rate, kept, 0.0)
 
     def compute_output_shape(self, input_shape: Any) -> Any:
         batch, steps, _ = self.fitting(input_shape)

@@ -7,6 +7,7 @@ from typing import Any, cast
 
 from .. import checks
 from . import schedules
+from .loss_scale import LossScaleOptimizer
 from .optimizer import Optimizer
 from .updates import SGD, Adadelta, Adagrad, Adam, Adamax, AdamW, Lion, RMSprop
 
@@ -27,5 +28,5 @@ def get(identifier: Any) -> Optimizer:
     return BY_NAME[identifier.lower()]()
 
 
-__all__ = ["SGD", "Adadelta", "Adagrad", "Adam", "AdamW", "Adamax", "Lion", "Optimizer", "RMSprop",
-           "get", "schedules"]
+__all__ = ["SGD", "Adadelta", "Adagrad", "Adam", "AdamW", "Adamax", "Lion",
+           "LossScaleOptimizer", "Optimizer", "RMSprop", "get", "schedules"]

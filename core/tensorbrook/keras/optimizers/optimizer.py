@@ -71,6 +71,11 @@ class Optimizer:
     def variables(self) -> list[tf.Variable]:
         return list(self._variables)
 
+    @property
+    def state(self) -> list[tf.Variable]:
+        """What steps change beside the weights: not the learning rate."""
+        return [v for v in self._variables if v is not self._learning_rate]
+
     # ── state for each Variable ──
 
     def build(self, variables: Iterable[tf.Variable]) -> None:
@@ -99,7 +104,7 @@ class Optimizer:
     def _begun(self, name: str, variable: tf.Variable) -> tf.Variable:
         try:
             with tf.init_scope():
-                value = self.begin(name, tuple(variable.shape))
+                value = tf.cast(self.begin(name, tuple(variable.shape)), variable.dtype)
                 return tf.Variable(value, trainable=False, name=f"{variable.name}_{name}")
         except MemoryError:
             raise ResourceExhaustedError(
@@ -108,6 +113,10 @@ class Optimizer:
                 "use a smaller model, or SGD, which remembers nothing") from None
 
     # ── steps ──
+
+    def scale_loss(self, loss: Any) -> Any:
+        """What to take the gradient of: the loss, but for a LossScaleOptimizer."""
+        return loss
 
     def apply_gradients(self, grads_and_vars: Iterable[tuple[Any, tf.Variable]]) -> tf.Variable:
         """One step: `apply_gradients(zip(gradients, variables))`."""
@@ -122,8 +131,9 @@ class Optimizer:
         rate = self.rate_of_step()
         for g, variable in self._clipped(pairs):
             if self.weight_decay and self.decays(variable):
-                variable.assign_sub(variable * (self.weight_decay * self.learning_rate))
-            self.update_step(g, variable, rate)
+                decay = self.weight_decay * self.learning_rate
+                variable.assign_sub(variable * tf.cast(decay, variable.dtype))
+            self.update_step(g, variable, tf.cast(rate, variable.dtype))
         self.iterations.assign_add(1)
 
     def rate_of_step(self) -> Any:
