@@ -158,7 +158,9 @@ class Writer:
 
     @property
     def half(self) -> bool:
-        return any(dtype.name == "float16" for dtype in self.dtypes.values())
+        """Whether float16 is in its buffers, or what a value is rounded to on its way."""
+        dtypes = [*self.dtypes.values(), *(value.dtype for value in self.loop.values)]
+        return any(dtype.name == "float16" for dtype in dtypes)
 
     def declared(self, number: int, atom: Atom) -> str:
         kind = WGSL_TYPES[self.dtypes[atom].name]
