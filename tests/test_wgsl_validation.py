@@ -1,0 +1,119 @@
+"""Every shader that is rendered, as Dawn sees it, the WebGPU of Chromium; no GPU takes part."""
+import json
+import subprocess
+from types import SimpleNamespace
+
+import environment
+import golden_programs
+import gpu_programs
+import node
+import pytest
+
+import tensorbrook as tf
+from backends import on
+from tensorbrook.backends.webgpu import limits_of, templates
+from tensorbrook.backends.webgpu.facts import Facts
+from tensorbrook.backends.webgpu.program import image_of
+from tensorbrook.eager import planned, simplified
+from tensorbrook.ir import Graph
+
+# A device, and the features by which WebGPU's standard calls what it can do beyond the least.
+DEVICES = {
+    "plain": (Facts(), ()),
+    "software": (Facts(software=True), ()),
+    "subgroups": (Facts(subgroups=True), ("subgroups",)),
+    "halves": (Facts(f16=True), ("shader-f16",)),
+    "both": (Facts(subgroups=True, f16=True), ("subgroups", "shader-f16")),
+}
+HALF = ", in float16"
+TEMPLATES = sorted(path.name.removesuffix(".wgsl") for path in (
+    environment.ROOT / "core/tensorbrook/backends/webgpu/templates").glob("*.wgsl"))
+
+
+def mistakes(shaders: dict[str, str], features) -> dict[str, str]:
+    """What Dawn says against shaders, by the names of their programs."""
+    asked = [{"code": code, "features": features} for code in shaders]
+    done = subprocess.run([node.find().node, environment.ROOT / "web/validate_wgsl.mjs"],
+                          input=json.dumps(asked), capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    said = json.loads(done.stdout)
+    return {shaders[code]: f"{error}\n{code}" for code, error in zip(shaders, said, strict=True)
+            if error}
+
+
+class Rendered:
+    """What the programs become for the devices."""
+
+    def __init__(self):
+        self.shaders: dict[str, dict[str, str]] = {}       # by device: shader -> a program with it
+        # (template, condition, whether it was true); the condition "" is always true.
+        self.variants: set[tuple[str, str, bool]] = set()
+        self._names = {templates.source(name): name for name in TEMPLATES}
+        self._choose = templates._chosen
+
+    def chosen(self, text: str, flags) -> str:
+        """In place of the function of `templates`, to watch what it is asked for."""
+        name = self._names[text]
+        self.variants.add((name, "", True))
+        self.variants |= {(name, flag, bool(flags.get(flag, False))) for flag in flags_of(name)}
+        return self._choose(text, flags)
+
+
+@pytest.fixture(scope="module")
+def rendered() -> Rendered:
+    """Every program for every device."""
+    found, graphs = Rendered(), all_graphs()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(templates, "_chosen", found.chosen)
+        for device, (facts, _) in DEVICES.items():
+            found.shaders[device] = {shader: name for name, graph in graphs.items()
+                                     if facts.f16 or not name.endswith(HALF)
+                                     for shader in shaders_of(graph, facts)}
+    return found
+
+
+def all_graphs() -> dict[str, Graph]:
+    """The graph of each program, by its name."""
+    made = {f"golden {name}": make for name, make in golden_programs.PROGRAMS.items()}
+    made |= {name: lambda of=of: of for name, of in gpu_programs.PROGRAMS.items()}
+    made |= {f"{name}{HALF}": lambda name=name: gpu_programs.halves(gpu_programs.PROGRAMS[name])
+             for name in gpu_programs.HALVES}
+    with on("reference"):
+        return {name: tf.function(f).get_concrete_function(*arguments).graph
+                for name, make in made.items() for f, arguments in (make(),)}
+
+
+def shaders_of(graph: Graph, facts: Facts) -> tuple[str, ...]:
+    device = SimpleNamespace(limits=limits_of(facts))
+    return image_of(planned(simplified(graph, device), device), facts).shaders
+
+
+@pytest.mark.parametrize("name", DEVICES)
+def test_dawn_takes_every_shader(name, rendered):
+    assert mistakes(rendered.shaders[name], DEVICES[name][1]) == {}
+
+
+@pytest.mark.parametrize("code, said", [
+    ("fn other() {}", "main"),
+    ("@compute @workgroup_size(1) fn main() { let x: u32 = 1.5; }", "1.5"),
+    ("enable f16;\n@compute @workgroup_size(1) fn main() {}", "f16"),
+    ("@compute @workgroup_size(1024) fn main() {}", "1024"),
+])
+def test_dawn_finds_mistakes(code, said):
+    found = mistakes({code: "wrong"}, ())
+    assert said in found["wrong"]
+
+
+# ── that the programs leave nothing out ───────────────────────────────────────────────────────
+
+
+def flags_of(name: str) -> set[str]:
+    lines = (line.strip() for line in templates.source(name).splitlines())
+    return {line.removeprefix("// if ") for line in lines if line.startswith("// if ")}
+
+
+@pytest.mark.parametrize("name", TEMPLATES)
+def test_a_template_is_rendered_in_each_variant(name, rendered):
+    wanted = {(name, flag, holds) for flag in flags_of(name) for holds in (True, False)}
+    missing = ({(name, "", True)} | wanted) - rendered.variants
+    assert not missing, f"no program of gpu_programs.py renders {sorted(missing)}"
