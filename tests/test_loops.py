@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from loop_meaning import interpret
 from programs import one_loop, run, variable
+from wgsl import run_wgsl
 from tensorbrook.backends.wasm import loops as loops_module
 from tensorbrook.backends.wasm.program import listing
 from tensorbrook.backends.wasm.rows import shares
@@ -91,6 +92,18 @@ def check(build: Build, threads=(1, 2, 3), rtol=0.0, atol=0.0, fused=0.0):
         for target, out in zip(loop.writes, found):
             more = fused if relaxed and out.dtype.kind == "f" else 0.0
             np.testing.assert_allclose(out, expected[target], rtol=rtol + more, atol=atol + more)
+    check_wgsl(build, loop, expected, rtol, atol, fused)
+
+
+def check_wgsl(build: Build, loop: Loop, expected: dict, rtol=0.0, atol=0.0, fused=0.0):
+    """The same on the GPU, which may round a product and a sum once and be 2.5 ulp off in a
+    quotient."""
+    plan = one_loop(loop)
+    inputs = [build.arrays[v] for v in plan.inputs]
+    found = run_wgsl(plan, inputs, [build.arrays[v] for v in loop.writes])
+    for target, out in zip(loop.writes, found):
+        more = max(fused, 1e-6) if out.dtype.kind == "f" else 0.0
+        np.testing.assert_allclose(out, expected[target], rtol=rtol + more, atol=atol + more)
 
 
 # ── maps ──────────────────────────────────────────────────────────────────────

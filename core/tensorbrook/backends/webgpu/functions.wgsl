@@ -6,7 +6,8 @@
 // cos an absolute 2^-11, tanh 1e-5, pow what exp2 and log2 together do. So these are polynomials;
 // abs, ceil, floor, fma, max, min, round (half to even), sign of i32 and sqrt are WGSL's own. An fma
 // may round twice, and everything here allows for it. WGSL may also take it that there are neither
-// NaN nor infinities: they are known by their bits here, and made of bits.
+// NaN nor infinities: they are known by their bits here, and made of bits. And it may take sums in
+// another order (Mesa does): where the order matters, a step goes through `kept`.
 //
 // Sources: Cephes, single precision, by S. L. Moshier (netlib.org/cephes/single.tgz): the polynomials
 // of log, sin and cos. The reduction x - n c1 - n c2 with a short c1 is Cody and Waite's ("Software
@@ -27,6 +28,9 @@ fn is_nan(x: f32) -> bool { return (bitcast<u32>(x) & 0x7fffffffu) > 0x7f800000u
 
 // Also of what may be flushed to 0 in arithmetic.
 fn is_zero(x: f32) -> bool { return (bitcast<u32>(x) & 0x7fffffffu) == 0u; }
+
+// A small number as it is: what a compiler cannot see through, it takes as it comes.
+fn kept(x: f32) -> f32 { return min(x, 16.0); }
 
 fn with_sign(x: f32, y: f32) -> f32 {
   return bitcast<f32>(bitcast<u32>(x) | (bitcast<u32>(y) & 0x80000000u));
@@ -69,7 +73,9 @@ fn exp_rest(r: f32) -> f32 {
 
 fn powers(x: f32) -> f32 { return round(x * 1.4426950408889634); }
 
-fn reduced(x: f32, n: f32) -> f32 { return fma(n, 2.12194440e-4, fma(n, -0.693359375, x)); }
+fn reduced(x: f32, n: f32) -> f32 {
+  return fma(n, 2.12194440e-4, kept(fma(n, -0.693359375, x)));
+}
 
 fn two_to(n: i32) -> f32 { return bitcast<f32>(bitcast<u32>(n + 127) << 23u); }
 
@@ -145,13 +151,13 @@ fn log_f32(x: f32) -> f32 {
 }
 
 fn log1p_f32(x: f32) -> f32 {
-  let y = x + 1.0;
+  let y = max(x + 1.0, -1.0);
   let lost = select(0.0, (x - (y - 1.0)) / y, x > -1.0 && x < 16777216.0);
   return select(log_f32(y) + lost, x, is_zero(x));
 }
 
 // ── circular functions ──
-// x = n pi/2 + r with |r| <= pi/4. Absolute error 1.2e-7, whatever the angle.
+// x = n pi/2 + r with |r| <= pi/4. Error 3 ulp, whatever the angle.
 
 struct Angle { rest: f32, quarters: i32 }
 
@@ -162,31 +168,33 @@ fn high_product(x: u32, y: u32) -> u32 {
   return (x >> 16u) * (y >> 16u) + (mid >> 16u) + (other >> 16u);
 }
 
-// x = m 2^(e - 23). Bits of 2 / pi that give multiples of four turns are left out; of the others 64
-// are enough.
+// x = m 2^(e - 23). Bits of 2 / pi that give multiples of four turns are left out; of those that
+// follow 96 are enough for r next to 0.
 fn large_angle(x: f32) -> Angle {
   var digits = array<u32, 8>(0u, 0xa2f9836eu, 0x4e441529u, 0xfc2757d1u, 0xf534ddc0u, 0xdb629599u,
                              0x3c439041u, 0xfe5163abu);
   let bits = bitcast<u32>(x);
   let m = (bits & 0x7fffffu) | 0x800000u;
   let begin = ((bits >> 23u) & 255u) - 127u + 7u;
-  let word = begin >> 5u;
-  let shift = begin & 31u;
-  let first = select((digits[word] << shift) | ((digits[word + 1u] >> (31u - shift)) >> 1u),
-                     digits[word], shift == 0u);
-  let second = (digits[word + 1u] << shift) | ((digits[word + 2u] >> (31u - shift)) >> 1u);
-  let high = m * first + high_product(m, second);
-  let fraction = bitcast<i32>((high << 2u) | ((m * second) >> 30u));
+  let at = begin >> 5u;
+  let left = begin & 31u;
+  let right = 31u - left;
+  let first = (digits[at] << left) | ((digits[at + 1u] >> right) >> 1u);
+  let second = (digits[at + 1u] << left) | ((digits[at + 2u] >> right) >> 1u);
+  let third = (digits[at + 2u] << left) | ((digits[at + 3u] >> right) >> 1u);
+  let low = m * second + high_product(m, third);
+  let high = m * first + high_product(m, second) + select(0u, 1u, low < m * second);
+  let fraction = bitcast<i32>((high << 2u) | (low >> 30u));
   let turns = bitcast<i32>(high >> 30u) + select(0, 1, fraction < 0);
-  let rest = f32(fraction) * 3.65729518e-10;
+  let rest = fma(f32(low << 2u), 8.5153295e-20, f32(fraction) * 3.65729518e-10);
   return Angle(select(rest, -rest, x < 0.0), select(turns, -turns, x < 0.0));
 }
 
 fn angle(x: f32) -> Angle {
   if (abs(x) >= 4096.0) { return large_angle(x); }
   let n = round(x * 0.63661977236758134);
-  let r = fma(n, -7.54978995489e-8, fma(n, -4.837512969970703e-4, fma(n, -1.5703125, x)));
-  return Angle(r, i32(n));
+  let r = kept(fma(n, -4.837512969970703e-4, kept(fma(n, -1.5703125, x))));
+  return Angle(fma(n, -7.54978995489e-8, r), i32(n));
 }
 
 fn sine(a: Angle) -> f32 {
@@ -231,17 +239,41 @@ fn erf_f32(x: f32) -> f32 {
 }
 
 // ── powers ──
+// 2^(y log2 x), the logarithm in pieces of 12 bits, whose products are exact, and a rest: e, then g +
+// h with log2 m = g + h. Of each product only what is left beside the next whole number goes on.
+// Error 8 ulp.
 
-// 2^(y log2 x) for finite x > 0.
+fn short(x: f32) -> f32 { return bitcast<f32>(bitcast<u32>(x) & 0xfffff000u); }
+
+// x - round(x)
+fn part_of(x: f32) -> f32 { return kept(x - round(x)); }
+
+// For finite x > 0.
 fn magnitude_power(x: f32, y: f32) -> f32 {
   let p = parts_of(x);
   let r = p.mantissa - 1.0;
-  let log2 = (r + fma(r * r, -0.5, log_rest(r) * r * r)) * 1.4426950408889634;
-  let most = clamp(y * (p.exponent + log2), -200.0, 200.0);
-  let whole = round(most);
-  let rest = fma(y, log2, fma(y, p.exponent, -whole));
-  let n = round(rest);
-  return select(scaled(exp_rest((rest - n) * 0.6931471805599453), i32(whole + n)),
+  let cubic = log_rest(r) * r * r;
+  // log2 e is a + b. r^2 / 2 is q and what stands in `rest`.
+  let a = 1.44238281;
+  let b = 0.000312228389;
+  let s = short(r);
+  let t = r - s;
+  let q = short(s * s * 0.5);
+  let g = short((r - (r * r * 0.5 - cubic)) * 1.44269504);
+  let left = kept(fma(s, s * 0.5, -q)) + t * (s + r) * 0.5;
+  let rest = fma(b, s - q, 1.44269504 * (t - left + cubic));
+  let h = kept(kept(fma(a, s, -g)) - a * q) + rest;
+  let most = clamp(y * (p.exponent + (g + h)), -200.0, 200.0);
+  let u = short(y);
+  let v = y - u;
+  let parts = array<f32, 5>(u * p.exponent, v * p.exponent, u * g, v * g, y * h);
+  let whole = round(parts[0]) + round(parts[1]) + round(parts[2]) + round(parts[3])
+            + round(parts[4]);
+  let sum = part_of(parts[0]) + part_of(parts[1]) + part_of(parts[2]) + part_of(parts[3])
+          + part_of(parts[4]);
+  let n = round(sum);
+  let near = clamp(whole + n, -250.0, 250.0);
+  return select(scaled(exp_rest((sum - n) * 0.693147181), i32(near)),
                 select(0.0, infinity(), most > 0.0), abs(most) >= 200.0);
 }
 

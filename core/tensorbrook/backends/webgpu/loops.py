@@ -23,7 +23,7 @@ def parts(loop: Loop, facts: Facts) -> list[Part]:
     """The dispatches that carry out `loop`, one after the other."""
     if 0 in loop.outer:
         return []
-    loop = ordered(loop)
+    loop = ordered(loop)                     # has folded axes if it folds
     return folds(loop, facts) if loop.axes else [_map(loop, facts)]
 
 

@@ -20,7 +20,7 @@ def ordered(loop: Loop) -> Loop:
     groups = collapse(sizes, views, tuple(a in loop.axes for a in order))
     groups = [tuple(order[i] for i in group) for group in groups]
     kept = [g for g in groups if g[0] not in loop.axes] or [()]
-    folded = [g for g in groups if g[0] in loop.axes] or [()] * bool(loop.axes)
+    folded = [g for g in groups if g[0] in loop.axes] or [()] * any(late for _, late in loop.parts)
     return _Regrouped(loop, kept, folded).loop()
 
 
