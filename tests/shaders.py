@@ -28,8 +28,23 @@ def run(function: str, inputs, outputs, *numbers, facts: Facts | None = None) ->
     outs = [Var(Spec(shape, dtypes.of(np.dtype(dtype)))) for shape, dtype in outputs]
     image = image_of(one_call(Call(function, tuple(args), tuple(outs), numbers, 1, ())),
                      facts or _host().facts)
-    found = _run(image, [_on_device(x) for x in inputs], [out.spec for out in outs])
+    poison = [bytes([POISON]) * (-(-out.spec.count * element_bytes(out.spec.dtype) // 4) * 4)
+              for out in outs]
+    found = _run(image, [_on_device(x) for x in inputs], poison)
     return [_on_host(data, out.spec) for data, out in zip(found, outs)]
+
+
+def run_plan(plan: Plan, inputs, outputs, facts: Facts | None = None) -> list[np.ndarray]:
+    """What a plan leaves in its outputs; `outputs` are the arrays that these begin as."""
+    facts = facts or _host().facts
+    image = image_of(replace(plan, limits=limits_of(facts)), facts)
+    found = _run(image, [_on_device(x) for x in inputs], [_on_device(x) for x in outputs])
+    return [_on_host(data, Spec(x.shape, dtypes.of(x.dtype))) for data, x in zip(found, outputs)]
+
+
+def code_of(plan: Plan) -> tuple[str, ...]:
+    """The modules of a plan for a device that can do just what every one can."""
+    return image_of(replace(plan, limits=limits_of(Facts())), Facts()).shaders
 
 
 def one_call(call: Call) -> Plan:
@@ -45,10 +60,8 @@ def _host() -> Host:
     return backends.backend("webgpu").host
 
 
-def _run(image, inputs: list[bytes], outs: list[Spec]) -> list[bytes]:
+def _run(image, inputs: list[bytes], results: list[bytes]) -> list[bytes]:
     host, guard = _host(), bytes([POISON]) * GUARD
-    results = [bytes([POISON]) * (-(-spec.count * element_bytes(spec.dtype) // 4) * 4)
-               for spec in outs]
     contents = [data + guard for data in (bytes(image.arena_size), *inputs, *results)]
     contents[0] = bytes([POISON]) * len(contents[0])
     buffers = [host.new(-(-len(data) // 16) * 16) for data in contents]

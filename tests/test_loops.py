@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from loop_meaning import interpret
 from programs import one_loop, run, variable
-from wgsl import run_wgsl
+from shaders import run_plan
 from tensorbrook.backends.wasm import loops as loops_module
 from tensorbrook.backends.wasm.program import listing
 from tensorbrook.backends.wasm.rows import shares
@@ -100,7 +100,7 @@ def check_wgsl(build: Build, loop: Loop, expected: dict, rtol=0.0, atol=0.0, fus
     quotient."""
     plan = one_loop(loop)
     inputs = [build.arrays[v] for v in plan.inputs]
-    found = run_wgsl(plan, inputs, [build.arrays[v] for v in loop.writes])
+    found = run_plan(plan, inputs, [build.arrays[v] for v in loop.writes])
     for target, out in zip(loop.writes, found):
         more = max(fused, 1e-6) if out.dtype.kind == "f" else 0.0
         np.testing.assert_allclose(out, expected[target], rtol=rtol + more, atol=atol + more)

@@ -1,5 +1,5 @@
 """Infinities, NaN, both zeros, ends of ranges and numbers of no precision left: every map and fold
-on wasm gives what NumPy gives for the same dtype."""
+on wasm and webgpu gives what NumPy gives for the same dtype."""
 import re
 
 import numpy as np
@@ -100,9 +100,13 @@ def arguments(name: str, dtype: str) -> list[np.ndarray]:
     return [data] if takes(name) == 1 else [data[:, None].copy(), data]
 
 
-def on_both(call, xs) -> list[np.ndarray]:
+COMPILED = ("wasm", "webgpu")
+each_backend = pytest.mark.parametrize("compiled", COMPILED)
+
+
+def on_both(call, xs, compiled: str) -> list[np.ndarray]:
     found = []
-    for backend in ("reference", "wasm"):
+    for backend in ("reference", compiled):
         with on(backend):
             found.append(np.asarray(call(*map(tf.constant, xs))))
     return found
@@ -114,35 +118,38 @@ def assert_same(theirs, ours, xs):
     np.testing.assert_allclose(ours, theirs, rtol=2e-6, atol=2e-38, err_msg=str(xs))
 
 
+@each_backend
 @pytest.mark.parametrize("dtype", DATA)
 @pytest.mark.parametrize("name", [name for name in MAPS if name != "cast"])
-def test_map(name, dtype):
+def test_map(name, dtype, compiled):
     xs = arguments(name, dtype)
     try:
-        theirs, ours = on_both(lambda *xs: bind(name, *xs), xs)
+        theirs, ours = on_both(lambda *xs: bind(name, *xs), xs, compiled)
     except tf.errors.DTypeError as error:
         assert "not defined for" in str(error)
     else:
         assert_same(theirs, ours, xs)
 
 
+@each_backend
 @pytest.mark.parametrize("to", DATA)
 @pytest.mark.parametrize("dtype", DATA)
-def test_cast(dtype, to):
+def test_cast(dtype, to, compiled):
     xs = [np.array(DATA[dtype], dtype)]
-    assert_same(*on_both(lambda x: tf.cast(x, to), xs), xs)
+    assert_same(*on_both(lambda x: tf.cast(x, to), xs, compiled), xs)
 
 
+@each_backend
 @pytest.mark.parametrize("dtype", ("float32", "int32", "uint8"))
 @pytest.mark.parametrize("axes", [(0,), (1,), (0, 1)])
 @pytest.mark.parametrize("name", ["reduce_max", "reduce_min", "reduce_sum"])
-def test_fold(name, axes, dtype):
+def test_fold(name, axes, dtype, compiled):
     """Each row begins elsewhere, so that NaN meets every lane; sums wrap, and carry NaN on."""
     data = np.array(DATA[dtype], dtype)
     if name == "reduce_sum" and dtype == "float32":
         data = np.where(np.abs(data) > 1e6, NAN, data).astype("float32")
     rows = np.stack([np.roll(data, i) for i in range(6)] + [np.full_like(data, data[2])])
-    assert_same(*on_both(lambda x: bind(name, x, axes=axes), [rows]), rows)
+    assert_same(*on_both(lambda x: bind(name, x, axes=axes), [rows], compiled), rows)
 
 
 FUNCTIONS = {
@@ -154,12 +161,13 @@ FUNCTIONS = {
 }
 
 
+@each_backend
 @pytest.mark.parametrize("name", FUNCTIONS)
-def test_function(name):
-    """Fused into one program on wasm, as elsewhere."""
+def test_function(name, compiled):
+    """Fused into one program, as elsewhere."""
     data = np.array(DATA["float32"], "float32")
     xs = [np.stack([data, data[::-1], np.where(np.isfinite(data), data, 0)])]
-    theirs, ours = on_both(lambda x: tf.function(FUNCTIONS[name])(x), xs)
+    theirs, ours = on_both(lambda x: tf.function(FUNCTIONS[name])(x), xs, compiled)
     np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-37)
 
 

@@ -31,6 +31,8 @@ OWN = {
     "max": {"i": "max({}, {})", "u": "max({}, {})", "b": "({} | {})"},
     "min": {"i": "min({}, {})", "u": "min({}, {})", "b": "({} & {})"},
 }
+# What asks about a float.
+QUESTIONS = {"isnan": "is_nan({})", "isfinite": "is_finite({})"}
 CASTS = {
     "if": "f32({})", "uf": "f32({})", "bf": "f32({})", "ui": "i32({})", "bi": "i32({})",
     "iu": "(bitcast<u32>({}) & 255u)", "bu": "u32({})", "ib": "({} != 0)", "ub": "({} != 0u)",
@@ -147,6 +149,9 @@ class _Renderer:
         if kind == "f" and x.text == y.text and op in ("==", "!="):
             # What asks for NaN; WGSL may take a number to be equal to itself.
             return Term(f"{'!' if op == '==' else ''}is_nan({x.text})", "b")
+        if kind == "f" and op == "!=":
+            # True of NaN, while WGSL's own != may be what no NaN is.
+            return Term(f"!({x.text} == {y.text})", "b")
         if kind == "b" and op not in ("==", "!="):
             x, y = (Term(f"u32({t.text})", "u") for t in (x, y))
         return Term(f"({x.text} {op} {y.text})", "b")
@@ -160,6 +165,8 @@ class _Renderer:
             x = _typed(args[0], self.result)
             same = x.kind == self.result
             return x if same else Term(CASTS[f"{x.kind}{self.result}"].format(x.text), self.result)
+        if name in QUESTIONS:
+            return Term(QUESTIONS[name].format(_typed(args[0], "f").text), "b")
         kind = next((a.kind for a in args if a.kind), wanted)
         args = [_typed(a, kind) for a in args]
         return Term(self.written(name, kind, args), kind)

@@ -26,6 +26,8 @@ fn nan() -> f32 { return bitcast<f32>(nan_bits); }
 
 fn is_nan(x: f32) -> bool { return (bitcast<u32>(x) & 0x7fffffffu) > 0x7f800000u; }
 
+fn is_finite(x: f32) -> bool { return (bitcast<u32>(x) & 0x7fffffffu) < 0x7f800000u; }
+
 // Also of what may be flushed to 0 in arithmetic.
 fn is_zero(x: f32) -> bool { return (bitcast<u32>(x) & 0x7fffffffu) == 0u; }
 
@@ -206,12 +208,12 @@ fn sine(a: Angle) -> f32 {
 }
 
 fn sin_f32(x: f32) -> f32 {
-  if ((bitcast<u32>(x) & 0x7fffffffu) >= 0x7f800000u) { return nan(); }
+  if (!is_finite(x)) { return nan(); }
   return select(sine(angle(x)), x, is_zero(x));
 }
 
 fn cos_f32(x: f32) -> f32 {
-  if ((bitcast<u32>(x) & 0x7fffffffu) >= 0x7f800000u) { return nan(); }
+  if (!is_finite(x)) { return nan(); }
   let a = angle(x);
   return sine(Angle(a.rest, a.quarters + 1));
 }
@@ -326,7 +328,7 @@ fn floordiv_u8(x: u32, y: u32) -> u32 { return select(x / max(y, 1u), 0u, y == 0
 fn quotient(x: f32, y: f32) -> f32 {
   let q = x / y;
   let rest = fma(-q, y, x);
-  return select(q, q + rest / y, abs(rest) < abs(y) && abs(q) < 1e30);
+  return select(q, q + rest / y, abs(rest) < abs(y) && abs(q) > 1e-30 && abs(q) < 1e30);
 }
 
 fn floordiv_f32(x: f32, y: f32) -> f32 { return floor(quotient(x, y)); }
