@@ -7,13 +7,14 @@ import tensorbrook as tf
 from tensorbrook import backends
 from tensorbrook.backends.wasm import Wasm
 from tensorbrook.backends.wasm.host_wasmtime import Host
+from tensorbrook.eager import EAGER
 
 ALL = ("reference", "wasm")
 
 
 @contextmanager
 def on(name: str):
-    before = tf.config.get_backend()
+    before = EAGER.chosen                    # None where the choice is Tensorbrook's
     tf.config.set_backend(name)
     try:
         yield

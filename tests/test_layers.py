@@ -10,14 +10,16 @@ import environment
 ROOT = environment.ROOT / "core" / "tensorbrook"
 LAYERS = (
     ("base",), ("ir",), ("tensor",), ("trace",), ("autodiff", "ops"), ("compiler",), ("backends",),
-    ("eager", "function"), ("bitwise", "config", "errors", "linalg", "math", "__init__"),
+    ("placement", "eager", "devices", "function"),
+    ("bitwise", "config", "errors", "linalg", "math", "__init__"),
     ("keras",), ("__main__", "cli", "studio"))
 LAYER_OF = {name: number for number, names in enumerate(LAYERS) for name in names}
 # Who sees only programs: plain data, never a tensor or an operation.
 ONLY_PROGRAMS = {"compiler": ("base", "ir", "compiler"), "backends": ("base", "ir", "backends")}
 # Where nothing but the standard library is imported, and the files that are a border to elsewhere.
-PLAIN = ("base", "ir", "tensor", "trace", "ops", "autodiff", "compiler", "backends", "eager",
-         "function", "bitwise", "config", "errors", "linalg", "math", "__init__", "keras")
+PLAIN = ("base", "ir", "tensor", "trace", "ops", "autodiff", "compiler", "backends", "placement",
+         "eager", "devices", "function", "bitwise", "config", "errors", "linalg", "math",
+         "__init__", "keras")
 BORDERS = {"backends/reference/__init__.py": {"numpy"},
            "backends/wasm/host_wasmtime.py": {"wasmtime"},
            "backends/wasm/host_page.py": {"js", "pyodide", "tensorbrook_page"},

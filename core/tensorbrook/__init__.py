@@ -9,6 +9,7 @@ from .autodiff import GradientTape, UnconnectedGradients
 from .base.dtypes import (
     DType, bool_ as bool, float16, float16 as half, float32, float64, int32, uint8)
 from .base.tree import tree_map
+from .devices import device
 from .eager import init_scope
 from .function import function
 from .ops import nn, random
@@ -53,9 +54,10 @@ __all__ = [
     "DType", "GradientTape", "Tensor", "TensorShape", "UnconnectedGradients", "Variable", "abs",
     "add", "add_n", "argmax", "argmin", "argsort", "bitwise", "bool", "broadcast_to", "cast",
     "ceil", "clip_by_global_norm", "clip_by_norm", "clip_by_value", "concat", "config", "constant",
-    "convert_to_tensor", "cos", "cumsum", "divide", "einsum", "equal", "erf", "errors", "exp",
-    "expand_dims", "eye", "fill", "float16", "float32", "float64", "floor", "function", "gather",
-    "gather_nd", "greater", "greater_equal", "half", "identity", "init_scope", "int32", "keras",
+    "convert_to_tensor", "cos", "cumsum", "device", "divide", "einsum", "equal", "erf", "errors",
+    "exp", "expand_dims", "eye", "fill", "float16", "float32", "float64", "floor", "function",
+    "gather", "gather_nd", "greater", "greater_equal", "half", "identity", "init_scope", "int32",
+    "keras",
     "less", "less_equal", "linalg", "linspace", "log", "logical_and", "logical_not", "logical_or",
     "math", "matmul", "maximum", "meshgrid", "minimum", "multiply", "negative", "newaxis", "nn",
     "norm", "not_equal", "one_hot", "ones", "ones_like", "pad", "pow", "random", "range", "rank",

@@ -7,60 +7,36 @@ import os
 from typing import Any
 
 from . import backends
-from .backends import Backend, Program, Storage
+from .backends import Backend, Storage
+from .base.errors import UnimplementedError
 from .base.hostdata import HostData
 from .base.views import View
-from .compiler import fuse, plan, simplify, widened
-from .ir import Eqn, Graph, Plan, Prim, Spec, Var, several
+from .ir import Eqn, Graph, Prim, Spec, Var, several
+from .placement import WASM, Placement, compile, planned, simplified
 from .tensor import Tensor, Variable, constant_bytes, context, contexts, leaked
 
-
-def compile(graph: Graph, on: Backend) -> Program:
-    """A graph as a program: one that the backend has kept, or else through every stage."""
-    graph = simplified(graph, on)
-    return on.recall(graph) or on.load(planned(graph, on))
+__all__ = ["EAGER", "Eager", "compile", "init_scope", "planned", "simplified"]
 
 
-def simplified(graph: Graph, on: Backend) -> Graph:
-    """The smallest graph that means the same to a backend."""
-    return simplify(widened(graph, on.limits))
-
-
-def planned(graph: Graph, on: Backend) -> Plan:
-    """The plan of a simplified graph."""
-    kernels, outputs = fuse(graph, on.limits)
-    return plan(graph, kernels, outputs, on.limits)
-
-
-class Eager:
-    """The bottom context: carries out what is bound at once, on the backend that was chosen."""
+class Eager(Placement):
+    """The bottom context: carries out what is bound at once, where it is placed."""
 
     # How many programs, and storages of numbers, are kept; a loop meets few different ones, and a
     # page that meets new shapes for hours must not fill its memory with them.
     PROGRAMS = 4096
     NUMBERS = 1024
 
-    def __init__(self, backend_name: str):
-        self.backend_name = backend_name
-        self._backend: Backend | None = None
-        self._programs: dict[Any, tuple[Program, Spec | tuple[Spec, ...]]] = {}
-        self._numbers: dict[Any, Storage] = {}
-        self._kept = {backend_name: (self._programs, self._numbers)}
-
     @property
     def backend(self) -> Backend:
-        if self._backend is None:
-            self._backend = backends.backend(self.backend_name)
-        return self._backend
-
-    def choose(self, name: str) -> None:
-        """Carry out on another backend from now on."""
-        self._backend, self.backend_name = backends.backend(name), name
-        self._programs, self._numbers = self._kept.setdefault(name, ({}, {}))
+        """The one that computes what depends on nothing yet."""
+        return self.way.backend
 
     def bind(self, prim: Prim, args: list[Tensor], attrs: dict[str, Any]) -> Any:
+        way = self.way
+        if way.gpu is not None:
+            way = way.toward(args)
         key = (prim.name, *[a.spec for a in args], *attrs.items())
-        found = self._programs.get(key)
+        found = way.programs.get(key)
         if found is None:
             spec = prim.spec(*[a.spec for a in args], **attrs)
             if (
@@ -68,14 +44,15 @@ class Eager:
                 and (alias := self._alias(prim, args[0], spec, attrs)) is not None
             ):
                 return alias
-            if len(self._programs) >= self.PROGRAMS:
-                self._programs.clear()
-            found = self._programs[key] = (
-                compile(_one_equation(prim, args, attrs, spec), self.backend),
+            if len(way.programs) >= self.PROGRAMS:
+                way.programs.clear()
+            found = way.programs[key] = (
+                way.load(_one_equation(prim, args, attrs, spec)),
                 spec,
             )
         program, spec = found
-        outs = program.run([self.store(a) for a in args])
+        backend = program.backend
+        outs = program.run([self.store(a, backend) for a in args])
         if isinstance(spec, tuple):
             return tuple(map(Tensor, spec, outs))
         return Tensor(spec, outs[0])
@@ -85,7 +62,7 @@ class Eager:
         view = prim.view(View.of(x.spec.shape), **attrs)
         if view is None or not view.contiguous or spec.count != x.spec.count:
             return None
-        storage = self.store(x)
+        storage = x.storage or self.store(x)
         storage.shared = True
         return Tensor(spec, storage)
 
@@ -94,33 +71,45 @@ class Eager:
         return Tensor(variable.spec, variable.storage)
 
     def assign(self, variable: Variable, value: Tensor) -> None:
-        variable.storage = self.store(value)
+        variable.storage = self.store(value, self.way.toward((variable,)).backend)
         variable.storage.shared = True
 
-    def store(self, tensor: Tensor) -> Storage:
-        """Where a concrete tensor lies on the chosen backend; put there if need be."""
-        storage = tensor.storage
+    def store(self, held: Tensor | Variable, backend: Backend | None = None) -> Storage:
+        """Where a concrete tensor lies on that backend, else on the one where it belongs; put there
+        if need be."""
+        storage = held.storage
+        if backend is None:
+            backend = self.way.toward((held,)).backend
         if storage is None:
-            if tensor.symbolic:
-                raise leaked(tensor)
-            storage = tensor.storage = self._put_constant(tensor)
-        if storage.backend is not self.backend:
-            data = HostData(storage.read(), tensor.spec.shape, tensor.spec.dtype)
-            storage = tensor.storage = self.backend.put(data)
+            if held.symbolic:
+                raise leaked(held)
+            storage = held.storage = self._put_constant(held, backend)
+        elif storage.backend is not backend:
+            data = HostData(storage.read(), held.spec.shape, held.spec.dtype)
+            storage = held.storage = self._put(data, backend)
         return storage
 
-    def _put_constant(self, tensor: Tensor) -> Storage:
+    def _put_constant(self, tensor: Tensor, backend: Backend) -> Storage:
         const = tensor.atom
         if not const.is_number:
-            return self.backend.put(HostData(const.value, const.spec.shape, const.spec.dtype))
-        key = const.spec.dtype.name, repr(const.value)
-        if key not in self._numbers:
-            if len(self._numbers) >= self.NUMBERS:
-                self._numbers.clear()
-            storage = self.backend.put(HostData(constant_bytes(const), (), const.spec.dtype))
-            storage.shared = True
-            self._numbers[key] = storage
-        return self._numbers[key]
+            data = HostData(const.value, const.spec.shape, const.spec.dtype)
+            return self._put(data, backend)
+        numbers, key = self.way.numbers, (backend, const.spec.dtype.name, repr(const.value))
+        if key not in numbers:
+            if len(numbers) >= self.NUMBERS:
+                numbers.clear()
+            data = HostData(constant_bytes(const), (), const.spec.dtype)
+            numbers[key] = self._put(data, backend)
+            numbers[key].shared = True
+        return numbers[key]
+
+    def _put(self, data: HostData, backend: Backend) -> Storage:
+        try:
+            return backend.put(data)
+        except UnimplementedError:
+            if WASM not in self.way.names[1:]:
+                raise
+            return backends.backend(WASM).put(data)      # elements that this device has not
 
 
 def _one_equation(prim: Prim, args: list[Tensor], attrs, spec) -> Graph:
@@ -128,7 +117,7 @@ def _one_equation(prim: Prim, args: list[Tensor], attrs, spec) -> Graph:
     return Graph(list(inputs), [Eqn(prim, tuple(inputs), attrs, outs)], list(outs))
 
 
-EAGER = Eager(os.environ.get("TENSORBROOK_BACKEND", "wasm"))
+EAGER = Eager(os.environ.get("TENSORBROOK_BACKEND"))
 contexts().append(EAGER)
 
 

@@ -12,8 +12,12 @@ from .base.errors import FailedPreconditionError, InvalidArgumentError
 from .base.hostdata import is_array
 from .autodiff import GradientTape
 from .backends import Program
-from .eager import EAGER, compile, planned, simplified
+from .compiler import simplify
+from .compiler.cost import wants_gpu
+from .devices import device
+from .eager import EAGER
 from .ir import Plan, Spec
+from .placement import Way, planned, simplified
 from .tensor import Tensor, Variable, as_tensor, context, contexts, observers, unobserved
 from .trace import Trace, replay
 
@@ -43,20 +47,42 @@ class ConcreteFunction:
         self.graph = self.trace.finish(tensors)
         self.out_specs = [t.spec for t in tensors]
         self.captured, self.assigned = self.trace.captured, list(self.trace.assigned)
-        self._program: Program | None = None
-        self._on = None
+        self._way: Way | None = None         # the one that `_program` was placed by, on `_on`
+        self._program: Any = None
+        self._on: Any = None
+        self._programs: dict[Way, Program] = {}
+        self._wants_gpu: bool | None = None
         self._backward: Function | None = None
 
     @property
     def program(self) -> Program:
-        if self._program is None or self._on is not EAGER.backend:
-            self._program, self._on = compile(self.graph, EAGER.backend), EAGER.backend
+        """The program where it would run now."""
+        self._place(self.captured)
         return self._program
 
     @property
     def plan(self) -> Plan:
         """How the program goes about it, for people: made anew, as programs do not keep theirs."""
-        return planned(simplified(self.graph, EAGER.backend), EAGER.backend)
+        on = self.program.backend
+        return planned(simplified(self.graph, on), on)
+
+    def _place(self, held: list) -> None:
+        """Find the program for the way that things go now, or make it."""
+        chosen = EAGER.place(self.wants_gpu, held) if self.trace.device is None else \
+            EAGER.way_to(self.trace.device)
+        if chosen not in self._programs:
+            self._programs[chosen] = chosen.load(self.graph)
+        self._program = self._programs[chosen]
+        self._on = self._program.backend
+        # Where it follows what it takes, it is placed anew in each call.
+        follows = EAGER.way.gpu is not None and not self._wants_gpu and self.trace.device is None
+        self._way = None if follows else EAGER.way
+
+    def wants_gpu(self, threads: int) -> bool:
+        """Whether it is large enough for a GPU; asked only where there may be one."""
+        if self._wants_gpu is None:
+            self._wants_gpu = wants_gpu(simplify(self.graph), threads)
+        return self._wants_gpu
 
     def call(self, args: list[Tensor]):
         """What the function returns for these arguments."""
@@ -68,12 +94,12 @@ class ConcreteFunction:
 
     def _run(self, args: list[Tensor]) -> list[Tensor]:
         """Run the program: arguments and captures go in, results come out; Variables change."""
-        backend, program = EAGER.backend, self._program
-        if program is None or self._on is not backend:
-            program = self.program
+        if self._way is not EAGER.way:
+            self._place([*args, *self.captured])
+        backend = self._on
         storages = [held.storage if held.storage is not None and held.storage.backend is backend
-                    else EAGER.store(held) for held in (*args, *self.captured)]
-        out = program.run(storages)
+                    else EAGER.store(held, backend) for held in (*args, *self.captured)]
+        out = self._program.run(storages)
         if self.assigned:
             # In one go, which no interrupt divides: all Variables take the step, or none.
             deque(map(_PUT, self.assigned, out[len(self.out_specs):]), maxlen=0)
@@ -110,7 +136,7 @@ class ConcreteFunction:
         return self._backward
 
     def _walk_back(self, inputs: list[Tensor], gradients: list[Tensor | None]):
-        with GradientTape() as tape:
+        with device(self.trace.device), GradientTape() as tape:
             tape.watch([x for x in inputs if x.dtype.is_floating])
             outs = replay(self.graph, inputs)[:len(gradients)]
         # A result without a gradient takes no part: its slopes may be infinite, and 0 of them NaN.

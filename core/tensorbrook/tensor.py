@@ -103,6 +103,7 @@ class _Handle:
     __slots__ = ()
     __array_priority__ = 100
     spec: Spec
+    storage: Any
 
     @property
     def shape(self) -> TensorShape:
@@ -159,6 +160,19 @@ class _Handle:
     @property
     def ndim(self) -> int:
         return len(self.shape)
+
+    @property
+    def device(self) -> str:
+        """Where the elements lie now, in TensorFlow's words; "" while tf.function traces it. What
+        computes with them on another device brings them there.
+
+        >>> tf.ones(2).device
+        '/job:localhost/replica:0/task:0/device:CPU:0'
+        """
+        if isinstance(self, Tensor) and self.symbolic:
+            return ""
+        device = "CPU" if self.storage is None else self.storage.backend.device
+        return f"/job:localhost/replica:0/task:0/device:{device}:0"
 
     @property
     def __array_interface__(self) -> dict:

@@ -16,6 +16,7 @@ class Trace:
         self._tensors: dict[int, Var] = {}                # id of a captured tensor -> its input
         self._values: dict[Variable, Tensor] = {}         # what each Variable holds at this point
         self.assigned: dict[Variable, Tensor] = {}
+        self.device: str | None = None                    # CPU or GPU, where a `with` asks for one
 
     def placeholder(self, spec: Spec) -> Tensor:
         var = Var(spec)

@@ -1,7 +1,7 @@
 """Layer 5: what carries out plans. Each backend is a folder here and sees plans, never tensors."""
 import importlib
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 from ..base.errors import InvalidArgumentError
 from ..base.hostdata import HostData
@@ -21,6 +21,8 @@ class Storage(Protocol):
 class Program(Protocol):
     """A plan, loaded."""
 
+    backend: "Backend"
+
     def run(self, inputs: Sequence[Storage]) -> list[Storage]: ...
 
 
@@ -28,9 +30,11 @@ class Backend(Protocol):
     """All that the rest of Tensorbrook asks of a backend.
 
     `recall` finds the program of a simplified graph that was loaded before, perhaps in an earlier
-    session; a backend that keeps none gives None."""
+    session; a backend that keeps none gives None. `device` is "CPU" or "GPU", of which `details`
+    tell what there is to know."""
 
     name: str
+    device: str
     limits: Limits
     threads: int
 
@@ -38,6 +42,7 @@ class Backend(Protocol):
     def load(self, plan: Plan) -> Program: ...
     def recall(self, graph: Graph) -> Program | None: ...
     def counters(self) -> dict[str, int]: ...
+    def details(self) -> dict[str, Any]: ...
 
 
 NAMES = ("wasm", "webgpu", "reference")
@@ -53,3 +58,8 @@ def backend(name: str) -> Backend:
     if name not in _made:
         _made[name] = importlib.import_module(f".{name}", __name__).create()
     return _made[name]
+
+
+def made(name: str) -> Backend | None:
+    """The backend of that name if it has been made."""
+    return _made.get(name)

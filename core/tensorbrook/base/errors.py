@@ -5,7 +5,7 @@ class OpError(Exception):
     """An operation that could not be carried out: `op: what; way out`."""
 
     def __init__(self, op: str, what: str = "", way_out: str = ""):
-        self.op = op
+        self.op, self.what = op, what
         parts = [f"{op}: {what}" if what else op, way_out]
         self.message = "; ".join(part for part in parts if part)
         super().__init__(self.message)
@@ -27,11 +27,15 @@ class ResourceExhaustedError(OpError, MemoryError):
     """More memory was asked for than the machine or the page can give."""
 
 
+class UnavailableError(OpError, RuntimeError):
+    """What the operation needs is not there on this machine: a GPU."""
+
+
 class UnimplementedError(OpError, NotImplementedError):
     """This backend or build cannot do that yet."""
 
 
 # Tracebacks name them as users know them.
 for _error in (OpError, InvalidArgumentError, DTypeError, FailedPreconditionError,
-               ResourceExhaustedError, UnimplementedError):
+               ResourceExhaustedError, UnavailableError, UnimplementedError):
     _error.__module__ = "tensorbrook.errors"

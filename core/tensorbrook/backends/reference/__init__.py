@@ -19,7 +19,7 @@ class Array:
 
 
 class Reference:
-    name = "reference"
+    name, device = "reference", "CPU"
     limits = Limits(halves=frozenset())
     threads = 1
 
@@ -40,6 +40,9 @@ class Reference:
     def counters(self) -> dict[str, int]:
         return {"host_calls": 0, "programs": self.programs_run, "kernels": self.equations_run,
                 "compiled": self.loaded}
+
+    def details(self) -> dict:
+        return {}
 
 
 class Program:

@@ -40,7 +40,7 @@ class Buffer:
 
 
 class Wasm:
-    name = "wasm"
+    name, device = "wasm", "CPU"
     limits = Limits(epilogues=TAKE_EPILOGUES)
 
     def __init__(self, host: Host):
@@ -105,6 +105,9 @@ class Wasm:
             "kernels": self.kernels_run,
             "compiled": self.compiled,
         }
+
+    def details(self) -> dict[str, Any]:
+        return {}
 
 
 class Program:

@@ -28,6 +28,7 @@ class Memory:
         self._returned: list[tuple[int, int]] = []        # (address, size), not yet sorted in
         self._lock = threading.RLock()
         self._in_use = 0
+        self.peak = 0                                     # the most that were in use at once
 
     @property
     def in_use(self) -> int:
@@ -82,6 +83,8 @@ class Memory:
             kept = self._small.get(size)
             address = kept.pop() if kept else self._free(size) or self._fresh(size)
             self._in_use += 0 if address is None else size
+            if self._in_use > self.peak:
+                self.peak = self._in_use
             return address
 
     def _free(self, size: int) -> int | None:

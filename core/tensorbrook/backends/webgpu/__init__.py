@@ -5,8 +5,9 @@ import importlib
 import sys
 import threading
 import weakref
+from typing import Any
 
-from ...base.errors import UnimplementedError
+from ...base.errors import UnavailableError, UnimplementedError
 from ...base.hostdata import HostData
 from ...ir import Graph, Limits, Plan, digest, every_equation
 from .host import Host
@@ -66,7 +67,7 @@ class Buffer:
 
 
 class WebGPU:
-    name = "webgpu"
+    name, device = "webgpu", "GPU"
     threads = 1
 
     def __init__(self, host: Host):
@@ -131,6 +132,12 @@ class WebGPU:
                 "kernels": self.host.dispatches, "compiled": self.compiled,
                 "submits": self.host.submits, "pipelines": self.host.pipelines}
 
+    def details(self) -> dict[str, Any]:
+        """The name, whether a processor plays it, and what of it programs are made for."""
+        facts = self.host.facts
+        return {"device_name": facts.name, "software": facts.software,
+                "float16": facts.f16, "subgroups": facts.subgroups}
+
 
 class Program:
     """An image, loaded, with its constants on the device."""
@@ -183,5 +190,11 @@ def _host_bytes(dtype: str) -> int:
 def create() -> WebGPU:
     """The backend on this machine's host: the page under Emscripten, wgpu elsewhere."""
     in_page = sys.platform == "emscripten"
-    host = importlib.import_module(".host_page" if in_page else ".host_wgpu", __name__)
+    try:
+        host = importlib.import_module(".host_page" if in_page else ".host_wgpu", __name__)
+    except ModuleNotFoundError as missing:
+        if missing.name != "wgpu":
+            raise
+        raise UnavailableError("backend webgpu", "the package wgpu is not installed",
+                               "pip install 'tensorbrook[gpu]'") from None
     return WebGPU(host.Host())

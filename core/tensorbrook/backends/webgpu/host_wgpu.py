@@ -8,7 +8,7 @@ import wgpu
 from wgpu.backends.wgpu_native import ffi, lib
 from wgpu.backends.wgpu_native.extras import set_instance_extras
 
-from ...base.errors import UnimplementedError
+from ...base.errors import UnavailableError
 from .facts import Facts
 from .image import Binding, Copy, Dispatch, Image
 
@@ -31,10 +31,7 @@ class Host:
     kept = None
 
     def __init__(self):
-        adapter = wgpu.gpu.request_adapter_sync(power_preference="high-performance")
-        if adapter is None:
-            raise UnimplementedError("backend webgpu", "this machine has no adapter for WebGPU",
-                                     "install a Vulkan driver, or compute on wasm")
+        adapter = _adapter()
         self.device = adapter.request_device_sync(
             required_features=[f for f in FEATURES if f in adapter.features],
             required_limits={name: adapter.limits[name] for name in LIMITS})
@@ -194,6 +191,14 @@ class _Loaded:
         self.groups: list[dict] = [{} for _ in steps]
         self.bound: dict[tuple[int, ...], list] = {}
         self.dispatches = sum(not isinstance(step, Copy) for step in steps)
+
+
+def _adapter():
+    try:
+        return wgpu.gpu.request_adapter_sync(power_preference="high-performance")
+    except RuntimeError:
+        raise UnavailableError("backend webgpu", "this machine has no adapter for WebGPU",
+                               "install a Vulkan driver, or compute on wasm") from None
 
 
 def _entry(number: int, b: Binding, buffer) -> dict:

@@ -25,10 +25,17 @@ class Memory:
 
     def __init__(self, host: Host):
         self.host = host
-        self.in_use = self.peak = self.idle = 0
+        self._in_use = self.peak = self.idle = 0
         self._free: dict[int, list[int]] = defaultdict(list)
         self._returned: list[tuple[int, int]] = []
         self._lock = threading.RLock()
+
+    @property
+    def in_use(self) -> int:
+        """How many bytes are handed out."""
+        with self._lock:
+            self._sort_in()
+            return self._in_use
 
     def take(self, size: int) -> tuple[int, int]:
         """(number, capacity) of a buffer of at least `size` bytes."""
@@ -40,8 +47,8 @@ class Memory:
                 self.idle -= capacity
             else:
                 number = self._new(capacity)
-            self.in_use += capacity
-            self.peak = max(self.peak, self.in_use)
+            self._in_use += capacity
+            self.peak = max(self.peak, self._in_use)
         return number, capacity
 
     def give_back(self, number: int, capacity: int) -> None:
@@ -50,10 +57,10 @@ class Memory:
     def _sort_in(self) -> None:
         while self._returned:
             number, capacity = self._returned.pop()
-            self.in_use -= capacity
+            self._in_use -= capacity
             self.idle += capacity
             self._free[capacity].append(number)
-        if self.idle > self.in_use + MOST_IDLE:
+        if self.idle > self._in_use + MOST_IDLE:
             self.release()
 
     def release(self) -> None:

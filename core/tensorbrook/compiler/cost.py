@@ -1,0 +1,79 @@
+"""Whether a program is large enough for a GPU: an estimate from its equations alone.
+
+It must be right about programs that differ much: a GPU wins large ones by ten times, and loses
+small ones by as much, as every dispatch costs it more than a small kernel takes on the CPU.
+"""
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ..ir import Eqn, Graph
+
+
+@dataclass(frozen=True)
+class Rates:
+    """What a device does in a second, and what it takes beside: in seconds."""
+
+    operations: float                # arithmetic operations a second
+    bytes: float                     # to and from memory, a second
+    kernel: float                    # for each kernel, however small
+    run: float                       # for each run of a program
+
+
+# One thread of backend wasm: 56 GFLOP/s in the GPT training step, a copy of 43 GB/s, a barrier of
+# 6 to 8 us, and about 10 us from Python and back (docs/performance.md).
+CPU_THREAD = Rates(operations=50e9, bytes=40e9, kernel=8e-6, run=10e-6)
+
+# A GPU as laptops have had it since 2020, as pages do not tell how fast theirs is: an Apple M1
+# multiplies matrices at 900 GFLOP/s through WebGPU (jott.live/markdown/m1_webgpu_perf) and moves
+# 67 GB/s; a dispatch takes 24 to 71 us (arXiv:2604.02344, four vendors); the run is our estimate.
+GPU = Rates(operations=900e9, bytes=60e9, kernel=36e-6, run=500e-6)
+
+MARGIN = 1.5             # what is won must pay for moving the data too; an estimate
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a program does, whoever does it."""
+
+    operations: float = 0.0
+    bytes: float = 0.0
+    kernels: float = 0.0
+
+    def __add__(self, other: Work) -> Work:
+        return Work(self.operations + other.operations, self.bytes + other.bytes,
+                    self.kernels + other.kernels)
+
+    def times(self, count: int) -> Work:
+        return Work(count * self.operations, count * self.bytes, count * self.kernels)
+
+    def seconds(self, rates: Rates, threads: int = 1) -> float:
+        """How long it takes about, where `threads` such devices share the arithmetic."""
+        computing = self.operations / rates.operations / threads
+        return rates.run + self.kernels * rates.kernel + max(computing, self.bytes / rates.bytes)
+
+
+def work(graph: Graph) -> Work:
+    """The work of a graph: its products, folds and maps, and the bytes that the first two and its
+    ends must move. Maps are taken to join the kernels beside them."""
+    ends = sum(v.spec.size_bytes for v in (*graph.inputs, *graph.outputs))
+    return sum(map(_of_equation, graph.eqns), Work(0.0, ends, 1))
+
+
+def _of_equation(e: Eqn) -> Work:
+    elements = max(v.spec.count for v in (*e.args, *e.outs))
+    moved = sum(v.spec.size_bytes for v in (*e.args, *e.outs))
+    if e.prim.kind == "call":
+        results = e.prim.spec(*[a.spec for a in e.args], **e.attrs)
+        return Work(e.prim.call([a.spec for a in e.args], results, **e.attrs)[2], moved, 1)
+    if e.prim.kind == "scan":
+        return work(e.attrs["body"].graph).times(e.attrs["length"])
+    if e.prim.kind == "reduce":
+        return Work(elements, moved, 1)
+    return Work(elements if e.prim.kind == "map" else 0)
+
+
+def wants_gpu(graph: Graph, threads: int) -> bool:
+    """Whether a GPU would carry the graph out clearly faster than so many threads of the CPU."""
+    found = work(graph)
+    return MARGIN * found.seconds(GPU) < found.seconds(CPU_THREAD, threads)
