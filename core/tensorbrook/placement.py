@@ -44,6 +44,7 @@ class Way:
         self.names = names
         self.programs: dict[Any, tuple[Program, Spec | tuple[Spec, ...]]] = {}
         self.numbers: dict[Any, Storage] = {}
+        self.told = False                    # that something runs on backend reference
 
     @cached_property
     def backend(self) -> Backend:
@@ -66,7 +67,7 @@ class Way:
                 break                        # a page without NumPy has no backend reference
             else:
                 if refused and name == REFERENCE:
-                    _tell_of_reference(refused)
+                    self._tell_of_reference(refused)
                 return program
         assert refused is not None, f"{self.names} names no backend"
         raise refused
@@ -74,6 +75,14 @@ class Way:
     def toward(self, held: Iterable[Any]) -> Way:
         """The way of what is too small to choose for itself and takes these tensors."""
         return self
+
+    def _tell_of_reference(self, refused: UnimplementedError) -> None:
+        if not self.told:
+            self.told = True
+            warnings.warn(
+                f"{refused.op}: {refused.what}, so backend reference does, which is slow; use "
+                "tf.cast to float32, or tf.config.set_soft_device_placement(False) to be stopped",
+                RuntimeWarning, stacklevel=4)
 
 
 class Automatic(Way):
@@ -179,8 +188,3 @@ class Placement:
             way = self._ways[names] = Way(*names)
         return way
 
-
-def _tell_of_reference(refused: UnimplementedError) -> None:
-    warnings.warn(f"{refused.op}: {refused.what}, so backend reference does, which is slow; use "
-                  "tf.cast to float32, or tf.config.set_soft_device_placement(False) to be stopped",
-                  RuntimeWarning, stacklevel=3)
