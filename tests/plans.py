@@ -19,6 +19,18 @@ def compiled(graph: Graph, buffers: int = 1 << 30) -> Plan:
     return made
 
 
+def too_many_buffers(made: Plan, most: int) -> list:
+    """The kernels that touch more buffers than `most`; a call by itself has its own."""
+    pending, found = [step.kernel for step in made.steps], []
+    while pending:
+        k = pending.pop()
+        if isinstance(k, Repeat):
+            pending += k.kernels
+        elif not isinstance(k, Call) or k.epilogue:
+            found += [k] if len({*k.reads, *k.writes}) > most else []
+    return found
+
+
 def plan_of(f, *arguments) -> Plan:
     """The plan of a tf.function for those arguments."""
     return compiled(f.get_concrete_function(*arguments).graph)

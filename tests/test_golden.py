@@ -10,7 +10,7 @@ import pytest
 import tensorbrook as tf
 from backends import on
 from golden_programs import CODE, PROGRAMS
-from plans import plan_of
+from plans import compiled, plan_of, too_many_buffers
 from tensorbrook.backends.wasm.program import listing
 
 FOLDER = environment.ROOT / "tests" / "golden"
@@ -35,6 +35,16 @@ def plan_named(name: str):
 @pytest.mark.parametrize("name", PROGRAMS)
 def test_plan(name):
     compare(f"{name}.txt", str(plan_named(name)))
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_few_buffers(name):
+    """As on a GPU, which binds eight at least."""
+    with on("reference"):
+        f, arguments = PROGRAMS[name]()
+        graph = tf.function(f).get_concrete_function(*arguments).graph
+    for most in (4, 8):
+        assert not too_many_buffers(compiled(graph, most), most)
 
 
 @pytest.mark.parametrize("name", CODE)

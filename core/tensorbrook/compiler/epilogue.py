@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 from ..ir import Atom, Call, Eqn, Limits, Load, Var
+from .buffers import Buffers
 from .group import Group
 
 # Rows shorter than this are a pass of their own, unless all that they read goes on from row to row:
@@ -32,13 +33,17 @@ class Followed:
         return replace(self.call, epilogue=self.group.close(needed, merge_axes=False))
 
 
-def followed(call: Call, group: Group, limits: Limits, regroup: Regroup) -> Followed | None:
+def followed(call: Call, group: Group, limits: Limits, regroup: Regroup,
+             buffers: Buffers) -> Followed | None:
     """The call with all of the group as its epilogue, if it takes one and the group fits."""
     if call.function not in limits.epilogues:
         return None
     whole = regroup(call.rectangle, (), group.eqns)
     out, = call.outs
-    return Followed(call, whole) if whole and _in_step(whole, out) else None
+    if whole is None or not _in_step(whole, out):
+        return None
+    touched = buffers.touched(whole) + len({*call.args, out} - whole.reads)
+    return Followed(call, whole) if touched <= limits.buffers else None
 
 
 def _in_step(group: Group, out: Var) -> bool:

@@ -15,6 +15,7 @@ from types import MappingProxyType
 from ..base import shapes
 from ..base.views import View
 from ..ir import PRIMS, Atom, Call, Const, Eqn, Graph, Kernel, Limits, Repeat, Spec, Var
+from .buffers import Buffers
 from .epilogue import Followed, divided, followed
 from .group import Group
 from .merge import merge
@@ -34,7 +35,7 @@ def fuse(graph: Graph, limits: Limits, known: Mapping[Var, Atom] = MappingProxyT
     overwritten = {graph.inputs[j]: outputs[i] for i, j in graph.updates.items()}
     kernels = divided(f.kernels, outputs, limits, f.regrouped,
                       lambda atom: f.source(atom)[0])
-    f.kernels = stored_by_makers(merge(kernels, overwritten, f.joined), limits)
+    f.kernels = stored_by_makers(merge(kernels, overwritten, f.joined), f.buffers)
     needed = f.needed(outputs)
     kernels = [k if isinstance(k, (Call, Repeat)) else k.close(needed) for k in f.kernels]
     return kernels, outputs
@@ -43,6 +44,7 @@ def fuse(graph: Graph, limits: Limits, known: Mapping[Var, Atom] = MappingProxyT
 class _Fusion:
     def __init__(self, graph: Graph, limits: Limits):
         self.limits = limits
+        self.buffers = Buffers(graph, limits.buffers)
         self.kernels: list[Group | Call | Followed | Repeat] = []
         self.maker: dict[Var, int] = {}                 # base variable -> the kernel that makes it
         self.sources: dict[Atom, tuple[Atom, View]] = {
@@ -87,11 +89,12 @@ class _Fusion:
     def joins(self, k: int, e: Eqn) -> bool:
         """Put a map into kernel k, if its space, its values and the limits allow."""
         group = self.kernels[k]
-        return isinstance(group, Group) and self.put_map(group, e)
+        return isinstance(group, Group) and self.has_room(group, e) and self.put_map(group, e)
+
+    def has_room(self, group: Group, e: Eqn) -> bool:
+        return self.buffers.take(group, e, [self.source(a)[0] for a in e.args])
 
     def put_map(self, group: Group, e: Eqn) -> bool:
-        if group.buffers() + len(e.args) >= self.limits.buffers:
-            return False
         for late in (False, True) if group.axes else (False,):
             if self.fits(group, e, late):
                 self.add(group, e, late)
@@ -156,6 +159,8 @@ class _Fusion:
         if group.level(base) is not False or not view.contiguous:
             return False
         if group.axes and (group.axes != axes or group.space != shape):
+            return False
+        if not self.has_room(group, e):
             return False
         if not group.axes:
             values = group.respaced(shape)
@@ -241,7 +246,7 @@ class _Fusion:
     def joined(self, first: Group | Call, second: Group) -> Group | Followed | None:
         """All of two kernels in one, if the spaces, values and limits allow."""
         if isinstance(first, Call):
-            return followed(first, second, self.limits, self.regrouped)
+            return followed(first, second, self.limits, self.regrouped, self.buffers)
         rows = second if second.axes else first
         whole = self.regrouped(rows.space, rows.axes, first.eqns + second.eqns)
         return None if whole and first.axes and not whole.goes_over_rows() else whole
@@ -251,7 +256,7 @@ class _Fusion:
         whole = Group(space, axes)
         puts = {"map": self.put_map, "index": self.put_index, "reduce": self.put_fold}
         together = all(e.prim.kind in puts and puts[e.prim.kind](whole, e) for e in eqns)
-        return whole if together and whole.buffers() < self.limits.buffers else None
+        return whole if together and self.buffers.touched(whole) <= self.limits.buffers else None
 
     @staticmethod
     def put_index(group: Group, e: Eqn) -> bool:

@@ -42,9 +42,6 @@ class Group:
     def reads(self) -> set[Atom]:
         return self.read[False] | self.read[True]
 
-    def buffers(self) -> int:
-        return len(self.reads) + len(self.at) + len(self.also)
-
     def goes_over_rows(self) -> bool:
         """Whether it pays to go over a row again: it lies in one piece and stays in cache. Where
         rows are few, the threads divide the passes after the first, and so a row is not kept."""

@@ -2,7 +2,8 @@
 store it where it belongs."""
 from math import prod
 
-from ..ir import PRIMS, Atom, Eqn, Graph, Limits, Load, Var
+from ..ir import PRIMS, Atom, Eqn, Graph, Load, Var
+from .buffers import Buffers
 from .group import Group
 
 # Where each piece of a tensor begins along an axis, and the piece: the rest of the tensor is 0.
@@ -54,14 +55,14 @@ def _fill(axis: int, pieces: Pieces, whole: Var) -> bool:
     return sum(x.spec.shape[axis] for x in pieces.values()) == whole.spec.shape[axis]
 
 
-def stored_by_makers(kernels: list, limits: Limits) -> list:
+def stored_by_makers(kernels: list, buffers: Buffers) -> list:
     """The kernels; one that only moves what an earlier group makes to its part of a result is done
     by that group, which stores it there."""
     left = list(kernels)
     for n, k in enumerate(left):
         source = _moved(k) if isinstance(k, Group) else None
         makers = [g for g in left[:n] if isinstance(g, Group) and source in g.at]
-        if len(makers) == 1 and _takes(makers[0], source, k, left, limits):
+        if len(makers) == 1 and _takes(makers[0], source, k, left, buffers):
             (out, region), = k.stored.items()
             maker, = makers
             maker.also.append((maker.at[source], out, region.reshape(maker.space)))
@@ -79,10 +80,11 @@ def _moved(k: Group) -> Atom | None:
     return first.source if whole else None
 
 
-def _takes(maker: Group, source: Atom, k: Group, kernels: list, limits: Limits) -> bool:
+def _takes(maker: Group, source: Atom, k: Group, kernels: list, buffers: Buffers) -> bool:
     """Whether a group may store a value at once where kernel k would. Nobody may fill the result
     in between."""
     (out, region), = k.stored.items()
     fills = any(isinstance(g, Group) and out in g.at and out not in g.stored for g in kernels)
-    return (not fills and not maker.stored and maker.level(source) is False
-            and maker.buffers() + 1 < limits.buffers and region.reshape(maker.space) is not None)
+    room = buffers.touched(maker) < buffers.most
+    return (not fills and not maker.stored and maker.level(source) is False and room
+            and region.reshape(maker.space) is not None)

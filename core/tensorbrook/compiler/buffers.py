@@ -1,0 +1,50 @@
+"""How many buffers a kernel touches while it grows, so that it keeps to what a device can bind.
+
+A value that nobody beyond its kernel reads takes no buffer. Who may still join the kernel is not
+known while it grows: whoever is not in it yet counts as beyond, so a kernel may come out smaller
+than it was counted, and never larger.
+"""
+from collections.abc import Iterable
+
+from ..ir import Atom, Const, Eqn, Graph
+from .group import Group
+
+
+class Buffers:
+    """Who reads what in a graph, and the limit `most`."""
+
+    def __init__(self, graph: Graph, most: int):
+        self.most = most
+        self._readers: dict[Atom, list[Eqn]] = {}
+        self._outside: set[Atom] = set()         # what is read by more than equations of groups
+        bases: dict[Atom, Atom] = {}
+        for e in graph.eqns:
+            for atom in (bases.get(a, a) for a in e.args):
+                if e.prim.kind == "view":
+                    bases[e.out] = atom
+                elif e.prim.kind in ("map", "reduce"):
+                    self._readers.setdefault(atom, []).append(e)
+                else:
+                    self._outside.add(atom)
+        self._outside.update(bases.get(o, o) for o in graph.outputs)
+
+    def take(self, group: Group, e: Eqn, bases: Iterable[Atom]) -> bool:
+        """Whether the group may have equation `e`, which reads these buffers or values, too."""
+        bases = [b for b in bases if not (isinstance(b, Const) and b.is_number)]
+        if len(group.reads) + len(group.at) + len(group.also) + len(bases) + 1 <= self.most:
+            return True
+        reads = group.reads | {b for b in bases if b not in group.at}
+        made = [*group.at, e.out]
+        return self._count(group, reads, made, {*group.eqns, e}) <= self.most
+
+    def touched(self, group: Group) -> int:
+        """The most buffers that a group touches as it is."""
+        return self._count(group, group.reads, group.at, set(group.eqns))
+
+    def _count(self, group: Group, reads: set, made: Iterable, inside: set[Eqn]) -> int:
+        parts = {var for _, var, _ in group.also}
+        return len(reads | parts) + sum(self._is_stored(var, inside) for var in made)
+
+    def _is_stored(self, var: Atom, inside: set[Eqn]) -> bool:
+        readers = self._readers.get(var)
+        return var in self._outside or not readers or not inside.issuperset(readers)
