@@ -59,6 +59,12 @@ fn f32_to_i32(x: f32) -> i32 {
   return select(select(near, 0, is_nan(x)), 2147483647, x >= 2147483648.0);
 }
 
+// The nearest float16. WGSL may make of what lies beyond them an infinity or the largest of them,
+// and of a scaled loss it must be known.
+fn to_half(x: f32) -> f32 {
+  return select(f32(f16(x)), with_sign(infinity(), x), abs(x) >= 65520.0);
+}
+
 fn f32_to_u8(x: f32) -> u32 { return bitcast<u32>(f32_to_i32(x)) & 255u; }
 
 // ── exponentials ──

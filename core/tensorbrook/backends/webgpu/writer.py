@@ -9,6 +9,10 @@ from .formulas import TYPES, Term, library_for, literal, render
 from .part import WGSL_TYPES
 
 WIDE = 4                                 # elements of a vec4
+# What leaves a float16 that float16 holds: the others' results are rounded, so that a value is the
+# same whether it comes from memory or not.
+EXACT = frozenset({"x", "-x", "abs(x)", "max(x, y)", "min(x, y)", "max(x, 0)", "select(x, y, z)",
+                   "sign(x)", "floor(x)", "ceil(x)", "round(x)"})
 
 
 @dataclass(frozen=True)
@@ -71,7 +75,7 @@ class Writer:
 
     def load(self, value: Load, copy: int) -> str:
         if value.source in self.given:
-            return self.given[value.source]
+            return rounded(self.given[value.source], value.dtype)
         return from_memory(f"{self.names[value.source]}[{self.index(value.view, copy)}]",
                            value.dtype)
 
@@ -136,9 +140,8 @@ class Writer:
                       arg.value if isinstance(arg, Number) else None)
                  for i, arg in zip(value.args, args)]
         text = render(value.formula, terms, value.dtype.kind)
-        if value.dtype.name == "float16" and args[0].dtype.name == "float32":
-            return f"f32(f16({text}))"
-        return text
+        exact = value.formula in EXACT or value.formula == "cast(x)" and args[0].dtype.is_bool
+        return text if exact else rounded(text, value.dtype)
 
     # ── the module ──
 
@@ -181,6 +184,11 @@ def from_memory(text: str, dtype: DType) -> str:
     if dtype.is_bool:
         return f"({text} != 0u)"
     return f"f32({text})" if dtype.name == "float16" else text
+
+
+def rounded(text: str, dtype: DType) -> str:
+    """A result as an element of its dtype."""
+    return f"to_half({text})" if dtype.name == "float16" else text
 
 
 def to_memory(text: str, dtype: DType) -> str:
