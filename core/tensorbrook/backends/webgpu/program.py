@@ -134,8 +134,8 @@ class _Program:
     def repeat(self, step: Step):
         """All turns, one after the other: what moves lies elsewhere in each."""
         k, before = step.kernel, dict(self.moving)
-        begin = self.staging
-        staged = {p.part: self.stage(p.part) for p in k.pieces if self.crooked(p)}
+        begin, scratch = self.staging, self.scratch
+        staged = {p.part: self.stage(p) for p in k.pieces if self.crooked(p)}
         for turn in range(k.count):
             for c in k.carries:
                 ends = [self.spot(c.last), self.spot(c.spare)]
@@ -148,7 +148,7 @@ class _Program:
             self.copies(staged, pieces, [v for v in staged if v not in k.written], into=True)
             self.take(step.inside)
             self.copies(staged, pieces, [v for v in staged if v in k.written], into=False)
-        self.moving = before
+        self.moving, self.scratch = before, scratch
         assert self.staging >= begin, "what is staged stays"
 
     def piece(self, p, n: int) -> Spot:
@@ -159,11 +159,17 @@ class _Program:
         """Whether pieces begin where no binding can."""
         return self.plan.limits.bytes_of(p.part.spec) % self.plan.limits.line != 0
 
-    def stage(self, part: Var) -> Spot:
-        """A place in the staging buffer, which is the slot after all others."""
-        at = self.staging
-        self.staging += whole_lines(self.size(part), self.plan.limits.line)
-        return Spot(1 + self.plan.slots - self.plan.moving, at)
+    def stage(self, p) -> Spot:
+        """A place for a piece in the staging buffer, which is the slot after all others; for one of
+        what lies there itself, in the arena, as no buffer is copied to itself."""
+        staging = 1 + self.plan.slots - self.plan.moving
+        size = whole_lines(self.size(p.part), self.plan.limits.line)
+        if self.spot(p.whole).buffer == staging:
+            at, self.scratch = self.scratch, self.scratch + size
+            self.arena_size = max(self.arena_size, self.scratch)
+            return Spot(ARENA, at)
+        at, self.staging = self.staging, self.staging + size
+        return Spot(staging, at)
 
     def copies(self, staged: Mapping[Var, Spot], pieces: Mapping[Var, Spot], which: list[Var],
                into: bool):
