@@ -10,16 +10,20 @@ from pathlib import Path
 
 from . import page_build
 
-PACKAGES = ("tensorbrook", "numpy", "wasmtime", "jax", "torch")
+PACKAGES = ("tensorbrook", "numpy", "wasmtime", "wgpu", "jax", "torch")
 
 
 def describe(browser_version: str) -> dict:
     """The machine, the moment and the versions of everything that was measured."""
+    return common() | {"chromium": browser_version, "peers": page_build.versions()}
+
+
+def common() -> dict:
+    """What a run without a browser tells, too."""
     return {"date": datetime.now(UTC).isoformat(timespec="seconds"),
             "cpu": processor(), "cores": os.cpu_count(), "system": platform.platform(),
-            "chromium": browser_version, "python": platform.python_version(),
-            "packages": {name: version for name in PACKAGES if (version := version_of(name))},
-            "peers": page_build.versions()}
+            "python": platform.python_version(),
+            "packages": {name: version for name in PACKAGES if (version := version_of(name))}}
 
 
 def processor() -> str:

@@ -17,7 +17,7 @@ class Report:
     """Tables in the order in which they were measured, and all figures by part."""
 
     def __init__(self):
-        self.results: dict = {"page": {}, "native": {}}
+        self.results: dict = {}
         self.shown: list[str] = []
 
     def show(self, title: str, text: str) -> None:
@@ -31,7 +31,8 @@ class Report:
 
     def write_into(self, path: Path) -> None:
         """Put the sections into a Markdown file, instead of those of the run before."""
-        kept = path.read_text(encoding="utf-8").partition(f"## {RUN}\n")[0]
+        text = path.read_text(encoding="utf-8") if path.exists() else ""
+        kept = text.partition(f"## {RUN}\n")[0]
         path.write_text(kept + "\n".join(self.shown), encoding="utf-8")
 
 

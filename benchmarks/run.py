@@ -56,6 +56,7 @@ class Run:
     def __init__(self, asked: argparse.Namespace):
         self.asked, self.pace = asked, QUICK if asked.quick else Pace()
         self.report, self.failures = Report(), list[str]()
+        self.report.results |= {"page": {}, "native": {}}
 
     def wants(self, name: str) -> bool:
         return named(name, self.asked.only) if self.asked.only else True

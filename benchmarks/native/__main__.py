@@ -12,8 +12,6 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 
-import numpy as np
-
 import tensorbrook as tf
 
 from ..ours.bench import FAMILIES
@@ -22,6 +20,7 @@ from ..rounds import QUICK, Disagreement, Pace, compare
 from ..workloads import NATIVE, OURS, Workload, wanted
 from ..workloads.spec import JAX_CPU, NUMPY, TORCH
 from . import jax_programs, numpy_programs, torch_programs
+from .arrays import make_arrays
 
 
 class Process:
@@ -52,15 +51,6 @@ class Process:
 
     def drop(self) -> None:
         self.steps.clear()
-
-
-def make_arrays(workload: Workload) -> dict:
-    """The inputs as NumPy arrays, as workloads/spec.py describes them."""
-    random = np.random.default_rng(0)
-    return {name: random.integers(0, spec["classes"], spec["shape"], np.int32) if "classes" in spec
-            else ((random.random(spec["shape"], np.float32) * 2 - 1) * np.float32(spec["scale"])
-                  + np.float32(spec["offset"]))
-            for name, spec in workload.arrays.items()}
 
 
 def ours(program: Callable) -> Callable:

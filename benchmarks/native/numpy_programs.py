@@ -32,7 +32,7 @@ def elementwise(arrays, operation):
 
 
 def sample(out) -> list[float]:
-    return some_of(np.asarray(out).ravel().tolist())
+    return some_of(np.asarray(out).ravel()).tolist()
 
 
 def mlp(arrays, checked_steps):

@@ -8,7 +8,8 @@ from torch.nn import functional as F
 
 
 def tensors(arrays, *names):
-    return [torch.from_numpy(arrays[name]) for name in names]
+    """On the device that is PyTorch's default, as all its own are."""
+    return [torch.from_numpy(arrays[name]).to(torch.get_default_device()) for name in names]
 
 
 def held(layer: nn.Module, **values) -> nn.Module:
@@ -20,7 +21,7 @@ def held(layer: nn.Module, **values) -> nn.Module:
 
 
 def parameter_of(array) -> nn.Parameter:
-    return nn.Parameter(torch.from_numpy(array.copy()))
+    return nn.Parameter(torch.from_numpy(array.copy()).to(torch.get_default_device()))
 
 
 def channels_first(images):
@@ -46,5 +47,5 @@ def training(model: nn.Module, x, y, checked_steps: int, decay: float = 0.0):
         loss = cross_entropy(model(x), y)
         loss.backward()
         optimizer.step()
-        return loss.item()
-    return step, lambda: [step() for _ in range(checked_steps)]
+        return loss.detach()
+    return step, lambda: [step().item() for _ in range(checked_steps)]
