@@ -67,6 +67,19 @@ export interface FileEntry {
 export type EngineBuild = "threads" | "relaxed" | "simd";
 
 /**
+ * How Python waits for the GPU: in its own worker by switching stacks, or for a worker in which the
+ * device lives (runtime/gpu_host.ts).
+ */
+export type Way = "local" | "worker";
+
+/** The GPU that programs can run on, or why there is none. */
+export type GpuReport =
+  | { readonly present: true; readonly name: string; readonly way: Way;
+      /** Whether a processor plays the GPU: right, but slow. */
+      readonly software: boolean }
+  | { readonly present: false; readonly reason: string };
+
+/**
  * What the page asks of the runtime; null leaves the choice to the worker. `base` is the address of
  * the folder that holds `pyodide/`, `engine/` and `tensorbrook.whl`. `control` is there when the
  * page is cross-origin isolated: see runtime/control.ts.
@@ -76,6 +89,7 @@ export interface BootOptions {
   readonly threads: number | null;
   readonly backend: string | null;
   readonly engine: EngineBuild | null;
+  readonly gpu: Way | null;
   readonly control: SharedArrayBuffer | null;
 }
 
@@ -103,6 +117,7 @@ export interface Capabilities {
   readonly threads: number;
   readonly isolated: boolean;
   readonly engine: EngineBuild;
+  readonly gpu: GpuReport;
   readonly version: string;
   /** Whether Python came from the image that the build made, or had to start afresh. */
   readonly restored: boolean;

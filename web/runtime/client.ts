@@ -1,7 +1,7 @@
 /** The page's side of the runtime: starts the worker, runs scripts in it, stops and restarts it. */
 
 import type {
-  Capabilities, EngineBuild, FileEntry, FromWorker, SessionCommand, ToWorker,
+  Capabilities, EngineBuild, FileEntry, FromWorker, SessionCommand, ToWorker, Way,
 } from "../protocol";
 import { ControlPanel, newControl } from "./control";
 import RuntimeWorker from "./worker?worker";
@@ -10,6 +10,7 @@ export interface RuntimeOptions {
   readonly threads?: number | null;
   readonly backend?: string | null;
   readonly engine?: EngineBuild | null;
+  readonly gpu?: Way | null;
 }
 
 export interface RunOptions {
@@ -80,8 +81,9 @@ class Host {
     this.worker.onerror = ({ message }) => fail(message);
     this.ready.promise.catch(() => undefined); // whoever awaits boot() hears of it
     const base = new URL("./", location.href).href;
-    const { threads = null, backend = null, engine = null } = options;
-    this.post({ kind: "boot", options: { base, threads, backend, engine, control: this.control } });
+    const { threads = null, backend = null, engine = null, gpu = null } = options;
+    const { control } = this;
+    this.post({ kind: "boot", options: { base, threads, backend, engine, gpu, control } });
   }
 
   post(message: ToWorker): void {

@@ -1,26 +1,15 @@
 /** What Python imports as `tensorbrook_page`: the engine's host, and the way out for events. */
 
-import type { PyProxy } from "pyodide/ffi";
 import type { FromWorker, SessionEvent } from "../protocol";
 import type { Engine } from "./engine";
+import type { OpenedGpu } from "./gpu_adapter";
+import { gpuModule } from "./gpu_module";
 import type { KeptPrograms } from "./kept";
+import { copyOf, type PyBuffer } from "./py_buffer";
 
-/** Bytes that Python handed over, copied out of its heap. */
-function copyOf(data: PyBuffer): Uint8Array<ArrayBuffer> {
-  const buffer = data.getBuffer("u8");
-  try {
-    return new Uint8Array(buffer.data);
-  } finally {
-    buffer.release();
-  }
-}
-
-interface PyBuffer extends PyProxy {
-  getBuffer(type: "u8"): { readonly data: Uint8Array; release(): void };
-}
 
 export function pageModule(
-  engine: Engine, kept: KeptPrograms, post: (message: FromWorker) => void,
+  engine: Engine, gpu: OpenedGpu, kept: KeptPrograms, post: (message: FromWorker) => void,
 ): object {
   return {
     threads: engine.threads,
@@ -34,6 +23,7 @@ export function pageModule(
     run: (program: number, block: number, ...slots: number[]): void =>
       engine.run(program, block, ...slots),
     view: (address: number, size: number): Uint8Array => engine.view(address, size),
+    gpu: gpuModule(gpu),
     recall: (key: string): Uint8Array | undefined => kept.get(key),
     keep: (key: string, image: PyBuffer): void => kept.put(key, copyOf(image)),
     post(kind: "session", json: string): void {

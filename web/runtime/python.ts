@@ -13,7 +13,14 @@ export interface Outcome {
   readonly files: readonly FileEntry[];
 }
 
-const canSwitchStacks = "Suspending" in WebAssembly;
+export const canSwitchStacks = "Suspending" in WebAssembly;
+
+/** Call Python so that it may wait for promises, where the browser can switch stacks. */
+export async function entered(
+  f: PyCallable, ...args: unknown[]
+): ReturnType<PyCallable["callPromising"]> {
+  return canSwitchStacks ? f.callPromising(...args) : f(...args);
+}
 
 export class Python {
   private readonly runScript: PyCallable;
@@ -59,10 +66,7 @@ export class Python {
 
   private async call({ filename, argv }: Script, path: string): Promise<[string | null, number]> {
     const words = this.pyodide.toPy(argv);
-    // Stack switching, where the browser has it, lets a script wait for promises: asyncio.run.
-    const outcome = canSwitchStacks
-      ? await this.runScript.callPromising(path, filename, words)
-      : this.runScript(path, filename, words);
+    const outcome = await entered(this.runScript, path, filename, words);
     const [error, exitCode] = outcome.toJs();
     outcome.destroy();
     words.destroy();
@@ -72,6 +76,6 @@ export class Python {
   /** Hand a command to the training session, which answers by events. */
   async session(command: SessionCommand): Promise<void> {
     this.handle ??= this.pyodide.pyimport("tensorbrook.studio.session").handle;
-    await this.handle?.(JSON.stringify(command));
+    if (this.handle !== null) await entered(this.handle, JSON.stringify(command));
   }
 }

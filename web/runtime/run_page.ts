@@ -1,7 +1,7 @@
 /** The bare page: boots the runtime, shows how it came up and what scripts print. */
 
 import { Runtime, type RuntimeEvent, type RuntimeOptions } from "./client";
-import type { EngineBuild } from "../protocol";
+import type { EngineBuild, GpuReport, Way } from "../protocol";
 import { runJob, type Job, type JobResult } from "./job";
 import { threadNotice } from "./notice";
 import { exposeScripting } from "./scripting";
@@ -15,15 +15,22 @@ function element(testid: string): HTMLElement {
 const isBuild = (name: string | null): name is EngineBuild =>
   name === "threads" || name === "relaxed" || name === "simd";
 
-/** `run.html?threads=2&backend=wasm&engine=simd`; what is left out the runtime chooses. */
+const isWay = (name: string | null): name is Way => name === "local" || name === "worker";
+
+/** `run.html?threads=2&backend=wasm&engine=simd&gpu=worker`; what is left out the runtime chooses. */
 function optionsOf(query: URLSearchParams): RuntimeOptions {
   const [threads, engine] = [query.get("threads"), query.get("engine")];
+  const gpu = query.get("gpu");
   return {
     threads: Math.trunc(Number(threads)) || null,
     backend: query.get("backend"),
     engine: isBuild(engine) ? engine : null,
+    gpu: isWay(gpu) ? gpu : null,
   };
 }
+
+const wordsOf = (gpu: GpuReport): string =>
+  gpu.present ? `GPU: ${gpu.name}${gpu.software ? " (software)" : ""}` : "no GPU";
 
 function show(event: RuntimeEvent): void {
   const status = element("status");
@@ -32,9 +39,10 @@ function show(event: RuntimeEvent): void {
     case "restarting": status.textContent = `Starting anew: ${event.reason}`; break;
     case "boot-failed": status.textContent = `Could not start: ${event.message}`; break;
     case "ready": {
-      const { backend, threads, engine, version } = event.capabilities;
+      const { backend, threads, engine, gpu, version } = event.capabilities;
       const notice = threadNotice(event.capabilities);
-      status.textContent = `Tensorbrook ${version} · ${backend} · ${engine} · threads: ${threads}`;
+      status.textContent = `Tensorbrook ${version} · ${backend} · ${engine} · ` +
+        `threads: ${threads} · ${wordsOf(gpu)}`;
       element("notice").textContent = notice;
       element("notice").hidden = notice === null;
       break;

@@ -8,10 +8,11 @@ import { Console } from "./console";
 import { ControlledWorker } from "./control";
 import { Engine } from "./engine";
 import { chooseBuild, chooseThreads, probe } from "./features";
+import { openGpu, reportOf, type OpenedGpu } from "./gpu_adapter";
 import { pageModule } from "./page_module";
 import { KeptPrograms } from "./kept";
 import { fetched, fetchWheel, startPython } from "./pyodide";
-import { Python } from "./python";
+import { canSwitchStacks, entered, Python } from "./python";
 
 const post = (message: FromWorker): void => postMessage(message);
 
@@ -20,6 +21,10 @@ function messageOf(error: unknown): string {
   const text = error instanceof Error ? error.message : String(error);
   return text.startsWith("Traceback ") ? text.trimEnd().split("\n").at(-1) ?? text : text;
 }
+
+/** How long after Python the GPU may come: where it is asked for, and where it is not. */
+const PATIENCE_MS = 20_000;
+const SHORT_PATIENCE_MS = 500;
 
 async function startEngine({ base, engine, threads }: BootOptions): Promise<Engine> {
   const build = engine ?? chooseBuild(probe(crossOriginIsolated));
@@ -41,18 +46,30 @@ class Stopwatch {
   }
 }
 
+/** The GPU, unless it lets Python wait for it: what has no use for it need not. */
+function startGpu({ gpu, backend }: BootOptions, python: Promise<unknown>): Promise<OpenedGpu> {
+  const late = { reason: "the browser did not bring it up in time; reload the page" };
+  const patience = backend === "webgpu" ? PATIENCE_MS : SHORT_PATIENCE_MS;
+  const opened = openGpu(gpu, { stacks: canSwitchStacks, isolated: crossOriginIsolated })
+    .catch((error: unknown) => ({ reason: messageOf(error) }));
+  const tooLate = python.then(() => new Promise<OpenedGpu>((resolve) =>
+    setTimeout(() => resolve(late), patience)));
+  return Promise.race([opened, tooLate]);
+}
+
 /** Connect Python and the engine, import the package, and say how it came up. */
-function connect(
-  pyodide: PyodideAPI, engine: Engine, kept: KeptPrograms, backend: string | null,
-): Omit<Capabilities, "restored" | "boot_ms"> {
-  pyodide.registerJsModule("tensorbrook_page", pageModule(engine, kept, post));
+async function connect(
+  pyodide: PyodideAPI, engine: Engine, gpu: OpenedGpu, kept: KeptPrograms, backend: string | null,
+): Promise<Omit<Capabilities, "restored" | "boot_ms">> {
+  pyodide.registerJsModule("tensorbrook_page", pageModule(engine, gpu, kept, post));
   const tensorbrook = pyodide.pyimport("tensorbrook");
-  if (backend !== null) tensorbrook.config.set_backend(backend);
+  if (backend !== null) await entered(tensorbrook.config.set_backend, backend);
   return {
     backend: tensorbrook.config.get_backend(),
     threads: tensorbrook.config.get_threads(),
     isolated: crossOriginIsolated,
     engine: engine.build,
+    gpu: reportOf(gpu),
     version: tensorbrook.__version__,
   };
 }
@@ -63,14 +80,16 @@ async function boot(options: BootOptions): Promise<Python> {
   const control = options.control === null ? null : new ControlledWorker(options.control);
   post({ kind: "booting", stage: "python" });
   const wheel = fetchWheel(options.base);
-  const [{ pyodide, restored }, engine, kept] = await Promise.all([
-    watch.time("python", startPython(options.base, wheel)),
+  const started = watch.time("python", startPython(options.base, wheel));
+  const [{ pyodide, restored }, engine, gpu, kept] = await Promise.all([
+    started,
     watch.time("engine", startEngine(options)),
+    startGpu(options, started),
     KeptPrograms.of(options.base, wheel),
   ]);
   post({ kind: "booting", stage: "package" });
   const python = new Python(pyodide, new Console(post, control), control);
-  const connected = connect(pyodide, engine, kept, options.backend);
+  const connected = await connect(pyodide, engine, gpu, kept, options.backend);
   watch.note("package");
   post({ kind: "ready", capabilities: { ...connected, restored, boot_ms: watch.boot_ms } });
   return python;

@@ -11,7 +11,7 @@ const settings: TrainSettings = {
 const layers = [{ type: "Flatten", args: {} }, { type: "Dense", args: { units: 10 } }];
 const capabilities: Capabilities = {
   backend: "wasm", threads: 2, isolated: true, engine: "threads", version: "0",
-  restored: false,
+  restored: false, gpu: { present: false, reason: "there is none" },
   boot_ms: { python: 1, package: 1, engine: 1 },
 };
 const ready: Action = { do: "ready", capabilities };

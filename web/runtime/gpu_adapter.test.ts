@@ -1,0 +1,26 @@
+import { describe, expect, it } from "vitest";
+import { chooseWay, findAdapter } from "./gpu_adapter";
+
+const NOWHERE = { stacks: false, isolated: false };
+
+describe("the way to the GPU", () => {
+  it("is Python's own worker where it can switch stacks", () => {
+    expect(chooseWay(null, { stacks: true, isolated: true })).toEqual({ way: "local" });
+    expect(chooseWay(null, { stacks: true, isolated: false })).toEqual({ way: "local" });
+  });
+
+  it("is a worker of its own where shared memory is all there is, or where that is asked for", () => {
+    expect(chooseWay(null, { stacks: false, isolated: true })).toEqual({ way: "worker" });
+    expect(chooseWay("worker", { stacks: true, isolated: true })).toEqual({ way: "worker" });
+  });
+
+  it("is none where Python could not wait, and the reason is told", () => {
+    expect(chooseWay(null, NOWHERE)).toMatchObject({ reason: expect.stringContaining("JSPI") });
+    expect(chooseWay("worker", NOWHERE)).toHaveProperty("reason");
+    expect(chooseWay("local", { ...NOWHERE, isolated: true })).toHaveProperty("reason");
+  });
+
+  it("is none without WebGPU", async () => {
+    expect(await findAdapter(undefined)).toBe("this browser has no WebGPU");
+  });
+});

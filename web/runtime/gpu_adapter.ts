@@ -1,0 +1,57 @@
+/** Whether there is a GPU, and the way to it; the rest loads only where there is one. */
+
+import type { GpuReport, Way } from "../protocol";
+import type { GpuHost } from "./gpu_host";
+
+/** The adapter to compute on, or why there is none. */
+export async function findAdapter(gpu: GPU | undefined): Promise<GPUAdapter | string> {
+  if (gpu === undefined) return "this browser has no WebGPU";
+  try {
+    const found = await gpu.requestAdapter({ powerPreference: "high-performance" });
+    return found ?? "the browser finds no GPU that it can use";
+  } catch (error) {
+    return `the browser gives no GPU: ${error instanceof Error ? error.message : String(error)}`;
+  }
+}
+
+/** Python can wait for promises (`stacks`), or for shared memory, which needs isolation. */
+export interface Waiting {
+  readonly stacks: boolean;
+  readonly isolated: boolean;
+}
+
+/** The way to the device, or why there is none. */
+export function chooseWay(
+  asked: Way | null, { stacks, isolated }: Waiting,
+): { readonly way: Way } | { readonly reason: string } {
+  const way = asked ?? (stacks ? "local" : "worker");
+  if (way === "local" && !stacks) {
+    return { reason: "this browser cannot switch stacks (JSPI), as gpu=local asks for" };
+  }
+  if (way === "worker" && !isolated) {
+    return { reason: "Python could not wait for the GPU: the browser cannot switch stacks (JSPI), " +
+      "and the page is not cross-origin isolated, which shared memory needs" };
+  }
+  return { way };
+}
+
+export type OpenedGpu = GpuHost | { readonly reason: string };
+
+/** The GPU, if there is one that Python can wait for. */
+export async function openGpu(asked: Way | null, waiting: Waiting): Promise<OpenedGpu> {
+  const chosen = chooseWay(asked, waiting);
+  if ("reason" in chosen) return chosen;
+  const adapter = await findAdapter(navigator.gpu);
+  if (typeof adapter === "string") return { reason: adapter };
+  switch (chosen.way) {
+    case "local": return (await import("./gpu_local")).LocalGpu.open(navigator.gpu);
+    case "worker": return (await import("./gpu_remote")).RemoteGpu.open();
+    default: return chosen.way satisfies never;
+  }
+}
+
+export function reportOf(gpu: OpenedGpu): GpuReport {
+  if ("reason" in gpu) return { present: false, reason: gpu.reason };
+  const { way, facts: { name, software } } = gpu;
+  return { present: true, name, software, way };
+}

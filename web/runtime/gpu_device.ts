@@ -1,0 +1,180 @@
+/**
+ * The GPU itself: buffers and programs by the numbers that the caller gives them, which are never
+ * given twice. It lives in Python's worker or in one of its own; what must wait is a promise.
+ */
+
+import { findAdapter } from "./gpu_adapter";
+import { factsOf, fullDevice, type GpuFacts } from "./gpu_facts";
+import { COPY_DST, COPY_SRC, MAP_READ, STORAGE, TO_READ } from "./gpu_flags";
+import { readImage } from "./gpu_image";
+import { Program } from "./gpu_program";
+import { Shaders } from "./gpu_shaders";
+import { GpuTrouble, kindOf, type Trouble } from "./gpu_trouble";
+
+export interface Counts {
+  readonly submits: number;
+  readonly dispatches: number;
+  readonly pipelines: number;
+}
+
+/** How long after a failure the news may come that the device was lost. */
+const NEWS_MS = 200;
+
+export class Device {
+  /** Why the device is no more, or null. */
+  lost: string | null = null;
+  /** Told of errors that no call waits for. */
+  onTrouble: (trouble: Trouble) => void = () => undefined;
+  private readonly buffers = new Map<number, GPUBuffer>();
+  private readonly programs = new Map<number, Program>();
+  private readonly staging = new Map<number, GPUBuffer>();
+  private readonly shaders: Shaders;
+  private readonly end: Promise<void>;
+  private trouble: Trouble | null = null;
+  private submits = 0;
+  private dispatches = 0;
+  private readonly lookup = (number: number): GPUBuffer => {
+    const found = this.buffers.get(number);
+    if (found === undefined) throw new RangeError(`there is no buffer ${number}`);
+    return found;
+  };
+
+  private constructor(private readonly device: GPUDevice, readonly facts: GpuFacts) {
+    this.shaders = new Shaders(device);
+    device.addEventListener("uncapturederror", ({ error }) =>
+      this.note({ kind: kindOf(error), message: error.message }));
+    this.end = device.lost.then(({ message, reason }) => {
+      this.lost = message || reason;
+      this.note({ kind: "lost", message: this.lost });
+    });
+  }
+
+  /** A device with all that its adapter offers. */
+  static async open(gpu: GPU | undefined): Promise<Device> {
+    const adapter = await findAdapter(gpu);
+    if (typeof adapter === "string") throw new GpuTrouble("lost", adapter);
+    return new Device(await adapter.requestDevice(fullDevice(adapter)), factsOf(adapter));
+  }
+
+  /** Throw what no call has waited for: the first of it, as what follows from it says less. */
+  check(): void {
+    const { trouble } = this;
+    if (trouble === null) return;
+    if (this.lost === null) this.trouble = null; // a lost device stays lost
+    throw new GpuTrouble(trouble.kind, trouble.message);
+  }
+
+  get counts(): Counts {
+    const { submits, dispatches, shaders } = this;
+    return { submits, dispatches, pipelines: shaders.made };
+  }
+
+  /** A new buffer of zeros. */
+  create(number: number, size: number): void {
+    const usage = STORAGE | COPY_SRC | COPY_DST;
+    this.buffers.set(number, this.device.createBuffer({ size, usage }));
+  }
+
+  free(number: number): void {
+    this.buffers.get(number)?.destroy();
+    this.buffers.delete(number);
+  }
+
+  write(number: number, bytes: Uint8Array): void {
+    this.device.queue.writeBuffer(this.lookup(number), 0, bytes);
+  }
+
+  copy(source: number, target: number, size: number): void {
+    const encoder = this.device.createCommandEncoder();
+    encoder.copyBufferToBuffer(this.lookup(source), 0, this.lookup(target), 0, size);
+    this.submit(encoder.finish());
+  }
+
+  /** Make a program's pipelines; resolves when it can run. */
+  async load(number: number, bytes: Uint8Array): Promise<void> {
+    const image = readImage(bytes);
+    const shaders = await this.unlessLost(this.shaders.of(image));
+    this.programs.set(number, new Program(this.device, image, shaders));
+  }
+
+  unload(number: number): void {
+    this.programs.delete(number);
+  }
+
+  /** Submit a program; resolves when the GPU is done with it. `places` are arena and slots. */
+  run(number: number, places: readonly number[]): Promise<void> {
+    const program = this.programs.get(number);
+    if (program === undefined) throw new RangeError(`there is no program ${number}`);
+    this.submit(program.encode(places, this.lookup));
+    this.dispatches += program.dispatches;
+    return Promise.race([this.device.queue.onSubmittedWorkDone(), this.end]);
+  }
+
+  /** What a buffer begins with, after all that was submitted before. */
+  async read(number: number, size: number): Promise<Uint8Array<ArrayBuffer>> {
+    const staging = this.stagingOf(size);
+    const encoder = this.device.createCommandEncoder();
+    encoder.copyBufferToBuffer(this.lookup(number), 0, staging, 0, size);
+    this.submit(encoder.finish());
+    await this.unlessLost(staging.mapAsync(TO_READ, 0, size));
+    const bytes = new Uint8Array(staging.getMappedRange(0, size).slice(0));
+    staging.unmap();
+    this.keepStaging(staging);
+    return bytes;
+  }
+
+  /** Resolves when the errors of all calls before have been reported. */
+  async settled(): Promise<void> {
+    this.device.pushErrorScope("internal");
+    await this.unlessLost(this.device.popErrorScope());
+  }
+
+  destroy(): void {
+    this.device.destroy();
+  }
+
+  private submit(commands: GPUCommandBuffer): void {
+    this.device.queue.submit([commands]);
+    this.submits += 1;
+  }
+
+
+  /** A buffer that can be mapped, of the next power of two, kept from an earlier read or new. */
+  private stagingOf(size: number): GPUBuffer {
+    const rounded = 2 ** Math.ceil(Math.log2(Math.max(size, 256)));
+    const kept = this.staging.get(rounded);
+    this.staging.delete(rounded);
+    if (kept !== undefined) return kept;
+    return this.device.createBuffer({ size: rounded, usage: MAP_READ | COPY_DST });
+  }
+
+  private keepStaging(buffer: GPUBuffer): void {
+    this.staging.get(buffer.size)?.destroy();
+    this.staging.set(buffer.size, buffer);
+  }
+
+  private note(trouble: Trouble): void {
+    if (this.trouble !== null && trouble.kind !== "lost") return;
+    this.trouble = trouble;
+    this.onTrouble(trouble);
+  }
+
+  /** What a promise comes to, unless the device is lost before. */
+  private async unlessLost<T>(promise: Promise<T>): Promise<T> {
+    const lost = this.end.then((): never => {
+      throw new GpuTrouble("lost", this.lost ?? "");
+    });
+    try {
+      return await Promise.race([promise, lost]);
+    } catch (error) {
+      if (!(error instanceof GpuTrouble)) await this.news();
+      if (this.lost !== null) throw new GpuTrouble("lost", this.lost);
+      throw error;
+    }
+  }
+
+  /** A call may fail before the news comes that the device was lost. */
+  private news(): Promise<void> {
+    return Promise.race([this.end, new Promise<void>((go) => setTimeout(go, NEWS_MS))]);
+  }
+}

@@ -1,0 +1,12 @@
+/** Bits of WebGPU's standard (w3.org/TR/webgpu) that TypeScript's library does not name. */
+
+export const MAP_READ = 0x1;
+export const COPY_SRC = 0x4;
+export const COPY_DST = 0x8;
+export const STORAGE = 0x80;
+
+/** GPUMapMode.READ */
+export const TO_READ = 0x1;
+
+/** GPUShaderStage.COMPUTE */
+export const COMPUTE = 0x4;
