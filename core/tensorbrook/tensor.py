@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import Any, Protocol
 
 from .base import dtypes, hostdata
+from .base.aside import private
 from .base.dtypes import DType
 from .base.errors import DTypeError, FailedPreconditionError, InvalidArgumentError
 from .ir import PRIMS, Const, Prim, Spec, Var
@@ -55,8 +56,8 @@ class Observer(Protocol):
     def record_read(self, variable: Variable, value: Tensor) -> None: ...
 
 
-_contexts: list[Context] = []        # the bottom one runs, any above it is a trace
-_observers: list[Observer] = []
+_contexts: list[Context] = private([], shared=1)      # the bottom one runs, any above it is a trace
+_observers: list[Observer] = private([])
 
 
 def bind(name: str, *args, **attrs) -> Any:

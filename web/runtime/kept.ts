@@ -53,7 +53,7 @@ export class KeptPrograms {
   }
 
   private address(key: string): string {
-    return `${this.base}programs/${key}`;
+    return `${this.base}programs/${encodeURIComponent(key)}`;
   }
 
   private async read(): Promise<void> {
@@ -64,7 +64,7 @@ export class KeptPrograms {
     await Promise.all(all.slice(0, old).map((address) => store.delete(address)));
     await Promise.all(all.slice(old).map(async (address) => {
       const found = await store.match(address);
-      const key = address.url.slice(address.url.lastIndexOf("/") + 1);
+      const key = decodeURIComponent(address.url.slice(address.url.lastIndexOf("/") + 1));
       if (found !== undefined) this.images.set(key, new Uint8Array(await found.arrayBuffer()));
     }));
   }

@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 # A browser that starts quietly and asks nothing of the network.
 FLAGS = ("--disable-quic", "--no-first-run", "--disable-background-networking",
          "--disable-component-update", "--disable-sync")
+
+# WebGPU on a machine without a screen, on its GPU or played by the processor (SwiftShader).
+GPU = ("--enable-unsafe-webgpu", "--enable-features=Vulkan")
+REAL_GPU = (*GPU, "--use-angle=vulkan", "--disable-vulkan-surface", "--ignore-gpu-blocklist")
+SOFTWARE_GPU = (*GPU, "--use-vulkan=swiftshader", "--use-webgpu-adapter=swiftshader")
 
 NAMES = ("chromium", "google-chrome")
 
@@ -34,11 +40,11 @@ def checked(path: str) -> str:
     return path
 
 
-def launch_options(playwrights_own: str, headed: bool = False) -> dict:
+def launch_options(playwrights_own: str, headed: bool = False, more: Sequence[str] = ()) -> dict:
     """What Playwright's `chromium.launch` needs; it is told its own browser's path."""
     # Chromium refuses to start as root inside its sandbox.
     as_root = hasattr(os, "geteuid") and os.geteuid() == 0
-    flags = [*FLAGS, "--no-sandbox"] if as_root else [*FLAGS]
+    flags = [*FLAGS, *more, *(("--no-sandbox",) if as_root else ())]
     # Ctrl-C is for the script: the browser ends when we close it.
     return {"executable_path": find(playwrights_own), "headless": not headed, "args": flags,
             "handle_sigint": False}

@@ -12,7 +12,7 @@ from urllib.parse import urlencode
 
 from playwright.async_api import Error, Page, async_playwright
 
-from tensorbrook.studio.browser import launch_options
+from tensorbrook.studio.browser import REAL_GPU, SOFTWARE_GPU, launch_options
 from tensorbrook.studio.server import Server
 
 FAILED = 2
@@ -22,16 +22,18 @@ SKIPPED = {"node_modules", "__pycache__"}
 
 
 def run(script: Path, words: Sequence[str], *, backend: str | None = None,
-        threads: int | None = None, headed: bool = False, source: str | None = None) -> int:
+        threads: int | None = None, headed: bool = False, software_gpu: bool = False,
+        source: str | None = None) -> int:
     """Run a script with its folder in a page; returns its exit code. With `source`, that runs
     beside the script and decides what becomes of it."""
+    gpu = SOFTWARE_GPU if software_gpu else REAL_GPU if backend == "webgpu" else ()
     query = {"backend": backend, "threads": threads}
     options = urlencode({name: value for name, value in query.items() if value is not None})
     try:
         name = script if source is None else script.with_name(LAUNCHER)
         job = {"source": source or script.read_text(encoding="utf-8"), "filename": name.as_posix(),
                "argv": list(words), "files": files_of(script.parent)}
-        return asyncio.run(run_in_browser(job, script.parent, options, headed))
+        return asyncio.run(run_in_browser(job, script.parent, options, headed, gpu))
     except (Error, OSError, ValueError) as error:
         print(f"tensorbrook run: {sentence(error)}", file=sys.stderr)
         return FAILED
@@ -42,11 +44,13 @@ def sentence(error: Exception) -> str:
     return str(error).partition("\n    at ")[0].removeprefix("Page.evaluate: Error: ")
 
 
-async def run_in_browser(job: dict, folder: Path, options: str, headed: bool) -> int:
+async def run_in_browser(job: dict, folder: Path, options: str, headed: bool,
+                         gpu: Sequence[str]) -> int:
     with Server() as server:
         async with async_playwright() as playwright:
             chromium = playwright.chromium
-            browser = await chromium.launch(**launch_options(chromium.executable_path, headed))
+            browser = await chromium.launch(
+                **launch_options(chromium.executable_path, headed, gpu))
             try:
                 page = await browser.new_page()
                 await page.expose_function("tensorbrookWrite", write)

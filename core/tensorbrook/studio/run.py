@@ -19,6 +19,8 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--backend", metavar="NAME", help="the backend to compute on")
     parser.add_argument("--threads", type=positive, metavar="N", help="threads to compute on")
     parser.add_argument("--headed", action="store_true", help="with --page: show the browser")
+    parser.add_argument("--software-gpu", action="store_true",
+                        help="with --page: let the processor play the GPU, for tests")
     parser.epilog = "What stands after -- is handed to the script."
 
 
@@ -37,7 +39,7 @@ def main(args: Namespace) -> int:
     if not args.page:
         return run_natively(script, args)
     return in_browser(script, args.rest, backend=args.backend, threads=args.threads,
-                      headed=args.headed)
+                      headed=args.headed, software_gpu=args.software_gpu)
 
 
 def in_browser(script: Path, words: list[str], **options) -> int:

@@ -44,6 +44,8 @@ class Session:
         self.running = False
         self.posted = 0.0
         self.pace: deque[tuple[float, int]] = deque()
+        self.waiting: deque[tuple[str, Callable[[], None]]] = deque()
+        self.working = False
         self.commands = {"model": self.take_model, "train": self.train, "pause": self.pause,
                          "step": self.step, "reset": self.reset, "predict": self.draw}
 
@@ -53,6 +55,19 @@ class Session:
         self.guarded(name, lambda: self.commands[name](**arguments))
 
     def guarded(self, name: str, work: Callable[[], None]) -> None:
+        """Do it, after what is under way: Python may be set aside in the midst of a step, while it
+        waits for a GPU, and hear of commands then."""
+        self.waiting.append((name, work))
+        if self.working:
+            return
+        self.working = True
+        try:
+            while self.waiting:
+                self.carry_out(*self.waiting.popleft())
+        finally:
+            self.working = False
+
+    def carry_out(self, name: str, work: Callable[[], None]) -> None:
         try:
             work()
         except MemoryError:

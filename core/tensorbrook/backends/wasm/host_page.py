@@ -4,16 +4,7 @@ from __future__ import annotations
 
 import tensorbrook_page as page  # pyright: ignore[reportMissingImports]
 
-
-class Kept:
-    """What this visit and earlier ones have kept in the browser's storage (web/runtime/kept.ts)."""
-
-    def get(self, key: str) -> bytes | None:
-        found = page.recall(key)
-        return None if found is None else found.to_bytes()
-
-    def put(self, key: str, data: bytes) -> None:
-        page.keep(key, data)
+from ..kept_in_page import Kept
 
 
 class Host:

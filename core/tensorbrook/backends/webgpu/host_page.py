@@ -1,0 +1,144 @@
+"""The device in a page, as web/runtime/gpu_module.ts offers it to Python."""
+from __future__ import annotations
+
+import json
+from contextlib import contextmanager
+
+import tensorbrook_page as page  # pyright: ignore[reportMissingImports]
+from pyodide.ffi import JsException, can_run_sync, run_sync  # pyright: ignore[reportMissingImports]
+
+from ...base.aside import aside
+from ...base.errors import FailedPreconditionError, UnimplementedError
+from ..kept_in_page import Kept
+from .facts import Facts
+from .trouble import trouble
+
+LARGE = 1 << 20          # bytes; of a buffer this large it is asked whether there was memory
+
+
+class Host:
+    """See host.py. The page has opened its device already, and it ends with the page."""
+
+    def __init__(self):
+        self.page = gpu = page.gpu
+        if gpu.reason:
+            raise UnimplementedError("backend webgpu", f"there is no GPU here: {gpu.reason}",
+                                     "compute on wasm, or open the page where there is one")
+        self.facts = Facts(**json.loads(gpu.facts()))
+        self.kept = Kept()
+        # Bound once: looking a method up on the module costs five times the call.
+        self._run, self._full = gpu.run, gpu.full
+
+    # ── what was done ──
+
+    @property
+    def calls(self) -> int:
+        return self.page.calls()
+
+    @property
+    def submits(self) -> int:
+        return self._waited(self.page.counts()).submits
+
+    @property
+    def dispatches(self) -> int:
+        return self._waited(self.page.counts()).dispatches
+
+    @property
+    def pipelines(self) -> int:
+        return self._waited(self.page.counts()).pipelines
+
+    # ── buffers ──
+
+    def new(self, size: int) -> int:
+        if size > self.facts.buffer_bytes:
+            raise MemoryError(f"a buffer of {size} bytes is more than the device takes")
+        with _told():
+            number = self.page.create(size)
+            # An allocation that fails is heard of later: early enough for a large one.
+            if size >= LARGE and can_run_sync():
+                try:
+                    self._waited(self.page.settled())
+                except BaseException:
+                    self.page.free(number)
+                    raise
+        return number
+
+    def free(self, buffer: int) -> None:
+        self.page.free(buffer)
+
+    def write(self, buffer: int, data) -> None:
+        with _told():
+            self.page.write(buffer, memoryview(data))
+
+    def read(self, buffer: int, size: int) -> bytes:
+        with _told():
+            return self._waited(self.page.read(buffer, size)).to_bytes()
+
+    def copy(self, source: int, target: int, size: int) -> None:
+        with _told():
+            self.page.copy(source, target, size)
+
+    # ── programs ──
+
+    def load(self, image: bytes) -> int:
+        with _told():
+            return self._waited(self.page.load(image))
+
+    def unload(self, program: int) -> None:
+        self.page.unload(program)
+
+    def run(self, program: int, arena: int, *slots: int) -> None:
+        try:
+            if self._full():
+                self._waited(self.page.room())
+            self._run(program, arena, *slots)
+        except JsException as error:
+            raise _error(error) from None
+
+    # ── faults ──
+
+    @property
+    def lost(self) -> str | None:
+        """Why the device is no more."""
+        return self.page.lost() or None
+
+    def renew(self) -> None:
+        """Ask for another device in the place of a lost one; what was on that is gone, and its
+        numbers are void. Raises LostError where there is none to be had."""
+        with _told():
+            self._waited(self.page.renew())
+        self.facts = Facts(**json.loads(self.page.facts()))
+
+    def destroy(self) -> None:
+        """Lose the device, as a fault of the machine would."""
+        self.page.destroy()
+
+    def close(self) -> None:
+        """Nothing: the device ends with the worker."""
+
+    @staticmethod
+    def _waited(pending):
+        """What a call of the page comes to, once that is there. Ctrl-C gets in between."""
+        if hasattr(pending, "ready"):
+            while not pending.ready():
+                pass
+            return pending.take()
+        if not can_run_sync():
+            raise FailedPreconditionError(
+                "webgpu", "JavaScript called this code in a way that cannot wait for the GPU",
+                "read values elsewhere, or call it with callPromising")
+        with aside():
+            return run_sync(pending)
+
+
+@contextmanager
+def _told():
+    """Raise what the page throws as our own errors."""
+    try:
+        yield
+    except JsException as error:
+        raise _error(error) from None
+
+
+def _error(error: JsException) -> Exception:
+    return trouble(error.name, error.message)
