@@ -21,6 +21,7 @@ import sys
 sys.path.append("${PACKAGE}")
 import tensorbrook
 import tensorbrook.backends.wasm
+import tensorbrook.backends.webgpu
 import tensorbrook.keras
 import tensorbrook.studio.script
 import tensorbrook.studio.session

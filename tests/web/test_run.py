@@ -145,7 +145,7 @@ def test_an_unknown_backend_is_told_in_one_sentence(script, where: list[str]):
     path = script("import tensorbrook as tf\nprint(tf.constant(1) + 1)\n")
     code, out, err = run(path, *where, "--backend", "magic")
     assert code != 0 and out == ""
-    assert err.endswith("backend: 'magic' is not known; use one of wasm, reference\n")
+    assert err.endswith("backend: 'magic' is not known; use one of wasm, webgpu, reference\n")
     assert not where or err.count("\n") == 1
 
 

@@ -10,8 +10,11 @@ type Module = Awaited<ReturnType<CreateModule>>;
 type Bytes = Uint8Array<ArrayBuffer>;
 type ByteStream = ReadableStream<Bytes>;
 
-/** Where CPython keeps the function through which it calls C functions of any signature. */
-interface Trampoline {
+/** What we ask of Pyodide's module beyond what it declares. */
+interface Inside {
+  /** Memory taken here, before the image lies over it, only makes the whole of it larger. */
+  readonly _malloc: (bytes: number) => number;
+  // Where CPython keeps the function through which it calls C functions of any signature.
   readonly HEAP32: Int32Array;
   readonly __PyRuntime: number;
   readonly __PyEM_EMSCRIPTEN_TRAMPOLINE_OFFSET: number;
@@ -26,9 +29,20 @@ interface Contents {
 /** An image notes that Python can wait for promises, so it serves only browsers in which it can. */
 const canRestore = "Suspending" in WebAssembly;
 
-function trampolineIndex(module: Trampoline): number {
+function trampolineIndex(module: Inside): number {
   const offset = module.HEAP32[module.__PyEM_EMSCRIPTEN_TRAMPOLINE_OFFSET >>> 2] ?? 0;
   return (module.__PyRuntime + offset) >>> 2;
+}
+
+const GROWTH_BYTES = 1 << 20;
+
+/** Let a new Python have at least as much memory as the image holds. */
+function grow(module: Module & Inside, size: number): void {
+  while (module.HEAPU8.length < size) {
+    if (module._malloc(GROWTH_BYTES) === 0) {
+      throw new RangeError(`this device has no ${size >>> 20} MB of memory for Python`);
+    }
+  }
 }
 
 /** Takes counted pieces from the front of a stream, and then its rest. */
@@ -93,11 +107,12 @@ export class Image {
   }
 
   /** What makes Pyodide start from this image. */
-  config(create: (settings: Settings) => Promise<Module & Trampoline>): Partial<PyodideConfig> {
+  config(create: (settings: Settings) => Promise<Module & Inside>): Partial<PyodideConfig> {
     return {
       _loadSnapshot: this.memory, // its length is asked for at once, its content after the module
       createPyodideModule: async (settings) => {
         const [module] = await Promise.all([create(settings), this.files]);
+        grow(module, this.memory.length);
         const index = trampolineIndex(module);
         const own = module.HEAP32[index] ?? 0;
         this.restoreTrampoline = () => void (module.HEAP32[index] = own);

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,10 +12,14 @@ from pathlib import Path
 FLAGS = ("--disable-quic", "--no-first-run", "--disable-background-networking",
          "--disable-component-update", "--disable-sync")
 
-# WebGPU on a machine without a screen, on its GPU or played by the processor (SwiftShader).
+# WebGPU on Linux without a screen: on the machine's GPU, or played by the processor (SwiftShader).
 GPU = ("--enable-unsafe-webgpu", "--enable-features=Vulkan")
-REAL_GPU = (*GPU, "--use-angle=vulkan", "--disable-vulkan-surface", "--ignore-gpu-blocklist")
+REAL_GPU = (*GPU, "--use-angle=vulkan", "--disable-vulkan-surface")
 SOFTWARE_GPU = (*GPU, "--use-vulkan=swiftshader", "--use-webgpu-adapter=swiftshader")
+
+# Where a driver lets programs compute, in /dev. Without any, Chromium does not get along with
+# the flags for a real GPU: a page's frames never end.
+GPU_NODES = ("nvidia[0-9]*", "dri/renderD*")
 
 NAMES = ("chromium", "google-chrome")
 
@@ -38,6 +43,12 @@ def checked(path: str) -> str:
         raise FileNotFoundError(f"TENSORBROOK_CHROMIUM is {path}, and there is nothing; set it to "
                                 "the path of a Chromium, or unset it to let us look for one")
     return path
+
+
+def real_gpu() -> tuple[str, ...]:
+    """The flags with which Chromium uses this machine's GPU; elsewhere it needs none for that."""
+    has_one = any(any(Path("/dev").glob(nodes)) for nodes in GPU_NODES)
+    return REAL_GPU if sys.platform == "linux" and has_one else ()
 
 
 def launch_options(playwrights_own: str, headed: bool = False, more: Sequence[str] = ()) -> dict:

@@ -12,7 +12,7 @@ from urllib.parse import urlencode
 
 from playwright.async_api import Error, Page, async_playwright
 
-from tensorbrook.studio.browser import REAL_GPU, SOFTWARE_GPU, launch_options
+from tensorbrook.studio.browser import SOFTWARE_GPU, launch_options, real_gpu
 from tensorbrook.studio.server import Server
 
 FAILED = 2
@@ -26,7 +26,7 @@ def run(script: Path, words: Sequence[str], *, backend: str | None = None,
         source: str | None = None) -> int:
     """Run a script with its folder in a page; returns its exit code. With `source`, that runs
     beside the script and decides what becomes of it."""
-    gpu = SOFTWARE_GPU if software_gpu else REAL_GPU if backend == "webgpu" else ()
+    gpu = SOFTWARE_GPU if software_gpu else real_gpu() if backend == "webgpu" else ()
     query = {"backend": backend, "threads": threads}
     options = urlencode({name: value for name, value in query.items() if value is not None})
     try:

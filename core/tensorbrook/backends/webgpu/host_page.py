@@ -23,7 +23,8 @@ class Host:
         self.page = gpu = page.gpu
         if gpu.reason:
             raise UnimplementedError("backend webgpu", f"there is no GPU here: {gpu.reason}",
-                                     "compute on wasm, or open the page where there is one")
+                                     "compute on wasm, or open the page where there is one "
+                                     "(tensorbrook run: --software-gpu lets the processor play it)")
         self.facts = Facts(**json.loads(gpu.facts()))
         self.kept = Kept()
         # Bound once: looking a method up on the module costs five times the call.
