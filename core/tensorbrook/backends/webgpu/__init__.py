@@ -76,7 +76,7 @@ class WebGPU:
         self.limits = limits_of(host.facts)
         self.arena = Buffer(self, "int32", 1)
         self.lock = threading.RLock()                      # held by the program that runs
-        self.programs_run = self.compiled = 0
+        self.programs_run = self.compiled = self.bytes_moved = 0
 
     def put(self, data: HostData) -> Buffer:
         count = 1
@@ -131,7 +131,8 @@ class WebGPU:
     def counters(self) -> dict[str, int]:
         return {"host_calls": self.host.calls, "programs": self.programs_run,
                 "kernels": self.host.dispatches, "compiled": self.compiled,
-                "submits": self.host.submits, "pipelines": self.host.pipelines}
+                "submits": self.host.submits, "pipelines": self.host.pipelines,
+                "bytes_moved": self.bytes_moved}
 
     def details(self) -> dict[str, Any]:
         """The name, whether a processor plays it, and what of it programs are made for."""
@@ -149,6 +150,7 @@ class Program:
                           for dtype, c in image.constants]
         self.numbers = [c.number for c in self.constants]
         self.updates, self.arena_size = image.updates, image.arena_size
+        self.bytes_moved = image.bytes_moved
         self.results = [(dtype, count, image.updates.get(i))
                         for i, (dtype, count) in enumerate(image.outputs)]
         self.staging = Buffer(backend, "int32", image.staging // 4) if image.staging else None
@@ -181,6 +183,7 @@ class Program:
         with backend.lock:
             backend.host.run(self.id, backend.arena_of(self.arena_size), *slots)
             backend.programs_run += 1
+            backend.bytes_moved += self.bytes_moved
         return outputs
 
 

@@ -49,10 +49,11 @@ class Image:
     updates: dict[int, int]          # output -> the input whose buffer it may be handed
     arena_size: int
     staging: int
+    bytes_moved: int                 # of all that its dispatches bind, and twice of what is copied
 
     def to_bytes(self) -> bytes:
-        head = {name: getattr(self, name)
-                for name in ("shaders", "inputs", "outputs", "arena_size", "staging")}
+        plain = "shaders", "inputs", "outputs", "arena_size", "staging", "bytes_moved"
+        head = {name: getattr(self, name) for name in plain}
         head["steps"] = [asdict(step) for step in self.steps]
         head["parts"] = [(dtype, len(data)) for dtype, data in self.constants]
         head["updates"] = list(self.updates.items())

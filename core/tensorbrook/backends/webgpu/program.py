@@ -40,7 +40,7 @@ def image_of(plan: Plan, facts: Facts) -> Image:
     constants = tuple((c.spec.dtype.name, bytes(c.value)) for c in plan.constants)
     outputs = tuple((o.spec.dtype.name, o.spec.count) for o in plan.outputs)
     return Image(tuple(p.shaders), tuple(p.steps), constants, len(plan.inputs), outputs,
-                 dict(plan.updates), p.arena_size, p.staging)
+                 dict(plan.updates), p.arena_size, p.staging, p.bytes_moved)
 
 
 class _Program:
@@ -51,7 +51,7 @@ class _Program:
         self.shaders: dict[str, int] = {}
         self.steps: list[Dispatch | Copy] = []
         self.scratch = whole_lines(plan.arena_size, plan.limits.line)    # begins where others end
-        self.arena_size, self.staging = plan.arena_size, 0
+        self.arena_size, self.staging, self.bytes_moved = plan.arena_size, 0, 0
         self.moving: dict[Var, Spot] = {}              # where it lies in this turn of a Repeat
         self.parts: dict[int, list[Part]] = {}         # of kernels that turn
         self.texts: dict[tuple, tuple[str, tuple[int, ...]]] = {}
@@ -115,6 +115,7 @@ class _Program:
             self.texts[key] = _placed(part.code, same, dict(zip(kept, writes)))
         shader = self.shaders.setdefault(self.texts[key], len(self.shaders))
         self.steps.append(Dispatch(shader, bindings, part.groups))
+        self.bytes_moved += sum(map(self.size, part.buffers.values()))
 
     def size(self, buffer: Atom | Scratch) -> int:
         size = buffer.size_bytes if isinstance(buffer, Scratch) else \
@@ -178,6 +179,7 @@ class _Program:
             ends = [Binding(spot.buffer, spot.offset, size, True)
                     for spot in (pieces[v], staged[v])]
             self.steps.append(Copy(*ends) if into else Copy(*ends[::-1]))
+            self.bytes_moved += 2 * size
 
 
 def _placed(code: str, same: Mapping[str, str], writes: Mapping[str, bool]) -> str:

@@ -1,0 +1,103 @@
+"""What a training step costs on the GPU, counted: calls, submits, dispatches, pipelines, bytes."""
+import importlib.util
+from types import SimpleNamespace
+
+import environment
+import pytest
+
+import golden_programs
+import tensorbrook as tf
+from backends import on
+from tensorbrook import keras
+from tensorbrook.backends.webgpu import limits_of
+from tensorbrook.backends.webgpu.facts import Facts
+from tensorbrook.backends.webgpu.image import Dispatch
+from tensorbrook.backends.webgpu.program import image_of
+from tensorbrook.eager import planned, simplified
+from tensorbrook.ir.measure import bytes_moved
+
+
+def mlp():
+    f, arguments = golden_programs.mlp()
+    return tf.function(f), arguments
+
+
+def lenet():
+    """LeCun et al., "Gradient-based learning applied to document recognition", 1998."""
+    layers = [keras.layers.Conv2D(6, 5, padding="same", activation="tanh"),
+              keras.layers.AveragePooling2D(2),
+              keras.layers.Conv2D(16, 5, activation="tanh"), keras.layers.AveragePooling2D(2),
+              keras.layers.Flatten(), keras.layers.Dense(120, activation="tanh"),
+              keras.layers.Dense(84, activation="tanh"), keras.layers.Dense(10)]
+    f, arguments = golden_programs.training(layers, (28, 28, 1), 16, keras.optimizers.Adam(0.001))
+    return tf.function(f), arguments
+
+
+def gpt():
+    """That of examples/tiny_gpt.py."""
+    path = environment.ROOT / "examples" / "tiny_gpt.py"
+    spec = importlib.util.spec_from_file_location("tiny_gpt", path)
+    example = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(example)
+    example.BATCH = 4
+    return example.trainer(example.GPT(), ["one fox with two hens sleeps."] * 50), ()
+
+
+STEPS = {"mlp": mlp, "lenet": lenet, "gpt": gpt}
+
+# Of one step on a device with the least limits, at most: its dispatches, and how many times the
+# bytes that the plan's kernels read and write at least those of its dispatches do.
+COSTS = {"mlp": (15, 1.07), "lenet": (43, 1.13), "gpt": (162, 1.1)}
+
+
+@pytest.mark.parametrize("name", STEPS)
+def test_dispatches_and_bytes(name):
+    facts = Facts()
+    device = SimpleNamespace(limits=limits_of(facts))
+    with on("reference"):
+        step, arguments = STEPS[name]()
+        graph = step.get_concrete_function(*arguments).graph
+    plan = planned(simplified(graph, device), device)
+    image = image_of(plan, facts)
+    assert all(isinstance(s, Dispatch) for s in image.steps), "something is copied"
+    dispatches = len(image.steps)
+    times = image.bytes_moved / sum(bytes_moved(s.kernel) for s in plan.steps)
+    most, most_times = COSTS[name]
+    assert dispatches <= most and 1 <= times <= most_times
+
+
+def counted(f) -> dict[str, int]:
+    """How much a call adds to the counters."""
+    before = tf.config.get_counters()
+    f()
+    after = tf.config.get_counters()
+    return {name: after[name] - before[name] for name in after}
+
+
+@pytest.mark.parametrize("name", STEPS)
+def test_a_step_is_one_call_and_one_submit(name):
+    with on("webgpu"):
+        step, arguments = STEPS[name]()
+        step(*arguments)
+        for _ in range(2):
+            cost = counted(lambda: step(*arguments))
+            assert cost.pop("kernels") > 0 and cost.pop("bytes_moved") > 0
+            assert cost == {"host_calls": 1, "submits": 1, "programs": 1, "compiled": 0,
+                            "pipelines": 0}
+
+
+def test_another_signature_with_the_same_kernels_compiles_no_pipeline():
+    with on("webgpu"):
+        f = tf.function(lambda x, y, which: tf.nn.softmax(tf.matmul(x, y)) * 1.2345)
+        x, y = tf.ones((37, 41)), tf.ones((41, 43))
+        first = counted(lambda: f(x, y, "one"))
+        other = counted(lambda: f(x, y, "other"))
+    assert first["pipelines"] > 0 and first["compiled"] == 1
+    assert other["compiled"] == 1 and other["pipelines"] == 0
+
+
+def test_a_shader_that_occurs_twice_is_one_pipeline():
+    with on("webgpu"):
+        f = tf.function(lambda x: tf.sort(tf.sort(x) * 3.25) * 3.25)
+        cost = counted(lambda: f(tf.ones((11, 13))))
+    assert cost["pipelines"] < cost["kernels"]
