@@ -325,3 +325,12 @@ def test_an_import_and_small_programs_leave_the_gpu_alone():
             "print('wgpu' in sys.modules)")
     done = subprocess.run([sys.executable, "-c", code], text=True, capture_output=True)
     assert done.stdout == "False\n", done.stderr
+
+
+def test_the_command_runs_a_script_on_it(tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text("import tensorbrook as tf\nprint(tf.config.get_backend(), (tf.ones(2) + 1)"
+                      ".device[-5:])\n", encoding="utf-8")
+    command = [sys.executable, "-m", "tensorbrook", "run", "--backend", "webgpu", str(script)]
+    done = subprocess.run(command, text=True, capture_output=True)
+    assert (done.returncode, done.stdout) == (0, "webgpu GPU:0\n"), done.stderr

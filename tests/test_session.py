@@ -327,6 +327,39 @@ def test_other_settings_keep_the_weights():
     assert driver.last("progress")["step"] == 2
 
 
+def test_another_device_takes_the_weights_and_goes_on():
+    driver, cpu = Driver(), Driver()
+    for each in (driver, cpu):
+        each.tell("step")
+        each.tell("predict", pixels=BLANK)
+    before = driver.last("prediction")["probabilities"]
+    assert driver.last("progress")["device"] == "CPU"
+    driver.tell("device", device="gpu")
+    trainer = driver.session.trainer
+    assert {v.device[-5:] for v in trainer.variables} == {"GPU:0"}
+    assert driver.last("progress")["device"] == "GPU"
+    driver.tell("predict", pixels=BLANK)
+    assert driver.last("prediction")["probabilities"] == pytest.approx(before, abs=1e-6)
+    for each in (driver, cpu):
+        each.tell("step")
+    assert driver.loss() == pytest.approx(cpu.loss(), abs=1e-5)
+    driver.tell("device", device="cpu")
+    assert driver.last("progress")["device"] == "CPU" and driver.session.trainer is trainer
+    driver.tell("device", device="abacus")
+    assert driver.last("refused")["message"] == ("device: there is no 'abacus'; it is one of "
+                                                 "auto, cpu, gpu")
+
+
+def test_a_device_is_chosen_before_there_is_anything_to_train():
+    driver = Driver()
+    driver.tell("device", device="gpu")
+    assert driver.last("progress")["device"] == "GPU"
+    driver.tell("step")
+    assert driver.session.trainer.sums.device.endswith("GPU:0")
+    driver.tell("device", device="auto")
+    assert tf.config.get_backend() == "wasm"
+
+
 def test_a_larger_batch_near_the_end_of_an_epoch_is_a_whole_one():
     driver = Driver(batch_size=64)
     for _ in range(20):

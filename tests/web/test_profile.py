@@ -65,10 +65,12 @@ def test_a_script_that_is_not_there(tmp_path: Path):
     assert done.returncode == 2 and "there is no script" in done.stderr
 
 
-def test_a_backend_without_kernels_says_so(tmp_path: Path):
+@pytest.mark.parametrize("name, why", [
+    ("reference", "has no kernels to time"), ("webgpu", "cannot tell how long each kernel takes")])
+def test_a_backend_whose_kernels_have_no_times_says_so(tmp_path: Path, name: str, why: str):
     (tmp_path / "script.py").write_text("print(1)", encoding="utf-8")
-    done = profile(tmp_path / "script.py", TENSORBROOK_BACKEND="reference")
-    assert done.returncode == 2 and "has no kernels to time" in done.stderr
+    done = profile(tmp_path / "script.py", TENSORBROOK_BACKEND=name)
+    assert done.returncode == 2 and why in done.stderr
 
 
 def test_an_error_of_the_script_is_told_with_what_ran(tmp_path: Path):

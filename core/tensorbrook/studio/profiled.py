@@ -19,6 +19,10 @@ from ..ir.text import label
 from . import script
 
 FAILED = 2
+UNTIMED = {
+    "reference": "backend reference has no kernels to time",
+    "webgpu": "backend webgpu hands a program to the GPU as a whole and cannot tell how long each "
+              "kernel takes (tf.config.get_counters() counts its dispatches and submits)"}
 WIDEST = 72                      # characters of a kernel's name
 
 
@@ -34,9 +38,11 @@ class Row(NamedTuple):
 
 def main(path: str, shown: str, words: Sequence[str], trace: str = "", top: int = 40) -> int:
     """Run the script, print the table, write the trace; returns the script's exit code."""
+    if EAGER.chosen is None:
+        EAGER.choose("wasm")                 # large programs too, where there is a GPU
     backend = EAGER.backend
     if not isinstance(backend, Wasm):
-        print(f"tensorbrook profile: backend {EAGER.backend_name} has no kernels to time; "
+        print(f"tensorbrook profile: {UNTIMED[backend.name]}; "
               "run it on backend wasm", file=sys.stderr)
         return FAILED
     folder = os.path.dirname(path)

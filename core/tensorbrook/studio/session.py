@@ -18,7 +18,10 @@ from dataclasses import asdict
 from functools import cache
 from typing import Any
 
+import tensorbrook as tf
+
 from ..base.errors import InvalidArgumentError, OpError
+from ..placement import ON_DEVICE
 from . import layer_specs, model_source, script
 from .trainer import Data, Settings, Trainer, digits
 
@@ -26,6 +29,7 @@ SLICE_SECONDS = 0.025  # half of the 50 ms after which a wait is felt
 POST_SECONDS = 1 / 15
 RATE_SECONDS = 2.0  # how far back samples per second look
 PIXELS = 64
+DEVICES = {"auto": None, "cpu": "/CPU:0", "gpu": "/GPU:0"}
 
 Event = dict[str, Any]
 
@@ -40,6 +44,7 @@ class Session:
         self.trainer: Trainer | None = None
         self.measured: dict[str, list[Event]] = {"train": [], "test": []}  # since the last progress
         self.pixels: list[float] | None = None
+        self.place = tf.device(None)  # where all of this is computed
         self.task: asyncio.Task | None = None
         self.running = False
         self.posted = 0.0
@@ -47,7 +52,8 @@ class Session:
         self.waiting: deque[tuple[str, Callable[[], None]]] = deque()
         self.working = False
         self.commands = {"model": self.take_model, "train": self.train, "pause": self.pause,
-                         "step": self.step, "reset": self.reset, "predict": self.draw}
+                         "step": self.step, "reset": self.reset, "predict": self.draw,
+                         "device": self.use}
 
     def handle(self, command: dict[str, Any]) -> None:
         """Carry out one command; what goes wrong becomes an event, never an exception."""
@@ -69,7 +75,8 @@ class Session:
 
     def carry_out(self, name: str, work: Callable[[], None]) -> None:
         try:
-            work()
+            with self.place:
+                work()
         except MemoryError:
             self.stop(too_large(self.size(), self.settings))
             self.forget()
@@ -132,6 +139,17 @@ class Session:
         """Predict this picture, now and after each progress; None where nothing is drawn."""
         self.pixels = None if pixels is None else picture(pixels)
         self.predict()
+
+    def use(self, device: str) -> None:
+        """Compute on that device from now on: the weights go there, and training goes on."""
+        if device not in DEVICES:
+            raise InvalidArgumentError("device", f"there is no {device!r}",
+                                       f"it is one of {', '.join(DEVICES)}")
+        self.place = tf.device(DEVICES[device])
+        if self.trainer is not None:
+            with self.place:
+                self.trainer.bring()
+        self.progress()
 
     # ── training ──
 
@@ -217,7 +235,14 @@ class Session:
         measured, self.measured = self.measured, {"train": [], "test": []}
         epoch, step = (self.trainer.epoch, self.trainer.steps) if self.trainer else (0, 0)
         self.send({"name": "progress", "running": self.running, "epoch": epoch, "step": step,
-                   **measured, "samples_per_second": self.rate()})
+                   **measured, "samples_per_second": self.rate(), "device": self.device()})
+
+    def device(self) -> str:
+        """Where it trains: CPU or GPU."""
+        if self.trainer is not None and self.trainer.steps:
+            return "GPU" if "GPU" in self.trainer.sums.device else "CPU"
+        with self.place:
+            return "GPU" if tf.config.get_backend() == ON_DEVICE["GPU"] else "CPU"
 
     def rate(self) -> float | None:
         """Samples per second over the last seconds of training."""

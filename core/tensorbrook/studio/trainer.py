@@ -81,6 +81,15 @@ class Trainer:
         """Epochs so far, with the share of the one under way."""
         return self.epochs + self.at / len(self.order)
 
+    @property
+    def variables(self) -> list[tf.Variable]:
+        return [*self.model.variables, *self.optimizer.variables, self.sums, self.feed.at]
+
+    def bring(self) -> None:
+        """Put all that it trains with where it is computed now."""
+        for variable in self.variables:
+            variable.assign(variable)
+
     def step(self) -> bool:
         """Learn from the next batch; tells whether an epoch ended with it."""
         self.learn(self.order, self.batch_size)
