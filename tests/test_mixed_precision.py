@@ -101,19 +101,22 @@ def _of_itself(attention):
 
 
 @pytest.mark.parametrize("name", LAYERS)
-@pytest.mark.parametrize("training", [False, True])
-def test_a_layer_computes_in_float16_what_it_does_in_float32(name, training, halves, mixed):
+@pytest.mark.parametrize("where, training", [
+    ("reference", False), ("reference", True), ("webgpu", True)])
+def test_a_layer_computes_in_float16_what_it_does_in_float32(name, where, training, mixed):
     make, shape = LAYERS[name]
     tf.random.set_seed(3)
     x = tf.Variable(tf.random.Generator(5).normal(shape))
     layer = make()
-    found, slopes = measured(layer, x, training)
+    with on(where):
+        found, slopes = measured(layer, x, training)
+        assert layer.compute_output_shape((None, *shape[1:]))[1:] == found.shape[1:]
     assert found.dtype is tf.float16
-    assert layer.compute_output_shape((None, *shape[1:]))[1:] == found.shape[1:]
     assert all(w.dtype is g.dtype is tf.float32 for w, g in zip(layer.trainable_weights, slopes))
     for each in every(layer):
         each.dtype_policy = "float32"
-    right, right_slopes = measured(layer, x, training)
+    with on("wasm"):
+        right, right_slopes = measured(layer, x, training)
     assert right.dtype is tf.float32
     for a, b in zip([found, *slopes], [right, *right_slopes]):
         np.testing.assert_allclose(a, b, rtol=0, atol=HALF * max(1, np.abs(b).max()))
