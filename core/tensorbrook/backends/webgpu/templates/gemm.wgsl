@@ -1,5 +1,6 @@
 // out[i] = op(a[i]) @ op(b[i]): a workgroup makes a tile of ROWS x COLUMNS of one product, or what
-// one of PARTS parts of k adds to it. Sums in f32, in the order of k. Tolerance 1e-5.
+// one of PARTS parts of k adds to it. Sums in f32, in the order of k. Tolerance 1e-5, or 1e-4 where
+// thousands of equal products make every rounding go the same way.
 //
 // a[i] is (M, K), or (K, M) with TRANSPOSE_A; b[i] is (K, N), or (N, K) with TRANSPOSE_B. Parts of
 // k follow each other in `out`, each a whole result. Buffers FOUR_... have rows of whole fours.
