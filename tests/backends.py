@@ -7,9 +7,13 @@ import tensorbrook as tf
 from tensorbrook import backends
 from tensorbrook.backends.wasm import Wasm
 from tensorbrook.backends.wasm.host_wasmtime import Host
+from tensorbrook.backends.webgpu import WebGPU
+from tensorbrook.backends.webgpu.facts import Facts
+from tensorbrook.backends.webgpu.host_wgpu import Host as GpuHost
 from tensorbrook.eager import EAGER
 
 ALL = ("reference", "wasm")
+COMPILED = ("wasm", "webgpu")            # what is tested against the reference
 
 
 @contextmanager
@@ -30,5 +34,17 @@ def threads(count: int):
         patch.setitem(backends._made, "wasm", Wasm(host))
         with on("wasm"):
             assert tf.config.get_threads() == count
+            yield
+        host.close()
+
+
+@contextmanager
+def least_gpu():
+    """Another backend webgpu, on a device that can do just what every one can, for a while."""
+    with on("reference"), pytest.MonkeyPatch.context() as patch:
+        host = GpuHost()
+        host.facts = Facts()
+        patch.setitem(backends._made, "webgpu", WebGPU(host))
+        with on("webgpu"):
             yield
         host.close()

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 import tensorbrook as tf
-from backends import on, threads
+from backends import COMPILED, on, threads
 from expected import assert_close
 from plans import plan_of
 from tensorbrook.ir import Call, Plan
@@ -104,11 +104,12 @@ def followed(plan: Plan) -> list[Call]:
     return [s.kernel for s in plan.steps if isinstance(s.kernel, Call) and s.kernel.epilogue]
 
 
+@pytest.mark.parametrize("backend", COMPILED)
 @pytest.mark.parametrize("name", PROGRAMS)
-def test_values(name):
+def test_values(name, backend):
     with on("reference"):
         expected = results(name)
-    with on("wasm"):
+    with on(backend):
         found = results(name)
     assert_close(found, expected, 3e-5, name)
 

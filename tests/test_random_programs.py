@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import tensorbrook as tf
-from backends import on
+from backends import least_gpu, on
 from plans import carry_out, compiled, too_many_buffers
 from random_programs import RandomProgram
 
@@ -63,6 +63,20 @@ def test_the_plan_means_what_the_graph_means(seed, length):
 def test_wasm_computes_what_the_reference_says(seed, length):
     program = RandomProgram(seed, length)
     agree(run(program, "wasm"), right(program), program)
+
+
+@settings(max_examples=40, deadline=None)
+@given(SEEDS, LENGTHS)
+def test_a_gpu_that_can_do_the_least_computes_what_the_reference_says(least, seed, length):
+    """Eight buffers a kernel, small workgroups, no subgroups."""
+    program = RandomProgram(seed, length)
+    agree(run(program, "webgpu"), right(program), program)
+
+
+@pytest.fixture(scope="module")
+def least():
+    with least_gpu():
+        yield
 
 
 @settings(max_examples=100, deadline=None)

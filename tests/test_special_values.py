@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import tensorbrook as tf
-from backends import on
+from backends import COMPILED, on
 from tensorbrook.ir import PRIMS
 from tensorbrook.tensor import bind
 
@@ -100,7 +100,6 @@ def arguments(name: str, dtype: str) -> list[np.ndarray]:
     return [data] if takes(name) == 1 else [data[:, None].copy(), data]
 
 
-COMPILED = ("wasm", "webgpu")
 each_backend = pytest.mark.parametrize("compiled", COMPILED)
 
 
