@@ -3,6 +3,8 @@ import numpy as np
 import pytest
 from shaders import facts, run
 
+import tensorbrook as tf
+from backends import on
 from tensorbrook.ops.windows import philox_meaning
 
 
@@ -194,3 +196,17 @@ def test_workgroups_in_two_dimensions(workgroups):
     assert_order(run("sort", [y], out, 40, 60, 0, 1, facts=few), y, order(y, 1))
     sums, = run("cumsum_i32", [y], [(y.shape, "i4")], 40, 60, 1, 0, 0, facts=few)
     np.testing.assert_array_equal(sums, np.cumsum(y, 1))
+
+
+def test_numbers_that_are_their_own_indices():
+    """One buffer is bound once, and so under one type of elements."""
+    @tf.function
+    def f(x):
+        i = tf.cast(tf.round(x), tf.int32)
+        return tf.gather(i, i) + 1, tf.math.unsorted_segment_sum(i, i, 4) * 2
+
+    with on("webgpu"):
+        gathered, summed = f(tf.constant([2.1, 0.3, 3.0, 1.9]))
+        rows = tf.gather(tf.constant([[1, 0, 0, 1]] * 2), tf.constant([[1, 0, 0, 1]] * 2))
+    assert gathered.tolist() == [4, 3, 3, 4] and summed.tolist() == [0, 0, 8, 6]
+    assert rows.tolist() == [[[1, 0, 0, 1]] * 4] * 2

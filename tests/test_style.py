@@ -10,7 +10,7 @@ import environment
 import stamps
 
 FOLDERS = ("core", "wasm", "web", "tests", "benchmarks", "build_scripts", "examples", "docs")
-SOURCES = {".py", ".c", ".h", ".ts", ".svelte", ".css", ".mjs"}
+SOURCES = {".py", ".c", ".h", ".wgsl", ".ts", ".svelte", ".css", ".mjs"}
 LONGEST_FILE, LONGEST_FUNCTION, WIDEST = 500, 50, 100
 
 # A folder that only one machine has, at the start of an absolute path. Pyodide's own is in memory.

@@ -43,7 +43,8 @@ def get_threads() -> int:
 def get_counters() -> dict[str, int]:
     """What was done so far where programs go now: `host_calls` out of Python, `programs` run,
     `kernels` in them, and programs `compiled` (a page keeps those of earlier visits, which are only
-    loaded). A GPU's kernels are dispatches; it counts `submits` and `pipelines` too.
+    loaded). A GPU's kernels are dispatches; it counts `submits`, `pipelines` and `bytes_moved`
+    (those of all that dispatches bind) too.
 
     Take the difference of two calls to count what one step did.
 
