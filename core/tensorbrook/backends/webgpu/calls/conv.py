@@ -18,7 +18,7 @@ DIRECT = 16                          # columns of a group below which a tile wou
 STEPS = 8                            # a part of the sums has no fewer steps of a tile
 PIXELS = 64                          # nor fewer pixels where it is made one by one
 
-TILE_K = 16                          # how far a tile goes along the sums in one step
+TILE_K = 16                          # how far a tile goes along the sums in one step, as it says
 
 
 @dataclass(frozen=True)
@@ -148,7 +148,8 @@ def filter_tiles(call: Call, facts: Facts, p: Conv) -> list[Part]:
     groups = (*over(x * y, 1, facts.workgroups)[:2], p.groups * pieces)
     return summed(call, facts, pieces, "conv_filter", "xg", groups,
                   X_BY_FOUR=by_four(call, 0, sizes["CHANNELS"]),
-                  G_BY_FOUR=by_four(call, 1, sizes["COLUMNS"]), **sizes, **tile)
+                  G_BY_FOUR=by_four(call, 1, sizes["COLUMNS"]), TALL=tile["ROWS"] // 4,
+                  **sizes, **tile)
 
 
 def shape_of(rows: int, columns: int, length: int, layers: int):
@@ -160,7 +161,8 @@ def shape_of(rows: int, columns: int, length: int, layers: int):
     high, each = (128, 8) if many else (32 if rows <= 32 else 64, 4)
     down = ceiling(rows, high)
     pieces = limited(WORKGROUPS // (down * across * layers), length // (STEPS * TILE_K))
-    tile = {"TILE_ROWS": high, "TILE_COLUMNS": wide, "TILE_K": TILE_K, "ROWS": each}
+    tile = {"TILE_ROWS": high, "TILE_COLUMNS": wide, "ROWS": each,
+            "GATHERS": TILE_K * each // wide, "FETCHES": TILE_K * each // high}
     return tile, (across, down), pieces
 
 

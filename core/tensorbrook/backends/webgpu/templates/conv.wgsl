@@ -32,17 +32,20 @@ override PERIOD_X: u32 = 1;
 override PARTS: u32 = 1;
 override TILE_ROWS: u32 = 64;
 override TILE_COLUMNS: u32 = 64;
-override TILE_K: u32 = 16;
 override ROWS: u32 = 4;
+// vectors that an invocation brings into a tile: of windows, and of the filter
+override GATHERS: u32 = 1;
+override FETCHES: u32 = 1;
+
+const TILE_K: u32 = 16;
+const QUADS: u32 = 4;                                    // four values along the sum in one vector
 
 const IN_C = CHANNELS * GROUPS;
 const OUT_C = COLUMNS * GROUPS;
 const LANES_X = TILE_COLUMNS / 4;
 const LANES_Y = TILE_ROWS / ROWS;
 const LANES = LANES_X * LANES_Y;
-const QUADS = TILE_K / 4;                                // four values along the sum in one vector
-const GATHERS = TILE_ROWS * QUADS / LANES;
-const FETCHES = TILE_K * LANES_X / LANES;
+const_assert GATHERS * LANES == TILE_ROWS * QUADS && FETCHES * LANES == TILE_K * LANES_X;
 const TILES_X = (COLUMNS + TILE_COLUMNS - 1) / TILE_COLUMNS;
 const OUTSIDE = -0x40000000;                             // no tap leads back from there
 // if TURNED
@@ -168,6 +171,16 @@ fn weight(first: u32, column: u32, gap: u32) -> f32 {
 }
 // end
 
+// Which of the tile's weights an invocation brings: neighbours read neighbours, along the columns,
+// or TURNED along the sum.
+// if TURNED
+fn depth_of(at: u32) -> u32 { return at % TILE_K; }
+fn four_of(at: u32) -> u32 { return at / TILE_K; }
+// else
+fn depth_of(at: u32) -> u32 { return at / LANES_X; }
+fn four_of(at: u32) -> u32 { return at % LANES_X; }
+// end
+
 @compute @workgroup_size(LANES)
 fn main(@builtin(workgroup_id) tile: vec3u, @builtin(num_workgroups) tiles: vec3u,
         @builtin(local_invocation_index) lane: u32) {
@@ -185,58 +198,74 @@ fn main(@builtin(workgroup_id) tile: vec3u, @builtin(num_workgroups) tiles: vec3
   let k_end = down.taps * across.taps * CHANNELS;
   let share = (k_end + TILE_K * PARTS - 1u) / (TILE_K * PARTS) * TILE_K;
   let end = min((part + 1u) * share, k_end);
-  let quad = lane % QUADS;
+  let begin = part * share;
+  let lane_x = lane % LANES_X;
+  let lane_y = lane / LANES_X;
   var seen: array<Window, GATHERS>;
+  // unroll
   for (var i = 0u; i < GATHERS; i++) {
     seen[i] = window_of(row + (lane + i * LANES) / QUADS, down, across);
   }
-  let lane_x = lane % LANES_X;
-  let lane_y = lane / LANES_X;
+  var next_windows: array<vec4f, GATHERS>;
+  var next_weights: array<vec4f, FETCHES>;
   var sums: array<vec4f, ROWS>;
-  for (var k = part * share; k < end; k += TILE_K) {
-    for (var i = 0u; i < GATHERS; i++) {
-      windows[lane + i * LANES] = gathered(seen[i], k + 4u * quad, k_end, across.taps, group);
+  for (var k = begin; begin < end; k += TILE_K) {
+    // The next tile is on its way while sums are made of the last one.
+    if (k < end) {
+      // unroll
+      for (var i = 0u; i < GATHERS; i++) {
+        next_windows[i] =
+            gathered(seen[i], k + 4u * (lane % QUADS), k_end, across.taps, group);
+      }
+      // unroll
+      for (var i = 0u; i < FETCHES; i++) {
+        let at = lane + i * LANES;
+        next_weights[i] =
+            fetched(k + depth_of(at), column + 4u * four_of(at), k_end, down, across, group);
+      }
     }
+    if (k > begin) {
+      // unroll
+      for (var q = 0u; q < QUADS; q++) {
+        let b0 = weights[4u * q * PITCH + lane_x];
+        let b1 = weights[(4u * q + 1u) * PITCH + lane_x];
+        let b2 = weights[(4u * q + 2u) * PITCH + lane_x];
+        let b3 = weights[(4u * q + 3u) * PITCH + lane_x];
+        // unroll
+        for (var r = 0u; r < ROWS; r++) {
+          let a = windows[(lane_y + r * LANES_Y) * QUADS + q];
+          sums[r] = fma(vec4f(a.x), b0, sums[r]);
+          sums[r] = fma(vec4f(a.y), b1, sums[r]);
+          sums[r] = fma(vec4f(a.z), b2, sums[r]);
+          sums[r] = fma(vec4f(a.w), b3, sums[r]);
+        }
+      }
+    }
+    if (k >= end) { break; }
+    workgroupBarrier();
+    // unroll
+    for (var i = 0u; i < GATHERS; i++) { windows[lane + i * LANES] = next_windows[i]; }
+    // unroll
     for (var i = 0u; i < FETCHES; i++) {
       let at = lane + i * LANES;
-      // Neighbours read neighbours: along the columns, or TURNED along the sum.
-      // if TURNED
-      let depth = at % TILE_K;
-      let four = at / TILE_K;
-      // else
-      let depth = at / LANES_X;
-      let four = at % LANES_X;
-      // end
-      weights[depth * PITCH + four] =
-          fetched(k + depth, column + 4u * four, k_end, down, across, group);
-    }
-    workgroupBarrier();
-    for (var q = 0u; q < QUADS; q++) {
-      let b0 = weights[4u * q * PITCH + lane_x];
-      let b1 = weights[(4u * q + 1u) * PITCH + lane_x];
-      let b2 = weights[(4u * q + 2u) * PITCH + lane_x];
-      let b3 = weights[(4u * q + 3u) * PITCH + lane_x];
-      for (var r = 0u; r < ROWS; r++) {
-        let a = windows[(lane_y + r * LANES_Y) * QUADS + q];
-        sums[r] += a.x * b0;
-        sums[r] += a.y * b1;
-        sums[r] += a.z * b2;
-        sums[r] += a.w * b3;
-      }
+      weights[depth_of(at) * PITCH + four_of(at)] = next_weights[i];
     }
     workgroupBarrier();
   }
 
+  // unroll
   for (var r = 0u; r < ROWS; r++) {
     let at = row + lane_y + r * LANES_Y;
-    if (at >= rows) { continue; }
-    let line = at / across.count;
-    let y = line / down.count * OUT_Y + down.first + line % down.count * PHASES_Y;
-    let pixel = y * OUT_X + across.first + at % across.count * PHASES_X;
-    for (var i = 0u; i < 4u; i++) {
-      let to = column + 4u * lane_x + i;
-      if (to < COLUMNS) {
-        put(part * N * OUT_Y * OUT_X + pixel, group * COLUMNS + to, sums[r][i]);
+    if (at < rows) {
+      let line = at / across.count;
+      let y = line / down.count * OUT_Y + down.first + line % down.count * PHASES_Y;
+      let pixel = y * OUT_X + across.first + at % across.count * PHASES_X;
+      // unroll
+      for (var i = 0u; i < 4u; i++) {
+        let to = column + 4u * lane_x + i;
+        if (to < COLUMNS) {
+          put(part * N * OUT_Y * OUT_X + pixel, group * COLUMNS + to, sums[r][i]);
+        }
       }
     }
   }

@@ -27,8 +27,13 @@ override PADDING_X: u32 = 1;
 override PARTS: u32 = 1;
 override TILE_ROWS: u32 = 64;
 override TILE_COLUMNS: u32 = 64;
-override TILE_K: u32 = 16;
 override ROWS: u32 = 4;
+// ROWS / 4, and the vectors that an invocation brings into a tile: of windows, and of g
+override TALL: u32 = 1;
+override GATHERS: u32 = 1;
+override FETCHES: u32 = 1;
+
+const TILE_K: u32 = 16;
 
 const IN_C = CHANNELS * GROUPS;
 const OUT_C = COLUMNS * GROUPS;
@@ -38,8 +43,8 @@ const FOURS = TILE_ROWS / 4;                             // four rows in one vec
 const LANES_X = TILE_COLUMNS / 4;
 const LANES_Y = TILE_ROWS / ROWS;
 const LANES = LANES_X * LANES_Y;
-const GATHERS = TILE_K * FOURS / LANES;
-const FETCHES = TILE_K * LANES_X / LANES;
+const_assert 4 * TALL == ROWS;
+const_assert GATHERS * LANES == TILE_K * FOURS && FETCHES * LANES == TILE_K * LANES_X;
 const TILES_X = (COLUMNS + TILE_COLUMNS - 1) / TILE_COLUMNS;
 const SHARE = (PIXELS + TILE_K * PARTS - 1) / (TILE_K * PARTS) * TILE_K;
 
@@ -132,36 +137,59 @@ fn main(@builtin(workgroup_id) tile: vec3u, @builtin(num_workgroups) tiles: vec3
 
   let lane_x = lane % LANES_X;
   let lane_y = lane / LANES_X;
+  var next_windows: array<vec4f, GATHERS>;
+  var next_shares: array<vec4f, FETCHES>;
   var sums: array<vec4f, ROWS>;
-  for (var k = part * SHARE; k < min((part + 1u) * SHARE, PIXELS); k += TILE_K) {
-    for (var i = 0u; i < GATHERS; i++) {
-      let at = lane + i * LANES;
-      windows[at] = gathered(k + at / FOURS, row + 4u * (at % FOURS), group);
-    }
-    for (var i = 0u; i < FETCHES; i++) {
-      let at = lane + i * LANES;
-      shares[at] = fetched(k + at / LANES_X, column + 4u * (at % LANES_X), group);
-    }
-    workgroupBarrier();
-    for (var depth = 0u; depth < TILE_K; depth++) {
-      let b = shares[depth * LANES_X + lane_x];
-      for (var r = 0u; r < ROWS; r += 4u) {
-        let a = windows[depth * FOURS + lane_y + r / 4u * LANES_Y];
-        sums[r] += a.x * b;
-        sums[r + 1u] += a.y * b;
-        sums[r + 2u] += a.z * b;
-        sums[r + 3u] += a.w * b;
+  let begin = part * SHARE;
+  let end = min(begin + SHARE, PIXELS);
+  for (var k = begin; begin < end; k += TILE_K) {
+    // The next tile is on its way while sums are made of the last one.
+    if (k < end) {
+      // unroll
+      for (var i = 0u; i < GATHERS; i++) {
+        let at = lane + i * LANES;
+        next_windows[i] = gathered(k + at / FOURS, row + 4u * (at % FOURS), group);
+      }
+      // unroll
+      for (var i = 0u; i < FETCHES; i++) {
+        let at = lane + i * LANES;
+        next_shares[i] = fetched(k + at / LANES_X, column + 4u * (at % LANES_X), group);
       }
     }
+    if (k > begin) {
+      // unroll
+      for (var depth = 0u; depth < TILE_K; depth++) {
+        let b = shares[depth * LANES_X + lane_x];
+        // unroll
+        for (var r = 0u; r < TALL; r++) {
+          let a = windows[depth * FOURS + lane_y + r * LANES_Y];
+          sums[4u * r] = fma(vec4f(a.x), b, sums[4u * r]);
+          sums[4u * r + 1u] = fma(vec4f(a.y), b, sums[4u * r + 1u]);
+          sums[4u * r + 2u] = fma(vec4f(a.z), b, sums[4u * r + 2u]);
+          sums[4u * r + 3u] = fma(vec4f(a.w), b, sums[4u * r + 3u]);
+        }
+      }
+    }
+    if (k >= end) { break; }
+    workgroupBarrier();
+    // unroll
+    for (var i = 0u; i < GATHERS; i++) { windows[lane + i * LANES] = next_windows[i]; }
+    // unroll
+    for (var i = 0u; i < FETCHES; i++) { shares[lane + i * LANES] = next_shares[i]; }
     workgroupBarrier();
   }
 
-  for (var r = 0u; r < ROWS; r++) {
-    let at = row + 4u * (lane_y + r / 4u * LANES_Y) + r % 4u;
+  // unroll
+  for (var r = 0u; r < TALL; r++) {
+    // unroll
     for (var i = 0u; i < 4u; i++) {
-      let to = column + 4u * lane_x + i;
-      if (at < HEIGHT && to < COLUMNS) {
-        put(part * HEIGHT + at, group * COLUMNS + to, sums[r][i]);
+      let at = row + 4u * (lane_y + r * LANES_Y) + i;
+      // unroll
+      for (var j = 0u; j < 4u; j++) {
+        let to = column + 4u * lane_x + j;
+        if (at < HEIGHT && to < COLUMNS) {
+          put(part * HEIGHT + at, group * COLUMNS + to, sums[4u * r + i][j]);
+        }
       }
     }
   }
