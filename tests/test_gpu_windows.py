@@ -63,14 +63,14 @@ CONVOLUTIONS = {  # function -> its two arguments and its result, its meaning
 }
 
 
-def check_conv(function, case, on=None):
+def check_conv(function, case, on=None, dtype="f4", tolerance=1e-5):
     *of, out, meaning = CONVOLUTIONS[function]
     attrs = conv_of(case)
-    args = [floats(*attrs[name], seed=i) for i, name in enumerate(of)]
-    found, = run(function, args, [(attrs[out], "f4")], *windows.conv_numbers(**attrs), facts=on)
+    args = [floats(*attrs[name], seed=i).astype(dtype) for i, name in enumerate(of)]
+    found, = run(function, args, [(attrs[out], dtype)], *windows.conv_numbers(**attrs), facts=on)
     wanted = meaning(np, *(x.astype("f8") for x in args), **attrs)
     size = meaning(np, *(np.abs(x).astype("f8") for x in args), **attrs)
-    wrong = ~(np.abs(found - wanted) <= 1e-5 * size)
+    wrong = ~(np.abs(found - wanted) <= tolerance * size)
     assert not wrong.any(), f"{wrong.sum()} of {wrong.size} differ, first at " \
         f"{np.argwhere(wrong)[0].tolist()}: {found[wrong][0]} for {wanted[wrong][0]}"
 
@@ -87,6 +87,23 @@ def test_more_tiles_than_a_dimension_takes(function):
                facts(workgroups=7))
     check_conv(function, (2, 15, 11, 6, 3, 3, 6, (1, 1), (1, 1), (1, 1, 1, 1), 6),
                facts(workgroups=7))
+
+
+OF_EACH_KIND = [case for case in CONV if case[:4] in (
+    (2, 9, 7, 4), (1, 5, 5, 300), (2, 6, 5, 6), (5, 15, 13, 20))]
+
+
+@pytest.mark.parametrize("case", OF_EACH_KIND, ids=str)
+@pytest.mark.parametrize("function", CONVOLUTIONS)
+def test_convolution_of_float16(function, case):
+    """Added up in float32, rounded once."""
+    check_conv(function, case, dtype="f2", tolerance=2**-11)
+
+
+@pytest.mark.parametrize("function", CONVOLUTIONS)
+def test_convolution_as_a_fast_device_takes_it(function):
+    for case in OF_EACH_KIND:
+        check_conv(function, case, facts(software=False))
 
 
 # ── pools ─────────────────────────────────────────────────────────────────────────────────────
@@ -123,7 +140,8 @@ def tied(*shape, seed=0):
 
 
 def check_pool(function, args, out, meaning, attrs, tolerance=0.0):
-    found, = run(function, args, [(attrs[out], "f4")], *windows.pool_numbers(**attrs))
+    kind = args[0].dtype
+    found, = run(function, args, [(attrs[out], kind)], *windows.pool_numbers(**attrs))
     wanted = windows.pool_meaning(meaning)(np, *args, **attrs)
     np.testing.assert_allclose(found, wanted, rtol=tolerance, atol=4 * tolerance)
 
@@ -136,6 +154,16 @@ def test_max_pool(case, make):
     check_pool("max_pool", [x], "result", "max", attrs)
     check_pool("max_pool_select", [y, x], "result", "select", attrs)
     check_pool("max_pool_scatter", [g, x], "image", "scatter", attrs, 1e-6)
+
+
+@pytest.mark.parametrize("case", POOL[2:4], ids=str)
+def test_pools_of_float16(case):
+    attrs = pool_of(case)
+    x, g = tied(*attrs["image"]).astype("f2"), floats(*attrs["result"]).astype("f2")
+    check_pool("max_pool", [x], "result", "max", attrs)
+    check_pool("max_pool_scatter", [g, x], "image", "scatter", attrs, 2**-10)
+    check_pool("avg_pool", [floats(*x.shape).astype("f2")], "result", "mean", attrs, 2**-10)
+    check_pool("avg_pool_grad", [g], "image", "spread", attrs, 2**-10)
 
 
 @pytest.mark.parametrize("case", POOL, ids=str)

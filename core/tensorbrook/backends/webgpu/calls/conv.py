@@ -2,14 +2,14 @@
 groups have few channels."""
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import gcd
 
 from ....ir import Call
 from ..facts import Facts
-from ..loops import with_epilogue
-from ..part import WGSL_TYPES, Part, Scratch, over
-from ..templates import template
+from ..part import Part, over
+from . import gemm
+from .endings import last, summed, zeros
 
 # Untuned estimates: no GPU was at hand.
 WORKGROUPS = 256                     # tiles that keep a GPU busy
@@ -91,6 +91,9 @@ def correlation(call: Call, facts: Facts, turned: bool) -> list[Part]:
     columns = (p.c if turned else p.co) // p.groups
     if not all(atom.spec.count for atom in (*call.args, *call.outs)):
         return zeros(call, facts)
+    if p.is_product:
+        out, into = (p.c, p.co) if turned else (p.co, p.c)
+        return product(call, facts, p.n * p.h * p.wd, out, into, 0, int(turned))
     if p.groups > 1 and columns < DIRECT:
         return [direct(call, facts, p, turned)]
     return tiles(call, facts, p, turned)
@@ -100,9 +103,17 @@ def conv2d_filter_grad(call: Call, facts: Facts) -> list[Part]:
     p = Conv(*map(int, call.numbers))
     if not all(atom.spec.count for atom in (*call.args, *call.outs)):
         return zeros(call, facts)
+    if p.is_product:
+        return product(call, facts, p.c, p.co, p.n * p.h * p.wd, 1, 0)
     if p.groups > 1 and p.co // p.groups < DIRECT:
         return filter_direct(call, facts, p)
     return filter_tiles(call, facts, p)
+
+
+def product(call: Call, facts: Facts, m: int, n: int, k: int, transpose_a: int, transpose_b: int):
+    """The call as a product of matrices."""
+    return gemm.gemm(replace(call, function="gemm", numbers=(
+        1, m, n, k, transpose_a, transpose_b, 0, 0)), facts)
 
 
 # ── element by element ──
@@ -137,6 +148,7 @@ def tiles(call: Call, facts: Facts, p: Conv, turned: bool) -> list[Part]:
     tile |= {"PERIOD_Y": p.sh // gcd(p.sh, p.dh), "PERIOD_X": p.sw // gcd(p.sw, p.dw)}
     groups = (*over(x * y, 1, facts.workgroups)[:2], layers * pieces)
     return summed(call, facts, pieces, "conv", "xw", groups, TURNED=turned,
+                  NUMBERED=not facts.software,
                   X_BY_FOUR=by_four(call, 0, sizes["CHANNELS"]),
                   W_BY_FOUR=not turned and by_four(call, 1, sizes["COLUMNS"]), **sizes, **tile)
 
@@ -146,7 +158,7 @@ def filter_tiles(call: Call, facts: Facts, p: Conv) -> list[Part]:
     rows = p.taps * sizes["CHANNELS"]
     tile, (x, y), pieces = shape_of(rows, sizes["COLUMNS"], p.n * p.oh * p.ow, p.groups)
     groups = (*over(x * y, 1, facts.workgroups)[:2], p.groups * pieces)
-    return summed(call, facts, pieces, "conv_filter", "xg", groups,
+    return summed(call, facts, pieces, "conv_filter", "xg", groups, NUMBERED=not facts.software,
                   X_BY_FOUR=by_four(call, 0, sizes["CHANNELS"]),
                   G_BY_FOUR=by_four(call, 1, sizes["COLUMNS"]), TALL=tile["ROWS"] // 4,
                   **sizes, **tile)
@@ -170,47 +182,11 @@ def limited(wanted: int, most: int) -> int:
     return max(1, min(wanted, most))
 
 
-# ── parts ──
-
 def by_four(call: Call, at: int, channels: int) -> bool:
     """Whether an argument is read four channels at a time. Not where the epilogue reads it, too:
     one buffer has one type."""
     after = call.epilogue.reads if call.epilogue else ()
     return channels % 4 == 0 and call.args[at] not in after and call.args[0] is not call.args[1]
-
-
-def element_of(call: Call) -> str:
-    return WGSL_TYPES[call.outs[0].spec.dtype.name]
-
-
-def summed(call: Call, facts: Facts, pieces: int, name: str, names: str, groups,
-           **constants) -> list[Part]:
-    """A part that reads the call's arguments by these names; if it makes several pieces, which are
-    float32, then their sum."""
-    out, = call.outs
-    args = dict(zip(names, call.args))
-    if pieces == 1:
-        return [last(call, name, args, groups, sum_type=element_of(call), PARTS=1, **constants)]
-    between = Scratch(4 * pieces * out.spec.count)
-    code = template(name, element=element_of(call), sum_type="f32", PARTS=pieces, **constants)
-    return [Part(code, args | {"out": between}, groups),
-            last(call, "conv_sums", {"pieces": between},
-                 over(out.spec.count, 16, facts.workgroups), PARTS=pieces, COUNT=out.spec.count,
-                 OUT_C=call.rectangle[1])]
-
-
-def zeros(call: Call, facts: Facts) -> list[Part]:
-    """There is nothing to add up."""
-    count, columns = call.outs[0].spec.count, call.rectangle[1]
-    groups = over(count, 64, facts.workgroups)
-    return [last(call, "conv_zeros", {}, groups, COUNT=count, OUT_C=columns)] if count else []
-
-
-def last(call: Call, name: str, buffers: dict, groups, **constants) -> Part:
-    """The part that writes the result, and carries out what follows it."""
-    code = template(name, element=element_of(call), **constants)
-    code, more = with_epilogue(code, call)
-    return Part(code, buffers | {"out": call.outs[0]} | more, groups)
 
 
 CALLS = {"conv2d": conv2d, "conv2d_input_grad": conv2d_input_grad,

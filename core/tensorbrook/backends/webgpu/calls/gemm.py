@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from ....ir import Atom, Call, Loop
 from ..facts import Facts
 from ..part import Part, over
-from .conv import last, summed, zeros
+from .endings import last, summed, zeros
 
 DEPTH = 16              # places of k in workgroup memory at a time
 FEW = 1 << 21           # multiplications that take no longer than to begin with tiles does

@@ -4,7 +4,8 @@
 // and four columns of it. Forward x is the image; TURNED, for the gradient of the image, x is the
 // gradient of the result: under a stride s only every s-th pixel meets a given tap, so pixels that
 // are alike modulo s form a phase, which is a convolution with every PERIOD-th tap. The sums are cut
-// into PARTS, one matrix in `out` for each.
+// into PARTS, one matrix in `out` for each. NUMBERED takes long to compile and is what devices need
+// that are fast.
 
 alias element = f32;
 alias sum_type = f32;
@@ -225,7 +226,9 @@ fn main(@builtin(workgroup_id) tile: vec3u, @builtin(num_workgroups) tiles: vec3
       }
     }
     if (k > begin) {
+      // if NUMBERED
       // unroll
+      // end
       for (var q = 0u; q < QUADS; q++) {
         let b0 = weights[4u * q * PITCH + lane_x];
         let b1 = weights[(4u * q + 1u) * PITCH + lane_x];

@@ -1,7 +1,8 @@
 // The gradient of a convolution's filter as a product: out[tap and channel, column] = the sum over
 // pixels of x where the tap of the pixel lies, times g. A workgroup makes a tile of TILE_ROWS taps
 // and channels and TILE_COLUMNS columns, one invocation ROWS by four of it. The sums are long and
-// the results few, so the pixels are cut into PARTS, one matrix in `out` for each.
+// the results few, so the pixels are cut into PARTS, one matrix in `out` for each. NUMBERED takes
+// long to compile and is what devices need that are fast.
 
 alias element = f32;
 alias sum_type = f32;
@@ -157,7 +158,9 @@ fn main(@builtin(workgroup_id) tile: vec3u, @builtin(num_workgroups) tiles: vec3
       }
     }
     if (k > begin) {
+      // if NUMBERED
       // unroll
+      // end
       for (var depth = 0u; depth < TILE_K; depth++) {
         let b = shares[depth * LANES_X + lane_x];
         // unroll

@@ -2,14 +2,18 @@
 
 alias element = u32;
 
+override COUNT: u32 = 1;
+override WIDTH: u32 = 1;
+
+const LANES: u32 = 256;
+
 @group(0) @binding(0) var<storage, read_write> out: array<element>;
 
-override COUNT: u32 = 1;
-const LANES: u32 = 256;
+fn put(row: u32, column: u32, value: f32) { out[row * WIDTH + column] = element(value); }
 
 @compute @workgroup_size(LANES)
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u,
         @builtin(local_invocation_index) lane: u32) {
   let at = (group.y * groups.x + group.x) * LANES + lane;
-  if (at < COUNT) { out[at] = element(); }
+  if (at < COUNT) { put(at / WIDTH, at % WIDTH, 0.0); }
 }

@@ -5,8 +5,7 @@ alias element = f32;
 
 override PARTS: u32 = 2;
 override COUNT: u32 = 4;
-// columns of a matrix
-override OUT_C: u32 = 4;
+override WIDTH: u32 = 4;                 // of a matrix, in elements
 
 const COLUMNS = 16u;                                     // a line of 64 bytes, an untuned estimate
 const LINES = 8u;
@@ -16,7 +15,7 @@ const LINES = 8u;
 
 var<workgroup> sums: array<f32, LINES * COLUMNS>;
 
-fn put(row: u32, column: u32, value: f32) { out[row * OUT_C + column] = element(value); }
+fn put(row: u32, column: u32, value: f32) { out[row * WIDTH + column] = element(value); }
 
 @compute @workgroup_size(LINES * COLUMNS)
 fn main(@builtin(workgroup_id) block: vec3u, @builtin(num_workgroups) blocks: vec3u,
@@ -31,5 +30,5 @@ fn main(@builtin(workgroup_id) block: vec3u, @builtin(num_workgroups) blocks: ve
     workgroupBarrier();
     if (lane < half * COLUMNS) { sums[lane] += sums[lane + half * COLUMNS]; }
   }
-  if (lane < COLUMNS && at < COUNT) { put(at / OUT_C, at % OUT_C, sums[lane]); }
+  if (lane < COLUMNS && at < COUNT) { put(at / WIDTH, at % WIDTH, sums[lane]); }
 }
