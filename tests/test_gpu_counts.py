@@ -101,3 +101,21 @@ def test_a_shader_that_occurs_twice_is_one_pipeline():
         f = tf.function(lambda x: tf.sort(tf.sort(x) * 3.25) * 3.25)
         cost = counted(lambda: f(tf.ones((11, 13))))
     assert cost["pipelines"] < cost["kernels"]
+
+
+def test_fit_costs_one_call_and_one_submit_a_step():
+    """What an epoch costs beside its steps is the same for a long and a short one."""
+    with on("webgpu"):
+        model = keras.Sequential([keras.Input((5,)), keras.layers.Dropout(0.2),
+                                  keras.layers.Dense(1)])
+        model.compile("adam", "mse", metrics=["mae"])
+
+        def fit(steps: int) -> dict[str, int]:
+            x = tf.ones((4 * steps, 5)), tf.ones((4 * steps, 1))
+            model.fit(*x, batch_size=4, verbose=0)             # where all is compiled
+            return counted(lambda: model.fit(*x, batch_size=4, verbose=0))
+
+        short, long = fit(3), fit(10)
+    more = {name: long[name] - short[name] for name in long}
+    assert more["host_calls"] == more["submits"] == more["programs"] == 7
+    assert long["compiled"] == long["pipelines"] == 0
