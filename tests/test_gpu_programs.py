@@ -1,0 +1,159 @@
+"""Backend webgpu: how programs are placed, what is written over what, and buffers that come back."""
+import gc
+
+import numpy as np
+import pytest
+
+import tensorbrook as tf
+from backends import on
+from golden_programs import PROGRAMS
+from tensorbrook.backends.webgpu import limits_of, widened
+from tensorbrook.backends.webgpu.facts import Facts
+from tensorbrook.backends.webgpu.image import Binding, Copy, Dispatch, Image
+from tensorbrook.backends.webgpu.memory import rounded
+from tensorbrook.backends.webgpu.program import image_of
+from tensorbrook.base.hostdata import gather
+from tensorbrook.compiler import fuse, plan, simplify
+from tensorbrook.ir import Plan
+from tensorbrook.ops.control import iterate
+
+# What the standard promises of every device, and one that asks for more room between bindings.
+DEVICES = (Facts(), Facts(storage_buffers=10, alignment=32, subgroups=True, f16=True))
+
+
+@pytest.fixture(autouse=True, scope="module")
+def gpu():
+    with on("webgpu"):
+        yield
+
+
+def planned(name: str, facts: Facts) -> Plan:
+    make = PROGRAMS[name]
+    f, arguments = make()
+    graph = simplify(tf.function(f).get_concrete_function(*arguments).graph)
+    limits = limits_of(facts)
+    return plan(graph, *fuse(graph, limits), limits)
+
+
+@pytest.mark.parametrize("facts", DEVICES, ids=("least", "more"))
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_bindings_are_what_a_device_takes(name, facts):
+    made = planned(name, facts)
+    image = image_of(made, facts)
+    sizes = {0: image.arena_size, 1 + made.slots - made.moving: image.staging}
+    for step in image.steps:
+        for b in step.bindings if isinstance(step, Dispatch) else (step.source, step.target):
+            assert b.offset % (facts.alignment if isinstance(step, Dispatch) else 4) == 0
+            assert b.offset + b.size <= sizes.get(b.buffer, 1 << 40), f"{b} leaves its buffer"
+        if isinstance(step, Dispatch):
+            assert len(step.bindings) <= facts.storage_buffers
+            assert max(step.groups) <= facts.workgroups
+            written = {b.buffer for b in step.bindings if b.writes}
+            assert all(b.writes for b in step.bindings if b.buffer in written), \
+                "a buffer is bound in one way"
+
+
+def test_an_image_survives_as_bytes():
+    bindings = (Binding(0, 256, 64, True), Binding(3, 0, 16, False))
+    steps = (Dispatch(0, bindings, (7, 2, 1)), Copy(*bindings), Dispatch(1, bindings, (1, 1, 1)))
+    image = Image(("fn a", "fn b"), steps, (("float32", b"\0\1\n\3"), ("bool", b"\1")), 2,
+                  (("int32", 5),), {0: 1}, 512, 256)
+    assert Image.from_bytes(image.to_bytes()) == image
+
+
+@pytest.mark.parametrize("dtype, data, there", [
+    ("float32", b"abcd", b"abcd"), ("uint8", b"\x01\xff", b"\x01\0\0\0\xff\0\0\0"),
+    ("bool", b"", b""), ("float16", b"ab", b"ab\0\0")])
+def test_elements_are_widened_to_words(dtype, data, there):
+    assert bytes(widened(data, dtype)) == there
+
+
+def test_whoever_holds_the_old_value_keeps_it():
+    v = tf.Variable(np.arange(1000, dtype=np.float32))
+    step = tf.function(lambda: v.assign_add(v * 2.0))
+    step()
+    before = v.value()
+    step()
+    np.testing.assert_array_equal(np.asarray(before), 3 * np.arange(1000))
+    np.testing.assert_array_equal(np.asarray(v), 9 * np.arange(1000))
+
+
+def test_a_variable_is_written_where_it_lies():
+    v = tf.Variable(np.zeros(1000, np.float32))
+    step = tf.function(lambda: v.assign_add(tf.ones(1000)))
+    step()
+    number = v.storage.number
+    step()
+    assert v.storage.number == number
+    assert np.asarray(v).tolist() == [2.0] * 1000
+
+
+def test_one_tensor_may_stand_in_many_places():
+    x = np.random.default_rng(0).normal(size=(12, 12)).astype(np.float32)
+
+    def f(a, b):
+        square = tf.tanh(a) + b                    # in the arena, where it meets itself
+        return tf.matmul(square, square), square * square + a, tf.concat([square, square], 0)
+
+    t = tf.constant(x)
+    found = tf.function(f)(t, t)
+    with on("reference"):
+        right = f(tf.constant(x), tf.constant(x))
+    for a, e in zip(found, right):
+        np.testing.assert_allclose(np.asarray(a), np.asarray(e), rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("width", [1, 3, 64])
+@pytest.mark.parametrize("reverse", [False, True])
+def test_turns_find_pieces_that_begin_anywhere(width, reverse):
+    x = np.random.default_rng(1).normal(size=(7, 2, width)).astype(np.float32)
+
+    def f(xs):
+        return iterate(lambda s, p: (tf.tanh(s + p), s * p), tf.zeros((2, width)), xs,
+                       reverse=reverse)
+
+    last, ys = tf.function(f)(tf.constant(x))
+    with on("reference"):
+        right = f(tf.constant(x))
+    for a, e in zip((last, ys), right):
+        np.testing.assert_allclose(np.asarray(a), np.asarray(e), rtol=0, atol=1e-5)
+
+
+def test_buffers_come_back():
+    backend = tf.zeros(1).storage.backend
+    gc.collect()
+    data = gather(np.zeros(300_000, np.float32))
+    held = backend.put(data)
+    calls, in_use, number = backend.host.calls, backend.memory.in_use, held.number
+    del held
+    again = backend.put(data)                      # in the same buffer: written, not made
+    assert (again.number, backend.host.calls, backend.memory.in_use) == (number, calls + 1, in_use)
+    assert backend.memory.peak >= backend.memory.in_use
+
+
+@pytest.mark.parametrize("size", [1, 255, 256, 257, 4096, 5000, 1 << 20, (1 << 20) + 1])
+def test_capacities_waste_an_eighth_at_most(size):
+    assert size <= rounded(size) <= max(size + 255, size * 1.13)
+
+
+def test_what_does_not_fit_is_told():
+    before = tf.constant([1.0, 2.0])
+    with pytest.raises(tf.errors.ResourceExhaustedError, match="use a smaller batch or model"):
+        tf.zeros((1 << 17, 1 << 14))
+    assert (before + 1.0).tolist() == [2.0, 3.0]
+
+
+@pytest.mark.parametrize("dtype", ["float64"])
+def test_what_the_gpu_cannot_compute_is_refused(dtype):
+    with pytest.raises(tf.errors.UnimplementedError, match="cannot compute float64; use tf.cast"):
+        tf.constant([1.0], dtype) + 1.0
+
+
+def test_two_runs_are_under_way_at_most():
+    v = tf.Variable(np.zeros((64, 64), np.float32))
+    step = tf.function(lambda: v.assign_add(tf.ones((64, 64))))
+    host = v.storage.backend.host
+    for _ in range(20):
+        step()
+        assert len(host._under_way) <= 2
+    assert float(v[0, 0]) == 20.0
