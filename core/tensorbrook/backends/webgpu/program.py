@@ -51,7 +51,8 @@ class _Program:
         self.shaders: dict[str, int] = {}
         self.steps: list[Dispatch | Copy] = []
         self.scratch = whole_lines(plan.arena_size, plan.limits.line)    # begins where others end
-        self.arena_size, self.staging, self.bytes_moved = plan.arena_size, 0, 0
+        self.arena_size, self.bytes_moved = plan.arena_size, 0
+        self.staging = self.staged = 0                 # bytes: at most, and in use now
         self.moving: dict[Var, Spot] = {}              # where it lies in this turn of a Repeat
         self.parts: dict[int, list[Part]] = {}         # of kernels that turn
         self.texts: dict[tuple, tuple[str, tuple[int, ...]]] = {}
@@ -135,7 +136,7 @@ class _Program:
     def repeat(self, step: Step):
         """All turns, one after the other: what moves lies elsewhere in each."""
         k, before = step.kernel, dict(self.moving)
-        begin, scratch = self.staging, self.scratch
+        in_use, scratch = self.staged, self.scratch
         staged = {p.part: self.stage(p) for p in k.pieces if self.crooked(p)}
         for turn in range(k.count):
             for c in k.carries:
@@ -149,8 +150,7 @@ class _Program:
             self.copies(staged, pieces, [v for v in staged if v not in k.written], into=True)
             self.take(step.inside)
             self.copies(staged, pieces, [v for v in staged if v in k.written], into=False)
-        self.moving, self.scratch = before, scratch
-        assert self.staging >= begin, "what is staged stays"
+        self.moving, self.staged, self.scratch = before, in_use, scratch
 
     def piece(self, p, n: int) -> Spot:
         whole = self.spot(p.whole)
@@ -169,7 +169,8 @@ class _Program:
             at, self.scratch = self.scratch, self.scratch + size
             self.arena_size = max(self.arena_size, self.scratch)
             return Spot(ARENA, at)
-        at, self.staging = self.staging, self.staging + size
+        at, self.staged = self.staged, self.staged + size
+        self.staging = max(self.staging, self.staged)
         return Spot(staging, at)
 
     def copies(self, staged: Mapping[Var, Spot], pieces: Mapping[Var, Spot], which: list[Var],
