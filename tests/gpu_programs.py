@@ -18,6 +18,26 @@ def halves(program):
     return f, tuple(tf.cast(x, tf.float16) if x.dtype.is_floating else x for x in arguments)
 
 
+def mixed_step():
+    """A step of training in mixed precision."""
+    mixed, k = {"dtype": "mixed_float16"}, tf.keras
+    model = k.Sequential([
+        k.Input((8, 8, 1)), k.layers.Conv2D(8, 3, activation="relu", **mixed),
+        k.layers.MaxPooling2D(**mixed), k.layers.BatchNormalization(**mixed),
+        k.layers.Flatten(**mixed), k.layers.Dense(5, **mixed), k.layers.Softmax()])
+    optimizer = k.optimizers.LossScaleOptimizer(k.optimizers.Adam())
+
+    def step(x, y):
+        with tf.GradientTape() as tape:
+            loss = k.losses.SparseCategoricalCrossentropy()(y, model(x, training=True))
+            scaled = optimizer.scale_loss(loss)
+        weights = model.trainable_weights
+        optimizer.apply_gradients(zip(tape.gradient(scaled, weights), weights))
+        return loss
+
+    return step, arguments((6, 8, 8, 1), Whole((6,), 0, 5))
+
+
 def product(m, n, k, a, b, batch=()):
     return lambda x, y: tf.matmul(x, y, a, b), arguments(
         (*batch, k, m) if a else (*batch, m, k), (*batch, n, k) if b else (*batch, k, n))

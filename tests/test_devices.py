@@ -294,6 +294,22 @@ def test_a_large_program_goes_to_a_gpu_and_small_ones_go_after_their_tensors(rea
     assert alone(tf.ones(3)).device == CPU and (tf.ones(2) + 1).device == CPU
 
 
+def test_float16_goes_to_a_gpu_however_small(real_gpu):
+    x = tf.constant(np.array([1.0, 2.0], "float16"))
+    assert (x * x).device == (x * x).device == GPU and tf.function(lambda x: x + x)(x).device == GPU
+    assert tf.cast(x, tf.float32).tolist() == [1.0, 2.0] and (tf.ones(2) + 1).device == CPU
+
+
+def test_float16_goes_to_the_reference_where_no_gpu_is(no_gpu):
+    EAGER.way_to("CPU").told = False
+    x = tf.constant(np.array([1.0, 2.0], "float16"))
+    with pytest.warns(RuntimeWarning, match="backend wasm cannot compute float16, so backend ref"):
+        assert (x * x).tolist() == [1.0, 4.0]
+    tf.config.set_soft_device_placement(False)
+    with pytest.raises(tf.errors.UnimplementedError, match="backend wasm cannot compute float16"):
+        tf.function(lambda x: x + x)(x)
+
+
 def test_and_back_when_that_is_chosen(real_gpu):
     one, x = Learner(), tf.ones(IMAGES)
     one.step(x)

@@ -1,5 +1,6 @@
 """float16: what it holds, what operations of it mean, and how a compiler widens it."""
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from backends import on
 from cases import CASES
 from expected import assert_close
 from measures import inputs, results
+from tensorbrook.backends import backend
 from tensorbrook.compiler import widened
 from tensorbrook.ir import Limits
 
@@ -166,6 +168,16 @@ def test_wasm_refuses_it_and_names_the_way_out():
     way_out = r"backend wasm cannot compute float16; make it float32 with tf.constant\(array, "
     with on("wasm"), pytest.raises(tf.errors.UnimplementedError, match=f"matmul: {way_out}"):
         tf.function(tf.matmul)(half([[1.0]]), half([[1.0]]))
+
+
+def test_a_gpu_without_it_says_so(monkeypatch):
+    gpu = backend("webgpu")
+    monkeypatch.setattr(gpu.host, "facts", replace(gpu.host.facts, f16=False))
+    with on("webgpu"), pytest.raises(tf.errors.UnimplementedError) as raised:
+        half([1.0, 2.0]) + 1
+    assert str(raised.value).endswith(
+        ': this GPU has no float16 (shader-f16); leave layers the policy "float32", and make '
+        "arrays float32 with tf.constant(array, tf.float32)")
 
 
 # ── what a compiler makes of it ───────────────────────────────────────────────────────────────

@@ -1,7 +1,7 @@
 """Layer 4: pure passes over plain data, Graph -> Graph -> Kernels -> Plan."""
 from .fuse import fuse
-from .halves import widened
+from .halves import has_halves, widened
 from .plan import plan
 from .simplify import simplify
 
-__all__ = ["fuse", "plan", "simplify", "widened"]
+__all__ = ["fuse", "has_halves", "plan", "simplify", "widened"]

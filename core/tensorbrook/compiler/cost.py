@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ..ir import Eqn, Graph
+from .halves import has_halves
 
 
 @dataclass(frozen=True)
@@ -74,6 +75,9 @@ def _of_equation(e: Eqn) -> Work:
 
 
 def wants_gpu(graph: Graph, threads: int) -> bool:
-    """Whether a GPU would carry the graph out clearly faster than so many threads of the CPU."""
+    """Whether a GPU would carry the graph out clearly faster than so many threads of the CPU, or
+    alone could: no CPU computes float16."""
+    if has_halves(graph):
+        return True
     found = work(graph)
     return MARGIN * found.seconds(GPU) < found.seconds(CPU_THREAD, threads)

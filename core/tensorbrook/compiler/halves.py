@@ -15,7 +15,7 @@ from ..ir import PRIMS, Atom, Body, Eqn, Graph, Limits, Spec, Var, every_equatio
 def widened(graph: Graph, limits: Limits) -> Graph:
     """The graph with casts around what a backend of these limits computes in float32. One that
     computes no float16 at all (`limits.halves` is None) gets it as it is, to refuse it by name."""
-    if limits.halves is None or not any(map(_has_halves, every_equation(graph))):
+    if limits.halves is None or not has_halves(graph):
         return graph
     eqns: list[Eqn] = []
     for e in graph.eqns:
@@ -24,6 +24,11 @@ def widened(graph: Graph, limits: Limits) -> Graph:
         else:
             eqns += _between_casts(e) if _has_halves(e) and _is_wide(e, limits) else [e]
     return Graph(graph.inputs, eqns, graph.outputs, graph.updates)
+
+
+def has_halves(graph: Graph) -> bool:
+    """Whether float16 is among what the equations read or make."""
+    return any(map(_has_halves, every_equation(graph)))
 
 
 def _has_halves(e: Eqn) -> bool:

@@ -116,9 +116,12 @@ class WebGPU:
     def _demand(self, user: str, dtype: str) -> None:
         known = dtype in WGSL_TYPES and (dtype != "float16" or self.host.facts.f16)
         if not known:
+            half = dtype == "float16"
             raise UnimplementedError(
-                user, f"this GPU cannot compute {dtype}" if dtype == "float16" else
+                user, "this GPU has no float16 (shader-f16)" if half else
                 f"backend webgpu cannot compute {dtype}",
+                'leave layers the policy "float32", and make arrays float32 with '
+                "tf.constant(array, tf.float32)" if half else
                 'use tf.cast to float32, or tf.config.set_backend("reference")')
 
     def arena_of(self, size: int) -> int:
