@@ -15,7 +15,8 @@ from .endings import last, summed, zeros
 WORKGROUPS = 256                     # tiles that keep a GPU busy
 INVOCATIONS = 1 << 15                # the same where each makes one element
 DIRECT = 16                          # columns of a group below which a tile would be empty
-STEPS = 8                            # a part of the sums has no fewer steps of a tile
+STEPS = 8                            # a part of the sums has no fewer steps of a tile,
+LONG = 24                            # and there are no parts where a tile makes fewer
 PIXELS = 64                          # nor fewer pixels where it is made one by one
 
 TILE_K = 16                          # how far a tile goes along the sums in one step, as it says
@@ -172,7 +173,8 @@ def shape_of(rows: int, columns: int, length: int, layers: int):
     many = ceiling(rows, 128) * across * layers >= WORKGROUPS
     high, each = (128, 8) if many else (32 if rows <= 32 else 64, 4)
     down = ceiling(rows, high)
-    pieces = limited(WORKGROUPS // (down * across * layers), length // (STEPS * TILE_K))
+    pieces = limited(WORKGROUPS // (down * across * layers), length // (STEPS * TILE_K)) \
+        if length >= LONG * TILE_K else 1
     tile = {"TILE_ROWS": high, "TILE_COLUMNS": wide, "ROWS": each,
             "GATHERS": TILE_K * each // wide, "FETCHES": TILE_K * each // high}
     return tile, (across, down), pieces

@@ -1,6 +1,7 @@
 // The maximum of each window of x, or what y holds there (SELECT), or where it is (WINNER): the
-// index of the cell among those of an image, or one beyond any. A NaN wins, then the largest, then
-// the first in row order. One invocation an element of out.
+// index of the cell among those of an image, or one beyond any. SPREAD, where windows lie side by
+// side and cover x, gives each cell what g holds for its window if it is the maximum, else 0. A NaN
+// wins, then the largest, then the first in row order. One invocation a window and channel.
 
 alias element = f32;
 
@@ -23,6 +24,9 @@ const NOWHERE = 0xffffffffu;
 @group(0) @binding(0) var<storage, read> x: array<element>;
 // if SELECT
 @group(0) @binding(1) var<storage, read> y: array<element>;
+// end
+// if SPREAD
+@group(0) @binding(1) var<storage, read> g: array<element>;
 // end
 // if WINNER
 @group(0) @binding(2) var<storage, read_write> out: array<u32>;
@@ -63,16 +67,26 @@ fn main(@builtin(workgroup_id) block: vec3u, @builtin(num_workgroups) blocks: ve
   let line = at / C / OW;
   if (line >= N * OH) { return; }
   let image = line / OH;
-  let best = winner(image, i32(line % OH * SH) - i32(PT), i32(at / C % OW * SW) - i32(PL), channel);
+  let top = i32(line % OH * SH) - i32(PT);
+  let left = i32(at / C % OW * SW) - i32(PL);
+  let best = winner(image, top, left, channel);
   // if WINNER
   out[at] = best;
-  // else
-  let cell = (image * H * W + min(best, H * W - 1)) * C + channel;
-  // if SELECT
-  out[at] = select(y[cell], 0, best == NOWHERE);
-  // else
-  var lowest = 0xff800000u;                              // a constant may not be infinite
-  out[at] = select(x[cell], element(bitcast<f32>(lowest)), best == NOWHERE);
   // end
+  // if SPREAD
+  for (var i = max(top, 0); i < min(top + i32(KH), i32(H)); i++) {
+    for (var j = max(left, 0); j < min(left + i32(KW), i32(W)); j++) {
+      let cell = u32(i) * W + u32(j);
+      out[(image * H * W + cell) * C + channel] = select(0, g[at], cell == best);
+    }
+  }
+  // end
+  let chosen = (image * H * W + min(best, H * W - 1)) * C + channel;
+  // if SELECT
+  out[at] = select(y[chosen], 0, best == NOWHERE);
+  // end
+  // if MAXIMUM
+  var lowest = 0xff800000u;                              // a constant may not be infinite
+  out[at] = select(x[chosen], element(bitcast<f32>(lowest)), best == NOWHERE);
   // end
 }
