@@ -7,6 +7,7 @@ import pytest
 
 import tensorbrook as tf
 from backends import on
+from gpu_programs import mixed_step
 from tensorbrook.keras import Sequential, layers, losses, mixed_precision, optimizers
 from test_halves import COMPUTE_HALVES
 
@@ -354,3 +355,15 @@ def test_a_scale_too_high_is_halved_until_steps_count(halves, mixed):
     scale, steps = float(model.optimizer.dynamic_scale), int(model.optimizer.iterations)
     assert 0 < steps < 12 and scale == 2.0**(22 - (12 - steps))
     assert np.isfinite(history.history["loss"]).all()
+
+
+def test_a_step_is_one_call_and_one_submit():
+    with on("webgpu"):
+        f, arguments = mixed_step()
+        step = tf.function(f)
+        step(*arguments)
+        before = tf.config.get_counters()
+        step(*arguments)
+        after = tf.config.get_counters()
+    told = ("host_calls", "programs", "submits", "compiled", "pipelines")
+    assert [after[name] - before[name] for name in told] == [1, 1, 1, 0, 0]

@@ -94,7 +94,10 @@ class LossScaleOptimizer(Optimizer):
         pairs = [(g, v) for g, v in zip(grads, trainable_variables) if g is not None]
         finite = _all_finite([g for g, _ in pairs])
         smaller = 1.0 / self.dynamic_scale
-        unscaled = [g if g is None else g * tf.cast(smaller, g.dtype) for g in grads]
+        # Selected here already, so that an update is one pass after the check, and no new value
+        # waits in memory for it.
+        unscaled = [g if g is None else tf.where(finite, g * tf.cast(smaller, g.dtype), 0.0)
+                    for g in grads]
         self.inner_optimizer.build(v for _, v in pairs)
         changing = [*(v for _, v in pairs), *self.inner_optimizer.state]
         before = [v.value() for v in changing]
@@ -121,5 +124,7 @@ class LossScaleOptimizer(Optimizer):
 
 def _all_finite(gradients: list[Any]) -> tf.Tensor:
     """Whether every element of all gradients is finite."""
-    each = [tf.reduce_all(tf.math.is_finite(g)) for g in gradients]
-    return tf.reduce_all(tf.stack(each)) if each else tf.constant(True)
+    finite = tf.constant(True)
+    for g in gradients:                  # each fold takes in what those before it have found
+        finite = tf.logical_and(tf.reduce_all(tf.math.is_finite(g)), finite)
+    return finite
