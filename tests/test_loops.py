@@ -8,10 +8,11 @@ from hypothesis import strategies as st
 
 from loop_meaning import interpret
 from programs import one_loop, run, variable
-from shaders import run_plan
+from shaders import code_of, run_plan
 from tensorbrook.backends.wasm import loops as loops_module
 from tensorbrook.backends.wasm.program import listing
 from tensorbrook.backends.wasm.rows import shares
+from tensorbrook.backends.webgpu import strips
 from tensorbrook.base import dtypes
 from tensorbrook.base.dtypes import bool_, float32, int32, uint8
 from tensorbrook.base.views import View, row_major
@@ -324,6 +325,30 @@ def test_a_tail_with_an_index_and_something_that_does_not_vary():
     row = build.apply("cast(x)", row, late=True)
     build.store(build.apply("x + y * z", total, row, shared, late=True))
     check(build, rtol=1e-5, atol=1e-5)
+
+
+STRIPS = [((6, 40), (1,)), ((40, 6), (0,)), ((24,), (0,)), ((4, 5, 36), (1, 2)), ((12, 3, 8), (0,)),
+          ((2, 3, 4, 5), (1, 3)), ((7, 12), (0, 1)), ((9, 13), (1,))]
+
+
+@pytest.mark.parametrize("dtype", [float32, int32, bool_], ids=str)
+@pytest.mark.parametrize("shape, axes", STRIPS, ids=str)
+def test_long_rows_are_cut_into_strips_on_the_gpu(shape, axes, dtype, monkeypatch):
+    """Two dispatches: with stores, other folds, and tails that read and count."""
+    for name in ("LONG", "COLUMNS_LONG"):
+        monkeypatch.setattr(strips, name, 2)
+    build = Build(shape, axes)
+    x = build.load(draw(shape, dtype))
+    i = build.value(Index(tuple(range(1, len(shape) + 1)), 5, int32))
+    build.store(x)
+    low, first = build.late(Reduced(x, LOWEST, dtype)), build.late(Reduced(i, HIGHEST, int32))
+    row = build.late(Index(tuple(n + 1 for n in range(len(shape))), 3, int32))
+    build.store(build.apply("x - y", first, row, dtype=int32, late=True))
+    other = build.load(draw(build.outer, dtype, seed=4), late=True)
+    build.store(build.apply("max(x, y)", low, other, dtype=dtype, late=True))
+    dispatches = code_of(one_loop(build.loop()))
+    assert len(dispatches) == 1 + (13 not in shape), "13 has no divisor, so it is no strips"
+    check(build, threads=())
 
 
 def test_softmax_of_columns_reads_their_maximum_once():

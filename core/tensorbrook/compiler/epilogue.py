@@ -30,7 +30,9 @@ class Followed:
         self.reads: set[Atom] = {*call.args, *group.reads} - set(call.outs)
 
     def close(self, needed) -> Call:
-        return replace(self.call, epilogue=self.group.close(needed, merge_axes=False))
+        out, = self.call.outs
+        return replace(self.call, epilogue=self.group.close(needed, merge_axes=False),
+                       kept=out in needed)
 
 
 def followed(call: Call, group: Group, limits: Limits, regroup: Regroup,

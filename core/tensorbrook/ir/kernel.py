@@ -125,7 +125,7 @@ class Call:
     `work` is about how many multiplications or element visits it takes, for the cost model. The
     `epilogue` is carried out on each part of the only result while that is in cache: a Loop of one
     stage and no folds over the space (rows, columns), where columns are the result's last axis. It
-    reads the result index by index."""
+    reads the result index by index; unless it is `kept`, nobody else reads that."""
 
     function: str
     args: tuple[Atom, ...]
@@ -134,6 +134,7 @@ class Call:
     work: int
     eqns: tuple[Eqn, ...]
     epilogue: Loop | None = None
+    kept: bool = True
 
     @cached_property
     def reads(self) -> tuple[Atom, ...]:

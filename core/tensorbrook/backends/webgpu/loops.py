@@ -56,29 +56,31 @@ def body(writer: Writer, varies: list[bool]) -> None:
 
 # ── epilogues ─────────────────────────────────────────────────────────────────────────────────
 
-_PUT = re.compile(
-    r"^fn put\(row: u32, column: u32, value: f32\) \{(?:[^\n]*\}\n|\n.*?^\}\n)", re.M | re.S)
+_PUT = re.compile(r"^fn put(_four)?\(row: u32, column: u32, (?:value: f32|four: vec4f)\) "
+                  r"\{(?:[^\n]*\}\n|\n.*?^\}\n)", re.M | re.S)
 _BINDING = re.compile(r"^@group\(0\) @binding\((\d+)\)[^\n]*\n", re.M)
 
 
-def with_epilogue(code: str, call: Call) -> tuple[str, dict[str, Atom]]:
-    """A template's text with the call's epilogue in its function `put`, after what that does; and
-    what stands behind the names of the buffers this adds. Rows and columns are those of
-    `call.rectangle`. The text is a module's before its bindings are placed; without an epilogue it
-    stays as it is. The function is a line or ends with a brace at the margin:
+def takes_four(call: Call) -> bool:
+    """Whether the epilogue goes with four columns at a time, on a result that is vec4."""
+    return call.epilogue is None or call.outs[0] in wide_buffers(call.epilogue)
 
-        fn put(row: u32, column: u32, value: f32) { out[row * COLUMNS + column] = value; }"""
-    loop = call.epilogue
-    if loop is None or 0 in loop.space:
+
+def with_epilogue(code: str, call: Call) -> tuple[str, dict[str, Atom]]:
+    """A template's text with the call's epilogue in its function `put`, after what that does, or in
+    place of it where nobody else reads the result; and what stands behind the names of the buffers
+    this adds. Rows and columns are those of `call.rectangle`. The text is a module's before its
+    bindings are placed; without an epilogue it stays as it is. The function is one of these, in a
+    line or up to a brace at the margin; a template that has both calls the first in the second:
+
+        fn put(row: u32, column: u32, value: f32) { out[row * COLUMNS + column] = value; }
+        fn put_four(row: u32, column: u32, four: vec4f) { ... }"""
+    if call.epilogue is None or 0 in call.epilogue.space:
         return code, {}
-    out, = call.outs
-    writer = Writer(loop, name="epilogue_{}")
-    writer.names.pop(out, None)
-    writer.given = {out: "value"}
-    writer.counters = [Counter("row"), Counter("column")]
-    body(writer, [True] * len(loop.values))
-    put, = _PUT.finditer(code)
-    ended = "\n".join([put[0].rstrip()[:-1].rstrip(), *writer.lines, "}\n"])
+    put = min(_PUT.finditer(code), key=lambda found: bool(found[1]))
+    writer = _epilogue(call, bool(put[1]))
+    head, body = put[0].rstrip()[:-1].rstrip().split("{", 1)
+    ended = "\n".join([f"{head}{{{body if call.kept else ''}", *writer.lines, "}\n"])
     bindings = list(_BINDING.finditer(code))
     first = 1 + max(int(found[1]) for found in bindings)
     declared = "".join(writer.declared(first + n, atom) + "\n"
@@ -88,3 +90,21 @@ def with_epilogue(code: str, call: Call) -> tuple[str, dict[str, Atom]]:
     whole = code[:end] + declared + code[end:put.start()] + ended + code[put.end():]
     half = writer.half and "enable f16;" not in code
     return ("enable f16;\n" if half else "") + whole + writer.library(), writer.buffers()
+
+
+def _epilogue(call: Call, four: bool) -> Writer:
+    """The lines that carry out an epilogue on an element, or on four neighbours."""
+    loop, (out,) = call.epilogue, call.outs
+    assert loop is not None
+    # What the template reads, too, has the type that it has there.
+    wide = wide_buffers(loop) - {*call.args} if four else frozenset()
+    writer = Writer(loop, WIDE if four else 1, wide, name="epilogue_{}")
+    writer.names.pop(out, None)
+    writer.given = {out: [f"four.{part}" for part in "xyzw"] if four else ["value"]}
+    writer.counters = [Counter("row"), Counter("column")]
+    if four:
+        writer.line(f"if (column >= {loop.space[1]}u) {{ return; }}")
+        writer.line(f"let fourth = column / {WIDE}u;")
+        writer.counters[1] = Counter("fourth", WIDE, copied=True)
+    body(writer, varying(loop, {1}))
+    return writer

@@ -20,7 +20,8 @@ from .writer import WIDE, Counter, Writer, divided, register
 
 SHORT = 16                   # elements of a row that one lane folds alone
 ENOUGH = 1 << 16             # invocations that keep a large GPU busy
-COLUMN_LANES = 16            # the most that share a column
+LANES = 256                  # the most of a workgroup, though it might have more
+COLUMN_LANES = 8             # the most that share a column; so 32 columns lie side by side, a line
 CELL = 4                     # bytes of a fold in workgroup memory
 
 
@@ -60,10 +61,11 @@ def shape_of(loop: Loop, facts: Facts, copies: int) -> Shape:
     length = size(tuple(loop.space[a] for a in loop.axes))
     columns = lies_in_columns(loop)
     most = max([sum(isinstance(v, Reduced) for v in stage.tail) for stage in loop.stages])
-    room = _power_below(min(facts.invocations, facts.workgroup_bytes // (CELL * max(most, 1))))
+    room = _power_below(min(LANES, facts.workgroup_bytes // (CELL * max(most, 1))))
     if columns:
         wanted = -(-ENOUGH // rows)
-        lanes = min(_power_below(max(length // SHORT, 1)), COLUMN_LANES, _power_above(wanted))
+        lanes = min(_power_below(max(length // SHORT, 1)), COLUMN_LANES, _power_above(wanted),
+                    room)
     elif length <= SHORT:
         lanes = 1
     else:

@@ -76,12 +76,13 @@ class _Cut:
     # ── the first loop: strips are rows ──
 
     def first(self) -> Loop:
-        space = self.between(self.loop.space, self.count, self.loop.space[self.axis] // self.count)
+        rest = self.loop.space[self.axis] // self.count
+        space = self.with_strips(self.loop.space, self.count, rest)
         axes = tuple(a + 1 for a in self.loop.axes)
         tail = [replace(v, dtype=var.spec.dtype) for (_, v), var in zip(self.reduced, self.partial)]
         outer = tuple(1 if i in axes else n for i, n in enumerate(space))
         steps = row_major(self.partial[0].spec.shape)
-        view = View(outer, (*steps[1:], steps[0], *[0] * len(axes)))
+        view = View(outer, (*steps, *[0] * len(axes)))
         stores = [replace(s, view=self.view(s.view)) for s in self.loop.stores
                   if not self.loop.parts[s.value][1]]
         stores += [Store(len(self.stage.body) + n, var, view)
@@ -89,19 +90,19 @@ class _Cut:
         body = tuple(self.early(v) for v in self.stage.body)
         return Loop(space, axes, (Stage(body, tuple(tail)),), tuple(stores), self.loop.eqns)
 
-    def between(self, numbers, strip: int, rest: int) -> tuple[int, ...]:
-        """A number for each axis, with the strips' after those of kept axes."""
+    def with_strips(self, numbers, strip: int, rest: int) -> tuple[int, ...]:
+        """A number for each axis, with the strips' before all: neighbouring columns stay so."""
         out = [*numbers]
         out[self.axis] = rest
-        return (*out[:self.kept], strip, *out[self.kept:])
+        return (strip, *out)
 
     def steps(self, strides) -> tuple[int, ...]:
         step = strides[self.axis]
-        return self.between(strides, step * (self.loop.space[self.axis] // self.count), step)
+        return self.with_strips(strides, step * (self.loop.space[self.axis] // self.count), step)
 
     def view(self, view: View) -> View:
         rest = self.loop.space[self.axis] // self.count
-        return View(self.between(view.shape, self.count, rest), self.steps(view.strides),
+        return View(self.with_strips(view.shape, self.count, rest), self.steps(view.strides),
                     view.offset)
 
     def early(self, value):

@@ -36,7 +36,7 @@ class Writer:
         self.dtypes: dict[Atom, DType] = {}
         self.counters: list[Counter] = []
         self.texts: dict[tuple[int, int], str] = {}      # (value, copy) -> how it is called
-        self.given: Mapping[Atom, str] = {}              # elements that are at hand
+        self.given: Mapping[Atom, list[str]] = {}        # elements that are at hand, by copy
         self.lines: list[str] = []
         self.depth = 1
         for value in loop.values:
@@ -104,6 +104,9 @@ class Writer:
     def compute(self, i: int, varies: bool) -> None:
         """Value i for all copies, or one for all of them."""
         value = self.loop.values[i]
+        if isinstance(value, Load) and value.source in self.given:
+            self.texts |= {(i, copy): text for copy, text in enumerate(self.given[value.source])}
+            return
         if isinstance(value, Load) and varies and value.source in self.wide:
             self.line(f"let v{i} = {self.names[value.source]}[{self.index(value.view, 0, WIDE)}];")
             for copy, part in enumerate("xyzw"):

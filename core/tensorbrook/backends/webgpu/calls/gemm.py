@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 
 from ....ir import Atom, Call, Loop
 from ..facts import Facts
+from ..loops import takes_four
 from ..part import Part, over
 from .endings import last, summed, zeros
 
@@ -214,7 +215,7 @@ def _of_tiles(call: Call, p: Product, plan: Tiles, facts: Facts) -> list[Part]:
         WIDE=tile.wide, DEPTH=DEPTH, NUMBERED=not facts.software,
         FOUR_A=_by_four(call.args[0], p.m if p.transpose_a else p.k, after),
         FOUR_B=_by_four(call.args[1], p.k if p.transpose_b else p.n, after),
-        FOUR_OUT=p.n % 4 == 0 and after is None, **_sizes(p))
+        FOUR_OUT=p.n % 4 == 0 and (after is None or takes_four(call)), **_sizes(p))
 
 
 def _of_vectors(call: Call, p: Product, plan: Vectors, facts: Facts) -> list[Part]:
