@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 from shaders import facts, run
 
+from tensorbrook.backends.webgpu.calls import conv
 from tensorbrook.ops import windows
 
 CONV = [  # n, h, w, c, kh, kw, co, strides, dilations, padding (top, left, bottom, right), groups
@@ -98,6 +99,15 @@ OF_EACH_KIND = [case for case in CONV if case[:4] in (
 def test_convolution_of_float16(function, case):
     """Added up in float32, rounded once."""
     check_conv(function, case, dtype="f2", tolerance=2**-11)
+
+
+@pytest.mark.parametrize("function", CONVOLUTIONS)
+def test_convolution_in_the_tallest_tiles(function, monkeypatch):
+    """Those of images so large that no test waits for them."""
+    monkeypatch.setattr(conv, "WORKGROUPS", 1)
+    check_conv(function, (2, 9, 11, 19, 3, 3, 68, (2, 1), (1, 1), (1, 1, 1, 1), 1))
+    check_conv(function, (2, 9, 11, 20, 3, 3, 20, (1, 1), (1, 1), (1, 1, 1, 1), 1),
+               facts(software=False))
 
 
 @pytest.mark.parametrize("function", CONVOLUTIONS)
