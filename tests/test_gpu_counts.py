@@ -1,13 +1,12 @@
 """What a training step costs on the GPU, counted: calls, submits, dispatches, pipelines, bytes."""
-import importlib.util
 from types import SimpleNamespace
 
-import environment
 import pytest
 
 import golden_programs
 import tensorbrook as tf
 from backends import on
+from examples import example
 from tensorbrook import keras
 from tensorbrook.backends.webgpu import limits_of
 from tensorbrook.backends.webgpu.facts import Facts
@@ -35,12 +34,9 @@ def lenet():
 
 def gpt():
     """That of examples/tiny_gpt.py."""
-    path = environment.ROOT / "examples" / "tiny_gpt.py"
-    spec = importlib.util.spec_from_file_location("tiny_gpt", path)
-    example = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(example)
-    example.BATCH = 4
-    return example.trainer(example.GPT(), ["one fox with two hens sleeps."] * 50), ()
+    program = example("tiny_gpt")
+    program.BATCH = 4
+    return program.trainer(program.GPT(), ["one fox with two hens sleeps."] * 50), ()
 
 
 STEPS = {"mlp": mlp, "lenet": lenet, "gpt": gpt}

@@ -3,15 +3,14 @@
 The networks are those of the examples. Where a maximum of two pixels or a ReLU hangs by a last bit,
 training goes one way or the other on any machine: the convolutional network's losses count as long
 as the processor alone keeps to them when every pixel is moved by one last bit."""
-import runpy
-from pathlib import Path
+import random
 
 import numpy as np
 
 import tensorbrook as tf
 from backends import on
+from examples import example
 
-EXAMPLES = Path(__file__).parent.parent / "examples"
 STEPS, PARITY = 50, 1e-3
 KEPT = 1e-5              # far above roundings, far below what a pixel that changes sides does
 SEEDS = (0, 1)
@@ -27,8 +26,8 @@ def losses(backend: str, seed: int, train, *arguments) -> np.ndarray:
 
 def digits(images, labels) -> list[float]:
     """The convolutional network reads digits; `fit` trains it."""
-    example = runpy.run_path(str(EXAMPLES / "digits_cnn.py"))
-    model, told = example["digit_reader"](), example["StepLosses"]()
+    program = example("digits_cnn")
+    model, told = program.digit_reader(), program.StepLosses()
     model.fit(images, labels, batch_size=64, epochs=64 * STEPS // len(images), verbose=0,
               callbacks=[told])
     return told.losses
@@ -36,9 +35,9 @@ def digits(images, labels) -> list[float]:
 
 def sentences() -> list[float]:
     """The small GPT learns a grammar, in a loop of its own."""
-    example = runpy.run_path(str(EXAMPLES / "tiny_gpt.py"))
-    chance = example["random"].Random(0)
-    step = example["trainer"](example["GPT"](), [example["written"](chance) for _ in range(500)])
+    program, chance = example("tiny_gpt"), random.Random(0)
+    program.BATCH = 8
+    step = program.trainer(program.GPT(), [program.written(chance) for _ in range(500)])
     return [float(step()) for _ in range(STEPS)]
 
 

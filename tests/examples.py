@@ -1,0 +1,14 @@
+"""The programs of examples/ as modules."""
+import importlib.util
+from types import ModuleType
+
+import environment
+
+
+def example(name: str) -> ModuleType:
+    """A new module, whose sizes may be changed."""
+    path = environment.ROOT / "examples" / f"{name}.py"
+    spec = importlib.util.spec_from_file_location(name, path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
