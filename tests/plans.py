@@ -21,13 +21,15 @@ def compiled(graph: Graph, buffers: int = 1 << 30) -> Plan:
 
 def too_many_buffers(made: Plan, most: int) -> list:
     """The kernels that touch more buffers than `most`; a call by itself has its own."""
+    over = {made.outputs[i]: made.inputs[j] for i, j in made.updates.items()}
     pending, found = [step.kernel for step in made.steps], []
     while pending:
         k = pending.pop()
         if isinstance(k, Repeat):
             pending += k.kernels
         elif not isinstance(k, Call) or k.epilogue:
-            found += [k] if len({*k.reads, *k.writes}) > most else []
+            touched = {over.get(a, a) for a in (*k.reads, *k.writes)}
+            found += [k] if len(touched) > most else []
     return found
 
 

@@ -7,7 +7,7 @@ import pytest
 
 import tensorbrook as tf
 from golden_programs import PROGRAMS, variable, zeros
-from plans import carry_out, compiled, plan_of
+from plans import carry_out, compiled, plan_of, too_many_buffers
 from tensorbrook.base.dtypes import float32, int32
 from tensorbrook.compiler import simplify
 from tensorbrook.compiler.memory import enough
@@ -348,6 +348,24 @@ def test_variables_that_swap_go_through_the_arena():
     f, _ = PROGRAMS["swap"]()
     plan = plan_with(f)
     assert len(plan.steps) == 3 and plan.arena_size == 64
+
+
+@pytest.mark.parametrize("read_later, kernels", [(False, 1), (True, 4)])
+def test_a_new_value_counts_as_a_buffer_unless_it_lies_over_the_old_one(read_later, kernels):
+    v = variable(9)
+
+    def step(x, y, z, i):
+        old = v.value()
+        v.assign(old * x + y * z)
+        return tf.gather(old, i) if read_later else None
+
+    f = tf.function(step).get_concrete_function(*[zeros(9)] * 3, zeros(2, dtype="int32"))
+    plan = compiled(f.graph, 4)
+    assert len(plan.steps) == kernels and not too_many_buffers(plan, 4)
+    x, y, z, old = (np.arange(9, dtype="float32") + n for n in range(4))
+    *gathered, new = carry_out(plan, [x, y, z, np.array([8, 1], "int32"), old])
+    np.testing.assert_array_equal(new, old * x + y * z)
+    assert not read_later or gathered[0].tolist() == [11, 4]
 
 
 def test_constants_get_slots():

@@ -1,19 +1,20 @@
 """How many buffers a kernel touches while it grows, so that it keeps to what a device can bind.
 
-A value that nobody beyond its kernel reads takes no buffer. Who may still join the kernel is not
+A value that nobody beyond its kernel reads takes no buffer, and the new value of a Variable that of
+the old one where it lies there. Who may still join the kernel is not
 known while it grows: whoever is not in it yet counts as beyond, so a kernel may come out smaller
 than it was counted, and never larger.
 """
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
-from ..ir import Atom, Const, Eqn, Graph
+from ..ir import Atom, Const, Eqn, Graph, Var
 from .group import Group
 
 
 class Buffers:
-    """Who reads what in a graph, and the limit `most`."""
+    """Who reads what in a graph, and the limit `most`. The outputs `in_place` lie over inputs."""
 
-    def __init__(self, graph: Graph, most: int):
+    def __init__(self, graph: Graph, most: int, in_place: Mapping[int, int]):
         self.most = most
         self._readers: dict[Atom, list[Eqn]] = {}
         self._outside: set[Atom] = set()         # what is read by more than equations of groups
@@ -26,7 +27,9 @@ class Buffers:
                     self._readers.setdefault(atom, []).append(e)
                 else:
                     self._outside.add(atom)
-        self._outside.update(bases.get(o, o) for o in graph.outputs)
+        outputs = [bases.get(o, o) for o in graph.outputs]
+        self._outside.update(outputs)
+        self.over: dict[Atom, Var] = {outputs[i]: graph.inputs[j] for i, j in in_place.items()}
 
     def take(self, group: Group, e: Eqn, bases: Iterable[Atom]) -> bool:
         """Whether the group may have equation `e`, which reads these buffers or values, too."""
@@ -42,8 +45,9 @@ class Buffers:
         return self._count(group, group.reads, group.at, set(group.eqns))
 
     def _count(self, group: Group, reads: set, made: Iterable, inside: set[Eqn]) -> int:
-        parts = {var for _, var, _ in group.also}
-        return len(reads | parts) + sum(self._is_stored(var, inside) for var in made)
+        stored = {var for _, var, _ in group.also}
+        stored.update(self.over.get(var, var) for var in made if self._is_stored(var, inside))
+        return len(reads | stored)
 
     def _is_stored(self, var: Atom, inside: set[Eqn]) -> bool:
         readers = self._readers.get(var)

@@ -18,6 +18,7 @@ from ..ir import PRIMS, Atom, Call, Const, Eqn, Graph, Kernel, Limits, Repeat, S
 from .buffers import Buffers
 from .epilogue import Followed, divided, followed
 from .group import Group
+from .memory import may_lie_over
 from .merge import merge
 from .regions import stored_by_makers
 from .repeat import repeat_of
@@ -27,7 +28,21 @@ def fuse(graph: Graph, limits: Limits, known: Mapping[Var, Atom] = MappingProxyT
         -> tuple[list[Kernel], list[Var]]:
     """The kernels that carry out the graph, and the variable that each output is written to.
     `known` tells of inputs that are another program's buffers, of as many elements."""
-    f = _Fusion(graph, limits)
+    in_place = dict(graph.updates) if limits.buffers < Limits().buffers else {}
+    while True:
+        kernels, outputs, buffers = _fused(graph, limits, known, in_place)
+        stay = {i: j for i, j in in_place.items()
+                if buffers.over.get(outputs[i]) is graph.inputs[j]
+                and may_lie_over(outputs[i], graph.inputs[j], kernels, limits)}
+        if stay == in_place:
+            return kernels, outputs
+        in_place = stay                  # kernels with the others may touch more than was counted
+
+
+def _fused(graph: Graph, limits: Limits, known: Mapping[Var, Atom],
+           in_place: Mapping[int, int]) -> tuple[list[Kernel], list[Var], Buffers]:
+    """The kernels, if these outputs lie over those inputs."""
+    f = _Fusion(graph, limits, in_place)
     f.sources |= {v: (a, View.of(v.spec.shape)) for v, a in known.items()}
     for e in graph.eqns:
         _TAKE[e.prim.kind](f, e)
@@ -38,13 +53,13 @@ def fuse(graph: Graph, limits: Limits, known: Mapping[Var, Atom] = MappingProxyT
     f.kernels = stored_by_makers(merge(kernels, overwritten, f.joined), f.buffers)
     needed = f.needed(outputs)
     kernels = [k if isinstance(k, (Call, Repeat)) else k.close(needed) for k in f.kernels]
-    return kernels, outputs
+    return kernels, outputs, f.buffers
 
 
 class _Fusion:
-    def __init__(self, graph: Graph, limits: Limits):
+    def __init__(self, graph: Graph, limits: Limits, in_place: Mapping[int, int]):
         self.limits = limits
-        self.buffers = Buffers(graph, limits.buffers)
+        self.buffers = Buffers(graph, limits.buffers, in_place)
         self.kernels: list[Group | Call | Followed | Repeat] = []
         self.maker: dict[Var, int] = {}                 # base variable -> the kernel that makes it
         self.sources: dict[Atom, tuple[Atom, View]] = {

@@ -13,6 +13,16 @@ Time = tuple[float, ...]
 MORE_MEMORY, LITTLE = 1.1, 1 << 16
 
 
+def may_lie_over(out: Var, old: Var, kernels: list[Kernel], limits: Limits) -> bool:
+    """Whether `out` may lie where `old` does: nobody reads `old` after the first write to `out`,
+    and the kernel that writes reads each element before it writes it."""
+    writers = [n for n, k in enumerate(kernels) if out in k.writes]
+    readers = [n for n, k in enumerate(kernels) if old in k.reads]
+    if any(n > writers[0] for n in readers):
+        return False
+    return all(takes_the_place(kernels[n], out, old, limits) for n in writers if n in readers)
+
+
 def takes_the_place(k: Kernel, new: Var, old: Var, limits: Limits) -> bool:
     """Whether the kernel writes each element of `new` when it has read that of `old` for good."""
     if new.spec.count != old.spec.count or new.spec.dtype.size != old.spec.dtype.size:

@@ -8,7 +8,7 @@ from ..base.views import View
 from ..ir import (PRIMS, Apply, Call, Const, Eqn, Graph, Kernel, Limits, Load, Loop, Place, Plan,
                   Repeat, Spec, Stage, Step, Store, Var)
 from ..ir.measure import bytes_moved
-from .memory import Life, allocate, live_bytes, lives, shared, takes_the_place
+from .memory import Life, allocate, live_bytes, lives, may_lie_over, shared
 from .order import ordered
 from .repeat import accesses, moving_memory, place_moving
 
@@ -63,7 +63,7 @@ def _safe_outputs(graph: Graph, kernels: list[Kernel], outputs: list[Var],
     outputs = list(outputs)
     late = []
     for i, j in graph.updates.items():
-        if not _safe(outputs[i], graph.inputs[j], kernels, limits):
+        if not may_lie_over(outputs[i], graph.inputs[j], kernels, limits):
             late.append((i, outputs[i]))
     for i, var in late:
         outputs[i] = out = Var(Spec(var.spec.shape, var.spec.dtype))
@@ -72,16 +72,6 @@ def _safe_outputs(graph: Graph, kernels: list[Kernel], outputs: list[Var],
         body = Load(var, view, var.spec.dtype), Apply("x", (0,), var.spec.dtype)
         kernels.append(Loop(view.shape, (), (Stage(body),), (Store(1, out, view),), (e,)))
     return outputs
-
-
-def _safe(out: Var, old: Var, kernels: list[Kernel], limits: Limits) -> bool:
-    """Whether `out` may lie where `old` does: nobody reads `old` after the first write to `out`,
-    and the kernel that writes reads each element before it writes it."""
-    writers = [n for n, k in enumerate(kernels) if out in k.writes]
-    readers = [n for n, k in enumerate(kernels) if old in k.reads]
-    if any(n > writers[0] for n in readers):
-        return False
-    return all(takes_the_place(kernels[n], out, old, limits) for n in writers if n in readers)
 
 
 # ── memory ────────────────────────────────────────────────────────────────────────────────────
