@@ -5,6 +5,7 @@ import shaders
 
 import tensorbrook as tf
 from backends import on
+from tensorbrook.backends.webgpu.calls.endings import sharing
 from tensorbrook.backends.webgpu.calls.gemm import (TILES, Elements, Product, Tiles, Vectors, gemm,
                                                     route, simplest)
 from tensorbrook.backends.webgpu.facts import Facts
@@ -197,3 +198,9 @@ def test_many_workgroups_have_two_dimensions():
     out = Var(Spec((p.batch, p.m, p.n), dtypes.float32))
     part, = gemm(Call("gemm", tuple(args), (out,), numbers(p), 1, ()), Facts())
     assert part.groups == (35000, 2, 1)
+
+
+@pytest.mark.parametrize("count, pieces, wanted", [
+    (1 << 15, 32, 1), (150, 256, 16), (150, 3, 2), (10000, 32, 4), (1, 2, 2)])
+def test_who_adds_up_pieces(count, pieces, wanted):
+    assert sharing(count, pieces) == wanted

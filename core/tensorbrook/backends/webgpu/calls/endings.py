@@ -7,8 +7,11 @@ from ..loops import with_epilogue
 from ..part import WGSL_TYPES, Part, Scratch, over
 from ..templates import template
 
-SUMMED = 16                          # elements of a workgroup of sum_pieces.wgsl
-ZEROS = 256                          # and of zeros.wgsl
+ZEROS = 256                          # elements of a workgroup of zeros.wgsl
+# Untuned estimates: invocations that keep a GPU busy, and how many at most share an element, so
+# that neighbours still read 64 bytes that follow each other.
+BUSY = 1 << 15
+SHARING = 16
 
 
 def element_of(call: Call) -> str:
@@ -30,12 +33,21 @@ def summed(call: Call, facts: Facts, pieces: int, name: str, names, groups,
     args = dict(zip(names, call.args))
     if pieces == 1:
         return [last(call, name, args, groups, sum_type=element_of(call), PARTS=1, **constants)]
-    between = Scratch(4 * pieces * out.spec.count)
+    count = out.spec.count
+    between, lines = Scratch(4 * pieces * count), sharing(count, pieces)
+    columns = min(256, facts.invocations) // lines
     code = template(name, element=element_of(call), sum_type="f32", PARTS=pieces, **constants)
     return [Part(code, args | {"out": between}, groups),
-            last(call, "sum_pieces", {"pieces": between},
-                 over(out.spec.count, SUMMED, facts.workgroups), PARTS=pieces,
-                 COUNT=out.spec.count, WIDTH=call.rectangle[1])]
+            last(call, "sum_pieces", {"pieces": between}, over(count, columns, facts.workgroups),
+                 PARTS=pieces, COUNT=count, WIDTH=call.rectangle[1], COLUMNS=columns, LINES=lines)]
+
+
+def sharing(count: int, pieces: int) -> int:
+    """How many invocations add up the pieces of an element."""
+    lines = 1
+    while count * lines < BUSY and 2 * lines <= min(SHARING, pieces):
+        lines *= 2
+    return lines
 
 
 def zeros(call: Call, facts: Facts) -> list[Part]:

@@ -1,10 +1,12 @@
 """Matrix products. `route` chooses by shape, from untuned estimates: no GPU was measured.
 
 Why tiles of 128 x 128 should be bound by arithmetic: an invocation sums 8 x 8 results in 64
-registers (about 110 with what is under way, so 2 workgroups of 256 share 64 K of them); 16 numbers
+registers (112 with what is under way, so 2 workgroups of 256 share 64 K of them); 16 numbers
 from workgroup memory feed 64 multiplications, and 256 from the buffers 16,384, so a byte feeds 16.
 All indices of the inner loop are numbers, its reads 16 bytes wide and free of bank conflicts, and
-the next tile is under way while sums are made of this one.
+the next tile is under way while sums are made of this one. Mesa's compiler for a Radeon (navi21),
+which needs no device, makes of a turn of the loop 1,210 instructions: 1,024 multiply and add, 64
+read workgroup memory; nothing is spilled, and what is loaded is waited for after the sums.
 """
 from __future__ import annotations
 

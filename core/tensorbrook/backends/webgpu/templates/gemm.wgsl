@@ -92,31 +92,19 @@ fn four_of_b(item: u32, row: u32, column: u32) -> vec4f {
   return four;
 }
 
-// Four rows of a[item] from `row` on, at four places from k on: a vector for each place.
-fn block_of_a(item: u32, row: u32, k: u32) -> mat4x4f {
-  // if TRANSPOSE_A
-  return mat4x4f(four_of_a(item, k, row), four_of_a(item, k + 1u, row),
-                 four_of_a(item, k + 2u, row), four_of_a(item, k + 3u, row));
-  // else
-  return transpose(mat4x4f(four_of_a(item, row, k), four_of_a(item, row + 1u, k),
-                           four_of_a(item, row + 2u, k), four_of_a(item, row + 3u, k)));
-  // end
-}
-
-fn block_of_b(item: u32, column: u32, k: u32) -> mat4x4f {
-  // if TRANSPOSE_B
-  return transpose(mat4x4f(four_of_b(item, column, k), four_of_b(item, column + 1u, k),
-                           four_of_b(item, column + 2u, k), four_of_b(item, column + 3u, k)));
-  // else
-  return mat4x4f(four_of_b(item, k, column), four_of_b(item, k + 1u, column),
-                 four_of_b(item, k + 2u, column), four_of_b(item, k + 3u, column));
-  // end
-}
-
-// What an invocation brings into the tile.
+// What an invocation brings into the tile, as it lies in memory: four places of k for four rows of
+// a[item] or four columns of b[item], or the other way around.
 fn block(lane: u32, item: u32, row: u32, column: u32, k: u32) -> mat4x4f {
-  if (lane < ROWS) { return block_of_a(item, row, k); }
-  return block_of_b(item, column, k);
+  if (lane < ROWS) {
+    let down = select(row, k, TRANSPOSE_A);
+    let across = select(k, row, TRANSPOSE_A);
+    return mat4x4f(four_of_a(item, down, across), four_of_a(item, down + 1u, across),
+                   four_of_a(item, down + 2u, across), four_of_a(item, down + 3u, across));
+  }
+  let down = select(k, column, TRANSPOSE_B);
+  let across = select(column, k, TRANSPOSE_B);
+  return mat4x4f(four_of_b(item, down, across), four_of_b(item, down + 1u, across),
+                 four_of_b(item, down + 2u, across), four_of_b(item, down + 3u, across));
 }
 
 // if FOUR_OUT
@@ -159,24 +147,31 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
   var next = block(lane, item, row, column, part * SPLIT + place);
   for (var begin = part * SPLIT; begin < end; begin += DEPTH) {
     workgroupBarrier();
+    var here = next;
+    if (select(TRANSPOSE_B, !TRANSPOSE_A, lane < ROWS)) { here = transpose(next); }
     // unroll
-    for (var i = 0u; i < 4u; i++) { tile[place + i][slot] = next[i]; }
+    for (var i = 0u; i < 4u; i++) { tile[place + i][slot] = here[i]; }
     workgroupBarrier();
-    // On its way while the sums are made.
-    if (begin + DEPTH < end) { next = block(lane, item, row, column, begin + DEPTH + place); }
+    // On its way while the sums are made; the last turn loads its own part again.
+    let later = select(begin, begin + DEPTH, begin + DEPTH < end);
+    next = block(lane, item, row, column, later + place);
     // if NUMBERED
     // unroll
     // end
     for (var k = 0u; k < DEPTH; k++) {
+      var fours: array<vec4f, TALL>;
+      var others: array<vec4f, WIDE>;
+      // unroll
+      for (var i = 0u; i < TALL; i++) { fours[i] = tile[k][y + i * DOWN]; }
+      // unroll
+      for (var j = 0u; j < WIDE; j++) { others[j] = tile[k][ROWS / 4u + x + j * ACROSS]; }
       // unroll
       for (var i = 0u; i < TALL; i++) {
-        let four = tile[k][y + i * DOWN];
         // unroll
         for (var j = 0u; j < WIDE; j++) {
-          let other = tile[k][ROWS / 4u + x + j * ACROSS];
           // unroll
           for (var r = 0u; r < 4u; r++) {
-            sums[4u * i + r][j] = fma(vec4f(four[r]), other, sums[4u * i + r][j]);
+            sums[4u * i + r][j] = fma(vec4f(fours[i][r]), others[j], sums[4u * i + r][j]);
           }
         }
       }

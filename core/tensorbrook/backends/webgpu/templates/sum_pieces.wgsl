@@ -6,9 +6,8 @@ alias element = f32;
 override PARTS: u32 = 2;
 override COUNT: u32 = 4;
 override WIDTH: u32 = 4;                 // of a matrix, in elements
-
-const COLUMNS = 16u;                                     // a line of 64 bytes, an untuned estimate
-const LINES = 8u;
+override COLUMNS: u32 = 256;
+override LINES: u32 = 1;                 // a power of two
 
 @group(0) @binding(0) var<storage, read> pieces: array<f32>;
 @group(0) @binding(1) var<storage, read_write> out: array<element>;
