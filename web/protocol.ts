@@ -17,6 +17,9 @@ export interface TrainSettings {
   readonly seed: number;
 }
 
+/** Where the session computes; with "auto" a network that is large enough goes to a GPU by itself. */
+export type DeviceChoice = "auto" | "cpu" | "gpu";
+
 /** What the Studio asks of its training session (core/tensorbrook/studio/session.py). */
 export type SessionCommand =
   | { readonly name: "model"; readonly revision: number; readonly layers: readonly LayerSpec[];
@@ -25,7 +28,8 @@ export type SessionCommand =
   | { readonly name: "pause" }
   | { readonly name: "step" }
   | { readonly name: "reset" }
-  | { readonly name: "predict"; readonly pixels: readonly number[] | null };
+  | { readonly name: "predict"; readonly pixels: readonly number[] | null }
+  | { readonly name: "device"; readonly device: DeviceChoice };
 
 /** One layer as the session sees it: its output shape and size, or why it does not fit. */
 export interface LayerReport {
@@ -52,7 +56,7 @@ export type SessionEvent =
       readonly parameters: number; readonly trainable: boolean; readonly source: string }
   | { readonly name: "progress"; readonly running: boolean; readonly epoch: number; readonly step: number;
       readonly train: readonly Measured[]; readonly test: readonly Measured[];
-      readonly samples_per_second: number | null }
+      readonly samples_per_second: number | null; readonly device: "CPU" | "GPU" }
   | { readonly name: "prediction"; readonly probabilities: readonly number[] }
   | { readonly name: "refused"; readonly command: string; readonly message: string }
   | { readonly name: "stopped"; readonly message: string };

@@ -1,6 +1,7 @@
 /** The Train view's state, joined to the runtime: actions in, commands out, the screen follows. */
 import type { Runtime, RuntimeEvent } from "../runtime/client";
 import starter from "./starter.json";
+import { toDevice } from "./state/device";
 import { parseKept, read, toKept, write } from "./state/stored";
 import type { Action, State } from "./state/studio";
 import { begin, update } from "./state/studio";
@@ -18,6 +19,7 @@ export class Studio {
     this.state = state;
     for (const command of commands) this.runtime.session(command);
     if (action.do === "build" || action.do === "set") this.keep();
+    if (action.do === "use") write("device", action.device);
   };
 
   private keep(): void {
@@ -44,5 +46,5 @@ function opening(): State {
   if (first === null) throw new Error("starter.json does not hold layers and settings");
   const kept = parseKept(read("model")) ?? first;
   const known = JSON.stringify(kept) === JSON.stringify(first);
-  return begin(kept.layers, kept.settings, known ? starter.model : null);
+  return begin(kept.layers, kept.settings, known ? starter.model : null, toDevice(read("device")));
 }

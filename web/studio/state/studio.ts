@@ -1,10 +1,11 @@
 /** The Train view as data: what happened goes in, the next state and what to ask come out. */
 import type {
-  BootStage, Capabilities, LayerReport, LayerSpec, Measured, SessionCommand, SessionEvent,
-  TrainSettings,
+  BootStage, Capabilities, DeviceChoice, LayerReport, LayerSpec, Measured, SessionCommand,
+  SessionEvent, TrainSettings,
 } from "../../protocol";
 import type { Curve } from "./curves";
 import { appended, empty } from "./curves";
+import { possible } from "./device";
 import type { Row } from "./layers";
 import { numbered } from "./layers";
 
@@ -38,6 +39,9 @@ export interface State {
   readonly capabilities: Capabilities | null;
   readonly rows: readonly Row[];
   readonly settings: TrainSettings;
+  readonly device: DeviceChoice;
+  /** On which device it trains, as far as it has said so. */
+  readonly trainsOn: "CPU" | "GPU" | null;
   readonly revision: number;
   /** What the session said of the latest model; while an edit is looked at, of the one before. */
   readonly model: Model;
@@ -59,6 +63,7 @@ export type Action =
   | { readonly do: "heard"; readonly event: SessionEvent }
   | { readonly do: "build"; readonly rows: readonly Row[] }
   | { readonly do: "set"; readonly settings: TrainSettings }
+  | { readonly do: "use"; readonly device: DeviceChoice }
   | { readonly do: "draw"; readonly pixels: readonly number[] | null }
   | { readonly do: "train" | "pause" | "step" | "reset" };
 
@@ -76,10 +81,11 @@ export const noCurves: Curves = {
 
 export function begin(
   layers: readonly LayerSpec[], settings: TrainSettings, model: Model | null,
+  device: DeviceChoice = "auto",
 ): State {
   return {
     boot: "python", capabilities: null, rows: numbered(layers), settings, revision: 0,
-    model: model ?? unknownModel, answered: model === null ? -1 : 0,
+    device, trainsOn: null, model: model ?? unknownModel, answered: model === null ? -1 : 0,
     training: "idle", figures: noFigures, curves: noCurves, pixels: null,
     probabilities: null, trouble: null,
   };
@@ -95,6 +101,7 @@ export function update(state: State, action: Action): Next {
     case "heard": return heard(state, action.event);
     case "build": return build(state, action.rows);
     case "set": return sendModel({ ...state, settings: action.settings, trouble: null });
+    case "use": return use(state, action.device);
     case "draw": return draw(state, action.pixels);
     case "train": return train(state);
     case "pause": return pause(state);
@@ -116,7 +123,9 @@ function modelCommand(state: State): SessionCommand {
 
 function ready(state: State): Next {
   const { pixels } = state;
+  const device = possible(state.device, state.capabilities?.gpu ?? null);
   return [state, [
+    ...(device === "auto" ? [] : [{ name: "device", device } satisfies SessionCommand]),
     modelCommand(state),
     ...(pixels === null ? [] : [{ name: "predict", pixels } satisfies SessionCommand]),
   ]];
@@ -135,13 +144,18 @@ function cleared(state: State): State {
 function restarting(state: State, reason: string): State {
   const lost = state.figures.step === 0 ? null
     : `Python was started anew: ${reason}; layers and settings are kept, training begins again`;
-  return { ...cleared(state), boot: "python", trouble: lost };
+  return { ...cleared(state), boot: "python", trainsOn: null, trouble: lost };
 }
 
 /** Other layers are another network: what the old one had learnt is gone, and its curves. */
 function build(state: State, rows: readonly Row[]): Next {
   if (rows === state.rows) return [state, []];
   return sendModel({ ...cleared(state), rows, probabilities: null });
+}
+
+/** The weights go along: what was learnt stays, and training goes on. */
+function use(state: State, device: DeviceChoice): Next {
+  return ask({ ...state, device, trouble: null }, [{ name: "device", device }]);
 }
 
 function draw(state: State, pixels: readonly number[] | null): Next {
@@ -171,7 +185,8 @@ export function answered(state: State): boolean {
 function heard(state: State, event: SessionEvent): Next {
   switch (event.name) {
     case "model": return event.revision === state.revision ? modelled(state, event) : [state, []];
-    case "progress": return [progressed(state, event), []];
+    case "progress":
+      return [progressed({ ...state, trainsOn: event.device }, event), []];
     case "prediction":
       return [{ ...state, probabilities: state.pixels === null ? null : event.probabilities }, []];
     case "refused": return [refused({ ...state, trouble: event.message }, event.command), []];
