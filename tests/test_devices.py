@@ -9,7 +9,8 @@ import pytest
 
 import tensorbrook as tf
 from backends import on
-from tensorbrook import backends
+from tensorbrook import backends, tensor
+from tensorbrook.base.aside import aside
 from tensorbrook.compiler import cost
 from tensorbrook.devices import kind_of
 from tensorbrook.eager import EAGER
@@ -87,6 +88,21 @@ def test_a_block_serves_again_and_ends_with_an_error():
     assert EAGER.asked is None
     with block:
         assert tf.config.get_backend() == "webgpu"
+
+
+def test_a_task_that_waits_takes_its_blocks_along():
+    with tf.device("/GPU:0"):
+        with aside():                        # other tasks run now
+            assert (tf.ones(2) + 1).device == CPU
+            with tf.device("/CPU:0"), aside():
+                assert EAGER.asked is None
+        assert (tf.ones(2) + 1).device == GPU
+
+
+def test_what_an_interrupt_left_open_is_closed():
+    tf.device("/GPU:0").__enter__()
+    tensor.begin_anew()
+    assert EAGER.asked is None and (tf.ones(2) + 1).device == CPU
 
 
 def test_variables_and_programs_go_with_the_block():

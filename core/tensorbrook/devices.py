@@ -123,13 +123,12 @@ class device:
 
     def __init__(self, device_name: str | None):
         self.kind = None if device_name is None else kind_of("tf.device", device_name)
-        self._before: list[str | None] = []
+        self._entered: list[bool] = []       # of each block of it: whether EAGER was told
 
     def __enter__(self) -> device:
         trace = _outermost_trace()
-        self._before.append(EAGER.asked)
         if trace is None:
-            self._ask(self.kind)
+            EAGER.enter(self.kind)
         elif self.kind is not None:
             if trace.device not in (None, self.kind):
                 raise InvalidArgumentError(
@@ -137,21 +136,12 @@ class device:
                     f"for {self.kind} now, and it runs as one program",
                     "make two functions of it, or choose the device around its call")
             trace.device = self.kind
+        self._entered.append(trace is None)
         return self
 
     def __exit__(self, *error) -> None:
-        before = self._before.pop()
-        if EAGER.asked != before:
-            self._ask(before)
-
-    @staticmethod
-    def _ask(kind: str | None) -> None:
-        before, EAGER.asked = EAGER.asked, kind
-        try:
-            EAGER.settle()
-        except BaseException:
-            EAGER.asked = before
-            raise
+        if self._entered.pop():
+            EAGER.leave()
 
 
 def _outermost_trace() -> Trace | None:

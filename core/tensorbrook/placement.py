@@ -8,6 +8,7 @@ from typing import Any
 
 from . import backends
 from .backends import Backend, Program, Storage
+from .base.aside import private
 from .base.errors import UnavailableError, UnimplementedError
 from .compiler import fuse, plan, simplify, widened
 from .ir import Graph, Plan, Spec
@@ -110,12 +111,32 @@ class Placement:
 
     def __init__(self, backend_name: str | None):
         self.chosen = backend_name           # a backend by name, and no other
-        self.asked: str | None = None        # a device, CPU or GPU
+        # The devices that blocks have asked for, or None; the innermost is the last.
+        self._blocks: list[str | None] = private([], changed=self.settle)
         self.soft = True                     # whether another device may do what that one cannot
         self.hidden = False                  # whether the GPU is not to be used
         self.no_gpu = ""                     # why there is none, once that is known
         self._ways: dict[tuple[str, ...], Way] = {}
         self._real: bool | None = None       # whether no processor plays it; None: not known yet
+        self.settle()
+
+    @property
+    def asked(self) -> str | None:
+        """The device that the innermost block asks for: CPU, GPU, or None for none."""
+        return self._blocks[-1] if self._blocks else None
+
+    def enter(self, device: str | None) -> None:
+        """Begin a block that asks for a device."""
+        self._blocks.append(device)
+        try:
+            self.settle()
+        except BaseException:
+            self._blocks.pop()
+            raise
+
+    def leave(self) -> None:
+        """End the innermost block, unless an interrupt has ended all."""
+        del self._blocks[-1:]
         self.settle()
 
     def settle(self) -> None:

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import Any, Protocol
 
 from .base import dtypes, hostdata
-from .base.aside import private
+from .base.aside import close_all, private
 from .base.dtypes import DType
 from .base.errors import DTypeError, FailedPreconditionError, InvalidArgumentError
 from .ir import PRIMS, Const, Prim, Spec, Var
@@ -379,9 +379,9 @@ def observers() -> list[Observer]:
 
 
 def begin_anew() -> None:
-    """Leave every trace and tape that is open: an interrupt on the way out of one may keep it."""
-    del _contexts[1:]
-    _observers.clear()
+    """Leave every trace, tape and device that is open: an interrupt on the way out of one may keep
+    it."""
+    close_all()
 
 
 @contextmanager

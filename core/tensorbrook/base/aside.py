@@ -6,25 +6,38 @@ they do, so those stacks are put aside with it.
 """
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import contextmanager
 
-_stacks: list[tuple[list, int]] = []
+_stacks: list[tuple[list, int, Callable[[], None]]] = []
 
 
-def private(stack: list, shared: int = 0) -> list:
-    """Declare that all of a stack but its lowest `shared` entries is of the task that runs."""
-    _stacks.append((stack, shared))
+def private(stack: list, shared: int = 0, changed: Callable[[], None] = lambda: None) -> list:
+    """Declare that all of a stack but its lowest `shared` entries is of the task that runs. Whoever
+    goes by what is on top is told by `changed`."""
+    _stacks.append((stack, shared, changed))
     return stack
 
 
 @contextmanager
 def aside():
     """Within the block other tasks may run: they find the stacks as none had opened anything."""
-    kept = [stack[shared:] for stack, shared in _stacks]
-    for stack, shared in _stacks:
-        del stack[shared:]
+    kept = [stack[shared:] for stack, shared, _ in _stacks]
+    close_all()
     try:
         yield
     finally:
-        for (stack, shared), own in zip(_stacks, kept):
-            stack[shared:] = own
+        for (stack, shared, changed), own in zip(_stacks, kept):
+            _fill(stack, shared, changed, own)
+
+
+def close_all() -> None:
+    """Leave all that is open."""
+    for stack, shared, changed in _stacks:
+        _fill(stack, shared, changed, [])
+
+
+def _fill(stack: list, shared: int, changed: Callable[[], None], own: list) -> None:
+    if stack[shared:] != own:
+        stack[shared:] = own
+        changed()

@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
 import type { Capabilities, SessionCommand, SessionEvent, TrainSettings } from "../../protocol";
+import { backendText, deviceText } from "./device";
 import { moved } from "./layers";
 import { statusText } from "./status";
 import type { Action, State } from "./studio";
@@ -21,6 +22,7 @@ const model = (revision: number, trainable = true): Action => heard({
 });
 const progress = (step: number, running = true): Action => heard({
   name: "progress", running, epoch: step / 10, step, samples_per_second: 100,
+  device: "CPU",
   train: [{ epoch: step / 10, loss: 1 / step, accuracy: 0.5 }],
   test: step % 10 === 0 ? [{ epoch: step / 10, loss: 2, accuracy: 0.9 }] : [],
 });
@@ -120,6 +122,31 @@ describe("training", () => {
     const { state, sent } = after(ready, model(0), { do: "train" }, progress(5), restart, ready);
     expect([state.figures.step, state.rows.length, names(sent).at(-1)]).toEqual([0, 2, "model"]);
     expect(state.trouble).toContain("did not heed the interrupt");
+  });
+});
+
+describe("the device", () => {
+  const gpu = { present: true, name: "A GPU", way: "local", software: false } as const;
+  const there: Action = { do: "ready", capabilities: { ...capabilities, gpu } };
+  const use: Action = { do: "use", device: "gpu" };
+  it("is told the session, and what was learnt stays", () => {
+    const { state, sent } = after(there, model(0), { do: "train" }, progress(3), use);
+    expect(sent.at(-1)).toEqual({ name: "device", device: "gpu" });
+    expect([state.training, state.figures.step]).toEqual(["running", 3]);
+    expect([deviceText(state), backendText(state)]).toEqual(["CPU", "wasm"]);
+  });
+  it("is shown as the session says it", () => {
+    const told = heard({
+      name: "progress", running: true, epoch: 1, step: 3, samples_per_second: 1, device: "GPU",
+      train: [], test: [],
+    });
+    const { state } = after(there, model(0), use, told);
+    expect([deviceText(state), backendText(state)]).toEqual(["GPU", "webgpu"]);
+  });
+  it("is told a new session again, unless it is not there", () => {
+    expect(names(after(use, there).sent)).toEqual(["device", "model"]);
+    expect(names(after(use, ready).sent)).toEqual(["model"]);
+    expect(deviceText(after(use).state)).toBeNull();
   });
 });
 

@@ -8,7 +8,7 @@ import tensorbrook_page as page  # pyright: ignore[reportMissingImports]
 from pyodide.ffi import JsException, can_run_sync, run_sync  # pyright: ignore[reportMissingImports]
 
 from ...base.aside import aside
-from ...base.errors import FailedPreconditionError, UnimplementedError
+from ...base.errors import FailedPreconditionError, UnavailableError
 from ..kept_in_page import Kept
 from .facts import Facts
 from .trouble import trouble
@@ -22,9 +22,9 @@ class Host:
     def __init__(self):
         self.page = gpu = page.gpu
         if gpu.reason:
-            raise UnimplementedError("backend webgpu", f"there is no GPU here: {gpu.reason}",
-                                     "compute on wasm, or open the page where there is one "
-                                     "(tensorbrook run: --software-gpu lets the processor play it)")
+            raise UnavailableError("backend webgpu", gpu.reason,
+                                   "compute on wasm, or open the page where there is a GPU "
+                                   "(tensorbrook run: --software-gpu lets the processor play it)")
         self.facts = Facts(**json.loads(gpu.facts()))
         self.kept = Kept()
         # Bound once: looking a method up on the module costs five times the call.
