@@ -20,6 +20,6 @@ describe("the device", () => {
   });
   it.each([
     [null, ""], [none, "No GPU: this browser has no WebGPU."], [real, "A GPU."],
-    [played, "SwiftShader, played by the processor: right, but slow."],
+    [played, "SwiftShader, which the processor plays: slow."],
   ])("is told of in one line", (gpu, text) => expect(note(gpu)).toBe(text));
 });

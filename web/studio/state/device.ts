@@ -30,7 +30,7 @@ export function possible(device: DeviceChoice, gpu: GpuReport | null): DeviceCho
 export function note(gpu: GpuReport | null): string {
   if (gpu === null) return "";
   if (!gpu.present) return `No GPU: ${gpu.reason}.`;
-  return gpu.software ? `${gpu.name}, played by the processor: right, but slow.` : `${gpu.name}.`;
+  return gpu.software ? `${gpu.name}, which the processor plays: slow.` : `${gpu.name}.`;
 }
 
 /** The device that trains, or would; before Python is there nobody knows. */

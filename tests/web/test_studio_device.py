@@ -1,0 +1,67 @@
+"""The Studio's choice of a device, without a GPU and with one that the processor plays."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+from studio_pages import SOON_MS, hook, number, studio, until
+
+from tensorbrook.studio.browser import SOFTWARE_GPU, launch_options
+
+SMALL = {"layers": [{"type": "Flatten", "args": {}}, {"type": "Dense", "args": {"units": 10}}],
+         "settings": {"optimizer": "adam", "learning_rate": 0.01, "batch_size": 256, "seed": 0}}
+
+
+@pytest.fixture(scope="module")
+def gpu_browser(browser: Browser) -> Iterator[Browser]:
+    chromium = browser.browser_type
+    started = chromium.launch(**launch_options(chromium.executable_path, more=SOFTWARE_GPU))
+    yield started
+    started.close()
+
+
+def choice(page: Page, name: str):
+    return hook(page, "device-choice").get_by_role("radio", name=name)
+
+
+def small(url: str) -> dict:
+    """What the Studio kept of an earlier visit: a network that even a slow GPU trains quickly."""
+    kept = [{"name": "tensorbrook.model", "value": json.dumps(SMALL)}]
+    return {"storage_state": {"cookies": [], "origins": [
+        {"origin": url.rstrip("/"), "localStorage": kept}]}}
+
+
+def test_without_a_gpu_the_choice_says_why(page: Page):
+    expect(choice(page, "GPU")).to_be_disabled()
+    expect(choice(page, "Auto")).to_be_checked()
+    expect(hook(page, "device-note")).to_contain_text("No GPU: ")
+    expect(hook(page, "device")).to_have_text("CPU")
+
+
+def test_the_gpu_trains_and_hands_over(gpu_browser: Browser, address: str):
+    with studio(gpu_browser, address, **small(address)) as page:
+        expect(hook(page, "status")).to_have_text("Ready.", timeout=SOON_MS)
+        expect(hook(page, "device-note")).to_contain_text("which the processor plays")
+        hook(page, "step").click()
+        until(page, lambda: number(page, "train-loss") > 0)
+        expect(hook(page, "device")).to_have_text("CPU")
+        first = number(page, "train-loss")
+        hook(page, "device-choice").get_by_text("GPU", exact=True).click()
+        expect(hook(page, "device")).to_have_text("GPU", timeout=SOON_MS)
+        expect(hook(page, "backend")).to_have_text("webgpu")
+        hook(page, "train").click()
+        until(page, lambda: number(page, "epoch") >= 2, 2 * SOON_MS)
+        learnt = number(page, "train-loss")
+        assert 0 < learnt < first
+        choice(page, "CPU").press("Space")
+        expect(hook(page, "device")).to_have_text("CPU", timeout=SOON_MS)
+        until(page, lambda: number(page, "epoch") >= 10)
+        assert number(page, "train-loss") < learnt
+        hook(page, "device-choice").get_by_text("GPU", exact=True).click()
+        expect(hook(page, "device")).to_have_text("GPU", timeout=SOON_MS)
+        page.reload()
+        expect(choice(page, "GPU")).to_be_checked(timeout=SOON_MS)
+        expect(hook(page, "device")).to_have_text("GPU", timeout=SOON_MS)
