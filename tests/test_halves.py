@@ -135,19 +135,27 @@ def test_a_gradient_through_a_cast_comes_back_as_what_went_in(halves):
     assert slope().dtype is tf.float32 and slope().tolist() == [[1.0, 1.0], [2.0, 2.0]]
 
 
-def test_attention_keeps_its_statistics_in_float32(halves):
-    q = tf.cast(tf.random.Generator(1).normal((1, 5, 2, 4)), tf.float16)
-    with tf.GradientTape() as tape:
-        tape.watch(q)
-        out = tf.keras.ops.dot_product_attention(q, q, q, is_causal=True)
-    grad = tape.gradient(out, q)
-    with on("reference"), tf.GradientTape() as tape:
-        wide = tf.cast(q, tf.float64)
-        tape.watch(wide)
-        right = tf.keras.ops.dot_product_attention(wide, wide, wide, is_causal=True)
+ATTENTIONS = {"causal": {"is_causal": True}, "masked": {"mask": np.arange(45) % 3 > 0},
+              "scores written out": {"is_causal": True, "flash_attention": False}}
+
+
+@pytest.mark.parametrize("name", ATTENTIONS)
+def test_attention_and_its_gradients(name, halves):
+    """With what it keeps of each row in float32."""
+    settings = ATTENTIONS[name]
+    def run(q, k, v):
+        with tf.GradientTape() as tape:
+            tape.watch((q, k, v))
+            out = tf.keras.ops.dot_product_attention(q, k, v, **settings)
+        return out, *tape.gradient(out, (q, k, v))
+
+    draw = tf.random.Generator(1)
+    xs = [tf.cast(draw.normal(s), tf.float16) for s in ((2, 9, 2, 4), (2, 45, 2, 4), (2, 45, 2, 3))]
+    found = tf.function(run)(*xs)
+    assert {x.dtype for x in found} == {tf.float16}
     with on("reference"):
-        right = [np.asarray(t) for t in (right, tape.gradient(right, wide))]
-    assert_close([out, grad], right, HALF, "attention")
+        right = [np.asarray(t) for t in run(*(tf.cast(x, tf.float64) for x in xs))]
+    assert_close(found, right, HALF, name)
 
 
 def test_variables_hold_it(halves):

@@ -18,8 +18,9 @@ from .program import image_of
 
 TAKE_EPILOGUES = frozenset({"gemm", "conv2d", "conv2d_input_grad", "conv2d_filter_grad"})
 # Whose templates have float16; what goes into others becomes float32 first (compiler/halves.py).
-TAKE_HALVES = TAKE_EPILOGUES | {"gather", "max_pool", "max_pool_select", "max_pool_scatter",
-                                "avg_pool", "avg_pool_grad"}
+TAKE_HALVES = TAKE_EPILOGUES | {
+    "gather", "max_pool", "max_pool_select", "max_pool_scatter", "avg_pool", "avg_pool_grad",
+    "attention", "attention_masked", "attention_grad", "attention_grad_masked"}
 BYTES = ("bool", "uint8")            # dtypes whose elements are bytes on the host, words here
 
 

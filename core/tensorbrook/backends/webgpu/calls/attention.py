@@ -3,7 +3,7 @@ from __future__ import annotations
 
 from ....ir import Call
 from ..facts import Facts
-from ..part import Part, over
+from ..part import WGSL_TYPES, Part, over
 from ..templates import template
 
 # As in the templates: how many queries, or keys, a workgroup has, how many columns of a result it
@@ -50,7 +50,8 @@ def _parts(call: Call, facts: Facts, file: str, atoms: dict, rows: int, width: i
     constants = dict(zip(NUMBERS + STRIDES, (heads, *rest)))
     constants |= {"UNITS": units, "SPLITS": splits, "SPANS": max(1, min(pieces, SPANS))}
     flags = {flag: True for name, flag in FLAGS.items() if name in atoms}
-    code = template(file, **flags, **constants)
+    element = WGSL_TYPES[call.args[0].spec.dtype.name]       # lse and delta are float32 always
+    code = template(file, element=element, **flags, **constants)
     return [Part(code, atoms, over(units, 1, facts.workgroups))]
 
 

@@ -4,6 +4,8 @@
 // (batch, t_q, heads, d_v), lse (batch, t_q, heads). One workgroup for some queries of a head, and
 // for at most SPANS * COLUMNS columns of out.
 
+alias element = f32;
+
 override HEADS: u32 = 1;
 override T_Q: u32 = 1;
 override T_K: u32 = 1;
@@ -23,10 +25,10 @@ override MASK_Q: u32 = 0;
 override MASK_K: u32 = 0;
 // end
 
-@group(0) @binding(0) var<storage, read> q: array<f32>;
-@group(0) @binding(1) var<storage, read> k: array<f32>;
-@group(0) @binding(2) var<storage, read> v: array<f32>;
-@group(0) @binding(3) var<storage, read_write> out: array<f32>;
+@group(0) @binding(0) var<storage, read> q: array<element>;
+@group(0) @binding(1) var<storage, read> k: array<element>;
+@group(0) @binding(2) var<storage, read> v: array<element>;
+@group(0) @binding(3) var<storage, read_write> out: array<element>;
 @group(0) @binding(4) var<storage, read_write> lse: array<f32>;
 // if MASKED
 @group(0) @binding(5) var<storage, read> mask: array<u32>;
@@ -66,17 +68,17 @@ fn task_of(unit: u32) -> Task {
 
 fn q_at(t: Task, i: u32, x: u32) -> f32 {
   if (i >= T_Q || x >= D) { return 0.0; }
-  return q[((t.batch * T_Q + i) * HEADS + t.head) * D + x];
+  return f32(q[((t.batch * T_Q + i) * HEADS + t.head) * D + x]);
 }
 
 fn k_at(t: Task, j: u32, x: u32) -> f32 {
   if (j >= T_K || x >= D) { return 0.0; }
-  return k[((t.batch * T_K + j) * HEADS + t.head) * D + x];
+  return f32(k[((t.batch * T_K + j) * HEADS + t.head) * D + x]);
 }
 
 fn v_at(t: Task, j: u32, c: u32) -> f32 {
   if (j >= T_K || c >= D_V) { return 0.0; }
-  return v[((t.batch * T_K + j) * HEADS + t.head) * D_V + c];
+  return f32(v[((t.batch * T_K + j) * HEADS + t.head) * D_V + c]);
 }
 
 fn stage_queries(t: Task, x: u32, lane: u32) {
@@ -162,7 +164,9 @@ fn total(x: vec4f, lane: u32) -> vec4f {
 }
 
 fn put(t: Task, i: u32, c: u32, value: f32) {
-  if (i < T_Q && c < D_V) { out[((t.batch * T_Q + i) * HEADS + t.head) * D_V + c] = value; }
+  if (i < T_Q && c < D_V) {
+    out[((t.batch * T_Q + i) * HEADS + t.head) * D_V + c] = element(value);
+  }
 }
 
 fn put_lse(t: Task, i: u32, top: f32, sum: f32) {

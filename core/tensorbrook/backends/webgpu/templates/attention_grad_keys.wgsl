@@ -3,6 +3,8 @@
 // gradient of out, delta (batch, t_q, heads) the sums of g * out, less the gradient of lse. One
 // workgroup makes at most SPANS * COLUMNS columns of dk and as many of dv.
 
+alias element = f32;
+
 override HEADS: u32 = 1;
 override T_Q: u32 = 1;
 override T_K: u32 = 1;
@@ -22,20 +24,20 @@ override MASK_Q: u32 = 0;
 override MASK_K: u32 = 0;
 // end
 
-@group(0) @binding(0) var<storage, read> q: array<f32>;
-@group(0) @binding(1) var<storage, read> k: array<f32>;
-@group(0) @binding(2) var<storage, read> g: array<f32>;
+@group(0) @binding(0) var<storage, read> q: array<element>;
+@group(0) @binding(1) var<storage, read> k: array<element>;
+@group(0) @binding(2) var<storage, read> g: array<element>;
 @group(0) @binding(3) var<storage, read> lse: array<f32>;
 // if MASKED
 @group(0) @binding(4) var<storage, read> mask: array<u32>;
 // end
 // if DK
-@group(0) @binding(5) var<storage, read> v: array<f32>;
+@group(0) @binding(5) var<storage, read> v: array<element>;
 @group(0) @binding(6) var<storage, read> delta: array<f32>;
-@group(0) @binding(7) var<storage, read_write> dk: array<f32>;
+@group(0) @binding(7) var<storage, read_write> dk: array<element>;
 // end
 // if DV
-@group(0) @binding(8) var<storage, read_write> dv: array<f32>;
+@group(0) @binding(8) var<storage, read_write> dv: array<element>;
 // end
 
 // All scores of a query whose lse lies below are hidden.
@@ -70,17 +72,17 @@ fn task_of(unit: u32) -> Task {
 
 fn q_at(t: Task, i: u32, x: u32) -> f32 {
   if (i >= T_Q || x >= D) { return 0.0; }
-  return q[((t.batch * T_Q + i) * HEADS + t.head) * D + x];
+  return f32(q[((t.batch * T_Q + i) * HEADS + t.head) * D + x]);
 }
 
 fn k_at(t: Task, j: u32, x: u32) -> f32 {
   if (j >= T_K || x >= D) { return 0.0; }
-  return k[((t.batch * T_K + j) * HEADS + t.head) * D + x];
+  return f32(k[((t.batch * T_K + j) * HEADS + t.head) * D + x]);
 }
 
 fn g_at(t: Task, i: u32, x: u32) -> f32 {
   if (i >= T_Q || x >= D_V) { return 0.0; }
-  return g[((t.batch * T_Q + i) * HEADS + t.head) * D_V + x];
+  return f32(g[((t.batch * T_Q + i) * HEADS + t.head) * D_V + x]);
 }
 
 // Of k and q what lies from x on in the rows of the keys and queries.
@@ -167,14 +169,16 @@ fn taken(t: Task, i: u32, j: u32, moved: vec4f) -> vec4f {
 }
 
 fn put_dv(t: Task, j: u32, c: u32, value: f32) {
-  if (j < T_K && c < D_V) { dv[((t.batch * T_K + j) * HEADS + t.head) * D_V + c] = value; }
+  if (j < T_K && c < D_V) {
+    dv[((t.batch * T_K + j) * HEADS + t.head) * D_V + c] = element(value);
+  }
 }
 // end
 // if DK
 
 fn v_at(t: Task, j: u32, x: u32) -> f32 {
   if (j >= T_K || x >= D_V) { return 0.0; }
-  return v[((t.batch * T_K + j) * HEADS + t.head) * D_V + x];
+  return f32(v[((t.batch * T_K + j) * HEADS + t.head) * D_V + x]);
 }
 
 // Of v and g what lies from x on in the rows of the keys and queries.
@@ -219,7 +223,7 @@ fn stage_queries(t: Task, query: u32, column: u32, lane: u32) {
 }
 
 fn put_dk(t: Task, j: u32, c: u32, value: f32) {
-  if (j < T_K && c < D) { dk[((t.batch * T_K + j) * HEADS + t.head) * D + c] = value; }
+  if (j < T_K && c < D) { dk[((t.batch * T_K + j) * HEADS + t.head) * D + c] = element(value); }
 }
 // end
 

@@ -3,6 +3,8 @@
 // sums of g * out, less the gradient of lse. One workgroup for some queries of a head, and for at
 // most SPANS * COLUMNS columns of dq.
 
+alias element = f32;
+
 override HEADS: u32 = 1;
 override T_Q: u32 = 1;
 override T_K: u32 = 1;
@@ -22,13 +24,13 @@ override MASK_Q: u32 = 0;
 override MASK_K: u32 = 0;
 // end
 
-@group(0) @binding(0) var<storage, read> q: array<f32>;
-@group(0) @binding(1) var<storage, read> k: array<f32>;
-@group(0) @binding(2) var<storage, read> v: array<f32>;
-@group(0) @binding(3) var<storage, read> g: array<f32>;
+@group(0) @binding(0) var<storage, read> q: array<element>;
+@group(0) @binding(1) var<storage, read> k: array<element>;
+@group(0) @binding(2) var<storage, read> v: array<element>;
+@group(0) @binding(3) var<storage, read> g: array<element>;
 @group(0) @binding(4) var<storage, read> lse: array<f32>;
 @group(0) @binding(5) var<storage, read> delta: array<f32>;
-@group(0) @binding(6) var<storage, read_write> dq: array<f32>;
+@group(0) @binding(6) var<storage, read_write> dq: array<element>;
 // if MASKED
 @group(0) @binding(7) var<storage, read> mask: array<u32>;
 // end
@@ -64,22 +66,22 @@ fn task_of(unit: u32) -> Task {
 
 fn q_at(t: Task, i: u32, x: u32) -> f32 {
   if (i >= T_Q || x >= D) { return 0.0; }
-  return q[((t.batch * T_Q + i) * HEADS + t.head) * D + x];
+  return f32(q[((t.batch * T_Q + i) * HEADS + t.head) * D + x]);
 }
 
 fn k_at(t: Task, j: u32, x: u32) -> f32 {
   if (j >= T_K || x >= D) { return 0.0; }
-  return k[((t.batch * T_K + j) * HEADS + t.head) * D + x];
+  return f32(k[((t.batch * T_K + j) * HEADS + t.head) * D + x]);
 }
 
 fn g_at(t: Task, i: u32, x: u32) -> f32 {
   if (i >= T_Q || x >= D_V) { return 0.0; }
-  return g[((t.batch * T_Q + i) * HEADS + t.head) * D_V + x];
+  return f32(g[((t.batch * T_Q + i) * HEADS + t.head) * D_V + x]);
 }
 
 fn v_at(t: Task, j: u32, x: u32) -> f32 {
   if (j >= T_K || x >= D_V) { return 0.0; }
-  return v[((t.batch * T_K + j) * HEADS + t.head) * D_V + x];
+  return f32(v[((t.batch * T_K + j) * HEADS + t.head) * D_V + x]);
 }
 
 // Of q and k, and of g and v, what lies from x on in the rows of the queries and keys.
@@ -179,7 +181,7 @@ fn row_of(t: Task, i: u32) -> u32 {
 }
 
 fn put(t: Task, i: u32, c: u32, value: f32) {
-  if (i < T_Q && c < D) { dq[((t.batch * T_Q + i) * HEADS + t.head) * D + c] = value; }
+  if (i < T_Q && c < D) { dq[((t.batch * T_Q + i) * HEADS + t.head) * D + c] = element(value); }
 }
 
 @compute @workgroup_size(LANES)
