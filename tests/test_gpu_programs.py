@@ -9,6 +9,7 @@ from backends import on
 from golden_programs import PROGRAMS
 from tensorbrook.backends.webgpu import limits_of, widened
 from tensorbrook.backends.webgpu.facts import Facts
+from tensorbrook.backends.webgpu.host_wgpu import KEPT_GROUPS
 from tensorbrook.backends.webgpu.image import Binding, Copy, Dispatch, Image
 from tensorbrook.backends.webgpu.memory import rounded
 from tensorbrook.backends.webgpu.program import image_of
@@ -157,3 +158,23 @@ def test_two_runs_are_under_way_at_most():
         step()
         assert len(host._under_way) <= 2
     assert float(v[0, 0]) == 20.0
+
+
+def test_bind_groups_live_as_long_as_what_is_bound_with_them():
+    """A step's group may be let go while steps kept for other buffers use it yet."""
+    with on("webgpu"):
+        v, w = tf.Variable([1.0, 2.0, 3.0]), tf.Variable([[0.0] * 7] * 5)
+        xs = [tf.Variable([float(i)] * 3).value() for i in range(20)]
+        ys = [tf.Variable([[float(i)] * 7] * 5).value() for i in range(3)]
+
+        @tf.function
+        def step(x, y):
+            v.assign_add(x)
+            w.assign_add(y)
+
+        calls = [(i, 0) for i in range(KEPT_GROUPS)] + [(0, 1), (KEPT_GROUPS, 0), (0, 1)]
+        for i, j in calls:
+            step(xs[i], ys[j])
+            gc.collect()
+        added = sum(i for i, _ in calls)
+        assert v.tolist() == [1.0 + added, 2.0 + added, 3.0 + added] and w.tolist()[4][6] == 2.0

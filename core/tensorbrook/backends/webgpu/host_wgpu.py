@@ -156,7 +156,8 @@ class Host:
             kept[key] = self.device.create_bind_group(
                 layout=layout, entries=[_entry(n, b, buffers[b.buffer])
                                         for n, b in enumerate(dispatch.bindings)])
-        return False, (pipeline._internal, kept[key]._internal, dispatch.groups)
+        # The group itself too, which would go once `kept` lets it.
+        return False, (pipeline._internal, kept[key]._internal, dispatch.groups, kept[key])
 
     def _layout(self, access: tuple[bool, ...]) -> tuple:
         """(layout of the bind group, layout of the pipeline) for what is written of the buffers."""
@@ -204,7 +205,7 @@ def _encode(compute, steps: list) -> None:
     set_pipeline = lib.wgpuComputePassEncoderSetPipeline
     set_group = lib.wgpuComputePassEncoderSetBindGroup
     dispatch, null = lib.wgpuComputePassEncoderDispatchWorkgroups, ffi.NULL
-    for pipeline, group, (x, y, z) in steps:
+    for pipeline, group, (x, y, z), _ in steps:
         set_pipeline(compute, pipeline)
         set_group(compute, 0, group, 0, null)
         dispatch(compute, x, y, z)
