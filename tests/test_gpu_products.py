@@ -131,10 +131,11 @@ def test_what_follows_may_read_what_is_multiplied():
         np.testing.assert_allclose(step(x).numpy(), y + np.maximum(y @ y, 0), 1e-3, 1e-3)
 
 
-def test_inner_loops_with_numbers(monkeypatch):
-    """What devices get that are no software: the loop over k is written out."""
-    monkeypatch.setitem(gemm.__globals__, "route", lambda *_: Tiles(SMALL, 1, 48))
-    check(Product(1, 40, 36, 33), shaders.facts(software=False))
+@pytest.mark.parametrize("plan", [Tiles(SMALL, 1, 48), Elements()], ids=str)
+def test_inner_loops_with_numbers(plan, monkeypatch):
+    """What devices get that are no software: loops over k are written out."""
+    monkeypatch.setitem(gemm.__globals__, "route", lambda *_: plan)
+    check(Product(1, 40, 36, 33, 1, 0), shaders.facts(software=False))
 
 
 @pytest.mark.skipif(not shaders.facts().f16, reason="this device has no shader-f16")

@@ -204,7 +204,7 @@ def _of_elements(call: Call, p: Product, plan: Elements, facts: Facts) -> list[P
     return [last(call, "gemm_elements", dict(zip("ab", call.args)),
                  over(p.count, lanes, facts.workgroups), M=p.m, STRIDE_A=p.stride_a,
                  STRIDE_B=p.stride_b, ROW=row, STEP_A=step_a, COLUMN=column, STEP_B=step_b,
-                 LANES=lanes, **_sizes(p))]
+                 LANES=lanes, NUMBERED=not facts.software, **_sizes(p))]
 
 
 def _of_tiles(call: Call, p: Product, plan: Tiles, facts: Facts) -> list[Part]:

@@ -1,5 +1,5 @@
-// out[i] = op(a[i]) @ op(b[i]), one of its numbers for each invocation: for small products, and to say what
-// the others mean. Sums in f32, in the order of k. Tolerance 1e-5.
+// out[i] = op(a[i]) @ op(b[i]), one of its numbers for each invocation: for small products, and to
+// say what the others mean. Sums in f32, in the order of k. Tolerance 1e-5. NUMBERED as in gemm.wgsl.
 
 alias element = f32;
 
@@ -34,7 +34,23 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
   var at_a = item * STRIDE_A + row * ROW;
   var at_b = item * STRIDE_B + column * COLUMN;
   var sum = 0.0;
-  for (var k = 0u; k < K; k++) {
+  var k = 0u;
+  // if NUMBERED
+  // Four of each are on their way at a time.
+  for (; k + 3u < K; k += 4u) {
+    var x: vec4f;
+    var y: vec4f;
+    // unroll
+    for (var i = 0u; i < 4u; i++) { x[i] = f32(a[at_a + i * STEP_A]); }
+    // unroll
+    for (var i = 0u; i < 4u; i++) { y[i] = f32(b[at_b + i * STEP_B]); }
+    // unroll
+    for (var i = 0u; i < 4u; i++) { sum = fma(x[i], y[i], sum); }
+    at_a += 4u * STEP_A;
+    at_b += 4u * STEP_B;
+  }
+  // end
+  for (; k < K; k++) {
     sum = fma(f32(a[at_a]), f32(b[at_b]), sum);
     at_a += STEP_A;
     at_b += STEP_B;
