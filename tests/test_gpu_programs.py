@@ -178,3 +178,16 @@ def test_bind_groups_live_as_long_as_what_is_bound_with_them():
             gc.collect()
         added = sum(i for i, _ in calls)
         assert v.tolist() == [1.0 + added, 2.0 + added, 3.0 + added] and w.tolist()[4][6] == 2.0
+
+
+def test_more_than_a_device_binds_is_refused():
+    small = Facts(binding_bytes=1 << 20)
+    f = tf.function(lambda x, i: tf.gather(x * 2.0, i))
+    arguments = tf.zeros((600, 512)), tf.zeros((4,), tf.int32)
+    graph = simplify(f.get_concrete_function(*arguments).graph)
+    made = plan(graph, *fuse(graph, limits_of(small)), limits_of(small))
+    with pytest.raises(tf.errors.ResourceExhaustedError) as caught:
+        image_of(made, small)
+    assert str(caught.value) == (
+        "multiply: it needs 1.2 MB in one piece and the GPU binds at most 1 MB; use a smaller "
+        'batch or model, or tf.device("/CPU:0")')

@@ -11,6 +11,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+from ...base.errors import ResourceExhaustedError
 from ...ir import Atom, Call, Loop, Plan, Repeat, Step, Var, whole_lines
 from .calls import CALLS
 from .facts import Facts
@@ -68,9 +69,20 @@ class _Program:
         if id(k) not in self.parts:
             make = loop_parts if isinstance(k, Loop) else CALLS[k.function]
             self.parts[id(k)] = make(k, self.facts)
+            self.demand_room(k, self.parts[id(k)])
         at = self.scratches(self.parts[id(k)])
         for part in self.parts[id(k)]:
             self.dispatch(part, at)
+
+    def demand_room(self, k: Loop | Call, parts: list[Part]):
+        """Refuse a kernel of which one buffer is more than the device can bind."""
+        size = max((self.size(b) for part in parts for b in part.buffers.values()), default=0)
+        if size > self.facts.binding_bytes:
+            raise ResourceExhaustedError(
+                k.eqns[-1].prim.name if k.eqns else k.function,
+                f"it needs {size / 2**20:.1f} MB in one piece and the GPU binds at most "
+                f"{self.facts.binding_bytes / 2**20:.0f} MB",
+                'use a smaller batch or model, or tf.device("/CPU:0")')
 
     def scratches(self, parts: list[Part]) -> dict[Scratch, Spot]:
         """A place behind the arena for what a kernel's parts hand to each other."""
