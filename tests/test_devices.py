@@ -183,6 +183,23 @@ def test_what_the_gpu_cannot_do_goes_to_the_cpu():
     assert (y.device, v.device, y.dtype) == (CPU, CPU, tf.float64)
 
 
+@pytest.mark.parametrize("limit, why", [
+    ("binding_bytes", "it needs 8 MB in one piece, and this GPU binds 4 MB at most"),
+    ("buffer_bytes", "and this GPU has buffers of 4 MB at most")])
+def test_what_the_gpu_has_no_room_for_goes_to_the_cpu(monkeypatch, limit, why):
+    host = backends.backend("webgpu").host
+    monkeypatch.setattr(host, "facts", replace(host.facts, **{limit: 1 << 22}))
+
+    def f(x):
+        y = tf.cumsum(tf.broadcast_to(x, (1024, 2048)))
+        return tf.reduce_sum(tf.cumsum(y, axis=1))
+
+    with tf.device("/GPU:0"):
+        assert tf.function(f)(tf.ones(1)).device == CPU
+    with on("webgpu"), pytest.raises(tf.errors.UnimplementedError, match=why):
+        tf.function(f)(tf.ones(1))
+
+
 @pytest.mark.parametrize("name, backend", [("/GPU:0", "webgpu"), ("/CPU:0", "wasm")])
 def test_unless_that_is_forbidden(name, backend):
     x = tf.constant(np.array([4.0, 9.0]))
@@ -324,6 +341,39 @@ def test_float16_goes_to_the_reference_where_no_gpu_is(no_gpu):
     tf.config.set_soft_device_placement(False)
     with pytest.raises(tf.errors.UnimplementedError, match="backend wasm cannot compute float16"):
         tf.function(lambda x: x + x)(x)
+
+
+def test_variables_decide_before_data(real_gpu):
+    one = Learner()
+    one.step(tf.ones(IMAGES))
+    data = tf.ones(1 << 15) + 1
+    look = tf.function(lambda: tf.reduce_sum(data[:2]) + tf.reduce_sum(one.w))
+    assert look().device == GPU and (one.w.device, data.device) == (GPU, GPU)
+
+
+def test_a_gpu_that_does_not_come_up_stops_nobody(real_gpu, monkeypatch):
+    def broken():
+        raise OSError("the driver has gone")
+
+    monkeypatch.setattr(EAGER, "find_gpu", broken)
+    assert Learner().step(tf.ones(IMAGES)).device == CPU
+    assert EAGER.no_gpu == "it does not come up: the driver has gone"
+
+
+def test_a_model_is_fitted_where_that_is_faster(real_gpu):
+    tf.random.set_seed(1)
+    model = tf.keras.Sequential([tf.keras.layers.Conv2D(8, 3), tf.keras.layers.Flatten(),
+                                 tf.keras.layers.Dense(3)])
+    loss = tf.keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile("adam", loss, metrics=["accuracy"])
+    x, y = tf.random.normal((24, 12, 12, 8)), tf.range(24) % 3
+    history = model.fit(x, y, batch_size=8, epochs=2, verbose=0, validation_data=(x, y))
+    assert history.history["loss"][1] < history.history["loss"][0]
+    assert {v.device for v in (*model.variables, *model.optimizer.variables)} == {GPU}
+    wasm, ran = backends.backend("wasm"), backends.backend("wasm").programs_run
+    assert model.evaluate(x, y, verbose=0)[0] < history.history["val_loss"][0]
+    model.predict(x[:1], verbose=0)
+    assert wasm.programs_run - ran <= 2 and model.weights[0].device == GPU
 
 
 def test_and_back_when_that_is_chosen(real_gpu):

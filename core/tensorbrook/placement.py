@@ -12,6 +12,7 @@ from .base.aside import private
 from .base.errors import UnavailableError, UnimplementedError
 from .compiler import fuse, plan, simplify, widened
 from .ir import Graph, Plan, Spec
+from .tensor import Variable
 
 CPU, GPU = "CPU", "GPU"
 WASM, WEBGPU, REFERENCE = "wasm", "webgpu", "reference"
@@ -94,15 +95,21 @@ class Automatic(Way):
         self.cpu, self.gpu = cpu, gpu
 
     def toward(self, held: Iterable[Any]) -> Way:
-        """To the device on which most bytes of these tensors lie, so that nothing large moves."""
+        """To the device on which most bytes of the Variables lie, or, without any, of the tensors.
+        So what is learnt stays where it is learnt: a tensor moves once, and a Variable would be
+        moved back by the next step."""
         if self.gpu is None:
             return self.cpu
-        bytes_there = 0
+        tensors = variables = 0
         for each in held:
             if each.storage is not None:
                 size = each.spec.size_bytes
-                bytes_there += size if each.storage.backend is self.gpu.backend else -size
-        return self.gpu if bytes_there > 0 else self.cpu
+                size = size if each.storage.backend is self.gpu.backend else -size
+                if isinstance(each, Variable):
+                    variables += size
+                else:
+                    tensors += size
+        return self.gpu if (variables or tensors) > 0 else self.cpu
 
 
 class Placement:
@@ -197,7 +204,10 @@ class Placement:
 
     def _has_real_gpu(self) -> bool:
         if self._real is None:
-            found = self.find_gpu()
+            try:
+                found = self.find_gpu()
+            except Exception as error:       # nobody asked for it, so it stops nobody
+                found, self.no_gpu = None, f"it does not come up: {error}"
             self._real = found is not None and not found.details()["software"]
             self.settle()
         return self._real
