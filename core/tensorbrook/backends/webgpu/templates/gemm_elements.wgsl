@@ -1,5 +1,5 @@
 // out[i] = op(a[i]) @ op(b[i]), one of its numbers for each invocation: for small products, and to
-// say what the others mean. Sums in f32, in the order of k. Tolerance 1e-5. NUMBERED as in gemm.wgsl.
+// say what the others mean. Sums in f32, in the order of k. Tolerance 1e-5. NUMBERED as in gemm.
 
 alias element = f32;
 
