@@ -178,3 +178,5 @@ PROGRAMS = {
 }
 # Those whose generated code is kept too: one of each kind of loop.
 CODE = ("recurrent", "chain", "softmax", "long_sum")
+# The same for the GPU.
+WGSL = ("chain", "softmax", "column_sum", "transpose", "layer_norm")

@@ -9,8 +9,9 @@ import pytest
 
 import tensorbrook as tf
 from backends import on
-from golden_programs import CODE, PROGRAMS
+from golden_programs import CODE, PROGRAMS, WGSL
 from plans import compiled, plan_of, too_many_buffers
+from shaders import code_of
 from tensorbrook.backends.wasm.program import listing
 
 FOLDER = environment.ROOT / "tests" / "golden"
@@ -52,6 +53,12 @@ def test_code(name):
     compare(f"{name}.code.txt", listing(plan_named(name)))
 
 
+@pytest.mark.parametrize("name", WGSL)
+def test_wgsl(name):
+    compare(f"{name}.wgsl.txt", "\n".join(code_of(plan_named(name))))
+
+
 def test_no_file_is_left_over():
     kept = {f"{name}.txt" for name in PROGRAMS} | {f"{name}.code.txt" for name in CODE}
+    kept |= {f"{name}.wgsl.txt" for name in WGSL}
     assert {path.name for path in FOLDER.iterdir()} == kept

@@ -7,7 +7,8 @@
 // abs, ceil, floor, fma, max, min, round (half to even), sign of i32 and sqrt are WGSL's own. An fma
 // may round twice, and everything here allows for it. WGSL may also take it that there are neither
 // NaN nor infinities: they are known by their bits here, and made of bits. And it may take sums in
-// another order (Mesa does): where the order matters, a step goes through `kept`.
+// another order (Mesa does): where the order matters, a step goes through `kept`, or a max that
+// changes nothing.
 //
 // Sources: Cephes, single precision, by S. L. Moshier (netlib.org/cephes/single.tgz): the polynomials
 // of log, sin and cos. The reduction x - n c1 - n c2 with a short c1 is Cody and Waite's ("Software
@@ -103,14 +104,15 @@ fn expm1_f32(x: f32) -> f32 {
   let near = clamp(x, -20.0, 89.0);
   let n = powers(near);
   let half = two_to(i32(n) - 1);
-  let y = fma(exp_rest(reduced(near, n)), half, half - 0.5) * 2.0;
+  let y = fma(exp_rest(reduced(near, n)), half, max(half - 0.5, -0.5)) * 2.0;
   return select(y, x, is_nan(x) || abs(x) < 1e-30);
 }
 
 fn tanh_f32(x: f32) -> f32 {
   let near = min(abs(x) * 2.0, 20.0);
   let n = powers(near);
-  let above = fma(exp_rest(reduced(near, n)), two_to(i32(n)), two_to(i32(n)) - 1.0);
+  let scale = two_to(i32(n));
+  let above = fma(exp_rest(reduced(near, n)), scale, max(scale - 1.0, 0.0));
   return select(with_sign(above / (above + 2.0), x), x, is_nan(x));
 }
 
@@ -334,7 +336,7 @@ fn floordiv_u8(x: u32, y: u32) -> u32 { return select(x / max(y, 1u), 0u, y == 0
 fn quotient(x: f32, y: f32) -> f32 {
   let q = x / y;
   let rest = fma(-q, y, x);
-  return select(q, q + rest / y, abs(rest) < abs(y) && abs(q) > 1e-30 && abs(q) < 1e30);
+  return select(q, q + rest / y, abs(rest) < abs(x) && abs(q) > 1e-30);
 }
 
 fn floordiv_f32(x: f32, y: f32) -> f32 { return floor(quotient(x, y)); }

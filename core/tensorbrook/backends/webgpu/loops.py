@@ -1,8 +1,8 @@
 """A Loop as dispatches of generated WGSL, and the epilogues of templates.
 
 A loop that folds nothing is a map: each invocation takes one index or, where rows are whole vec4,
-four neighbours. Folds are in rows.py. How many invocations take what are estimates: no GPU was
-measured.
+four neighbours; where something lies across, workgroups take tiles. Folds are in rows.py. How many
+invocations take what are estimates: no GPU was measured.
 """
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ import re
 from ...base.shapes import size
 from ...ir import Atom, Call, Loop
 from .facts import Facts
-from .order import ordered, varying, wide_buffers
+from .order import ordered, turned, varying, wide_buffers
 from .part import Part, over
 from .rows import folds
-from .writer import WIDE, Counter, Writer, divided
+from .writer import WIDE, Counter, Writer
 
 GROUP = 256                              # invocations of a map's workgroup
+TILE = 8, 32                             # sides of a tile: a sector of 32 bytes, a line of 128
 
 
 def parts(loop: Loop, facts: Facts) -> list[Part]:
@@ -28,6 +29,12 @@ def parts(loop: Loop, facts: Facts) -> list[Part]:
 
 
 def _map(loop: Loop, facts: Facts) -> Part:
+    across = turned(loop)
+    return _in_rows(loop, facts) if across is None else _in_tiles(loop, across, facts)
+
+
+def _in_rows(loop: Loop, facts: Facts) -> Part:
+    """Neighbouring invocations along the last axis."""
     copies = WIDE if loop.space[-1] % WIDE == 0 else 1
     writer = Writer(loop, copies, wide_buffers(loop) if copies > 1 else frozenset())
     sizes = [*loop.space[:-1], loop.space[-1] // copies]
@@ -35,12 +42,33 @@ def _map(loop: Loop, facts: Facts) -> Part:
     groups = over(count, GROUP, facts.workgroups)
     writer.line(f"let at = (group.y * {groups[0]}u + group.x) * {GROUP}u + lane;")
     writer.line(f"if (at >= {count}u) {{ return; }}")
-    lines, names = divided("at", sizes, "i")
-    for line in lines:
-        writer.line(line)
+    names = writer.apart("at", sizes, "i")
     writer.counters = [Counter(name) for name in names[:-1]]
     writer.counters.append(Counter(names[-1], copies, copied=True))
-    body(writer, varying(loop, {len(loop.space) - 1}))
+    return _whole(writer, groups)
+
+
+def _in_tiles(loop: Loop, across: int, facts: Facts) -> Part:
+    """A workgroup takes a tile of the last axis and of that along which something else lies side by
+    side: what comes from memory in one piece is used up while it is in cache."""
+    writer = Writer(loop)
+    tile = {len(loop.space) - 1: TILE[1], across: TILE[0]}
+    sizes = [-(-n // tile.get(axis, 1)) for axis, n in enumerate(loop.space)]
+    groups = over(size(tuple(sizes)), 1, facts.workgroups)
+    writer.line(f"let tile = group.y * {groups[0]}u + group.x;")
+    writer.line(f"if (tile >= {size(tuple(sizes))}u) {{ return; }}")
+    names = writer.apart("tile", sizes, "i")
+    for axis, side in ((across, f"lane / {TILE[1]}u"), (len(sizes) - 1, f"lane % {TILE[1]}u")):
+        name = f"j{axis}"
+        writer.line(f"let {name} = {names[axis]} * {tile[axis]}u + {side};")
+        writer.line(f"if ({name} >= {loop.space[axis]}u) {{ return; }}")
+        names[axis] = name
+    writer.counters = [Counter(name) for name in names]
+    return _whole(writer, groups)
+
+
+def _whole(writer: Writer, groups: tuple[int, int, int]) -> Part:
+    body(writer, varying(writer.loop, {len(writer.loop.space) - 1}))
     arguments = "@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) lane: u32"
     return Part(writer.module("", arguments, GROUP), writer.buffers(), groups)
 

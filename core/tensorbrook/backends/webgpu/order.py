@@ -8,6 +8,8 @@ from ...base.views import View, collapse
 from ...ir import Apply, Index, Load, Loop, Stage
 from .part import WGSL_TYPES
 
+LONG_SIDE = 8                # elements: a sector of memory of 32 bytes
+
 
 def ordered(loop: Loop) -> Loop:
     """The same loop with its axes, folded ones last, in the order of memory, so that neighbours lie
@@ -51,6 +53,18 @@ def lies_in_columns(loop: Loop) -> bool:
     views = _read_early(loop)
     views += [s.view for s in loop.stores if not loop.parts[s.value][1]]
     return sum(v.strides[kept] == 1 for v in views) > sum(v.strides[-1] == 1 for v in views)
+
+
+def turned(loop: Loop) -> int | None:
+    """The axis along which something that a map reads lies side by side, and not along the last
+    one; None if there is none that is long enough to matter."""
+    last = len(loop.space) - 1
+    for view in _read_early(loop):
+        for axis, stride in enumerate(view.strides[:-1]):
+            if stride == 1 and abs(view.strides[last]) > 1 and min(
+                    loop.space[axis], loop.space[last]) >= LONG_SIDE:
+                return axis
+    return None
 
 
 def _stretched(view: View, space) -> View:

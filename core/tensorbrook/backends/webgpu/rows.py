@@ -16,7 +16,7 @@ from .formulas import Term, literal, render
 from .order import lies_in_columns, varying, wide_buffers
 from .part import Part, over
 from .strips import strips
-from .writer import WIDE, Counter, Writer, divided, register
+from .writer import WIDE, Counter, Writer, register
 
 SHORT = 16                   # elements of a row that one lane folds alone
 ENOUGH = 1 << 16             # invocations that keep a large GPU busy
@@ -49,7 +49,7 @@ class Shape:
 def folds(loop: Loop, facts: Facts) -> list[Part]:
     """The dispatches of a loop with folds."""
     found = []
-    for one, scratches in strips(loop):
+    for one, scratches in strips(loop, facts):
         part = _Rows(one, facts).part()
         buffers = {name: scratches.get(atom, atom) for name, atom in part.buffers.items()}
         found.append(Part(part.code, buffers, part.groups))
@@ -121,9 +121,7 @@ class _Rows:
             # All lanes must come to the barriers, also those that have no row.
             line(f"let live = wanted < {shape.rows}u;")
             line(f"let row = min(wanted, {shape.rows - 1}u);")
-        lines, names = divided("row", list(self.loop.space[:self.loop.axes[0]]), "i")
-        for text in lines:
-            line(text)
+        names = self.writer.apart("row", list(self.loop.space[:self.loop.axes[0]]), "i")
         self.outside = [Counter(name) for name in names]
         self.at_row()
 
@@ -180,9 +178,7 @@ class _Rows:
             writer.line(f"let end{len(writer.lines)} = {end};")
             end = f"end{len(writer.lines) - 1}"
         writer.open(f"for (var e = {begin}; e < {end}; e += {shape.lanes}u)")
-        lines, names = divided("e", [*folded[:-1], folded[-1] // self.copies], "e")
-        for text in lines:
-            writer.line(text)
+        names = writer.apart("e", [*folded[:-1], folded[-1] // self.copies], "e")
         inside = [Counter(name) for name in names[:-1]]
         inside.append(Counter(names[-1], self.copies, copied=True))
         writer.counters = self.outside + inside

@@ -12,6 +12,7 @@ from ...base.dtypes import float32
 from ...base.shapes import size
 from ...base.views import View, row_major
 from ...ir import Apply, Atom, Index, Load, Loop, Reduced, Spec, Stage, Store, Var
+from .facts import Facts
 from .order import lies_in_columns
 from .part import Scratch, element_bytes
 
@@ -21,16 +22,19 @@ COLUMNS_LONG, COLUMNS = 256, 4096            # elements of a column that a workg
 #                                              and columns that keep a large GPU busy without strips
 
 
-def strips(loop: Loop) -> list[tuple[Loop, Mapping[Atom, Scratch]]]:
+def strips(loop: Loop, facts: Facts) -> list[tuple[Loop, Mapping[Atom, Scratch]]]:
     """The loop, or the two that do its work, each with the variables that are scratch memory."""
     axis = max(loop.axes, key=lambda a: loop.space[a])
     count = _divisor(loop.space[axis], _wanted(loop))
     if len(loop.stages) > 1 or count == 1:
         return [(loop, {})]
     cut = _Cut(loop, axis, count)
+    first = cut.first()
+    if len({*first.reads, *first.writes}) > facts.storage_buffers:
+        return [(loop, {})]
     scratches = {var: Scratch(var.spec.count * element_bytes(var.spec.dtype))
                  for var in cut.partial}
-    return [(cut.first(), scratches), (cut.second(), scratches)]
+    return [(first, scratches), (cut.second(), scratches)]
 
 
 def _wanted(loop: Loop) -> int:

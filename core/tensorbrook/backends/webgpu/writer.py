@@ -60,6 +60,20 @@ class Writer:
         self.depth -= 1
         self.line("}")
 
+    def apart(self, name: str, sizes: list[int], prefix: str) -> list[str]:
+        """Lines that take a counter apart into one for each size, the last fastest; their names."""
+        names, rest = ["0u"] * len(sizes), name
+        walked = [i for i, n in enumerate(sizes) if n > 1]
+        for at in reversed(walked):
+            if at == walked[0]:
+                names[at] = rest
+                break
+            names[at] = f"{prefix}{at}"
+            self.line(f"let {names[at]} = {rest} % {sizes[at]}u;")
+            self.line(f"let {prefix}{at}_rest = {rest} / {sizes[at]}u;")
+            rest = f"{prefix}{at}_rest"
+        return names
+
     # ── places ──
 
     def index(self, view: View, copy: int, divide: int = 1) -> str:
@@ -214,21 +228,3 @@ def _sum(offset: int, terms: list[tuple[int, str]]) -> str:
     texts.sort(key=lambda text: text.startswith(" - "))
     start = "" if offset == 0 and texts and texts[0].startswith(" + ") else f"{offset % 2**32}u"
     return (start + "".join(texts)) if start else "".join(texts)[3:]
-
-
-def divided(name: str, sizes: list[int], prefix: str) -> tuple[list[str], list[str]]:
-    """Lines that take a counter apart into one for each size, the last fastest, and their names."""
-    lines, names = [], ["0u"] * len(sizes)
-    rest = name
-    walked = [i for i, n in enumerate(sizes) if n > 1]
-    for at in reversed(walked):
-        if at == walked[0]:
-            names[at] = rest
-            break
-        names[at] = f"{prefix}{at}"
-        lines.append(f"let {names[at]} = {rest} % {sizes[at]}u;")
-        lines.append(f"let {prefix}{at}_rest = {rest} / {sizes[at]}u;")
-        rest = f"{prefix}{at}_rest"
-    return lines, names
-
-
