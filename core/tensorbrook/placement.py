@@ -9,7 +9,7 @@ from typing import Any
 from . import backends
 from .backends import Backend, Program, Storage
 from .base.aside import private
-from .base.errors import UnavailableError, UnimplementedError
+from .base.errors import ResourceExhaustedError, UnavailableError, UnimplementedError
 from .compiler import fuse, plan, simplify, widened
 from .ir import Graph, Plan, Spec
 from .tensor import Variable
@@ -59,16 +59,18 @@ class Way:
 
     def load(self, graph: Graph) -> Program:
         """The program of a graph on the first backend that can compute it."""
-        refused: UnimplementedError | None = None
+        refused: UnimplementedError | ResourceExhaustedError | None = None
         for name in self.names:
             try:
                 program = compile(graph, backends.backend(name))
-            except UnimplementedError as error:
+            except (UnimplementedError, ResourceExhaustedError) as error:
+                if name != WEBGPU and isinstance(error, ResourceExhaustedError):
+                    raise                    # the CPU's memory is the last
                 refused = error
             except ModuleNotFoundError:
                 break                        # a page without NumPy has no backend reference
             else:
-                if refused and name == REFERENCE:
+                if isinstance(refused, UnimplementedError) and name == REFERENCE:
                     self._tell_of_reference(refused)
                 return program
         assert refused is not None, f"{self.names} names no backend"

@@ -15,7 +15,6 @@ from .image import Image
 from .memory import Memory
 from .part import SMALLEST, WGSL_TYPES
 from .program import image_of
-from .room import demand_room
 
 TAKE_EPILOGUES = frozenset({"gemm", "conv2d", "conv2d_input_grad", "conv2d_filter_grad"})
 # Whose templates have float16; what goes into others becomes float32 first (compiler/halves.py).
@@ -109,9 +108,7 @@ class WebGPU:
         for a in (*plan.graph.inputs, *plan.graph.outputs):
             self._demand("tf.function", a.spec.dtype.name)
         self.compiled += 1
-        made = image_of(plan, self.host.facts)
-        demand_room(made, self.host.facts)
-        image = made.to_bytes()
+        image = image_of(plan, self.host.facts).to_bytes()
         program = Program(image, self)
         if self.host.kept is not None:
             self.host.kept.put(self._key(plan.graph), image)

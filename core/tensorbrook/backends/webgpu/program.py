@@ -15,6 +15,7 @@ from ...base.errors import ResourceExhaustedError
 from ...ir import Atom, Call, Loop, Plan, Repeat, Step, Var, whole_lines
 from .calls import CALLS
 from .facts import Facts
+from .memory import rounded
 from .image import Binding, Copy, Dispatch, Image
 from .loops import parts as loop_parts
 from .part import Part, Scratch
@@ -38,6 +39,7 @@ def image_of(plan: Plan, facts: Facts) -> Image:
     """The image of a plan, for a device of these facts."""
     p = _Program(plan, facts)
     p.take(plan.steps)
+    p.demand_arena()
     constants = tuple((c.spec.dtype.name, bytes(c.value)) for c in plan.constants)
     outputs = tuple((o.spec.dtype.name, o.spec.count) for o in plan.outputs)
     return Image(tuple(p.shaders), tuple(p.steps), constants, len(plan.inputs), outputs,
@@ -82,6 +84,15 @@ class _Program:
                 k.eqns[-1].prim.name if k.eqns else k.function,
                 f"it needs {size / 2**20:.1f} MB in one piece and the GPU binds at most "
                 f"{self.facts.binding_bytes / 2**20:.0f} MB",
+                'use a smaller batch or model, or tf.device("/CPU:0")')
+
+    def demand_arena(self):
+        """Refuse a program of which the values between its kernels are more than a buffer holds."""
+        size, most = rounded(self.arena_size), self.facts.buffer_bytes
+        if size > most:
+            raise ResourceExhaustedError(
+                "tf.function", f"it needs an arena of {size / 2**20:.1f} MB and the GPU has "
+                f"buffers of at most {most / 2**20:.0f} MB",
                 'use a smaller batch or model, or tf.device("/CPU:0")')
 
     def scratches(self, parts: list[Part]) -> dict[Scratch, Spot]:
