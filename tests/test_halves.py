@@ -88,6 +88,10 @@ MEANT = {
     "a variance beyond its squares": (lambda: tf.reduce_std(half([-400.0, 400.0])), 400.0),
     "a softmax that keeps small numbers": (
         lambda: tf.nn.softmax(half([0.0] * 4096))[0], 2.0**-12),
+    "a length beyond its squares": (lambda: tf.norm(half([300.0, 400.0])), 500.0),
+    "the length of several": (
+        lambda: tf.clip_by_global_norm([half([300.0]), half([400.0])], 5.0)[0][1][0], 4.0),
+    "shortened": (lambda: tf.clip_by_norm(half([300.0, 400.0]), 5.0)[0], 3.0),
     "too large is infinite": (lambda: half(300.0) * 300.0, math.inf),
     "too small is 0": (lambda: half(1e-4) * 1e-4, 0.0),
     "each operation rounds": (lambda: (half(2048.0) + 1.0) - 2048.0, 0.0),

@@ -2,7 +2,7 @@
 from math import inf
 from typing import Any
 
-from ..base import shapes
+from ..base import dtypes, shapes
 from ..base.errors import InvalidArgumentError
 from ..tensor import Tensor, as_tensor
 from . import math
@@ -78,6 +78,7 @@ def matvec(a, b, transpose_a=False) -> Tensor:
     return p.reshape(out, shape=tuple(out.shape[:-1]))
 
 
+@math.in_single
 def norm(tensor, ord: Any = "euclidean", axis=None, keepdims=False) -> Tensor:
     """The length of vectors along `axis` (None: of all elements): by squares ("euclidean", 2), by
     sizes (1), the largest size (inf), or any other power; of matrices, for two axes, the root of
@@ -107,9 +108,16 @@ def global_norm(t_list) -> Tensor:
     tensors = [as_tensor(t) for t in t_list if t is not None]
     if not tensors:
         raise InvalidArgumentError("global_norm", "there are no tensors", "give one or more")
-    return p.sqrt(math.add_n([math.reduce_sum(t * t) for t in tensors]))
+    return math.cast(_length(tensors), tensors[0].dtype)
 
 
+def _length(tensors: list[Tensor]) -> Tensor:
+    """Their global norm; in float32 that of float16, which does not hold squares."""
+    wide = [math.cast(t, dtypes.float32) if t.dtype is dtypes.float16 else t for t in tensors]
+    return p.sqrt(math.add_n([math.reduce_sum(t * t) for t in wide]))
+
+
+@math.in_single
 def clip_by_norm(t, clip_norm, axes=None) -> Tensor:
     """`t`, shortened to the length `clip_norm` along `axes` where it is longer."""
     x = as_tensor(t)
@@ -123,6 +131,9 @@ def clip_by_norm(t, clip_norm, axes=None) -> Tensor:
 def clip_by_global_norm(t_list, clip_norm, use_norm=None) -> tuple[list, Tensor]:
     """(the tensors, shortened together to the length `clip_norm` if they are longer; what their
     length was)."""
-    length = global_norm(t_list) if use_norm is None else as_tensor(use_norm)
+    tensors = [None if t is None else as_tensor(t) for t in t_list]
+    some = [t for t in tensors if t is not None]
+    told = global_norm(t_list) if use_norm is None else as_tensor(use_norm)
+    length = _length(some) if use_norm is None else told
     factor = clip_norm / p.maximum(length, clip_norm)
-    return [None if t is None else as_tensor(t) * factor for t in t_list], length
+    return [None if t is None else t * math.cast(factor, t.dtype) for t in tensors], told
