@@ -13,8 +13,12 @@ LANES = 256
 # indices; beyond they are put in order first. Untuned estimates.
 FEW_ROWS = 32
 FEW_LOOKS = 1 << 22
-# Of so many updates or looks of one element a lane takes a part of its own. An untuned estimate.
+# So many looks of one element each lane takes at least. An untuned estimate.
 LOOKS_OF_A_LANE = 32
+# Rows of more updates than LONG are shared by lanes, STRIP columns by a workgroup: in padded texts
+# most indices are the same. Untuned estimates.
+LONG = 64
+STRIP = 16
 
 
 def gather(call: Call, facts: Facts) -> list[Part]:
@@ -44,28 +48,50 @@ def scatter_add(call: Call, facts: Facts) -> list[Part]:
     if not count:
         return zeros(out, facts)
     if rows <= FEW_ROWS or rows * count * inner <= FEW_LOOKS:
-        return [_sums(call, {"indices": indices}, count, facts)]
-    ordered, parts = in_order(indices, 1, count, facts, outside=rows)
+        return [_looked_for(call, facts)]
+    items, parts = in_order(indices, 1, count, facts, outside=rows)
     starts = Scratch(4 * (rows + 1))
     code = template("scatter_starts", ROWS=rows, COUNT=count)
-    parts.append(Part(code, {"items": ordered, "starts": starts},
+    parts.append(Part(code, {"items": items, "starts": starts},
                       over(rows + 1, LANES, facts.workgroups)))
-    looks = -(-count // rows)
-    return [*parts, _sums(call, {"items": ordered, "starts": starts}, looks, facts)]
+    return parts + _summed(call, {"items": items, "starts": starts}, facts)
 
 
-def _sums(call: Call, by: dict, looks: int, facts: Facts) -> Part:
-    """The part that adds up; each element meets about so many updates or indices."""
+def _elements(call: Call) -> tuple[str, int]:
+    """The type of what is added up at once, a vector where rows are made of whole ones, and how
+    many of it make a row."""
+    letter = "f" if call.outs[0].spec.dtype.is_floating else "i"
+    inner = call.numbers[2]
+    return (f"{letter}32", inner) if inner % 4 else (f"vec4{letter}", inner // 4)
+
+
+def _looked_for(call: Call, facts: Facts) -> Part:
+    """The part in which each element looks through all indices."""
+    (updates, indices), (out,) = call.args, call.outs
+    rows, count, _ = call.numbers
+    element, inner = _elements(call)
+    share = _power_of_two(min(LANES, max(1, count // LOOKS_OF_A_LANE)))
+    code = template("scatter_add", element=element, SHARED=share > 1, ROWS=rows, COUNT=count,
+                    INNER=inner, SHARE=share)
+    return Part(code, {"updates": updates, "indices": indices, "out": out},
+                over(rows * inner * share, LANES, facts.workgroups))
+
+
+def _summed(call: Call, ordered: dict, facts: Facts) -> list[Part]:
+    """The parts that add up items in order: short rows, and, where there may be any, long ones."""
     (updates, _), (out,) = call.args, call.outs
-    rows, count, inner = call.numbers
-    wide, letter = inner % 4 == 0, "f" if updates.spec.dtype.is_floating else "i"
-    share = _power_of_two(min(LANES, max(1, looks // LOOKS_OF_A_LANE)))
-    code = template("scatter_add", element=f"vec4{letter}" if wide else f"{letter}32",
-                    SORTED="starts" in by, SHARED=share > 1, ROWS=rows, COUNT=count,
-                    INNER=inner // 4 if wide else inner, SHARE=share)
-    elements = rows * inner // (4 if wide else 1)
-    return Part(code, {"updates": updates, **by, "out": out},
-                over(elements * share, LANES, facts.workgroups))
+    rows, count, _ = call.numbers
+    element, inner = _elements(call)
+    buffers = {"updates": updates, **ordered, "out": out}
+    constants = {"element": element, "ROWS": rows, "INNER": inner, "LONG": LONG}
+    parts = [Part(template("scatter_rows", **constants), buffers,
+                  over(rows * inner, LANES, facts.workgroups))]
+    if count > LONG:
+        columns = min(STRIP, 1 << (inner - 1).bit_length())
+        code = template("scatter_long", COUNT=count, COLUMNS=columns, **constants)
+        units = -(-count // LONG) * -(-inner // columns)
+        parts.append(Part(code, buffers, over(units, 1, facts.workgroups)))
+    return parts
 
 
 def _power_of_two(n: int) -> int:

@@ -1,19 +1,14 @@
-// out (ROWS, INNER) = 0, then out[indices[i], :] += updates[i, :]; indices outside are dropped.
+// out (ROWS, INNER) = 0, then out[indices[i], :] += updates[i, :]; indices outside are dropped. For
+// few rows, or few indices: each element looks through all COUNT of them.
 //
 // SHARE lanes sum one element, and then add up what they have in a fixed tree; a single one adds in
-// order of i. Without SORTED each element looks through all COUNT indices; with it `places` are the
-// i in the order of their indices, and row r has those from starts[r] up to starts[r + 1].
+// order of i.
 
 alias element = f32;
 
 @group(0) @binding(0) var<storage, read> updates: array<element>;
-// if SORTED
-@group(0) @binding(1) var<storage, read> items: array<vec2u>;
-@group(0) @binding(2) var<storage, read> starts: array<u32>;
-// else
 @group(0) @binding(1) var<storage, read> indices: array<i32>;
-// end
-@group(0) @binding(3) var<storage, read_write> out: array<element>;
+@group(0) @binding(2) var<storage, read_write> out: array<element>;
 
 override ROWS: u32 = 1;
 override COUNT: u32 = 1;
@@ -29,15 +24,9 @@ var<workgroup> sums: array<element, LANES>;
 // What lane number `first` of SHARE has to add up.
 fn sum_of(row: u32, column: u32, first: u32) -> element {
   var sum = element();
-// if SORTED
-  for (var p = starts[row] + first; p < starts[row + 1]; p += SHARE) {
-    sum += updates[items[p].x * INNER + column];
-  }
-// else
   for (var i = first; i < COUNT; i += SHARE) {
     if (indices[i] == i32(row)) { sum += updates[i * INNER + column]; }
   }
-// end
   return sum;
 }
 

@@ -1,0 +1,50 @@
+// The rows that scatter_rows.wgsl leaves out. Among the COUNT items each has one whose number is a
+// multiple of LONG: the workgroups of the first of them take the row, COLUMNS elements each. The lanes
+// share what there is to add up for an element, and add up what they have in a fixed tree.
+
+alias element = f32;
+
+@group(0) @binding(0) var<storage, read> updates: array<element>;
+@group(0) @binding(1) var<storage, read> items: array<vec2u>;
+@group(0) @binding(2) var<storage, read> starts: array<u32>;
+@group(0) @binding(3) var<storage, read_write> out: array<element>;
+
+override ROWS: u32 = 1;
+override COUNT: u32 = 1;
+override INNER: u32 = 1;
+override COLUMNS: u32 = 16;
+override LONG: u32 = 64;
+const LANES: u32 = 256;
+const STRIPS: u32 = (INNER + COLUMNS - 1) / COLUMNS;
+
+var<workgroup> sums: array<element, LANES>;
+
+@compute @workgroup_size(LANES)
+fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u,
+        @builtin(local_invocation_index) lane: u32) {
+  let unit = group.y * groups.x + group.x;
+  let first = unit / STRIPS * LONG;
+  let column = unit % STRIPS * COLUMNS + lane % COLUMNS;
+  var row = ROWS;
+  if (first < COUNT) { row = items[first].y; }
+  var begin = 0u;
+  var end = 0u;
+  if (row < ROWS) {
+    begin = starts[row];
+    end = starts[row + 1];
+  }
+  // All lanes go on, so that they meet at the barriers.
+  let mine = column < INNER && end - begin > LONG && first - begin < LONG;
+  var sum = element();
+  if (mine) {
+    for (var p = begin + lane / COLUMNS; p < end; p += LANES / COLUMNS) {
+      sum += updates[items[p].x * INNER + column];
+    }
+  }
+  sums[lane] = sum;
+  for (var half = LANES / 2; half >= COLUMNS; half /= 2) {
+    workgroupBarrier();
+    if (lane < half) { sums[lane] += sums[lane + half]; }
+  }
+  if (mine && lane < COLUMNS) { out[row * INNER + column] = sums[lane]; }
+}
