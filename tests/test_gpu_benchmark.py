@@ -24,10 +24,10 @@ sys.exit(main(sys.argv[1:]))
 def test_the_command_needs_no_engine_and_no_peer(tmp_path):
     out, page = tmp_path / "gpu.json", tmp_path / "gpu.md"
     only = [word for name in ("product", "add", "GPT") for word in ("--only", name)]
-    done = subprocess.run(
-        [sys.executable, "-c", COMMAND, "--small", "--peer", "none", "--json", out, "--into", page,
-         *only], cwd=ROOT, capture_output=True, text=True, timeout=300,
-        env={name: value for name, value in os.environ.items() if name != "PYTHONPATH"})
+    words = ["--small", "--ways", "--peer", "none", "--json", out, "--into", page, *only]
+    bare = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    done = subprocess.run([sys.executable, "-c", COMMAND, *words], cwd=ROOT, env=bare, text=True,
+                          capture_output=True, timeout=300)
     assert done.returncode == 0, done.stderr
     found = json.loads(out.read_text())
     software = found["machine"]["adapter"]["software"]
@@ -40,6 +40,9 @@ def test_the_command_needs_no_engine_and_no_peer(tmp_path):
     step = found["steps"]["GPT training step"]
     assert step["submits"] == step["host calls"] == 1
     assert step["pipelines"] > 0 and step["dispatches"] >= step["pipelines"]
+    ways, = found["ways"]
+    assert ways["chosen"] == "elements"
+    assert set(ways["microseconds"]) == {"elements", *(f"tiles of {n}" for n in (32, 64, 128))}
     assert found["alone"]["host µs of a captured step"] > 0
 
 

@@ -2,5 +2,5 @@
 import sys
 from pathlib import Path
 
-# Where the package is not installed it is taken from beside this folder.
-sys.path.append(str(Path(__file__).resolve().parents[2] / "core"))
+# The package of this checkout is measured, whatever is installed.
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "core"))

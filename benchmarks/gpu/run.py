@@ -23,7 +23,7 @@ from ..rounds import QUICK, Disagreement, Pace, compare
 from ..table import NONE, pairs_table, table
 from ..workloads import OURS, Workload, wanted
 from ..workloads.spec import TORCH
-from . import measures
+from . import measures, plans
 from .ours import Ours
 from .workloads import STREAM_BYTES, workloads
 
@@ -40,6 +40,8 @@ def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
                         help="only what has a word in its name that begins so; may be "
                              "given several times")
     parser.add_argument("--small", action="store_true", help="see that it works, measure little")
+    parser.add_argument("--ways", action="store_true",
+                        help="time every way to make a product, too: does the backend choose well?")
     parser.add_argument("--peer", choices=("cuda", "cpu", "none"), default="cuda",
                         help="where PyTorch computes (default: cuda); cpu shows that all agree")
     return parser.parse_args(words)
@@ -109,6 +111,10 @@ class Run:
             found = [row for w in rows for row in self.compared(w)]
             self.report.results["rounds"] += found
             self.report.show(topic, self.compared_table(found))
+
+        if self.asked.ways:
+            ways = self.report.results["ways"] = plans.measure(self.ours, self.asked.small)
+            self.report.show("Ways to make a product", plans.shown(ways))
 
     def alone(self, size: int) -> None:
         calls = 10 if self.asked.small else 200

@@ -134,11 +134,15 @@ def route(p: Product, facts: Facts) -> Plan:
 
 def tiles(p: Product, facts: Facts) -> Tiles:
     """The tile and the parts of k that are estimated to take the least time."""
+    return min(all_tiles(p, facts), key=lambda plan: steps(p, plan))
+
+
+def all_tiles(p: Product, facts: Facts) -> list[Tiles]:
+    """The ways with tiles that a device can go."""
     allowed = [t for t in TILES if t.lanes <= facts.invocations
                and t.workgroup_bytes <= facts.workgroup_bytes]
-    plans = [Tiles(tile, *_cut(p.k, splits, DEPTH)) for tile in allowed
-             for splits in (1, 2, 4, 8, 16, 32) if _may_split(p, splits, facts)]
-    return min(plans, key=lambda plan: steps(p, plan))
+    return [Tiles(tile, *_cut(p.k, splits, DEPTH)) for tile in allowed
+            for splits in (1, 2, 4, 8, 16, 32) if _may_split(p, splits, facts)]
 
 
 def steps(p: Product, plan: Tiles) -> float:
