@@ -12,7 +12,7 @@ from pages import opened
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 from studio_pages import SOON_MS, studio
 
-from tensorbrook.studio.browser import launch_options
+from tensorbrook.studio.browser import SOFTWARE_GPU, launch_options
 from tensorbrook.studio.server import STATIC, Server
 
 PARTS = ("index.html", "run.html", "tensorbrook.whl", "pyodide/pyodide.mjs",
@@ -60,6 +60,15 @@ def browser() -> Iterator[Browser]:
         started = chromium.launch(**launch_options(chromium.executable_path))
         yield started
         started.close()
+
+
+@pytest.fixture(scope="session")
+def gpu_browser(browser: Browser) -> Iterator[Browser]:
+    """One whose GPU the processor plays."""
+    chromium = browser.browser_type
+    started = chromium.launch(**launch_options(chromium.executable_path, more=SOFTWARE_GPU))
+    yield started
+    started.close()
 
 
 @pytest.fixture(scope="session")

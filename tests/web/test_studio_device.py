@@ -3,24 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 
-import pytest
 from playwright.sync_api import Browser, Page, expect
 from studio_pages import SOON_MS, hook, number, studio, until
 
-from tensorbrook.studio.browser import SOFTWARE_GPU, launch_options
-
 SMALL = {"layers": [{"type": "Flatten", "args": {}}, {"type": "Dense", "args": {"units": 10}}],
          "settings": {"optimizer": "adam", "learning_rate": 0.01, "batch_size": 256, "seed": 0}}
-
-
-@pytest.fixture(scope="module")
-def gpu_browser(browser: Browser) -> Iterator[Browser]:
-    chromium = browser.browser_type
-    started = chromium.launch(**launch_options(chromium.executable_path, more=SOFTWARE_GPU))
-    yield started
-    started.close()
 
 
 def choice(page: Page, name: str):
