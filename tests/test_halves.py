@@ -229,6 +229,25 @@ def test_the_body_of_a_loop_is_widened_too():
     assert "reduce_sum float32" in names(e.attrs["body"].graph)
 
 
+def test_what_is_the_same_in_every_turn_is_cast_once():
+    w = tf.Variable([[0.5, 0.25], [1.0, -1.0]])
+
+    def f(x):
+        return tf.scan(lambda a, x: tf.matmul(a, tf.cast(w, tf.float16)) + x, x)
+
+    graph = widened(graph_of(f, (4, 2, 2)), Limits(halves=frozenset({"gemm"})))
+    e, = (e for e in graph.eqns if e.prim.name == "scan")
+    assert names(graph).count("cast float16") == 1
+    assert "cast float16" not in names(e.attrs["body"].graph)
+    with on("webgpu"):
+        x = half([[[1.0, 2.0], [0.0, 1.0]]] * 3)
+        found = tf.function(f)(x).numpy()
+    right = x.numpy()[:1]
+    for _ in range(2):
+        right = np.concatenate([right, right[-1:] @ w.numpy() + x.numpy()[:1]])
+    np.testing.assert_array_equal(found, right)
+
+
 def test_pieces_that_fill_no_whole_words_are_float32():
     graph = graph_of(lambda x: tf.scan(lambda a, x: a + x, x), (4, 3))
     e, = (e for e in widened(graph, Limits(halves=frozenset())).eqns if e.prim.name == "scan")

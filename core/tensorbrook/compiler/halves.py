@@ -20,7 +20,8 @@ def widened(graph: Graph, limits: Limits) -> Graph:
     eqns: list[Eqn] = []
     for e in graph.eqns:
         if e.prim.kind == "scan":
-            eqns += _in_whole_words(_inside(e, limits))
+            *casts, loop = _cast_once(_inside(e, limits))
+            eqns += [*casts, *_in_whole_words(loop)]
         else:
             eqns += _between_casts(e) if _has_halves(e) and _is_wide(e, limits) else [e]
     return Graph(graph.inputs, eqns, graph.outputs, graph.updates)
@@ -70,6 +71,21 @@ def _single(x: Atom, eqns: list[Eqn]) -> Var:
 def _inside(e: Eqn, limits: Limits) -> Eqn:
     """A loop with its body widened."""
     return replace(e, attrs={**e.attrs, "body": Body(widened(e.attrs["body"].graph, limits))})
+
+
+def _cast_once(e: Eqn) -> list[Eqn]:
+    """Casts of what is the same in every turn, as a layer's weights, and then the loop with their
+    results."""
+    graph, given = e.attrs["body"].graph, e.attrs["carries"] + e.attrs["xs"]
+    outside = dict(zip(graph.inputs[given:], e.args[given:]))
+    moved = [each for each in graph.eqns if each.prim.name == "cast" and each.args[0] in outside]
+    if not moved:
+        return [e]
+    before = [_cast(outside[each.args[0]], Var(each.out.spec)) for each in moved]
+    body = Graph([*graph.inputs, *(each.out for each in moved)],
+                 [each for each in graph.eqns if each not in moved], graph.outputs)
+    args = (*e.args, *(each.out for each in before))
+    return [*before, replace(e, args=args, attrs={**e.attrs, "body": Body(body)})]
 
 
 def _in_whole_words(e: Eqn) -> list[Eqn]:
