@@ -6,6 +6,7 @@ import tensorbrook as tf
 from backends import COMPILED, on, threads
 from expected import assert_close
 from plans import plan_of
+from shaders import code_of
 from tensorbrook.ir import Call, Plan
 
 
@@ -173,3 +174,13 @@ def test_a_product_of_a_variable_that_its_own_epilogue_updates():
 
     assert float(step(tf.constant(np.full((20, 20), 3, "float32")))) == 20 * 20 * 3
     np.testing.assert_array_equal(np.asarray(w), np.full((20, 20), 3, "float32"))
+
+
+@pytest.mark.parametrize("name, kept", [("dense, ReLU", False), ("the product too", True)])
+def test_a_product_is_kept_where_somebody_else_reads_it(name, kept):
+    with on("reference"):
+        plan = plan_of(tf.function(PROGRAMS[name][0]), *inputs(name))
+    call, = followed(plan)
+    assert call.kept == kept
+    code = next(text for text in code_of(plan) if "fn put" in text)
+    assert ("out[row" in code) == kept, code

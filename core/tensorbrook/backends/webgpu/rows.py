@@ -1,13 +1,14 @@
 """Loops that fold: a row is all indices that fold into one, and each has some lanes of a workgroup.
 
-The lanes walk a row side by side, each folds what it meets, and a tree in workgroup memory folds
-that. Stages go over the row again and compute again what they need: it comes from cache. Where rows
-lie side by side rather than their elements (sums of columns), neighbouring invocations have
-neighbouring rows. All shapes are estimates: no GPU was measured.
+The lanes walk a row side by side, each folds what it meets, and a tree of two levels in workgroup
+memory folds that, always in one order. Stages go over the row again and compute again what they
+need: it comes from cache. Where rows lie side by side rather than their elements (sums of columns),
+neighbouring invocations have neighbouring rows. All shapes are estimates: no GPU was measured.
 """
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import isqrt
 
 from ...base.shapes import size
 from ...ir import Apply, Load, Loop, Reduced
@@ -22,7 +23,8 @@ SHORT = 16                   # elements of a row that one lane folds alone
 ENOUGH = 1 << 16             # invocations that keep a large GPU busy
 LANES = 256                  # the most of a workgroup, though it might have more
 COLUMN_LANES = 8             # the most that share a column; so 32 columns lie side by side, a line
-CELL = 4                     # bytes of a fold in workgroup memory
+PIECE = 16                   # lanes that come together in one level
+CELL = 8                     # bytes of a lane's fold in workgroup memory, on two levels
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,12 @@ class Shape:
     def apart(self) -> int:
         """How far apart the lanes of a row are."""
         return self.beside if self.columns else 1
+
+    @property
+    def levels(self) -> tuple[int, int]:
+        """The pieces in which the lanes of a row come together, and the lanes of a piece."""
+        piece = self.lanes if self.lanes <= PIECE else _power_above(isqrt(self.lanes))
+        return self.lanes // piece, piece
 
 
 def folds(loop: Loop, facts: Facts) -> list[Part]:
@@ -71,6 +79,10 @@ def shape_of(loop: Loop, facts: Facts, copies: int) -> Shape:
     else:
         lanes = min(_power_below(length // copies), room)
     return Shape(rows, length, lanes, min(room // lanes, _power_above(rows)), columns)
+
+
+def _times(text: str, factor: int) -> str:
+    return text if factor == 1 else f"{text} * {factor}u"
 
 
 def _power_below(n: int) -> int:
@@ -121,6 +133,9 @@ class _Rows:
             # All lanes must come to the barriers, also those that have no row.
             line(f"let live = wanted < {shape.rows}u;")
             line(f"let row = min(wanted, {shape.rows - 1}u);")
+            piece = shape.levels[1] * shape.apart
+            line(f"let first = lane - {_times('part', shape.apart)};")
+            line(f"let near = first + {_times(f'part / {shape.levels[1]}u', piece)};")
         names = self.writer.apart("row", list(self.loop.space[:self.loop.axes[0]]), "i")
         self.outside = [Counter(name) for name in names]
         self.at_row()
@@ -216,29 +231,32 @@ class _Rows:
             writer.texts[i, 0] = f"v{i}"
 
     def tree(self, reduced: list):
-        writer, shape = self.writer, self.shape
-        if self.cells:
+        """All lanes of a row fold those of their piece, and then what the pieces give: two levels
+        of loads that everyone makes cost less than many with a barrier each."""
+        writer, (pieces, piece) = self.writer, self.shape.levels
+        if self.cells and pieces == 1:
             writer.line("workgroupBarrier();")           # all have read what stands there
-        names = {i: self.cell(register(value.dtype), slot)
-                 for slot, (i, value) in enumerate(reduced)}
+        kinds = [(i, value, register(value.dtype)) for i, value in reduced]
+        for level, (count, begin, step) in enumerate((
+                (piece, "near", self.shape.apart), (pieces, "first", piece * self.shape.apart))):
+            if count == 1:
+                continue
+            names = [self.cell(kind, level, slot) for slot, (_, _, kind) in enumerate(kinds)]
+            for name, (i, _, _) in zip(names, kinds):
+                writer.line(f"{name}[lane] = f{i}_0;")
+            writer.line("workgroupBarrier();")
+            for name, (i, _, _) in zip(names, kinds):
+                writer.line(f"f{i}_0 = {name}[{begin}];")
+            writer.open(f"for (var k = {step}u; k < {count * step}u; k += {step}u)")
+            for name, (i, value, _) in zip(names, kinds):
+                one = self.joined(value, f"f{i}_0", f"{name}[{begin} + k]")
+                writer.line(f"f{i}_0 = {one};")
+            writer.close()
         for i, _ in reduced:
-            writer.line(f"{names[i]}[lane] = f{i}_0;")
-        writer.open(f"for (var half = {shape.lanes // 2}u; half > 0u; half /= 2u)")
-        writer.line("workgroupBarrier();")
-        writer.open("if (part < half)")
-        other = "lane + half" if shape.apart == 1 else f"lane + half * {shape.apart}u"
-        for i, value in reduced:
-            one, two = f"{names[i]}[lane]", f"{names[i]}[{other}]"
-            writer.line(f"{one} = {self.joined(value, one, two)};")
-        writer.close()
-        writer.close()
-        writer.line("workgroupBarrier();")
-        first = "lane - part" if shape.apart == 1 else f"lane - part * {shape.apart}u"
-        for i, _ in reduced:
-            writer.line(f"let v{i} = {names[i]}[{first}];")
+            writer.line(f"let v{i} = f{i}_0;")
 
-    def cell(self, kind: str, slot: int) -> str:
-        name = f"cells_{kind}_{slot}"
+    def cell(self, kind: str, level: int, slot: int) -> str:
+        name = f"{('cells', 'sums')[level]}_{kind}_{slot}"
         self.cells[name] = f"var<workgroup> {name}: array<{kind}, {self.shape.size}>;"
         return name
 
