@@ -57,8 +57,8 @@ def test_bindings_are_what_a_device_takes(name, facts):
 def test_an_image_survives_as_bytes():
     bindings = (Binding(0, 256, 64, True), Binding(3, 0, 16, False))
     steps = (Dispatch(0, bindings, (7, 2, 1)), Copy(*bindings), Dispatch(1, bindings, (1, 1, 1)))
-    image = Image(("fn a", "fn b"), steps, (("float32", b"\0\1\n\3"), ("bool", b"\1")), 2,
-                  (("int32", 5),), {0: 1}, 512, 256, 4711)
+    image = Image(("fn a", "fn b"), ("a", "b"), steps, (("float32", b"\0\1\n\3"), ("bool", b"\1")),
+                  2, (("int32", 5),), {0: 1}, 512, 256, 4711)
     assert Image.from_bytes(image.to_bytes()) == image
 
 
@@ -153,7 +153,7 @@ def test_what_the_gpu_cannot_compute_is_refused(dtype):
 def test_two_runs_are_under_way_at_most():
     v = tf.Variable(np.zeros((64, 64), np.float32))
     step = tf.function(lambda: v.assign_add(tf.ones((64, 64))))
-    host = v.storage.backend.host
+    host = v.storage.backend.host.host
     for _ in range(20):
         step()
         assert len(host._under_way) <= 2

@@ -9,7 +9,8 @@ from typing import Any
 from . import backends
 from .backends import Backend, Program, Storage
 from .base.aside import private
-from .base.errors import ResourceExhaustedError, UnavailableError, UnimplementedError
+from .base.errors import (
+    InternalError, OpError, ResourceExhaustedError, UnavailableError, UnimplementedError)
 from .compiler import fuse, plan, simplify, widened
 from .ir import Graph, Plan, Spec
 from .tensor import Variable
@@ -59,18 +60,21 @@ class Way:
 
     def load(self, graph: Graph) -> Program:
         """The program of a graph on the first backend that can compute it."""
-        refused: UnimplementedError | ResourceExhaustedError | None = None
+        refused: OpError | None = None
         for name in self.names:
             try:
                 program = compile(graph, backends.backend(name))
-            except (UnimplementedError, ResourceExhaustedError) as error:
+            except (UnimplementedError, ResourceExhaustedError, InternalError) as error:
                 if name != WEBGPU and isinstance(error, ResourceExhaustedError):
                     raise                    # the CPU's memory is the last
                 refused = error
             except ModuleNotFoundError:
                 break                        # a page without NumPy has no backend reference
             else:
-                if isinstance(refused, UnimplementedError) and name == REFERENCE:
+                if isinstance(refused, InternalError):
+                    warnings.warn(f"{refused.op}: {refused.what}, so backend {name} carries it "
+                                  "out; please report this", RuntimeWarning, stacklevel=3)
+                elif isinstance(refused, UnimplementedError) and name == REFERENCE:
                     self._tell_of_reference(refused)
                 return program
         assert refused is not None, f"{self.names} names no backend"
@@ -162,6 +166,8 @@ class Placement:
         """Carry out on this backend from now on; None leaves the choice to us."""
         if name is not None:
             backends.backend(name)           # it must be there
+        if name == WEBGPU:
+            self.no_gpu = ""                 # perhaps again
         self.chosen = name
         self.settle()
 
@@ -189,6 +195,13 @@ class Placement:
             except UnavailableError as error:
                 self.no_gpu = error.what
         return None
+
+    def lose_gpu(self) -> None:
+        """Do without a GPU from now on: its device is lost, and there is no other."""
+        self.no_gpu, self._real = "it was lost, and there is no other", False
+        self.chosen = WASM if self.chosen == WEBGPU else self.chosen
+        if self.soft or self.asked is None:
+            self.settle()
 
     def in_use(self) -> list[Backend]:
         """The backends that programs may go to now, as far as they are made."""

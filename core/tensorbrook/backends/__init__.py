@@ -1,6 +1,6 @@
 """Layer 5: what carries out plans. Each backend is a folder here and sees plans, never tensors."""
 import importlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from ..base.errors import InvalidArgumentError
@@ -31,12 +31,14 @@ class Backend(Protocol):
 
     `recall` finds the program of a simplified graph that was loaded before, perhaps in an earlier
     session; a backend that keeps none gives None. `device` is "CPU" or "GPU", of which `details`
-    tell what there is to know."""
+    tell what there is to know. `lost` tells whether it is no more: whoever asks for the backend by
+    name is given another then."""
 
     name: str
     device: str
     limits: Limits
     threads: int
+    lost: bool
 
     def put(self, data: HostData) -> Storage: ...
     def load(self, plan: Plan) -> Program: ...
@@ -44,6 +46,10 @@ class Backend(Protocol):
     def counters(self) -> dict[str, int]: ...
     def details(self) -> dict[str, Any]: ...
 
+
+# The program of a graph on a backend that has no device to lose; the conductors know how to come to
+# it, and fill it in.
+elsewhere: Callable[[Graph], Program] | None = None
 
 NAMES = ("wasm", "webgpu", "reference")
 _made: dict[str, Backend] = {}
@@ -55,11 +61,12 @@ def backend(name: str) -> Backend:
         raise InvalidArgumentError(
             "backend", f"{name!r} is not known", f"use one of {', '.join(NAMES)}"
         )
-    if name not in _made:
+    if made(name) is None:
         _made[name] = importlib.import_module(f".{name}", __name__).create()
     return _made[name]
 
 
 def made(name: str) -> Backend | None:
-    """The backend of that name if it has been made."""
-    return _made.get(name)
+    """The backend of that name if it has been made, and has not lost its device since."""
+    found = _made.get(name)
+    return None if found is None or found.lost else found

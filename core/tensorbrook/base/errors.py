@@ -31,11 +31,15 @@ class UnavailableError(OpError, RuntimeError):
     """What the operation needs is not there on this machine: a GPU."""
 
 
+class InternalError(OpError, RuntimeError):
+    """Something that should never fail did: a shader that a GPU's driver refuses."""
+
+
 class UnimplementedError(OpError, NotImplementedError):
     """This backend or build cannot do that yet."""
 
 
 # Tracebacks name them as users know them.
 for _error in (OpError, InvalidArgumentError, DTypeError, FailedPreconditionError,
-               ResourceExhaustedError, UnavailableError, UnimplementedError):
+               ResourceExhaustedError, UnavailableError, InternalError, UnimplementedError):
     _error.__module__ = "tensorbrook.errors"

@@ -20,6 +20,7 @@ class Array:
 
 class Reference:
     name, device = "reference", "CPU"
+    lost = False
     limits = Limits(halves=frozenset())
     threads = 1
 

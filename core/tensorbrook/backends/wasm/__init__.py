@@ -41,6 +41,7 @@ class Buffer:
 
 class Wasm:
     name, device = "wasm", "CPU"
+    lost = False
     limits = Limits(epilogues=TAKE_EPILOGUES)
 
     def __init__(self, host: Host):

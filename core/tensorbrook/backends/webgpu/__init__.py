@@ -10,8 +10,10 @@ from typing import Any
 from ...base.errors import UnavailableError, UnimplementedError
 from ...base.hostdata import HostData
 from ...ir import Graph, Limits, Plan, digest, every_equation
+from .elements import BYTES, host_bytes, narrowed, widened
 from .host import Host
 from .image import Image
+from .journal import Journal
 from .memory import Memory
 from .part import SMALLEST, WGSL_TYPES
 from .program import image_of
@@ -21,17 +23,6 @@ TAKE_EPILOGUES = frozenset({"gemm", "conv2d", "conv2d_input_grad", "conv2d_filte
 TAKE_HALVES = TAKE_EPILOGUES | {
     "gather", "max_pool", "max_pool_select", "max_pool_scatter", "avg_pool", "avg_pool_grad",
     "attention", "attention_masked", "attention_grad", "attention_grad_masked"}
-BYTES = ("bool", "uint8")            # dtypes whose elements are bytes on the host, words here
-
-
-def widened(data, dtype: str) -> memoryview | bytes:
-    """The elements of some bytes as the device has them, filled up to whole words."""
-    view = memoryview(data).cast("B")
-    if dtype not in BYTES:
-        return view if view.nbytes % 4 == 0 else bytes(view) + bytes(-view.nbytes % 4)
-    words = bytearray(4 * view.nbytes)
-    words[::4] = view
-    return bytes(words)
 
 
 def limits_of(facts) -> Limits:
@@ -59,9 +50,7 @@ class Buffer:
     def read(self) -> bytes:
         if not self.count:
             return b""
-        data = self.backend.host.read(self.number, self.size)
-        return data[::4] if self.dtype in BYTES else \
-            data[:2 * self.count] if self.dtype == "float16" else data
+        return narrowed(self.backend.host.read(self.number, self.size), self.dtype, self.count)
 
     def __del__(self, ending=sys.is_finalizing):
         if self.capacity and not ending():
@@ -73,11 +62,18 @@ class WebGPU:
     threads = 1
 
     def __init__(self, host: Host):
-        self.host, self.memory = host, Memory(host)
+        self.host = Journal(host)
+        self.memory = Memory(self.host)
         self.limits = limits_of(host.facts)
         self.arena = Buffer(self, "int32", 1)
         self.lock = threading.RLock()                      # held by the program that runs
         self.programs_run = self.compiled = self.bytes_moved = 0
+        self.host.spare = lambda: {*self.memory.idle_numbers(), self.arena.number}
+
+    @property
+    def lost(self) -> bool:
+        """Whether its device is no more."""
+        return self.host.lost
 
     def put(self, data: HostData) -> Buffer:
         count = 1
@@ -95,7 +91,7 @@ class WebGPU:
     def recall(self, graph: Graph) -> Program | None:
         """The program of a graph that this host has kept."""
         image = self.host.kept.get(self._key(graph)) if self.host.kept else None
-        return None if image is None else Program(image, self)
+        return None if image is None else Program(image, graph, self)
 
     def _key(self, graph: Graph) -> str:
         """What an image depends on, but for the version of the compiler, which the host knows."""
@@ -108,10 +104,10 @@ class WebGPU:
         for a in (*plan.graph.inputs, *plan.graph.outputs):
             self._demand("tf.function", a.spec.dtype.name)
         self.compiled += 1
-        image = image_of(plan, self.host.facts).to_bytes()
-        program = Program(image, self)
+        data = image_of(plan, self.host.facts).to_bytes()
+        program = Program(data, plan.graph, self)
         if self.host.kept is not None:
-            self.host.kept.put(self._key(plan.graph), image)
+            self.host.kept.put(self._key(plan.graph), data)
         return program
 
     def _demand(self, user: str, dtype: str) -> None:
@@ -148,9 +144,9 @@ class WebGPU:
 class Program:
     """An image, loaded, with its constants on the device."""
 
-    def __init__(self, data: bytes, backend: WebGPU):
+    def __init__(self, data: bytes, graph: Graph, backend: WebGPU):
         image, self.backend = Image.from_bytes(data), backend
-        self.constants = [backend.put_bytes(c, dtype, len(c) // _host_bytes(dtype))
+        self.constants = [backend.put_bytes(c, dtype, len(c) // host_bytes(dtype))
                           for dtype, c in image.constants]
         self.numbers = [c.number for c in self.constants]
         self.updates, self.arena_size = image.updates, image.arena_size
@@ -158,7 +154,7 @@ class Program:
         self.results = [(dtype, count, image.updates.get(i))
                         for i, (dtype, count) in enumerate(image.outputs)]
         self.staging = Buffer(backend, "int32", image.staging // 4) if image.staging else None
-        self.id = backend.host.load(data) if image.steps else None
+        self.id = backend.host.load(data, graph) if image.steps else None
         if self.id is not None:
             weakref.finalize(self, backend.host.unload, self.id)
 
@@ -189,10 +185,6 @@ class Program:
             backend.programs_run += 1
             backend.bytes_moved += self.bytes_moved
         return outputs
-
-
-def _host_bytes(dtype: str) -> int:
-    return 1 if dtype in BYTES else 2 if dtype == "float16" else 4
 
 
 def create() -> WebGPU:

@@ -18,7 +18,11 @@ class Host(Protocol):
 
     `run(program, arena, *slots)` writes and submits one command buffer and waits for nothing; at
     most two are under way, the third waits for the first. `read` waits for all before it. `load`
-    takes an Image's bytes (image.py). A pipeline is made once for each different shader."""
+    takes an Image's bytes (image.py). A pipeline is made once for each different shader.
+
+    When the device is lost a call raises UnavailableError: sooner or later, but no `read` gives
+    what a lost device left. Then `renew` takes another device, and all numbers are void; it raises
+    UnavailableError where there is none. A shader that is refused is an InternalError of `load`."""
 
     facts: Facts
     calls: int                       # how often Python left for the host
@@ -35,4 +39,5 @@ class Host(Protocol):
     def load(self, image: bytes) -> int: ...
     def unload(self, program: int) -> None: ...
     def run(self, program: int, arena: int, *slots: int) -> None: ...
+    def renew(self) -> None: ...
     def close(self) -> None: ...

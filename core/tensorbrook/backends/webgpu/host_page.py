@@ -105,7 +105,7 @@ class Host:
 
     def renew(self) -> None:
         """Ask for another device in the place of a lost one; what was on that is gone, and its
-        numbers are void. Raises LostError where there is none to be had."""
+        numbers are void. Raises UnavailableError where there is none to be had."""
         with _told():
             self._waited(self.page.renew())
         self.facts = Facts(**json.loads(self.page.facts()))

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 from collections import deque
+from contextlib import contextmanager
 from itertools import count, groupby
 
 import wgpu
@@ -11,6 +12,7 @@ from wgpu.backends.wgpu_native.extras import set_instance_extras
 from ...base.errors import UnavailableError
 from .facts import Facts
 from .image import Binding, Copy, Dispatch, Image
+from .trouble import OF_KERNEL, trouble
 
 # OpenGL has no compute shaders on many machines, and asking for it makes noise.
 set_instance_extras(backends=["Vulkan", "Metal", "DX12"])
@@ -31,18 +33,31 @@ class Host:
     kept = None
 
     def __init__(self):
-        adapter = _adapter()
-        self.device = adapter.request_device_sync(
-            required_features=[f for f in FEATURES if f in adapter.features],
-            required_limits={name: adapter.limits[name] for name in LIMITS})
-        self.facts = facts_of(adapter)
         self.calls = self.submits = self.dispatches = self.pipelines = 0
+        self._numbers = count(1)
+        self._open()
+
+    def _open(self) -> None:
+        """A device with nothing on it."""
+        adapter = _adapter()
+        with _told():
+            self.device = adapter.request_device_sync(
+                required_features=[f for f in FEATURES if f in adapter.features],
+                required_limits={name: adapter.limits[name] for name in LIMITS})
+        self.facts = facts_of(adapter)
         self._buffers: dict[int, wgpu.GPUBuffer] = {}
         self._programs: dict[int, _Loaded] = {}
         self._pipelines: dict[tuple, wgpu.GPUComputePipeline] = {}
         self._layouts: dict[tuple, tuple] = {}
-        self._numbers = count(1)
         self._under_way: deque = deque()
+
+    def renew(self) -> None:
+        self.device.destroy()
+        self._open()
+
+    def destroy(self) -> None:
+        """Lose the device, as a fault of the machine would."""
+        self.device.destroy()
 
     # ── buffers ──
 
@@ -50,10 +65,8 @@ class Host:
         self.calls += 1
         if size > self.facts.buffer_bytes:
             raise MemoryError(f"a buffer of {size} bytes is more than the device takes")
-        try:
+        with _told():
             buffer = self.device.create_buffer(size=size, usage=USAGE)
-        except wgpu.GPUOutOfMemoryError as error:
-            raise MemoryError(str(error)) from None
         number = next(self._numbers)
         self._buffers[number] = buffer
         return number
@@ -63,17 +76,20 @@ class Host:
 
     def write(self, buffer: int, data) -> None:
         self.calls += 1
-        self.device.queue.write_buffer(self._buffers[buffer], 0, data)
+        with _told():
+            self.device.queue.write_buffer(self._buffers[buffer], 0, data)
 
     def read(self, buffer: int, size: int) -> bytes:
         self.calls += 1
-        return bytes(self.device.queue.read_buffer(self._buffers[buffer], 0, size))
+        with _told():
+            return bytes(self.device.queue.read_buffer(self._buffers[buffer], 0, size))
 
     def copy(self, source: int, target: int, size: int) -> None:
         self.calls += 1
-        encoder = self.device.create_command_encoder()
-        encoder.copy_buffer_to_buffer(self._buffers[source], 0, self._buffers[target], 0, size)
-        self._submit(encoder)
+        with _told():
+            encoder = self.device.create_command_encoder()
+            encoder.copy_buffer_to_buffer(self._buffers[source], 0, self._buffers[target], 0, size)
+            self._submit(encoder)
 
     # ── programs ──
 
@@ -81,7 +97,9 @@ class Host:
         self.calls += 1
         loaded = Image.from_bytes(image)
         number = next(self._numbers)
-        self._programs[number] = _Loaded([self._prepared(step, loaded) for step in loaded.steps])
+        with _told():
+            steps = [self._prepared(step, loaded) for step in loaded.steps]
+        self._programs[number] = _Loaded(steps)
         return number
 
     def unload(self, program: int) -> None:
@@ -89,8 +107,12 @@ class Host:
 
     def run(self, program: int, arena: int, *slots: int) -> None:
         self.calls += 1
-        numbers = arena, *slots
-        loaded = self._programs[program]
+        try:
+            self._run(self._programs[program], (arena, *slots))
+        except wgpu.GPUError as error:
+            raise _error(error) from None
+
+    def _run(self, loaded: _Loaded, numbers: tuple[int, ...]) -> None:
         passes = loaded.bound.get(numbers) or self._bound(loaded, numbers)
         encoder = self.device.create_command_encoder()
         for is_copy, steps in passes:
@@ -125,7 +147,11 @@ class Host:
         if isinstance(step, Copy):
             return step
         access = tuple(b.writes for b in step.bindings)
-        return step, self._pipeline(image.shaders[step.shader], access), self._layout(access)[0]
+        try:
+            pipeline = self._pipeline(image.shaders[step.shader], access)
+        except wgpu.GPUError as error:
+            raise _error(error, f"{OF_KERNEL}{image.names[step.shader]!r}: ") from None
+        return step, pipeline, self._layout(access)[0]
 
     def _bound(self, loaded: _Loaded, numbers: tuple[int, ...]) -> list:
         """The steps with what is bound when the buffers are these, passes and copies apart."""
@@ -209,6 +235,28 @@ def _encode(compute, steps: list) -> None:
         set_pipeline(compute, pipeline)
         set_group(compute, 0, group, 0, null)
         dispatch(compute, x, y, z)
+
+
+@contextmanager
+def _told():
+    """Raise wgpu's errors as our own."""
+    try:
+        yield
+    except wgpu.GPUError as error:
+        raise _error(error) from None
+
+
+def _error(error: wgpu.GPUError, of: str = "") -> Exception:
+    """What wgpu tells in several lines, some of which draw a frame around others."""
+    told = str(error).replace("Shader '' ", "")
+    lines = [line.strip() for line in told.splitlines()[1:]]
+    why = "; ".join(line for line in lines if line and line[0] not in "┌│" and
+                    not line.startswith(("Caused by", "In wgpu")))
+    if "device is lost" in told or "Device lost" in told:
+        return trouble("lost", why)
+    if isinstance(error, wgpu.GPUOutOfMemoryError):
+        return trouble("memory", why)
+    return trouble("validation", of + why)
 
 
 def _entry(number: int, b: Binding, buffer) -> dict:

@@ -39,9 +39,11 @@ class Copy:
 
 @dataclass(frozen=True)
 class Image:
-    """Slots are inputs, `constants`, outputs, and one more of `staging` bytes if there are any."""
+    """Slots are inputs, `constants`, outputs, and one more of `staging` bytes if there are any.
+    `names` tells people what each shader is for."""
 
     shaders: tuple[str, ...]
+    names: tuple[str, ...]
     steps: tuple[Union[Dispatch, Copy], ...]
     constants: tuple[tuple[str, bytes], ...]         # dtype, elements as the host has them
     inputs: int
@@ -52,7 +54,7 @@ class Image:
     bytes_moved: int                 # of all that its dispatches bind, and twice of what is copied
 
     def to_bytes(self) -> bytes:
-        plain = "shaders", "inputs", "outputs", "arena_size", "staging", "bytes_moved"
+        plain = "shaders", "names", "inputs", "outputs", "arena_size", "staging", "bytes_moved"
         head = {name: getattr(self, name) for name in plain}
         head["steps"] = [asdict(step) for step in self.steps]
         head["parts"] = [(dtype, len(data)) for dtype, data in self.constants]
@@ -67,7 +69,8 @@ class Image:
             constants.append((dtype, rest[:size]))
             rest = rest[size:]
         head["steps"] = tuple(map(_step, head["steps"]))
-        head |= {"shaders": tuple(head["shaders"]), "updates": dict(head["updates"]),
+        head |= {"shaders": tuple(head["shaders"]), "names": tuple(head["names"]),
+                 "updates": dict(head["updates"]),
                  "outputs": tuple((dtype, count) for dtype, count in head["outputs"])}
         return Image(constants=tuple(constants), **head)
 

@@ -63,6 +63,12 @@ class Memory:
         if self.idle > self._in_use + MOST_IDLE:
             self.release()
 
+    def idle_numbers(self) -> set[int]:
+        """The buffers that nobody holds."""
+        with self._lock:
+            self._sort_in()
+            return {number for numbers in self._free.values() for number in numbers}
+
     def release(self) -> None:
         """Let go of all that lies idle."""
         for numbers in self._free.values():

@@ -42,8 +42,8 @@ def image_of(plan: Plan, facts: Facts) -> Image:
     p.demand_arena()
     constants = tuple((c.spec.dtype.name, bytes(c.value)) for c in plan.constants)
     outputs = tuple((o.spec.dtype.name, o.spec.count) for o in plan.outputs)
-    return Image(tuple(p.shaders), tuple(p.steps), constants, len(plan.inputs), outputs,
-                 dict(plan.updates), p.arena_size, p.staging, p.bytes_moved)
+    return Image(tuple(p.shaders), tuple(p.names), tuple(p.steps), constants, len(plan.inputs),
+                 outputs, dict(plan.updates), p.arena_size, p.staging, p.bytes_moved)
 
 
 class _Program:
@@ -52,6 +52,7 @@ class _Program:
     def __init__(self, plan: Plan, facts: Facts):
         self.plan, self.facts = plan, facts
         self.shaders: dict[str, int] = {}
+        self.names: list[str] = []                     # of the kernels that shaders are first for
         self.steps: list[Dispatch | Copy] = []
         self.scratch = whole_lines(plan.arena_size, plan.limits.line)    # begins where others end
         self.arena_size, self.bytes_moved = plan.arena_size, 0
@@ -75,6 +76,7 @@ class _Program:
         at = self.scratches(self.parts[id(k)])
         for part in self.parts[id(k)]:
             self.dispatch(part, at)
+        self.names += [_name(k)] * (len(self.shaders) - len(self.names))
 
     def demand_room(self, k: Loop | Call, parts: list[Part]):
         """Refuse a kernel of which one buffer is more than the device can bind."""
@@ -204,6 +206,11 @@ class _Program:
                     for spot in (pieces[v], staged[v])]
             self.steps.append(Copy(*ends) if into else Copy(*ends[::-1]))
             self.bytes_moved += 2 * size
+
+
+def _name(k: Loop | Call) -> str:
+    return k.function if isinstance(k, Call) else \
+        ", ".join(dict.fromkeys(e.prim.name for e in k.eqns))
 
 
 def _placed(code: str, same: Mapping[str, str], writes: Mapping[str, bool]) -> str:

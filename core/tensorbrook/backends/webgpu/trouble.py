@@ -5,39 +5,20 @@ none left. `validation`: a shader or a command that it refuses. `internal`: a fa
 """
 from __future__ import annotations
 
-from ...base.errors import OpError
+from ...base.errors import InternalError, UnavailableError
 
 
-class DeviceError(OpError, RuntimeError):
-    """`kind` is one of the words above; `reason` is what the device says."""
-
-    kind = "internal"
-    way_out = 'use tf.config.set_backend("wasm"), and please report this'
-
-    def __init__(self, reason: str):
-        self.reason = reason
-        super().__init__("webgpu", f"{self.what} ({reason})", self.way_out)
-
-    what = "the GPU failed"
+REPORT = 'use tf.config.set_backend("wasm"), and please report this'
+OF_KERNEL = "the kernel "             # how a reason begins that is about a kernel's shader
 
 
-class RefusedError(DeviceError):
-    kind, what = "validation", "the GPU refused a command"
-
-
-class LostError(DeviceError):
-    kind, what = "lost", "the GPU was lost"
-    way_out = 'run it again, or use tf.config.set_backend("wasm")'
-
-
-class NoMemoryError(DeviceError, MemoryError):
-    kind, what = "memory", "the GPU has no memory left"
-    way_out = "use a smaller batch or model"
-
-
-_KINDS = {error.kind: error for error in (DeviceError, RefusedError, LostError, NoMemoryError)}
-
-
-def trouble(kind: str, reason: str) -> DeviceError:
+def trouble(kind: str, reason: str) -> Exception:
     """The error of that kind; a kind that is not known is a fault of the device."""
-    return _KINDS.get(kind, DeviceError)(reason)
+    if kind == "lost":
+        return UnavailableError("webgpu", f"the GPU was lost ({reason})", "compute on wasm")
+    if kind == "memory":
+        return MemoryError(reason)
+    if kind == "validation":
+        what = reason if reason.startswith(OF_KERNEL) else f"a command: {reason}"
+        return InternalError("webgpu", f"the GPU refused {what}", REPORT)
+    return InternalError("webgpu", f"the GPU failed: {reason}", REPORT)

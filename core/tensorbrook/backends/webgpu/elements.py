@@ -1,0 +1,24 @@
+"""How elements lie on the host, where bool and uint8 take a byte, and on the device: a word."""
+from __future__ import annotations
+
+BYTES = ("bool", "uint8")            # dtypes whose elements are bytes on the host, words there
+
+
+def widened(data, dtype: str) -> memoryview | bytes:
+    """The elements of some bytes as the device has them, filled up to whole words."""
+    view = memoryview(data).cast("B")
+    if dtype not in BYTES:
+        return view if view.nbytes % 4 == 0 else bytes(view) + bytes(-view.nbytes % 4)
+    words = bytearray(4 * view.nbytes)
+    words[::4] = view
+    return bytes(words)
+
+
+def narrowed(data: bytes, dtype: str, count: int) -> bytes:
+    """So many elements of what the device has, as the host has them."""
+    return data[:4 * count:4] if dtype in BYTES else data[:host_bytes(dtype) * count]
+
+
+def host_bytes(dtype: str) -> int:
+    """Bytes that an element takes on the host."""
+    return 1 if dtype in BYTES else 2 if dtype == "float16" else 4

@@ -1,0 +1,82 @@
+"""Another backend as a host of the GPU's programs: what carries them out when there is no GPU left.
+"""
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import count
+from math import prod
+
+from ...base.hostdata import HostData
+from ...ir import Graph, Spec
+from .. import Program, Storage
+from .elements import narrowed, widened
+from .facts import Facts
+from .image import Image
+
+
+class Substitute:
+    """See host.py; `load` takes the graph of the program besides its image. A buffer is the bytes
+    that were written to it, or a storage of the other backend and its dtype."""
+
+    calls = submits = dispatches = pipelines = 0
+    kept = None
+
+    def __init__(self, facts: Facts, compiled: Callable[[Graph], Program]):
+        self.facts, self._compiled = facts, compiled
+        self._numbers = count(1)
+        self._buffers: dict[int, bytes | tuple[Storage, str]] = {}
+        # Of each program: its graph, itself once it is needed, and the slot of its first output.
+        self._programs: dict[int, tuple[Graph, list[Program], int]] = {}
+
+    def new(self, size: int) -> int:
+        number = next(self._numbers)
+        self._buffers[number] = b""
+        return number
+
+    def free(self, buffer: int) -> None:
+        del self._buffers[buffer]
+
+    def write(self, buffer: int, data) -> None:
+        self._buffers[buffer] = bytes(data)
+
+    def read(self, buffer: int, size: int) -> bytes:
+        held = self._buffers[buffer]
+        data = held if isinstance(held, bytes) else bytes(widened(held[0].read(), held[1]))
+        return data[:size].ljust(size, b"\0")
+
+    def copy(self, source: int, target: int, size: int) -> None:
+        held = self._buffers[source]
+        if not isinstance(held, bytes):
+            held[0].shared = True
+        self._buffers[target] = held
+
+    def load(self, image: bytes, graph: Graph | None) -> int:
+        assert graph is not None, "another backend needs to know what a program means"
+        number, told = next(self._numbers), Image.from_bytes(image)
+        self._programs[number] = graph, [], told.inputs + len(told.constants)
+        return number
+
+    def unload(self, program: int) -> None:
+        del self._programs[program]
+
+    def run(self, program: int, arena: int, *slots: int) -> None:
+        graph, compiled, first_output = self._programs[program]
+        if not compiled:
+            compiled.append(self._compiled(graph))
+        inputs = [self._storage(n, var.spec, compiled[0]) for n, var in zip(slots, graph.inputs)]
+        outs = compiled[0].run(inputs)
+        for number, var, out in zip(slots[first_output:], graph.outputs, outs):
+            self._buffers[number] = out, var.spec.dtype.name
+
+    def _storage(self, buffer: int, spec: Spec, reader: Program) -> Storage:
+        """A buffer as the input of a program."""
+        held = self._buffers[buffer]
+        if isinstance(held, bytes):
+            dtype, size = spec.dtype, prod(spec.shape)
+            data = narrowed(held.ljust(4 * size, b"\0"), dtype.name, size)
+            held = reader.backend.put(HostData(data, spec.shape, dtype)), dtype.name
+            self._buffers[buffer] = held
+        return held[0]
+
+    def close(self) -> None:
+        """Nothing: the other backend goes on."""

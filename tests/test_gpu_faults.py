@@ -1,0 +1,229 @@
+"""A GPU that is lost, has no memory left, refuses a shader, or is not there."""
+
+import os
+import subprocess
+import sys
+import warnings
+from contextlib import contextmanager
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from backends import on
+
+import tensorbrook as tf
+from tensorbrook import backends, keras
+from tensorbrook.backends.webgpu import WebGPU, journal, templates
+from tensorbrook.backends.webgpu.host_wgpu import Host
+
+RNG = np.random.default_rng(0)
+X = RNG.standard_normal((120, 8)).astype("f4")
+Y = X[:, :3].argmax(1).astype("i4")
+
+
+@pytest.fixture
+def gpu(monkeypatch):
+    """A backend webgpu with a device of its own, and computing on it."""
+    made = WebGPU(Host())
+    with on("reference"):
+        monkeypatch.setitem(backends._made, "webgpu", made)
+        with on("webgpu"):
+            yield made
+        monkeypatch.undo()
+    made.host.close()
+
+
+def lose(gpu):
+    gpu.host.host.destroy()
+
+
+def no_other(monkeypatch, gpu):
+    def renew():
+        raise tf.errors.UnavailableError("webgpu", "there is no adapter", "compute on wasm")
+    monkeypatch.setattr(gpu.host.host, "renew", renew)
+
+
+@contextmanager
+def told(*texts):
+    """That a warning says each of these, and nothing else is warned of."""
+    with warnings.catch_warnings(record=True) as found:
+        warnings.simplefilter("always")
+        yield
+    said = "\n".join(str(w.message) for w in found)
+    assert len(found) == len(texts) and all(t in said for t in texts), said
+
+
+ANOTHER, CPU = "another device has taken over", "the CPU has taken over"
+
+
+class At(keras.callbacks.Callback):
+    """Calls something when so many batches have been learnt or measured."""
+
+    def __init__(self, **calls):
+        super().__init__()
+        self.calls, self.done = calls, {"train": 0, "test": 0}
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.count("train")
+
+    def on_test_batch_end(self, batch, logs=None):
+        self.count("test")
+
+    def count(self, kind):
+        self.done[kind] += 1
+        self.calls.get(f"{kind}_{self.done[kind]}", lambda: None)()
+
+
+def trained(batch_size=32, **calls):
+    """(history, weights) of a model with dropout, shuffled batches and validation."""
+    tf.random.set_seed(3)
+    model = keras.Sequential([keras.layers.Dense(16, activation="relu"), keras.layers.Dropout(0.2),
+                              keras.layers.Dense(3, activation="softmax")])
+    model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
+    history = model.fit(X, Y, epochs=2, batch_size=batch_size, verbose=0, validation_split=0.2,
+                        callbacks=[At(**calls)])
+    return history.history, [w.numpy() for w in model.weights]
+
+
+@pytest.fixture(scope="module")
+def undisturbed():
+    with on("webgpu"):
+        return trained()
+
+
+def same(found, right, tolerance=0.0):
+    for ours, theirs in zip([*found[0].values(), *found[1]], [*right[0].values(), *right[1]]):
+        np.testing.assert_allclose(ours, theirs, rtol=tolerance, atol=tolerance)
+
+
+# ── lost devices ──────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("kept, lost", [
+    (None, "train_1"), (None, "train_5"), ("train_2", "train_3"), ("train_4", "test_2"),
+    ("test_1", "train_6")])
+def test_fit_goes_on_as_if_nothing_had_been(gpu, undisturbed, kept, lost):
+    with told(ANOTHER):
+        found = trained(**{kept or "": gpu.host.keep}, **{lost: lambda: lose(gpu)})
+    same(found, undisturbed)
+
+
+def test_losses_one_after_the_other(gpu, undisturbed):
+    with told(ANOTHER, ANOTHER, ANOTHER):
+        found = trained(train_2=lambda: lose(gpu), train_3=lambda: lose(gpu),
+                        train_4=gpu.host.keep, test_2=lambda: lose(gpu))
+    same(found, undisturbed)
+
+
+def test_fit_goes_on_without_a_gpu(gpu, undisturbed, monkeypatch):
+    no_other(monkeypatch, gpu)
+    x = tf.constant([1.0, 2.0]) * 3.0
+    flags = tf.constant([1, 2]) > 1
+    with told(CPU):
+        found = trained(train_2=gpu.host.keep, train_4=lambda: lose(gpu))
+    same(found, undisturbed, tolerance=1e-5)
+    assert (x * 2.0).tolist() == [6.0, 12.0] and flags.tolist() == [False, True]
+    assert (x * 2.0).storage.backend.name == "wasm"
+
+
+def test_a_device_that_the_program_itself_loses(gpu, monkeypatch):
+    """As a shader that takes so long that the driver ends it: on each device anew."""
+    inner, v = gpu.host.host, tf.Variable([1.0, 2.0])
+    run = inner.run
+
+    def deadly(*numbers):
+        inner.destroy()
+        run(*numbers)
+
+    monkeypatch.setattr(inner, "run", deadly)
+    with told(CPU):
+        v.assign_add([1.0, 1.0])
+        v.assign(v * 2.0)
+    assert v.tolist() == [4.0, 6.0]
+
+
+def test_a_loop_of_ones_own(gpu):
+    w, x = tf.Variable([[0.5], [0.25]]), tf.constant([[1.0, 2.0], [3.0, 4.0]])
+    seen, before = [], x @ w
+
+    @tf.function
+    def step(rate):
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_mean(tf.square(x @ w - 1.0))
+        w.assign_sub(rate * tape.gradient(loss, w))
+        return loss
+
+    for i in range(6):
+        if i == 3:
+            lose(gpu)
+        with told(*[ANOTHER] * (i == 3)):
+            seen.append(float(step(tf.constant(0.01))))
+    lose(gpu)
+    with told(ANOTHER):
+        assert before.tolist() == [[1.0], [2.5]]
+    with on("reference"):
+        v, right = np.array([[0.5], [0.25]]), []
+        for _ in range(6):
+            error = x.numpy() @ v - 1
+            right.append((error**2).mean())
+            v -= 0.01 * x.numpy().T @ error
+    np.testing.assert_allclose(seen, right, rtol=1e-5)
+
+
+def test_a_model_larger_than_what_is_kept(gpu, monkeypatch):
+    monkeypatch.setattr(journal, "MOST_KEPT", 100)
+    with pytest.raises(tf.errors.UnavailableError, match="more than could be kept as well; make "
+                       "the model anew, or load what was saved of it"):
+        trained(train_2=gpu.host.keep, train_3=lambda: lose(gpu))
+    assert gpu.lost
+    monkeypatch.undo()
+    with on("reference"), on("webgpu"):
+        trained()                            # on a new device
+
+
+# ── memory ────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("limit", ["buffer_bytes", "binding_bytes"])
+def test_what_does_not_fit_leaves_all_as_it_was(gpu, limit):
+    gpu.host.facts = gpu.host.host.facts = replace(gpu.host.facts, **{limit: 1 << 20})
+    w = tf.Variable(tf.ones((4, 64)))
+
+    @tf.function
+    def step(x):
+        w.assign_sub(1e-3 * tf.matmul(x, x @ w, transpose_a=True))
+        return tf.reduce_sum(w)
+
+    first = float(step(tf.ones((8, 4))))
+    with pytest.raises(tf.errors.ResourceExhaustedError, match="use a smaller batch or model"):
+        step(tf.ones((50_000, 4)))
+    assert float(tf.reduce_sum(w)) == pytest.approx(first)
+    assert float(step(tf.ones((8, 4)))) < first
+
+
+# ── shaders, adapters ─────────────────────────────────────────────────────────────────────────
+
+
+def test_a_shader_that_is_refused(gpu, monkeypatch):
+    source = templates.source
+    monkeypatch.setattr(templates, "source", lambda name: source(name) + "\nfn broken( {\n")
+    with pytest.raises(tf.errors.InternalError) as refused:
+        tf.ones((3, 4)) @ tf.ones((4, 5))
+    text = str(refused.value)
+    assert text.startswith("webgpu: the GPU refused the kernel 'gemm': parsing error: ")
+    assert "fn broken( {" in text and text.endswith("please report this")
+    with tf.device("/GPU:0"), told("the kernel 'gemm'"):
+        x = tf.ones((3, 4)) @ tf.ones((4, 5))
+    assert x.storage.backend.name == "wasm" and x.tolist() == [[4.0] * 5] * 3
+
+
+def test_where_there_is_no_adapter():
+    script = ("import tensorbrook as tf\n"
+              "try: tf.config.set_backend('webgpu')\n"
+              "except tf.errors.UnavailableError as error: print(error)\n"
+              "print(tf.config.get_backend(), float(tf.ones(()) + 1.0))\n")
+    nowhere = dict.fromkeys(("VK_DRIVER_FILES", "VK_ICD_FILENAMES"), os.devnull)
+    done = subprocess.run([sys.executable, "-c", script], env=os.environ | nowhere, text=True,
+                          capture_output=True, timeout=120)
+    assert done.stdout == ("backend webgpu: this machine has no adapter for WebGPU; install a "
+                           "Vulkan driver, or compute on wasm\nwasm 2.0\n"), done.stderr

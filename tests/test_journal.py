@@ -1,0 +1,194 @@
+"""A host whose device is lost now and then, against one whose device never is."""
+
+import random
+import warnings
+from itertools import count
+
+import pytest
+
+from tensorbrook import backends
+from tensorbrook.backends.webgpu import journal as module
+from tensorbrook.backends.webgpu.facts import Facts
+from tensorbrook.backends.webgpu.image import Binding, Copy, Dispatch, Image
+from tensorbrook.backends.webgpu.journal import Journal
+from tensorbrook.base.errors import UnavailableError
+
+SIZE = 4
+
+
+def program(factor: int) -> bytes:
+    """slot 1 = factor * slot 1 + slot 0, then slot 2 = slot 1; slot 0 is only read."""
+    slots = [Binding(1 + n, 0, SIZE, n > 0) for n in range(3)]
+    steps = (Dispatch(0, (slots[0], slots[1]), (factor, 1, 1)), Copy(slots[1], slots[2]))
+    return Image(("shader",), ("kernel",), steps, (), 2, (("int32", 1),), {}, SIZE, 0, 0).to_bytes()
+
+
+class Paper:
+    """A host of numbers; its device is lost when `left` commands have been carried out, and again
+    that many after each time that another one is asked for."""
+
+    facts, kept = Facts(), None
+    calls = submits = dispatches = pipelines = 0
+
+    def __init__(self, *left):
+        self.left = list(left)
+        self.numbers = count(1000)
+        self.buffers, self.programs = {}, {}
+
+    def use(self):
+        if self.left:
+            self.left[0] -= 1
+            if self.left[0] < 0:
+                raise UnavailableError("webgpu", "the GPU was lost")
+
+    def renew(self):
+        self.buffers, self.programs = {}, {}
+        self.left.pop(0)
+
+    def new(self, size):
+        self.use()
+        number = next(self.numbers)
+        self.buffers[number] = 0
+        return number
+
+    def free(self, buffer):
+        del self.buffers[buffer]
+
+    def write(self, buffer, data):
+        self.use()
+        self.buffers[buffer] = int.from_bytes(data, "little")
+
+    def read(self, buffer, size):
+        self.use()
+        return self.buffers[buffer].to_bytes(SIZE, "little")
+
+    def copy(self, source, target, size):
+        self.use()
+        self.buffers[target] = self.buffers[source]
+
+    def load(self, image):
+        self.use()
+        number = next(self.numbers)
+        self.programs[number] = Image.from_bytes(image).steps[0].groups[0]
+        return number
+
+    def unload(self, program):
+        del self.programs[program]
+
+    def run(self, program, arena, *slots):
+        self.use()
+        x, y, z = slots
+        value = self.programs[program] * self.buffers[y] + self.buffers[x]
+        self.buffers[y] = self.buffers[z] = value % 2**32
+
+
+def story(host, seed: int, keep) -> list[bytes]:
+    """What is read while buffers come and go; `keep` is told of a moment now and then."""
+    numbers = random.Random(seed)
+    buffers = [host.new(SIZE) for _ in range(4)]
+    programs = [host.load(program(n)) for n in (2, 3)]
+    seen = []
+    for _ in range(60):
+        what = numbers.randrange(9)
+        if what == 0:
+            buffers.append(host.new(SIZE))
+            host.write(buffers[-1], numbers.randbytes(SIZE))
+        elif what == 1 and len(buffers) > 4:
+            host.free(buffers.pop(numbers.randrange(len(buffers))))
+        elif what == 2:
+            host.write(numbers.choice(buffers), numbers.randbytes(SIZE))
+        elif what == 3:
+            host.copy(*numbers.sample(buffers, 2), SIZE)
+        elif what == 4:
+            programs.append(host.load(program(numbers.randrange(2, 9))))
+            host.unload(programs.pop(0))
+        elif what == 5:
+            seen.append(host.read(numbers.choice(buffers), SIZE))
+        else:
+            host.run(numbers.choice(programs), buffers[0], *numbers.sample(buffers, 3))
+        if numbers.random() < 0.1:
+            keep()
+    return seen + [host.read(b, SIZE) for b in buffers]
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_no_loss_shows(seed):
+    numbers = random.Random(-1 - seed)
+    right = story(Journal(Paper()), seed, lambda: None)
+    host = Journal(Paper(numbers.randrange(10, 60), numbers.randrange(60), 10**9))
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        assert story(host, seed, host.keep) == right
+    assert told and "the GPU was lost" in str(told[0].message)
+    assert "another device has taken over" in str(told[0].message)
+
+
+def test_what_is_kept_is_what_matters():
+    host = Journal(Paper())
+    x, y, z, idle, arena = (host.new(SIZE) for _ in range(5))
+    host.spare = lambda: {idle, arena}
+    run = host.load(program(2))
+    for buffer in (x, y, idle):
+        host.write(buffer, bytes([7, 0, 0, 0]))
+    host.run(run, arena, x, y, z)
+    before = host.calls
+    host.keep()
+    assert host._contents == {x: bytes([7, 0, 0, 0]), y: bytes([21, 0, 0, 0]),
+                              z: bytes([21, 0, 0, 0])}
+    assert host._log == [] and host.calls == before
+    host.free(z)
+    host.write(y, bytes(SIZE))
+    host.keep()
+    assert host._contents == {x: bytes([7, 0, 0, 0]), y: bytes(SIZE)}
+
+
+def test_programs_are_let_go_once_the_log_does_not_name_them():
+    paper = Paper()
+    host = Journal(paper)
+    buffers, run = [host.new(SIZE) for _ in range(3)], host.load(program(2))
+    host.run(run, buffers[0], *buffers)
+    host.unload(run)
+    assert paper.programs
+    host.keep()
+    assert not paper.programs and not host._programs
+
+
+def test_contents_are_kept_now_and_then_but_not_for_long(monkeypatch):
+    clock = [0.0]
+    monkeypatch.setattr(module, "monotonic", lambda: clock[0])
+    paper = Paper()
+    host = Journal(paper)
+    buffers, run = [host.new(SIZE) for _ in range(3)], host.load(program(2))
+    reads, read = [], paper.read
+
+    def slow_read(buffer, size):
+        clock[0] += 0.1
+        reads.append(clock[0])
+        return read(buffer, size)
+
+    monkeypatch.setattr(paper, "read", slow_read)
+    while clock[0] < 60:
+        clock[0] += 0.01
+        host.run(run, buffers[0], *buffers)
+    assert 3 * 2 < len(reads) < 60 / 0.1 / module.SHARE + 3      # two buffers change
+
+
+def test_more_than_can_be_kept_is_lost(monkeypatch):
+    monkeypatch.setattr(module, "MOST_KEPT", 4)
+    host = Journal(Paper(12, 10**9))
+    buffers = [host.new(SIZE) for _ in range(3)]
+    for buffer in buffers:
+        host.write(buffer, bytes(SIZE))
+    host.keep()
+    with pytest.raises(UnavailableError, match="more than could be kept.*load what was saved"):
+        while True:
+            host.read(buffers[0], SIZE)
+    assert host.lost
+
+
+def test_where_no_device_and_no_other_backend_is(monkeypatch):
+    monkeypatch.setattr(backends, "elsewhere", None)
+    host = Journal(Paper(0, 0, 0, 0))
+    with pytest.raises(UnavailableError, match="the GPU was lost"):
+        host.new(SIZE)
+    assert host.lost
