@@ -182,5 +182,6 @@ def test_a_product_is_kept_where_somebody_else_reads_it(name, kept):
         plan = plan_of(tf.function(PROGRAMS[name][0]), *inputs(name))
     call, = followed(plan)
     assert call.kept == kept
-    put, = (text.split("fn put(")[1].split("\n}\n")[0] for text in code_of(plan) if "fn put(" in text)
+    put, = (text.split("fn put(")[1] for text in code_of(plan) if "fn put(" in text)
+    put = put.split("\n}\n")[0]
     assert put.count("] = ") == len(call.epilogue.stores) + kept, put
