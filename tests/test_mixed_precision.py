@@ -294,6 +294,15 @@ def test_a_loss_scale_optimizer_speaks_for_the_one_within():
         "step_counter", "dynamic_scale", "iteration", "learning_rate"]
     config = optimizer.get_config()
     assert config["inner_optimizer"]["class_name"] == "SGD" and config["initial_scale"] == 2.0**15
+    again = type(optimizer).from_config(config)
+    assert type(again.inner_optimizer) is optimizers.SGD and again.get_config() == config
+
+
+def test_a_summary_counts_the_bytes_that_weights_take(mixed):
+    lines = []
+    Sequential([tf.keras.Input((3,)), layers.Dense(4, dtype="float16"), layers.Dense(2)]).summary(
+        print_fn=lines.append)
+    assert "Total params: 26 (72.00 B)" in "".join(lines)
 
 
 MISTAKES = [

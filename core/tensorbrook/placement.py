@@ -88,8 +88,8 @@ class Way:
         if not self.told:
             self.told = True
             warnings.warn(
-                f"{refused.op}: {refused.what}, so backend reference does, which is slow; use "
-                "tf.cast to float32, or tf.config.set_soft_device_placement(False) to be stopped",
+                f"{refused.op}: {refused.what}, so backend reference does, which is slow; "
+                f"{refused.way_out}; tf.config.set_soft_device_placement(False) stops here",
                 RuntimeWarning, stacklevel=4)
 
 

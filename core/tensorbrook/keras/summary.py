@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from math import prod
 from typing import Any
 
 from .checks import readable_size
@@ -49,14 +48,12 @@ def table(rows: list[tuple[str, ...]], widths: list[int]) -> list[str]:
 
 
 def totals(model: Any) -> list[str]:
-    trainable, fixed = counted(model.trainable_weights), counted(model.non_trainable_weights)
+    trainable, fixed = model.trainable_weights, model.non_trainable_weights
     optimizer = getattr(model, "optimizer", None)
-    state = counted(optimizer.variables) if optimizer is not None and optimizer.built else 0
+    state = optimizer.variables if optimizer is not None and optimizer.built else []
     told = {"Total": trainable + fixed + state, "Trainable": trainable, "Non-trainable": fixed}
     if state:
         told["Optimizer"] = state
-    return [f" {name} params: {n:,} ({readable_size(4 * n)})" for name, n in told.items()]
-
-
-def counted(variables: list[Any]) -> int:
-    return sum(prod(v.shape) for v in variables)
+    return [f" {name} params: {sum(v.spec.count for v in variables):,} "
+            f"({readable_size(sum(v.spec.size_bytes for v in variables))})"
+            for name, variables in told.items()]

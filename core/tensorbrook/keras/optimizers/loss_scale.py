@@ -3,7 +3,7 @@ did not (Micikevicius et al., 2018, arXiv:1710.03740)."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import tensorbrook as tf
@@ -120,6 +120,20 @@ class LossScaleOptimizer(Optimizer):
                 "dynamic_growth_steps": self.dynamic_growth_steps,
                 "inner_optimizer": {"class_name": type(inner).__name__,
                                     "config": inner.get_config()}}
+
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> LossScaleOptimizer:
+        inner = config["inner_optimizer"]
+        kind = next(k for k in _kinds(Optimizer) if k.__name__ == inner["class_name"])
+        return cls(**config | {"inner_optimizer": kind.from_config(inner["config"])})
+
+
+def _kinds(kind: type[Optimizer]) -> Iterator[type[Optimizer]]:
+    """An optimizer's class and those derived from it, the user's among them."""
+    yield kind
+    for derived in kind.__subclasses__():
+        yield from _kinds(derived)
 
 
 def _all_finite(gradients: list[Any]) -> tf.Tensor:
