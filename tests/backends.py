@@ -12,7 +12,7 @@ from tensorbrook.backends.webgpu.facts import Facts
 from tensorbrook.backends.webgpu.host_wgpu import Host as GpuHost
 from tensorbrook.eager import EAGER
 
-ALL = ("reference", "wasm")
+ALL = ("reference", "wasm", "webgpu")
 COMPILED = ("wasm", "webgpu")            # what is tested against the reference
 
 

@@ -191,7 +191,7 @@ class _Handle:
         data = np.frombuffer(self._bytes(), dtype=self.dtype.name).reshape(self.shape)
         return data.copy() if self.shape else data[()]
 
-    def tolist(self):
+    def tolist(self) -> Any:
         """The elements as nested lists of Python numbers; a plain number for a scalar."""
         return hostdata.nested(self._bytes(), tuple(self.shape), self.dtype)
 

@@ -2,7 +2,7 @@
 import struct
 from array import array
 from math import copysign, inf, prod
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from . import dtypes
 from .dtypes import DType
@@ -129,7 +129,7 @@ def numbers(data, dtype: DType):
     return _halves(view) if dtype is dtypes.float16 else view.cast(dtype.format)
 
 
-def nested(data, shape: Shape, dtype: DType):
+def nested(data, shape: Shape, dtype: DType) -> Any:
     """The elements as nested lists of Python numbers; a plain number for a scalar."""
     flat = numbers(data, dtype)
     return _rows(flat, shape, 0) if shape else flat[0]

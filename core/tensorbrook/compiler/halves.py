@@ -41,7 +41,7 @@ def _is_wide(e: Eqn, limits: Limits) -> bool:
         return e.prim.kind == "reduce"
     specs = tuple(v.spec for v in e.outs)
     given = [a.spec for a in e.args]
-    function, _, _ = e.prim.call(given, specs if len(specs) > 1 else specs[0], **e.attrs)
+    function, _, _ = e.prim.call(given, specs if len(specs) > 1 else e.out.spec, **e.attrs)
     return function not in (limits.halves or ())
 
 

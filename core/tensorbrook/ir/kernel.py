@@ -11,7 +11,7 @@ along a row. Positions count on through all stages: value i is `loop.values[i]`.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Union
+from typing import Any, Union
 
 from ..base.dtypes import DType
 from ..base.views import View
@@ -130,7 +130,7 @@ class Call:
     function: str
     args: tuple[Atom, ...]
     outs: tuple[Var, ...]
-    numbers: tuple[float, ...]
+    numbers: tuple[Any, ...]
     work: int
     eqns: tuple[Eqn, ...]
     epilogue: Loop | None = None

@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
-from math import inf, isfinite, isnan, nan
+from math import copysign, inf, isfinite, isnan, nan
 from struct import pack, unpack
 
 TYPES = {"f": "f32", "i": "i32", "u": "u32", "b": "bool"}
@@ -126,6 +126,7 @@ class _Renderer:
 
     def unary(self, op: ast.unaryop, x: Term) -> Term:
         if x.kind is None:
+            assert x.number is not None, "a value without a kind is a number"
             return Term("", None, -x.number if isinstance(op, ast.USub) else ~int(x.number))
         if isinstance(op, ast.Invert):
             return Term(f"!{x.text}" if x.kind == "b" else _wrapped(f"(~{x.text})", x.kind), x.kind)
@@ -140,6 +141,10 @@ class _Renderer:
         assert x.kind == y.kind, f"{type(op).__name__} of {x.kind} and {y.kind}"
         if kind == "b" and isinstance(op, ast.BitXor):
             return Term(f"({x.text} != {y.text})", kind)
+        if isinstance(op, ast.Div) and y.number == 0:
+            # A driver may make anything of a division by what it knows to be 0: lavapipe does.
+            sign = "0x80000000u" if copysign(1.0, y.number) < 0 else "0u"
+            return Term(f"over_zero({x.text}, {sign})", kind)
         return Term(_wrapped(f"({x.text} {OPERATORS[type(op)]} {y.text})", kind), kind)
 
     def compare(self, op: str, x: Term, y: Term) -> Term:

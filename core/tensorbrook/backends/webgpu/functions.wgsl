@@ -25,6 +25,12 @@ fn infinity() -> f32 { return bitcast<f32>(infinity_bits); }
 
 fn nan() -> f32 { return bitcast<f32>(nan_bits); }
 
+// x / 0, or x / -0 where `sign` is the highest bit.
+fn over_zero(x: f32, sign: u32) -> f32 {
+  let signed = bitcast<f32>(infinity_bits | ((bitcast<u32>(x) ^ sign) & 0x80000000u));
+  return select(signed, nan(), is_nan(x) || x == 0.0);
+}
+
 fn is_nan(x: f32) -> bool { return (bitcast<u32>(x) & 0x7fffffffu) > 0x7f800000u; }
 
 fn is_finite(x: f32) -> bool { return (bitcast<u32>(x) & 0x7fffffffu) < 0x7f800000u; }

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import isqrt
+from typing import Any
 
 from ...base.shapes import size
 from ...ir import Apply, Load, Loop, Reduced
@@ -59,7 +60,8 @@ def folds(loop: Loop, facts: Facts) -> list[Part]:
     found = []
     for one, scratches in strips(loop, facts):
         part = _Rows(one, facts).part()
-        buffers = {name: scratches.get(atom, atom) for name, atom in part.buffers.items()}
+        buffers = {name: scratches[atom] if atom in scratches else atom
+                   for name, atom in part.buffers.items()}
         found.append(Part(part.code, buffers, part.groups))
     return found
 
@@ -282,7 +284,7 @@ class _Rows:
             writer.close()
 
 
-def _start(value: Reduced) -> float:
+def _start(value: Reduced) -> Any:
     """What an accumulator begins with."""
     start, dtype = value.reduction.start, value.dtype
     if start == "lowest":

@@ -127,7 +127,8 @@ def _place(items, counts, out, rows, n, parts, digit, facts: Facts) -> list[Part
 
 def sort_items(call: Call, facts: Facts) -> list[Part]:
     (x,), (items,) = call.args, call.outs
-    return [_items(x, items, *call.numbers, facts)] if items.spec.count else []
+    rows, n, floating, descending = call.numbers
+    return [_items(x, items, rows, n, floating, descending, facts)] if items.spec.count else []
 
 
 def sort_count(call: Call, facts: Facts) -> list[Part]:
@@ -135,7 +136,8 @@ def sort_count(call: Call, facts: Facts) -> list[Part]:
     (items,), (counts,) = call.args, call.outs
     if not counts.spec.count:
         return []
-    return [_count(items, counts, *call.numbers, facts)] if items.spec.count else \
+    rows, n, cuts, digit = call.numbers
+    return [_count(items, counts, rows, n, cuts, digit, facts)] if items.spec.count else \
         zeros(counts, facts)
 
 

@@ -18,7 +18,9 @@ def cumsum(call: Call, facts: Facts) -> list[Part]:
     (x,), (out,) = call.args, call.outs
     if not out.spec.count:
         return []
-    return _along(x, out, *call.numbers, out.spec.dtype.is_floating, facts)
+    outer, n, inner, exclusive, reverse = call.numbers
+    floating = out.spec.dtype.is_floating
+    return _along(x, out, outer, n, inner, exclusive, reverse, floating, facts)
 
 
 def _along(x, out, outer, n, inner, exclusive, reverse, floating, facts: Facts) -> list[Part]:
