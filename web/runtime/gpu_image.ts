@@ -24,6 +24,8 @@ export type Step = Dispatch | Copy;
 /** What a host needs of an image; Python keeps the rest to itself. */
 export interface GpuImage {
   readonly shaders: readonly string[];
+  /** What each shader is for. */
+  readonly names: readonly string[];
   readonly steps: readonly Step[];
 }
 

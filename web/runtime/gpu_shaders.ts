@@ -34,14 +34,15 @@ export class Shaders {
   /** The shaders of an image; those that are new compile side by side. */
   of(image: GpuImage): Promise<readonly Shader[]> {
     const uses = usesOfShaders(image);
-    return Promise.all(image.shaders.map((code, i) => this.shader(code, uses[i] ?? "")));
+    return Promise.all(image.shaders.map((code, i) =>
+      this.shader(code, uses[i] ?? "", image.names[i] ?? "")));
   }
 
-  private shader(code: string, uses: string): Promise<Shader> {
+  private shader(code: string, uses: string, name: string): Promise<Shader> {
     const key = `${uses} ${code}`;
     const found = this.known.get(key);
     if (found !== undefined) return found;
-    const made = this.compile(code, uses);
+    const made = this.compile(code, uses, name);
     if (this.known.size >= MOST) this.forgetOldest();
     this.known.set(key, made);
     // What failed may be tried again.
@@ -56,7 +57,7 @@ export class Shaders {
     }
   }
 
-  private async compile(code: string, uses: string): Promise<Shader> {
+  private async compile(code: string, uses: string, name: string): Promise<Shader> {
     const [bindGroups, layout] = this.layout(uses);
     this.device.pushErrorScope("validation"); // the pipeline's failure tells it better
     const module = this.device.createShaderModule({ code });
@@ -68,7 +69,8 @@ export class Shaders {
       return { pipeline, layout: bindGroups };
     } catch (error) {
       const said = error instanceof Error ? error.message : String(error);
-      throw new GpuTrouble("validation", (await complaint(module, code)) || said);
+      const why = (await complaint(module, code)) || said;
+      throw new GpuTrouble("validation", `the kernel '${name}': ${why}`);
     } finally {
       await scope;
     }

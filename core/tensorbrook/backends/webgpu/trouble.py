@@ -5,7 +5,7 @@ none left. `validation`: a shader or a command that it refuses. `internal`: a fa
 """
 from __future__ import annotations
 
-from ...base.errors import InternalError, UnavailableError
+from ...base.errors import InternalError, ResourceExhaustedError, UnavailableError
 
 
 REPORT = 'use tf.config.set_backend("wasm"), and please report this'
@@ -17,7 +17,8 @@ def trouble(kind: str, reason: str) -> Exception:
     if kind == "lost":
         return UnavailableError("webgpu", f"the GPU was lost ({reason})", "compute on wasm")
     if kind == "memory":
-        return MemoryError(reason)
+        return ResourceExhaustedError("webgpu", f"the GPU has no memory left ({reason})",
+                                      "use a smaller batch or model")
     if kind == "validation":
         what = reason if reason.startswith(OF_KERNEL) else f"a command: {reason}"
         return InternalError("webgpu", f"the GPU refused {what}", REPORT)
