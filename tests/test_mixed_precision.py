@@ -298,7 +298,7 @@ def test_a_loss_scale_optimizer_speaks_for_the_one_within():
     assert type(again.inner_optimizer) is optimizers.SGD and again.get_config() == config
 
 
-def test_a_summary_counts_the_bytes_that_weights_take(mixed):
+def test_a_summary_counts_the_bytes_that_weights_take(halves, mixed):
     lines = []
     Sequential([tf.keras.Input((3,)), layers.Dense(4, dtype="float16"), layers.Dense(2)]).summary(
         print_fn=lines.append)

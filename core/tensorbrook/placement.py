@@ -130,6 +130,7 @@ class Placement:
         self.hidden = False                  # whether the GPU is not to be used
         self.no_gpu = ""                     # why there is none, once that is known
         self._ways: dict[tuple[str, ...], Way] = {}
+        self._automatic: Automatic | None = None
         self._real: bool | None = None       # whether no processor plays it; None: not known yet
         self.settle()
 
@@ -159,8 +160,15 @@ class Placement:
         elif self.chosen is not None:
             self.way = self._kept(self.chosen)
         else:
-            gpu = self.way_to(GPU) if self._real and not self.hidden else None
-            self.way = Automatic(self.way_to(CPU), gpu)
+            self.way = self._chosen_by_us()
+
+    def _chosen_by_us(self) -> Automatic:
+        """The same one as long as both ways are, so that nobody asks in vain after a block."""
+        cpu, gpu = self.way_to(CPU), self.way_to(GPU) if self._real and not self.hidden else None
+        last = self._automatic
+        if last is None or last.cpu is not cpu or last.gpu is not gpu:
+            last = self._automatic = Automatic(cpu, gpu)
+        return last
 
     def choose(self, name: str | None) -> None:
         """Carry out on this backend from now on; None leaves the choice to us."""

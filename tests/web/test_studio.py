@@ -41,7 +41,8 @@ def test_train_pressed_early_starts_when_python_is_there(browser: Browser, addre
 
 def test_every_hook_is_there(page: Page):
     names = ("layers add-layer train pause step reset epoch train-loss test-accuracy threads "
-             "samples-per-second backend draw prediction view-train view-code status")
+             "samples-per-second backend device device-choice draw prediction view-train "
+             "view-code status")
     for name in names.split():
         expect(hook(page, name)).to_be_visible()
     hook(page, "view-code").click()

@@ -18,7 +18,7 @@ from .part import Scratch, element_bytes
 
 WORKGROUPS = 512             # that many keep a large GPU busy
 LONG = 4096                  # elements that a workgroup folds before it shares them
-COLUMNS_LONG, COLUMNS = 256, 4096            # elements of a column that a workgroup's lanes fold,
+COLUMNS_LONG, COLUMNS = 256, 1 << 14         # elements of a column that a workgroup's lanes fold,
 #                                              and columns that keep a large GPU busy without strips
 
 
@@ -33,7 +33,7 @@ def strips(loop: Loop, facts: Facts) -> list[tuple[Loop, Mapping[Atom, Scratch]]
     if len({*first.reads, *first.writes}) > facts.storage_buffers:
         return [(loop, {})]
     scratches = {var: Scratch(var.spec.count * element_bytes(var.spec.dtype))
-                 for var in cut.partial}
+                 for var, _ in cut.partial}
     return [(first, scratches), (cut.second(), scratches)]
 
 
@@ -60,10 +60,13 @@ class _Cut:
     count: int
 
     def __post_init__(self):
-        # What the two loops hand to each other: an element for each strip and row, rows together.
+        # What the two loops hand to each other: for each fold, strip and row an element, rows
+        # together; all folds of a dtype in one buffer, for buffers may be few.
+        kinds = [float32 if v.dtype.is_floating else v.dtype for _, v in self.reduced]
         shape = (self.count, *self.loop.space[:self.kept])
-        dtypes = [float32 if v.dtype.is_floating else v.dtype for _, v in self.reduced]
-        object.__setattr__(self, "partial", [Var(Spec(shape, dtype)) for dtype in dtypes])
+        shared = {kind: Var(Spec((kinds.count(kind), *shape), kind)) for kind in kinds}
+        found = [(shared[kind], kinds[:n].count(kind)) for n, kind in enumerate(kinds)]
+        object.__setattr__(self, "partial", found)
 
     @property
     def kept(self) -> int:
@@ -83,14 +86,15 @@ class _Cut:
         rest = self.loop.space[self.axis] // self.count
         space = self.with_strips(self.loop.space, self.count, rest)
         axes = tuple(a + 1 for a in self.loop.axes)
-        tail = [replace(v, dtype=var.spec.dtype) for (_, v), var in zip(self.reduced, self.partial)]
+        tail = [replace(v, dtype=var.spec.dtype)
+                for (_, v), (var, _) in zip(self.reduced, self.partial)]
         outer = tuple(1 if i in axes else n for i, n in enumerate(space))
-        steps = row_major(self.partial[0].spec.shape)
-        view = View(outer, (*steps, *[0] * len(axes)))
         stores = [replace(s, view=self.view(s.view)) for s in self.loop.stores
                   if not self.loop.parts[s.value][1]]
-        stores += [Store(len(self.stage.body) + n, var, view)
-                   for n, var in enumerate(self.partial)]
+        for n, (var, slot) in enumerate(self.partial):
+            fold, *steps = row_major(var.spec.shape)
+            view = View(outer, (*steps, *[0] * len(axes)), fold * slot)
+            stores.append(Store(len(self.stage.body) + n, var, view))
         body = tuple(self.early(v) for v in self.stage.body)
         return Loop(space, axes, (Stage(body, tuple(tail)),), tuple(stores), self.loop.eqns)
 
@@ -120,9 +124,11 @@ class _Cut:
 
     def second(self) -> Loop:
         kept = self.loop.space[:self.kept]
-        steps = row_major((self.count, *kept))
-        view = View((*kept, self.count), (*steps[1:], steps[0]))
-        body = tuple(Load(var, view, var.spec.dtype) for var in self.partial)
+        body = []
+        for var, slot in self.partial:
+            fold, strip, *steps = row_major(var.spec.shape)
+            view = View((*kept, self.count), (*steps, strip), fold * slot)
+            body.append(Load(var, view, var.spec.dtype))
         # The folds, which come anywhere in the tail, are of the new body's values in order.
         order = {i: n for n, (i, _) in enumerate(self.reduced)}
         moved = len(body) - len(self.stage.body)
@@ -130,7 +136,7 @@ class _Cut:
                      for i, v in enumerate(self.stage.tail))
         stores = tuple(Store(s.value + moved, s.target, self.outer(s.view))
                        for s in self.loop.stores if self.loop.parts[s.value][1])
-        return Loop((*kept, self.count), (self.kept,), (Stage(body, tail),), stores,
+        return Loop((*kept, self.count), (self.kept,), (Stage(tuple(body), tail),), stores,
                     self.loop.eqns)
 
     def late(self, value, fold: int | None, moved: int):
