@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from loop_meaning import interpret
 from programs import one_loop, run, variable
-from shaders import code_of, run_plan
+from shaders import code_of, facts, run_plan
 from tensorbrook.backends.wasm import loops as loops_module
 from tensorbrook.backends.wasm.program import listing
 from tensorbrook.backends.wasm.rows import shares
@@ -96,12 +96,12 @@ def check(build: Build, threads=(1, 2, 3), rtol=0.0, atol=0.0, fused=0.0):
     check_wgsl(build, loop, expected, rtol, atol, fused)
 
 
-def check_wgsl(build: Build, loop: Loop, expected: dict, rtol=0.0, atol=0.0, fused=0.0):
+def check_wgsl(build: Build, loop: Loop, expected: dict, rtol=0.0, atol=0.0, fused=0.0, **changes):
     """The same on the GPU, which may round a product and a sum once and be 2.5 ulp off in a
-    quotient."""
+    quotient; with other facts of the device."""
     plan = one_loop(loop)
     inputs = [build.arrays[v] for v in plan.inputs]
-    found = run_plan(plan, inputs, [build.arrays[v] for v in loop.writes])
+    found = run_plan(plan, inputs, [build.arrays[v] for v in loop.writes], facts(**changes))
     for target, out in zip(loop.writes, found):
         more = max(fused, 1e-6) if out.dtype.kind == "f" else 0.0
         np.testing.assert_allclose(out, expected[target], rtol=rtol + more, atol=atol + more)
@@ -325,6 +325,22 @@ def test_a_tail_with_an_index_and_something_that_does_not_vary():
     row = build.apply("cast(x)", row, late=True)
     build.store(build.apply("x + y * z", total, row, shared, late=True))
     check(build, rtol=1e-5, atol=1e-5)
+
+
+WHOLE = {"map": ((30, 41), ()), "wide map": ((90, 40), ()), "rows": ((97, 40), (1,)),
+         "columns": ((40, 520), (0,)), "short rows": ((1000, 3), (1,))}
+
+
+@pytest.mark.parametrize("name", WHOLE)
+@pytest.mark.parametrize("across", [False, True])
+def test_more_workgroups_than_a_dimension_takes_on_the_gpu(name, across):
+    shape, axes = WHOLE[name]
+    build = Build(shape, axes)
+    view = View.of(shape[::-1]).transpose((1, 0)) if across else View.of(shape)
+    x = build.load(draw((int(np.prod(shape)),)), view)
+    build.store(build.late(Reduced(x, HIGHEST, float32)) if axes else build.apply("-x", x))
+    loop = build.loop()
+    check_wgsl(build, loop, interpret(loop, build.arrays), workgroups=2)
 
 
 STRIPS = [((6, 40), (1,)), ((40, 6), (0,)), ((24,), (0,)), ((4, 5, 36), (1, 2)), ((12, 3, 8), (0,)),
