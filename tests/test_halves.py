@@ -11,8 +11,11 @@ from cases import CASES
 from expected import assert_close
 from measures import inputs, results
 from tensorbrook.backends import backend
-from tensorbrook.compiler import widened
-from tensorbrook.ir import Limits
+from tensorbrook.backends.webgpu import limits_of
+from tensorbrook.backends.webgpu.facts import Facts
+from tensorbrook.compiler import fuse, plan, simplify, widened
+from tensorbrook.ir import Limits, Plan
+from tensorbrook.ir.check import check_plan
 
 # Backends that compute float16.
 COMPUTE_HALVES = ("reference", "webgpu")
@@ -258,3 +261,33 @@ def test_pieces_that_fill_no_whole_words_are_float32():
 def test_a_graph_without_it_stays_the_same():
     graph = tf.function(tf.matmul).get_concrete_function(tf.ones((2, 2)), tf.ones((2, 2))).graph
     assert widened(graph, Limits(halves=frozenset())) is graph
+
+
+def planned_on_a_gpu(f, *xs) -> Plan:
+    limits = limits_of(Facts(f16=True))
+    graph = simplify(widened(tf.function(f).get_concrete_function(*xs).graph, limits))
+    made = plan(graph, *fuse(graph, limits), limits)
+    check_plan(made)
+    return made
+
+
+def test_casts_are_made_where_elements_are_read():
+    """A bias has no copy in float16, and a gradient none in float32."""
+    x, w, b = (tf.constant(np.ones(s, t)) for s, t in (
+        ((4, 8), "float16"), ((8, 16), "float16"), ((16,), "float32")))
+    steps = planned_on_a_gpu(
+        lambda x, w, b: tf.matmul(x, w) + tf.cast(b, tf.float16), x, w, b).steps
+    assert [type(s.kernel).__name__ for s in steps] == ["Call"] and steps[0].kernel.epilogue
+
+    def checked(x, w):
+        g = tf.cast(tf.matmul(x, w), tf.float32)
+        return g * tf.where(tf.reduce_all(tf.math.is_finite(g)), 1.0, 0.0)
+
+    made = planned_on_a_gpu(checked, x, w)
+    product, *loops = (s.kernel for s in made.steps)
+    assert product.epilogue is None and product.kept
+    assert all(product.outs[0] in k.reads for k in loops)
+    assert not any(a.spec.count == 64 and a.spec.dtype is tf.float32
+                   for k in loops for a in k.writes if a not in made.outputs)
+    with on("webgpu"):
+        assert tf.function(checked)(x, w).tolist() == [[8.0] * 16] * 4

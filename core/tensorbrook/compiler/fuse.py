@@ -20,6 +20,7 @@ from .epilogue import Followed, divided, followed
 from .group import Group
 from .memory import may_lie_over
 from .merge import merge
+from .recast import without_casts
 from .regions import stored_by_makers
 from .repeat import repeat_of
 
@@ -35,7 +36,10 @@ def fuse(graph: Graph, limits: Limits, known: Mapping[Var, Atom] = MappingProxyT
                 if buffers.over.get(outputs[i]) is graph.inputs[j]
                 and may_lie_over(outputs[i], graph.inputs[j], kernels, limits)}
         if stay == in_place:
-            return kernels, outputs
+            lean = without_casts(kernels, outputs, limits)
+            fits = all(may_lie_over(outputs[i], graph.inputs[j], lean, limits)
+                       for i, j in in_place.items())
+            return lean if fits else kernels, outputs
         in_place = stay                  # kernels with the others may touch more than was counted
 
 

@@ -109,7 +109,9 @@ def check_loop(loop: Loop) -> None:
         space = loop.outer if late else loop.space
         if isinstance(value, Load):
             _check_view(value.view, space, value.source)
-            assert value.dtype is value.source.spec.dtype, "a load changes the dtype"
+            dtype = value.source.spec.dtype
+            assert value.dtype is dtype or value.dtype.kind == dtype.kind == "f", \
+                "a load changes the dtype"
         if isinstance(value, Index):
             assert len(value.weights) == len(space), "an index has a weight for each axis"
         if isinstance(value, Apply):

@@ -20,7 +20,8 @@ from .graph import Atom, Const, Eqn, Graph, Reduction, Spec, Var
 
 @dataclass(frozen=True, eq=False)
 class Load:
-    """The element of `source` that the view names at this index."""
+    """The element of `source` that the view names at this index, as float32 or float16 also where
+    it is the other of them there."""
 
     source: Atom
     view: View

@@ -41,7 +41,7 @@ class Writer:
         self.depth = 1
         for value in loop.values:
             if isinstance(value, Load):
-                self.dtypes[value.source] = value.dtype
+                self.dtypes[value.source] = value.source.spec.dtype
         for store in loop.stores:
             self.dtypes[store.target] = loop.values[store.value].dtype
         for atom in self.dtypes:
@@ -88,10 +88,7 @@ class Writer:
         return _sum(offset // divide, terms)
 
     def load(self, value: Load, copy: int) -> str:
-        if value.source in self.given:
-            return rounded(self.given[value.source], value.dtype)
-        return from_memory(f"{self.names[value.source]}[{self.index(value.view, copy)}]",
-                           value.dtype)
+        return loaded(f"{self.names[value.source]}[{self.index(value.view, copy)}]", value)
 
     def store(self, store: Store) -> None:
         """All copies of a value."""
@@ -119,12 +116,13 @@ class Writer:
         """Value i for all copies, or one for all of them."""
         value = self.loop.values[i]
         if isinstance(value, Load) and value.source in self.given:
-            self.texts |= {(i, copy): text for copy, text in enumerate(self.given[value.source])}
+            self.texts |= {(i, copy): rounded(text, value.source.spec.dtype)
+                           for copy, text in enumerate(self.given[value.source])}
             return
         if isinstance(value, Load) and varies and value.source in self.wide:
             self.line(f"let v{i} = {self.names[value.source]}[{self.index(value.view, 0, WIDE)}];")
             for copy, part in enumerate("xyzw"):
-                self.texts[i, copy] = from_memory(f"v{i}.{part}", value.dtype)
+                self.texts[i, copy] = loaded(f"v{i}.{part}", value)
             return
         for copy in range(self.copies if varies else 1):
             name = f"v{i}_{copy}" if varies and self.copies > 1 else f"v{i}"
@@ -206,6 +204,12 @@ def from_memory(text: str, dtype: DType) -> str:
 def rounded(text: str, dtype: DType) -> str:
     """A result as an element of its dtype."""
     return f"to_half({text})" if dtype.name == "float16" else text
+
+
+def loaded(text: str, value: Load) -> str:
+    """An element from memory, rounded where the load is also its cast to float16."""
+    text = from_memory(text, value.source.spec.dtype)
+    return text if value.dtype is value.source.spec.dtype else rounded(text, value.dtype)
 
 
 def to_memory(text: str, dtype: DType) -> str:

@@ -93,11 +93,10 @@ class LossScaleOptimizer(Optimizer):
         """One step, or none if a gradient is not finite."""
         pairs = [(g, v) for g, v in zip(grads, trainable_variables) if g is not None]
         finite = _all_finite([g for g, _ in pairs])
-        smaller = 1.0 / self.dynamic_scale
-        # Selected here already, so that an update is one pass after the check, and no new value
-        # waits in memory for it.
-        unscaled = [g if g is None else tf.where(finite, g * tf.cast(smaller, g.dtype), 0.0)
-                    for g in grads]
+        # It hangs on the check, so that an update is one pass after that, and no new value waits in
+        # memory for it.
+        smaller = tf.where(finite, 1.0 / self.dynamic_scale, 0.0)
+        unscaled = [g if g is None else g * tf.cast(smaller, g.dtype) for g in grads]
         self.inner_optimizer.build(v for _, v in pairs)
         changing = [*(v for _, v in pairs), *self.inner_optimizer.state]
         before = [v.value() for v in changing]
