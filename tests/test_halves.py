@@ -291,3 +291,20 @@ def test_casts_are_made_where_elements_are_read():
                    for k in loops for a in k.writes if a not in made.outputs)
     with on("webgpu"):
         assert tf.function(checked)(x, w).tolist() == [[8.0] * 16] * 4
+
+
+def test_what_goes_on_in_float32_is_kept_in_float16():
+    x = tf.constant(np.linspace(-1, 1, 35).reshape(5, 7).astype("float16"))
+
+    def sums(x):
+        wide = tf.cast(tf.exp(x), tf.float32)
+        return tf.reduce_sum(wide, 0), tf.reduce_sum(wide, 1)
+
+    steps = planned_on_a_gpu(sums, x).steps
+    written = {a.spec.dtype for s in steps for a in s.kernel.writes if a.spec.count == 35}
+    assert written == {tf.float16}
+    with on("webgpu"):
+        found = tf.function(sums)(x)
+    right = np.exp(x.numpy().astype("float32")).astype("float16").astype("float32")
+    for axis in (0, 1):
+        np.testing.assert_allclose(found[axis], right.sum(axis), rtol=1e-5)

@@ -1,13 +1,15 @@
-"""What is only the cast of a buffer from or to float16 is not written: who reads it casts.
+"""What is only a cast from or to float16 is not written: who reads it casts.
 
 A cast costs next to nothing where an element is loaded anyway, and a buffer of casts costs memory
-and its traffic, and often a kernel of its own: that of a bias to what its layer computes in, that
-of a gradient to what its weight is. So a Load may have another floating dtype than its source.
+and its traffic, and often a kernel of its own. So a Load may have another floating dtype than its
+source: of a bias that is added in float16 as it is, of a gradient that comes in float16 and is
+float32 for the optimizer, of a result in float16 that a layer goes on with in float32.
 """
 from collections.abc import Iterator
 from dataclasses import replace
 
-from ..ir import Apply, Atom, Call, Kernel, Limits, Load, Loop, Stage, Var
+from ..base import dtypes
+from ..ir import Apply, Atom, Call, Kernel, Limits, Load, Loop, Spec, Stage, Store, Var
 
 # From as many elements on, several readers of a cast to float16 read it from memory: each reads
 # half as much then. An estimate.
@@ -18,38 +20,26 @@ def without_casts(kernels: list[Kernel], outputs: list[Var], limits: Limits) -> 
     """The kernels without those casts that loops alone read, where there is float16."""
     if limits.halves is None:
         return kernels
-    found = {t: u for k in kernels for t, u in _casts(k)}
     readers: dict[Atom, int] = {}
     for k in kernels:
         for atom in k.reads:
             readers[atom] = readers.get(atom, 0) + 1
     needed = {*outputs, *(a for k in kernels for a in _not_loaded(k))}
-    gone = {t: u for t, u in found.items() if t not in needed
-            and (t.spec.dtype.size > 2 or readers.get(t, 0) == 1 or t.spec.count < LARGE)}
-    # A cast of a cast is read from what is there.
-    gone = {t: u for t, u in gone.items() if u not in gone}
-    changed = [_reading(k, gone) for k in kernels]
-    return [k for k in changed if not isinstance(k, Loop) or k.stores]
+    there: dict[Var, Atom] = {}          # what is not written -> what is read in its place
+    left: list[Kernel] = []
+    for k in kernels:
+        loop = _loop_of(k)
+        stores = [] if loop is None else [
+            stored for s in loop.stores
+            for stored in _stored(k, loop, s, s.target in needed, readers.get(s.target, 0), there)]
+        left.append(k if loop is None or tuple(stores) == loop.stores else
+                    _with_stores(k, loop, stores, there))
+    left = [_reading(k, there) for k in left]
+    return [k for k in left if not isinstance(k, Loop) or k.stores]
 
 
-def _casts(k: Kernel) -> Iterator[tuple[Var, Atom]]:
-    """What a kernel stores that is, element by element, the cast of a buffer, and this buffer; or
-    the cast to float32 of its own result, which is shorter."""
-    loop = k if isinstance(k, Loop) else k.epilogue if isinstance(k, Call) else None
-    for s in loop.stores if loop else ():
-        value = loop.values[s.value]
-        if isinstance(k, Call) and s.target.spec.dtype.size == 2:
-            continue
-        if isinstance(value, Apply) and value.formula == "cast(x)":
-            load = loop.values[value.args[0]]
-            if isinstance(load, Load) and load.view == s.view and s.view.contiguous \
-                    and _in_halves(load.source, s.target):
-                yield s.target, load.source
-
-
-def _in_halves(source: Atom, target: Var) -> bool:
-    dtypes = {source.spec.dtype.name, target.spec.dtype.name}
-    return dtypes == {"float16", "float32"} and source.spec.count == target.spec.count
+def _loop_of(k: Kernel) -> Loop | None:
+    return k if isinstance(k, Loop) else k.epilogue if isinstance(k, Call) else None
 
 
 def _not_loaded(k: Kernel) -> Iterator[Atom]:
@@ -58,20 +48,51 @@ def _not_loaded(k: Kernel) -> Iterator[Atom]:
         yield from k.args if isinstance(k, Call) else k.reads
 
 
-def _reading(k: Kernel, gone: dict[Var, Atom]) -> Kernel:
-    """The kernel with loads of what is there, and without stores of what goes."""
-    if isinstance(k, Call) and k.epilogue:
-        kept = k.kept or any(gone.get(t) in k.outs for t in k.epilogue.writes)
-        after = _reading(k.epilogue, gone)
-        return replace(k, epilogue=after if after.stores else None, kept=kept)
-    if not isinstance(k, Loop) or gone.keys().isdisjoint((*k.reads, *k.writes)):
+def _stored(k: Kernel, loop: Loop, s: Store, is_needed: bool, readers: int,
+            there: dict[Var, Atom]) -> list[Store]:
+    """A store as it shall be; `there` learns what is to be read where nothing is stored for it."""
+    cast = loop.values[s.value]
+    if is_needed or not isinstance(cast, Apply) or cast.formula != "cast(x)":
+        return [s]
+    at, = cast.args
+    x = loop.values[at]
+    if {x.dtype.name, cast.dtype.name} != {"float16", "float32"}:
+        return [s]
+    if isinstance(x, Load) and x.view == s.view and s.view.contiguous \
+            and x.source.spec.count == s.target.spec.count and x.source not in there:
+        own = isinstance(k, Call) and x.source in k.outs        # not there but for this
+        if cast.dtype is dtypes.float32 or \
+                not own and (readers == 1 or s.target.spec.count < LARGE):
+            there[s.target] = x.source
+            return []
+    if cast.dtype is dtypes.float16 or loop.parts[at][1] != loop.parts[s.value][1]:
+        return [s]
+    # That of a cast to float16 may go itself.
+    stays = not (isinstance(x, Apply) and x.formula == "cast(x)")
+    same = [other.target for other in loop.stores
+            if stays and other.value == at and other.view == s.view]
+    there[s.target] = same[0] if same else Var(Spec(s.target.spec.shape, dtypes.float16))
+    return [] if same else [Store(at, there[s.target], s.view)]
+
+
+def _with_stores(k: Kernel, loop: Loop, stores: list[Store], there: dict[Var, Atom]) -> Kernel:
+    if isinstance(k, Loop):
+        return replace(k, stores=tuple(stores))
+    kept = k.kept or any(there.get(s.target) in k.outs for s in loop.stores)
+    return replace(k, epilogue=replace(loop, stores=tuple(stores)) if stores else None, kept=kept)
+
+
+def _reading(k: Kernel, there: dict[Var, Atom]) -> Kernel:
+    """The kernel with loads of what is there."""
+    loop = _loop_of(k)
+    if loop is None or there.keys().isdisjoint(loop.reads):
         return k
 
-    def there(value):
-        reads = isinstance(value, Load) and value.source in gone
-        return Load(gone[value.source], value.view, value.dtype) if reads else value
+    def loaded(value):
+        moved = isinstance(value, Load) and value.source in there
+        return Load(there[value.source], value.view, value.dtype) if moved else value
 
-    stages = tuple(Stage(tuple(map(there, s.body)), tuple(map(there, s.tail))) for s in k.stages)
-    return replace(k, stages=stages, stores=tuple(s for s in k.stores if s.target not in gone))
-
-
+    stages = tuple(Stage(tuple(map(loaded, s.body)), tuple(map(loaded, s.tail)))
+                   for s in loop.stages)
+    changed = replace(loop, stages=stages)
+    return changed if isinstance(k, Loop) else replace(k, epilogue=changed)
