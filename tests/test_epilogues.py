@@ -63,6 +63,10 @@ PROGRAMS = {
     "a bias for each row": (lambda x, w, b: tf.nn.relu(tf.matmul(x, w) + b), 1, (9, 4), (4, 18),
                             (9, 1)),
     "several blocks": (dense(tf.nn.relu), 1, (200, 450), (450, 530), (530,)),
+    "four columns": (lambda x, w, b, r: tf.nn.relu(tf.matmul(x, w) + b) + r, 1, (400, 36),
+                     (36, 200), (200,), (400, 200)),
+    "four columns, a column beside": (lambda x, w, b: tf.tanh(tf.matmul(x, w) + b), 1, (400, 36),
+                                      (36, 200), (400, 1)),
     "residual": (lambda x, w, r: r + tf.matmul(x, w), 1, (65, 30), (30, 42), (65, 42)),
     "batched": (lambda x, w, b: tf.nn.silu(tf.matmul(x, w) + b), 1, (3, 9, 5), (3, 5, 21), (21,)),
     "two layers": (lambda x, v, w: tf.nn.relu(tf.matmul(tf.nn.relu(tf.matmul(x, v)), w)), 2,
@@ -185,3 +189,13 @@ def test_a_product_is_kept_where_somebody_else_reads_it(name, kept):
     put, = (text.split("fn put(")[1] for text in code_of(plan) if "fn put(" in text)
     put = put.split("\n}\n")[0]
     assert put.count("] = ") == len(call.epilogue.stores) + kept, put
+
+
+@pytest.mark.parametrize("name", ["four columns", "four columns, a column beside"])
+def test_four_columns_go_at_a_time(name):
+    """Where the product stores vec4, so does what follows."""
+    with on("reference"):
+        plan = plan_of(tf.function(PROGRAMS[name][0]), *inputs(name))
+    code, = (text for text in code_of(plan) if "fn put_four(" in text)
+    put = code.split("fn put_four(")[1].split("\n}\n")[0]
+    assert put.count("= vec4<f32>(") == 1 and "fourth" in put, put
