@@ -15,6 +15,7 @@ from ...ir import Apply, Atom, Index, Load, Loop, Reduced, Spec, Stage, Store, V
 from .facts import Facts
 from .order import lies_in_columns
 from .part import Scratch, element_bytes
+from .writer import WIDE
 
 WORKGROUPS = 512             # that many keep a large GPU busy
 LONG = 4096                  # elements that a workgroup folds before it shares them
@@ -25,7 +26,8 @@ COLUMNS_LONG, COLUMNS = 256, 1 << 14         # elements of a column that a workg
 def strips(loop: Loop, facts: Facts) -> list[tuple[Loop, Mapping[Atom, Scratch]]]:
     """The loop, or the two that do its work, each with the variables that are scratch memory."""
     axis = max(loop.axes, key=lambda a: loop.space[a])
-    count = _divisor(loop.space[axis], _wanted(loop))
+    fours = WIDE if axis == len(loop.space) - 1 and loop.space[axis] % WIDE == 0 else 1
+    count = _divisor(loop.space[axis] // fours, _wanted(loop))
     if len(loop.stages) > 1 or count == 1:
         return [(loop, {})]
     cut = _Cut(loop, axis, count)
