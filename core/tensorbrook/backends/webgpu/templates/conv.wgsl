@@ -115,60 +115,57 @@ fn window_of(row: u32, down: Axis, across: Axis) -> Window {
                 across.start + i32(row % across.count * STEP_X));
 }
 
-// Index of an element of x, without its channel; beyond any buffer where a tap lies outside.
-fn place(v: Window, tap: u32, taps_x: u32) -> u32 {
+// Index of a window's element at a place of the sum, and whether it is inside. Without branches, of
+// which every copy would have to be compiled: what lies outside is read from index 0 and not taken.
+struct Place { at: u32, inside: bool }
+
+fn place(v: Window, k: u32, k_end: u32, taps_x: u32, group: u32) -> Place {
+  let tap = k / CHANNELS;
   let y = u32(v.top + i32(tap / taps_x) * GAP_Y);
   let column = u32(v.left + i32(tap % taps_x) * GAP_X);
-  if (y >= IN_Y || column >= IN_X) { return 0xffffffffu; }
-  return ((v.image * IN_Y + y) * IN_X + column) * IN_C;
+  let inside = (k < k_end) & (y < IN_Y) & (column < IN_X);
+  let at = ((v.image * IN_Y + y) * IN_X + column) * IN_C + group * CHANNELS + k % CHANNELS;
+  return Place(select(0u, at, inside), inside);
 }
 
 // Four values of a window along the sum, whose length is k_end.
 // if X_BY_FOUR
 fn gathered(v: Window, k: u32, k_end: u32, taps_x: u32, group: u32) -> vec4f {
-  let at = place(v, k / CHANNELS, taps_x);
-  if (k >= k_end || at == 0xffffffffu) { return vec4f(); }
-  return vec4f(x[(at + group * CHANNELS + k % CHANNELS) / 4u]);
+  let p = place(v, k, k_end, taps_x, group);
+  return select(vec4f(), vec4f(x[p.at / 4u]), p.inside);
 }
 // else
 fn gathered(v: Window, k: u32, k_end: u32, taps_x: u32, group: u32) -> vec4f {
-  return vec4f(value_of(v, k, k_end, taps_x, group), value_of(v, k + 1u, k_end, taps_x, group),
-               value_of(v, k + 2u, k_end, taps_x, group), value_of(v, k + 3u, k_end, taps_x, group));
-}
-
-fn value_of(v: Window, k: u32, k_end: u32, taps_x: u32, group: u32) -> f32 {
-  let at = place(v, k / CHANNELS, taps_x);
-  if (k >= k_end || at == 0xffffffffu) { return 0; }
-  return f32(x[at + group * CHANNELS + k % CHANNELS]);
+  let p0 = place(v, k, k_end, taps_x, group);
+  let p1 = place(v, k + 1u, k_end, taps_x, group);
+  let p2 = place(v, k + 2u, k_end, taps_x, group);
+  let p3 = place(v, k + 3u, k_end, taps_x, group);
+  return select(vec4f(), vec4f(f32(x[p0.at]), f32(x[p1.at]), f32(x[p2.at]), f32(x[p3.at])),
+                vec4<bool>(p0.inside, p1.inside, p2.inside, p3.inside));
 }
 // end
 
 // Four columns of the filter at k.
 // if W_BY_FOUR
 fn fetched(k: u32, column: u32, k_end: u32, down: Axis, across: Axis, group: u32) -> vec4f {
-  if (k >= k_end || column >= COLUMNS) { return vec4f(); }
-  return vec4f(w[(k * OUT_C + group * COLUMNS + column) / 4u]);
+  let inside = (k < k_end) & (column < COLUMNS);
+  let at = (k * OUT_C + group * COLUMNS + column) / 4u;
+  return select(vec4f(), vec4f(w[select(0u, at, inside)]), inside);
 }
 // else
 fn fetched(k: u32, column: u32, k_end: u32, down: Axis, across: Axis, group: u32) -> vec4f {
-  if (k >= k_end) { return vec4f(); }
+  let columns = vec4u(column, column + 1u, column + 2u, column + 3u);
+  let inside = vec4<bool>(k < k_end) & (columns < vec4u(COLUMNS));
   // if TURNED
   let tap = k / CHANNELS;
   let i = down.first_tap + tap / across.taps * PERIOD_Y;
   let j = across.first_tap + tap % across.taps * PERIOD_X;
-  let first = (i * TAPS_X + j) * COLUMNS * IN_C + group * CHANNELS + k % CHANNELS;
-  let gap = IN_C;
+  let row = (i * TAPS_X + j) * COLUMNS * IN_C + group * CHANNELS + k % CHANNELS;
+  let at = select(vec4u(), row + columns * IN_C, inside);
   // else
-  let first = k * OUT_C + group * COLUMNS;
-  let gap = 1u;
+  let at = select(vec4u(), k * OUT_C + group * COLUMNS + columns, inside);
   // end
-  return vec4f(weight(first, column, gap), weight(first, column + 1u, gap),
-               weight(first, column + 2u, gap), weight(first, column + 3u, gap));
-}
-
-fn weight(first: u32, column: u32, gap: u32) -> f32 {
-  if (column >= COLUMNS) { return 0; }
-  return f32(w[first + column * gap]);
+  return select(vec4f(), vec4f(f32(w[at.x]), f32(w[at.y]), f32(w[at.z]), f32(w[at.w])), inside);
 }
 // end
 
@@ -256,20 +253,20 @@ fn main(@builtin(workgroup_id) tile: vec3u, @builtin(num_workgroups) tiles: vec3
     workgroupBarrier();
   }
 
-  // unroll
   for (var r = 0u; r < ROWS; r++) {
+    // Sums stay in registers: none is asked for by a number that is not known.
+    var line = vec4f();
+    // unroll
+    for (var i = 0u; i < ROWS; i++) { line = select(line, sums[i], r == i); }
     let at = row + lane_y + r * LANES_Y;
-    if (at < rows) {
-      let line = at / across.count;
-      let y = line / down.count * OUT_Y + down.first + line % down.count * PHASES_Y;
-      let pixel = y * OUT_X + across.first + at % across.count * PHASES_X;
-      // unroll
-      for (var i = 0u; i < 4u; i++) {
-        let to = column + 4u * lane_x + i;
-        if (to < COLUMNS) {
-          put(part * N * OUT_Y * OUT_X + pixel, group * COLUMNS + to, sums[r][i]);
-        }
-      }
+    if (at >= rows) { break; }
+    let y = at / across.count / down.count * OUT_Y + down.first
+        + at / across.count % down.count * PHASES_Y;
+    let pixel = y * OUT_X + across.first + at % across.count * PHASES_X;
+    for (var i = 0u; i < 4u; i++) {
+      let to = column + 4u * lane_x + i;
+      if (to >= COLUMNS) { break; }
+      put(part * N * OUT_Y * OUT_X + pixel, group * COLUMNS + to, line[i]);
     }
   }
 }

@@ -75,54 +75,50 @@ fn window_of(pixel: u32) -> Window {
                 pixel % OUT_X * STRIDE_X - PADDING_X);
 }
 
-// Index of what a window holds at a tap and channel; beyond any buffer where that lies outside.
-fn place(v: Window, row: u32, group: u32) -> u32 {
+// Index of what a window holds at a tap and channel, and whether it is inside. Without branches, of
+// which every copy would have to be compiled: what lies outside is read from index 0 and not taken.
+struct Place { at: u32, inside: bool }
+
+fn place(pixel: u32, row: u32, group: u32) -> Place {
+  let v = window_of(pixel);
   let tap = row / CHANNELS;
-  let y = v.top + tap / TAPS_X * DILATION_Y;               // wraps around above and left of x
+  let y = v.top + tap / TAPS_X * DILATION_Y;             // wraps around above and left of x
   let column = v.left + tap % TAPS_X * DILATION_X;
-  if (y >= IN_Y || column >= IN_X) { return 0xffffffffu; }
-  return ((v.image * IN_Y + y) * IN_X + column) * IN_C + group * CHANNELS + row % CHANNELS;
+  let inside = (pixel < PIXELS) & (row < HEIGHT) & (y < IN_Y) & (column < IN_X);
+  let at = ((v.image * IN_Y + y) * IN_X + column) * IN_C + group * CHANNELS + row % CHANNELS;
+  return Place(select(0u, at, inside), inside);
 }
 
 // Four rows of a pixel's window.
 // if X_BY_FOUR
 fn gathered(pixel: u32, row: u32, group: u32) -> vec4f {
-  let at = place(window_of(pixel), row, group);
-  if (pixel >= PIXELS || row >= HEIGHT || at == 0xffffffffu) { return vec4f(); }
-  return vec4f(x[at / 4u]);
+  let p = place(pixel, row, group);
+  return select(vec4f(), vec4f(x[p.at / 4u]), p.inside);
 }
 // else
 fn gathered(pixel: u32, row: u32, group: u32) -> vec4f {
-  let v = window_of(pixel);
-  if (pixel >= PIXELS) { return vec4f(); }
-  return vec4f(value_of(v, row, group), value_of(v, row + 1u, group),
-               value_of(v, row + 2u, group), value_of(v, row + 3u, group));
-}
-
-fn value_of(v: Window, row: u32, group: u32) -> f32 {
-  let at = place(v, row, group);
-  if (row >= HEIGHT || at == 0xffffffffu) { return 0; }
-  return f32(x[at]);
+  let p0 = place(pixel, row, group);
+  let p1 = place(pixel, row + 1u, group);
+  let p2 = place(pixel, row + 2u, group);
+  let p3 = place(pixel, row + 3u, group);
+  return select(vec4f(), vec4f(f32(x[p0.at]), f32(x[p1.at]), f32(x[p2.at]), f32(x[p3.at])),
+                vec4<bool>(p0.inside, p1.inside, p2.inside, p3.inside));
 }
 // end
 
 // Four columns of a pixel of g.
 // if G_BY_FOUR
 fn fetched(pixel: u32, column: u32, group: u32) -> vec4f {
-  if (pixel >= PIXELS || column >= COLUMNS) { return vec4f(); }
-  return vec4f(g[(pixel * OUT_C + group * COLUMNS + column) / 4u]);
+  let inside = (pixel < PIXELS) & (column < COLUMNS);
+  let at = (pixel * OUT_C + group * COLUMNS + column) / 4u;
+  return select(vec4f(), vec4f(g[select(0u, at, inside)]), inside);
 }
 // else
 fn fetched(pixel: u32, column: u32, group: u32) -> vec4f {
-  if (pixel >= PIXELS) { return vec4f(); }
-  let at = pixel * OUT_C + group * COLUMNS;
-  return vec4f(share_of(at, column), share_of(at, column + 1u),
-               share_of(at, column + 2u), share_of(at, column + 3u));
-}
-
-fn share_of(at: u32, column: u32) -> f32 {
-  if (column >= COLUMNS) { return 0; }
-  return f32(g[at + column]);
+  let columns = vec4u(column, column + 1u, column + 2u, column + 3u);
+  let inside = vec4<bool>(pixel < PIXELS) & (columns < vec4u(COLUMNS));
+  let at = select(vec4u(), pixel * OUT_C + group * COLUMNS + columns, inside);
+  return select(vec4f(), vec4f(f32(g[at.x]), f32(g[at.y]), f32(g[at.z]), f32(g[at.w])), inside);
 }
 // end
 
@@ -182,18 +178,17 @@ fn main(@builtin(workgroup_id) tile: vec3u, @builtin(num_workgroups) tiles: vec3
     workgroupBarrier();
   }
 
-  // unroll
-  for (var r = 0u; r < TALL; r++) {
+  for (var r = 0u; r < ROWS; r++) {
+    // Sums stay in registers: none is asked for by a number that is not known.
+    var line = vec4f();
     // unroll
+    for (var i = 0u; i < ROWS; i++) { line = select(line, sums[i], r == i); }
+    let at = row + 4u * (lane_y + r / 4u * LANES_Y) + r % 4u;
+    if (at >= HEIGHT) { break; }
     for (var i = 0u; i < 4u; i++) {
-      let at = row + 4u * (lane_y + r * LANES_Y) + i;
-      // unroll
-      for (var j = 0u; j < 4u; j++) {
-        let to = column + 4u * lane_x + j;
-        if (at < HEIGHT && to < COLUMNS) {
-          put(part * HEIGHT + at, group * COLUMNS + to, sums[4u * r + i][j]);
-        }
-      }
+      let to = column + 4u * lane_x + i;
+      if (to >= COLUMNS) { break; }
+      put(part * HEIGHT + at, group * COLUMNS + to, line[i]);
     }
   }
 }
