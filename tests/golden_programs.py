@@ -44,7 +44,8 @@ def training(layers, shape, batch: int, optimizer):
     def step(x, labels):
         with tf.GradientTape() as tape:
             total = loss(labels, model(x, training=True))
-        grads = tape.gradient(total, model.trainable_variables)
+            scaled = optimizer.scale_loss(total)
+        grads = tape.gradient(scaled, model.trainable_variables)
         optimizer.apply_gradients(zip(grads, model.trainable_variables))
         return total
 
