@@ -1,17 +1,17 @@
 """Formulas, the text in primitives, turned into WebAssembly vector instructions.
 
 Every value is a vector of four 32-bit lanes of a kind: "f" float32, "i" int32, "u" uint8 (kept in
-0..255), "b" bool (all ones or all zeros), and "d", two float64, inside functions only. Names,
-operators, comparisons and numbers mean what they mean in Python; a number takes the kind of what
-it meets. A call names a function of `functions.LIBRARY`, one of the `BUILTINS` below, or a machine
-instruction: `f32x4.sqrt(x)`.
+0..255), "b" bool (all ones or all zeros), and "d", two float64, inside functions only. A call names
+a function of `functions.LIBRARY`, one of the `BUILTINS` below, or a machine instruction:
+`f32x4.sqrt(x)`. The rest is as language.py says.
 """
 import ast
 from dataclasses import dataclass, replace
 from functools import cache
-from math import copysign, frexp, inf, isnan, nan
+from math import frexp, isnan
 from struct import pack
 
+from ..language import SPELLED, Walk, applied, float32, parsed
 from .assembler import OPCODES, i32_const, shuffle, v128_const
 from .functions import LIBRARY
 
@@ -22,7 +22,6 @@ KIND_OF_SHAPE = {"f32x4": "f", "i32x4": "i", "f64x2": "d"}
 ARITHMETIC = {ast.Add: "add", ast.Sub: "sub", ast.Mult: "mul", ast.Div: "div"}
 BITWISE = {ast.BitAnd: "v128.and", ast.BitOr: "v128.or", ast.BitXor: "v128.xor"}
 SHIFTS = {ast.LShift: ("i32x4.shl", "shift_left"), ast.RShift: ("i32x4.shr_s", "shift_right")}
-SPELLED = {ast.FloorDiv: "floordiv", ast.Mod: "mod", ast.Pow: "pow"}
 # Folds of floats, as instructions that keep what they hold where the other is NaN.
 BOUNDS = {"max(x, y)": "f32x4.pmax(x, y)", "min(x, y)": "f32x4.pmin(x, y)"}
 COMPARISONS = {ast.Eq: "eq", ast.NotEq: "ne", ast.Lt: "lt", ast.Gt: "gt", ast.LtE: "le",
@@ -55,14 +54,9 @@ def template(formula: str, kinds: str, kind: str, relaxed: bool, numbers=(None,)
     those that x, y, z are known to be: they may save instructions."""
     writer = _Writer(len(kinds), kind, relaxed)
     names = {name: Value(i, *known) for i, (name, *known) in enumerate(zip("xyz", kinds, numbers))}
-    value = writer.typed(writer.value(_parsed(formula), names, kind), kind)
+    value = writer.typed(writer.value(parsed(formula), names, kind), kind)
     assert value.kind == kind, f"{formula} over {kinds} gives {value.kind}, not {kind}"
     return Template(len(kinds), tuple(writer.code), value.at)
-
-
-@cache
-def _parsed(formula: str) -> ast.expr:
-    return ast.parse(formula, mode="eval").body
 
 
 @cache
@@ -83,7 +77,7 @@ def _definitions(name: str) -> list[ast.stmt]:
 def constant(number: float, kind: str) -> bytes:
     """The instruction that puts `number` into every lane."""
     if kind == "f":
-        return v128_const(_float32(number) * 4)
+        return v128_const(float32(number) * 4)
     if kind == "d":
         return v128_const(pack("<d", number) * 2)
     if kind == "b":
@@ -91,15 +85,7 @@ def constant(number: float, kind: str) -> bytes:
     return v128_const(pack("<I", int(number) & (0xFF if kind == "u" else 0xFFFFFFFF)) * 4)
 
 
-def _float32(number: float) -> bytes:
-    """The nearest float32, which is infinite beyond the largest."""
-    try:
-        return pack("<f", number)
-    except OverflowError:
-        return pack("<f", copysign(inf, number))
-
-
-class _Writer:
+class _Writer(Walk[Value]):
     """Walks expressions and writes instructions, each different one once."""
 
     def __init__(self, inputs: int, result: str, relaxed: bool):
@@ -127,35 +113,13 @@ class _Writer:
         """What arithmetic on uint8 leaves, wrapped to 0..255."""
         return self.op("u", "v128.and", value, self.typed(_number(255), "u"))
 
-    def value(self, node: ast.expr, names: dict[str, Value], wanted: str) -> Value:
-        """The value of an expression; `wanted` is the kind of numbers that meet nothing else."""
-        match node:
-            case ast.Constant():
-                return _number(node.value)
-            case ast.Name(id="inf"):
-                return _number(inf)
-            case ast.Name(id="nan"):
-                return _number(nan)
-            case ast.Name():
-                return names[node.id]
-            case ast.UnaryOp():
-                return self.unary(node.op, self.value(node.operand, names, wanted))
-            case ast.BinOp():
-                pair = self.value(node.left, names, wanted), self.value(node.right, names, wanted)
-                return self.binary(node.op, *pair, wanted)
-            case ast.Compare(left=left, ops=[op], comparators=[right]):
-                pair = self.value(left, names, wanted), self.value(right, names, wanted)
-                return self.compare(op, *pair)
-            case ast.Call(func=ast.Attribute(value=ast.Name(id=shape), attr=name)):
-                return self.machine(shape, name, [self.value(a, names, wanted) for a in node.args])
-            case ast.Call(func=ast.Name(id=name)):
-                return self.call(name, [self.value(a, names, wanted) for a in node.args], wanted)
-        raise AssertionError(f"{ast.unparse(node)} is not part of the formula language")
+    def number(self, number: float) -> Value:
+        return _number(number)
 
     def unary(self, op: ast.unaryop, x: Value) -> Value:
         if x.kind is None:
             assert x.number is not None, "a value without a kind is a number"
-            return _number(-x.number if isinstance(op, ast.USub) else ~int(x.number))
+            return _number(applied(op, x.number))
         if isinstance(op, ast.Invert):
             out = self.op(x.kind, "v128.not", x)
         else:

@@ -1,16 +1,18 @@
 """Formulas, the text in primitives, rendered to WGSL expressions.
 
-They mean what they mean in backends/wasm/formulas.py. A value has a kind: "f" f32, "i" i32, "u"
-uint8 in a u32 (0..255), "b" bool. float16 is "f" too: it is computed with in f32. What is more than
-an operator of WGSL is a function of functions.wgsl.
+They mean what language.py and wasm/formulas.py say. A value has a kind: "f" f32, "i" i32, "u" uint8
+in a u32 (0..255), "b" bool. float16 is "f" too: it is computed with in f32. What is more than an
+operator of WGSL is a function of functions.wgsl.
 """
 import ast
 import re
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
-from math import copysign, inf, isfinite, isnan, nan
-from struct import pack, unpack
+from math import copysign, isfinite, isnan
+from struct import unpack
+
+from ..language import SPELLED, Walk, applied, float32, parsed
 
 TYPES = {"f": "f32", "i": "i32", "u": "u32", "b": "bool"}
 ENDINGS = {"f": "f32", "i": "i32", "u": "u8", "b": "bool"}       # of functions' names
@@ -18,8 +20,7 @@ OPERATORS = {ast.Add: "+", ast.Sub: "-", ast.Mult: "*", ast.Div: "/", ast.BitAnd
              ast.BitOr: "|", ast.BitXor: "^"}
 COMPARISONS = {ast.Eq: "==", ast.NotEq: "!=", ast.Lt: "<", ast.Gt: ">", ast.LtE: "<=",
                ast.GtE: ">="}
-SPELLED = {ast.FloorDiv: "floordiv", ast.Mod: "mod", ast.Pow: "pow", ast.LShift: "shift_left",
-           ast.RShift: "shift_right"}
+FUNCTIONS = SPELLED | {ast.LShift: "shift_left", ast.RShift: "shift_right"}
 # What WGSL itself does right: how a call is written there, by name and kind of the first argument.
 OWN = {
     "abs": {"f": "abs({})", "i": "abs({})", "u": "{}"},
@@ -54,7 +55,7 @@ def render(formula: str, terms: list[Term], kind: str) -> str:
     """The expression for `formula` over x, y, z, which are names or other short expressions; its
     value has `kind`."""
     names = dict(zip("xyz", terms))
-    term = _Renderer(kind).value(_parsed(formula), names, kind)
+    term = _Renderer(kind).value(parsed(formula), names, kind)
     out = _typed(term, kind)
     assert out.kind == kind, f"{formula} over {terms} gives {out.kind}, not {kind}"
     return out.text
@@ -73,20 +74,12 @@ def literal(number: float, kind: str) -> str:
 
 
 def _float(number: float) -> str:
-    try:
-        number, = unpack("<f", pack("<f", number))
-    except OverflowError:
-        number = inf if number > 0 else -inf
+    number, = unpack("<f", float32(number))
     if isfinite(number):
         text = f"{number:.9g}"
         text = f"{text}f" if re.search("[.e]", text) else f"{text}.0f"
         return f"({text})" if text.startswith("-") else text
     return "nan()" if isnan(number) else "infinity()" if number > 0 else "(-infinity())"
-
-
-@cache
-def _parsed(formula: str) -> ast.expr:
-    return ast.parse(formula, mode="eval").body
 
 
 def _typed(term: Term, kind: str) -> Term:
@@ -95,47 +88,27 @@ def _typed(term: Term, kind: str) -> Term:
     return Term(literal(term.number, kind), kind, term.number)
 
 
-class _Renderer:
+class _Renderer(Walk[Term]):
     """Walks an expression; `result` is the kind of the whole."""
 
     def __init__(self, result: str):
         self.result = result
 
-    def value(self, node: ast.expr, names: dict[str, Term], wanted: str) -> Term:
-        """An expression; `wanted` is the kind of numbers that meet nothing else."""
-        match node:
-            case ast.Constant():
-                return Term("", None, node.value)
-            case ast.Name(id="inf"):
-                return Term("", None, inf)
-            case ast.Name(id="nan"):
-                return Term("", None, nan)
-            case ast.Name():
-                return names[node.id]
-            case ast.UnaryOp():
-                return self.unary(node.op, self.value(node.operand, names, wanted))
-            case ast.BinOp():
-                pair = self.value(node.left, names, wanted), self.value(node.right, names, wanted)
-                return self.binary(node.op, *pair, wanted)
-            case ast.Compare(left=left, ops=[op], comparators=[right]):
-                pair = self.value(left, names, wanted), self.value(right, names, wanted)
-                return self.compare(COMPARISONS[type(op)], *pair)
-            case ast.Call(func=ast.Name(id=name)):
-                return self.call(name, [self.value(a, names, wanted) for a in node.args], wanted)
-        raise AssertionError(f"{ast.unparse(node)} is not part of the formula language")
+    def number(self, number: float) -> Term:
+        return Term("", None, number)
 
     def unary(self, op: ast.unaryop, x: Term) -> Term:
         if x.kind is None:
             assert x.number is not None, "a value without a kind is a number"
-            return Term("", None, -x.number if isinstance(op, ast.USub) else ~int(x.number))
+            return self.number(applied(op, x.number))
         if isinstance(op, ast.Invert):
             return Term(f"!{x.text}" if x.kind == "b" else _wrapped(f"(~{x.text})", x.kind), x.kind)
         assert isinstance(op, ast.USub)
         return Term(_wrapped(f"(0u - {x.text})", "u") if x.kind == "u" else f"(-{x.text})", x.kind)
 
     def binary(self, op: ast.operator, x: Term, y: Term, wanted: str) -> Term:
-        if type(op) in SPELLED:
-            return self.call(SPELLED[type(op)], [x, y], wanted)
+        if type(op) in FUNCTIONS:
+            return self.call(FUNCTIONS[type(op)], [x, y], wanted)
         kind = x.kind or y.kind or wanted
         x, y = _typed(x, kind), _typed(y, kind)
         assert x.kind == y.kind, f"{type(op).__name__} of {x.kind} and {y.kind}"
@@ -147,7 +120,11 @@ class _Renderer:
             return Term(f"over_zero({x.text}, {sign})", kind)
         return Term(_wrapped(f"({x.text} {OPERATORS[type(op)]} {y.text})", kind), kind)
 
-    def compare(self, op: str, x: Term, y: Term) -> Term:
+    def compare(self, op: ast.cmpop, x: Term, y: Term) -> Term:
+        return self.compared(COMPARISONS[type(op)], x, y)
+
+    @staticmethod
+    def compared(op: str, x: Term, y: Term) -> Term:
         kind = x.kind or y.kind
         assert kind is not None, "one side of a comparison is more than a number"
         x, y = _typed(x, kind), _typed(y, kind)
