@@ -26,6 +26,7 @@ FEATURES = ("subgroup", "shader-f16", "timestamp-query")
 USAGE = wgpu.BufferUsage.STORAGE | wgpu.BufferUsage.COPY_SRC | wgpu.BufferUsage.COPY_DST
 UNDER_WAY = 2                            # runs that may wait for the device
 KEPT_GROUPS = 8                          # bind groups kept for each dispatch, the latest
+MOST_PIPELINES = 4096                    # kept for programs to come: those of a few dozen models
 
 
 class Host:
@@ -201,6 +202,8 @@ class Host:
         key = code, access
         if key not in self._pipelines:
             self.pipelines += 1
+            if len(self._pipelines) >= MOST_PIPELINES:
+                del self._pipelines[next(iter(self._pipelines))]
             self._pipelines[key] = self.device.create_compute_pipeline(
                 layout=self._layout(access)[1],
                 compute={"module": _module(self.device, code), "entry_point": "main"})
