@@ -85,9 +85,8 @@ export class Device {
   }
 
   copy(source: number, target: number, size: number): void {
-    const encoder = this.device.createCommandEncoder();
-    encoder.copyBufferToBuffer(this.lookup(source), 0, this.lookup(target), 0, size);
-    this.submit(encoder.finish());
+    const [from, to] = [this.lookup(source), this.lookup(target)];
+    this.submit(() => this.copied(from, to, size));
   }
 
   /** Make a program's pipelines; resolves when it can run. */
@@ -105,17 +104,15 @@ export class Device {
   run(number: number, places: readonly number[]): Promise<void> {
     const program = this.programs.get(number);
     if (program === undefined) throw new RangeError(`there is no program ${number}`);
-    this.submit(program.encode(places, this.lookup));
+    this.submit(() => program.encode(places, this.lookup));
     this.dispatches += program.dispatches;
     return Promise.race([this.device.queue.onSubmittedWorkDone(), this.end]);
   }
 
   /** What a buffer begins with, after all that was submitted before. */
   async read(number: number, size: number): Promise<Uint8Array<ArrayBuffer>> {
-    const staging = this.stagingOf(size);
-    const encoder = this.device.createCommandEncoder();
-    encoder.copyBufferToBuffer(this.lookup(number), 0, staging, 0, size);
-    this.submit(encoder.finish());
+    const [buffer, staging] = [this.lookup(number), this.stagingOf(size)];
+    this.submit(() => this.copied(buffer, staging, size));
     await this.unlessLost(staging.mapAsync(TO_READ, 0, size));
     const bytes = new Uint8Array(staging.getMappedRange(0, size).slice(0));
     staging.unmap();
@@ -133,9 +130,23 @@ export class Device {
     this.device.destroy();
   }
 
-  private submit(commands: GPUCommandBuffer): void {
-    this.device.queue.submit([commands]);
-    this.submits += 1;
+  /** Within an error scope, of which only the first error is heard: the others follow from it. */
+  private submit(encode: () => GPUCommandBuffer): void {
+    this.device.pushErrorScope("validation");
+    try {
+      this.device.queue.submit([encode()]);
+      this.submits += 1;
+    } finally {
+      this.device.popErrorScope().then((error) => {
+        if (error !== null) this.note({ kind: kindOf(error), message: error.message });
+      }, () => undefined); // that the device is lost is told elsewhere
+    }
+  }
+
+  private copied(source: GPUBuffer, target: GPUBuffer, size: number): GPUCommandBuffer {
+    const encoder = this.device.createCommandEncoder();
+    encoder.copyBufferToBuffer(source, 0, target, 0, size);
+    return encoder.finish();
   }
 
 

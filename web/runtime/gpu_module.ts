@@ -1,8 +1,17 @@
 /** What Python finds as `tensorbrook_page.gpu`: see backends/webgpu/host_page.py. */
 
 import type { OpenedGpu } from "./gpu_adapter";
-import type { Pending } from "./gpu_host";
+import type { Answer, Pending } from "./gpu_host";
 import { copyOf, inHeap, type PyBuffer } from "./py_buffer";
+
+/**
+ * What Python is handed to wait for. A promise must not be what a call returns: Pyodide would make a
+ * future of it, whose Python code an interrupt could stop, and then nobody would wake the script.
+ */
+type Waited = Answer<unknown> | { readonly promise: Promise<unknown> };
+
+const waited = (pending: Pending<unknown>): Waited =>
+  pending instanceof Promise ? { promise: pending } : pending;
 
 /** Calls that take and give what Python knows; without a GPU only the reason is there. */
 export function gpuModule(gpu: OpenedGpu): object {
@@ -11,21 +20,21 @@ export function gpuModule(gpu: OpenedGpu): object {
     reason: null,
     facts: (): string => JSON.stringify(gpu.facts),
     calls: (): number => gpu.calls,
-    counts: (): Pending<object> => gpu.counts(),
+    counts: (): Waited => waited(gpu.counts()),
     lost: (): string => gpu.lost() ?? "",
     create: (size: number): number => gpu.create(size),
     free: (buffer: number): void => gpu.free(buffer),
     write: (buffer: number, data: PyBuffer): void =>
       inHeap(data, (bytes) => gpu.write(buffer, bytes)),
-    read: (buffer: number, size: number): Pending<Uint8Array> => gpu.read(buffer, size),
+    read: (buffer: number, size: number): Waited => waited(gpu.read(buffer, size)),
     copy: (source: number, target: number, size: number): void => gpu.copy(source, target, size),
-    load: (image: PyBuffer): Pending<number> => gpu.load(copyOf(image)),
+    load: (image: PyBuffer): Waited => waited(gpu.load(copyOf(image))),
     unload: (program: number): void => gpu.unload(program),
     full: (): boolean => gpu.full(),
-    room: (): Pending<null> => gpu.room(),
+    room: (): Waited => waited(gpu.room()),
     run: (program: number, ...places: number[]): void => gpu.run(program, places),
-    settled: (): Pending<null> => gpu.settled(),
-    renew: (): Pending<null> => gpu.renew(),
+    settled: (): Waited => waited(gpu.settled()),
+    renew: (): Waited => waited(gpu.renew()),
     destroy: (): void => gpu.destroy(),
   };
 }

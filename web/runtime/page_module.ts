@@ -9,7 +9,8 @@ import { copyOf, type PyBuffer } from "./py_buffer";
 
 
 export function pageModule(
-  engine: Engine, gpu: OpenedGpu, kept: KeptPrograms, post: (message: FromWorker) => void,
+  engine: Engine, gpu: OpenedGpu, kept: KeptPrograms, hold: (held: boolean) => void,
+  post: (message: FromWorker) => void,
 ): object {
   return {
     threads: engine.threads,
@@ -24,6 +25,7 @@ export function pageModule(
       engine.run(program, block, ...slots),
     view: (address: number, size: number): Uint8Array => engine.view(address, size),
     gpu: gpuModule(gpu),
+    hold,
     recall: (key: string): Uint8Array | undefined => kept.get(key),
     keep: (key: string, image: PyBuffer): void => kept.put(key, copyOf(image)),
     post(kind: "session", json: string): void {

@@ -26,6 +26,7 @@ export class Python {
   private readonly runScript: PyCallable;
   private readonly stopScript: PyCallable;
   private handle: PyCallable | null = null;
+  private holds = 0;
 
   constructor(
     private readonly pyodide: PyodideAPI,
@@ -38,7 +39,21 @@ export class Python {
     const script = pyodide.pyimport("tensorbrook.studio.script");
     this.runScript = script.run;
     this.stopScript = script.stop_waiting;
-    if (control !== null) pyodide.setInterruptBuffer(control.signals);
+    this.listen();
+  }
+
+  /**
+   * Let no interrupt in until every hold has ended. While Python waits for a promise, its own tasks
+   * run; an interrupt among them would leave whoever waits asleep for ever.
+   */
+  hold(held: boolean): void {
+    this.holds += held ? 1 : -1;
+    this.listen();
+  }
+
+  private listen(): void {
+    const signals = this.holds > 0 ? new Uint8Array(1) : this.control?.signals;
+    if (signals !== undefined) this.pyodide.setInterruptBuffer(signals);
   }
 
   /** Run a script to its end; whatever happens in it comes back as an outcome. */

@@ -59,9 +59,11 @@ function startGpu({ gpu, backend }: BootOptions, python: Promise<unknown>): Prom
 
 /** Connect Python and the engine, import the package, and say how it came up. */
 async function connect(
-  pyodide: PyodideAPI, engine: Engine, gpu: OpenedGpu, kept: KeptPrograms, backend: string | null,
+  pyodide: PyodideAPI, python: Python, engine: Engine, gpu: OpenedGpu, kept: KeptPrograms,
+  backend: string | null,
 ): Promise<Omit<Capabilities, "restored" | "boot_ms">> {
-  pyodide.registerJsModule("tensorbrook_page", pageModule(engine, gpu, kept, post));
+  const hold = (held: boolean): void => python.hold(held);
+  pyodide.registerJsModule("tensorbrook_page", pageModule(engine, gpu, kept, hold, post));
   const tensorbrook = pyodide.pyimport("tensorbrook");
   if (backend !== null) await entered(tensorbrook.config.set_backend, backend);
   return {
@@ -89,7 +91,7 @@ async function boot(options: BootOptions): Promise<Python> {
   ]);
   post({ kind: "booting", stage: "package" });
   const python = new Python(pyodide, new Console(post, control), control);
-  const connected = await connect(pyodide, engine, gpu, kept, options.backend);
+  const connected = await connect(pyodide, python, engine, gpu, kept, options.backend);
   watch.note("package");
   post({ kind: "ready", capabilities: { ...connected, restored, boot_ms: watch.boot_ms } });
   return python;

@@ -128,8 +128,13 @@ class Host:
             raise FailedPreconditionError(
                 "webgpu", "JavaScript called this code in a way that cannot wait for the GPU",
                 "read values elsewhere, or call it with callPromising")
-        with aside():
-            return run_sync(pending)
+        # An interrupt in the tasks that wake us would let us sleep for ever; it comes after them.
+        page.hold(True)
+        try:
+            with aside():
+                return run_sync(pending.promise)
+        finally:
+            page.hold(False)
 
 
 @contextmanager

@@ -1,0 +1,354 @@
+"""The GPU in a page, played by the processor (SwiftShader): both ways to wait for it, its faults,
+and what a training step costs in calls."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+import pytest
+from pages import opened
+from playwright.sync_api import Browser, BrowserType, Page
+
+from tensorbrook.studio.browser import SOFTWARE_GPU, launch_options
+from test_second_visit import visit
+
+WAYS = ("local", "worker")
+
+
+@pytest.fixture(scope="module", params=WAYS)
+def page(request, gpu_browser: Browser, address: str):
+    """A page with the device in Python's worker or in its own; its tests leave it alive."""
+    page = opened(gpu_browser, f"{address}run.html?threads=2&gpu={request.param}")
+    assert page.evaluate("tensorbrook.runtime.boot()")["gpu"]["way"] == request.param
+    yield page
+    page.close()
+
+
+def printed(page: Page, source: str) -> str:
+    """What a script prints that ends well."""
+    result = page.evaluate("source => tensorbrook.runPython(source)", source)
+    assert result["error"] is None, result
+    return result["stdout"]
+
+
+# A host with a program that was written by hand: out = 2 x + 1, twice, over the arena.
+RAW = """
+import asyncio
+from array import array
+from tensorbrook.backends.webgpu.host_page import Host
+from tensorbrook.backends.webgpu.image import Binding, Copy, Dispatch, Image
+
+N, SIZE = 1000, 4000
+CODE = '''
+@group(0) @binding(0) var<storage, read> x: array<f32>;
+@group(0) @binding(1) var<storage, read_write> out: array<f32>;
+@compute @workgroup_size(64)
+fn main(@builtin(global_invocation_id) at: vec3u) {
+  if (at.x < arrayLength(&out)) { out[at.x] = 2 * x[at.x] + 1; }
+}
+'''
+
+def image(code=CODE):
+    x, out, arena = (Binding(n, 0, SIZE, n != 1) for n in (1, 2, 0))
+    again = Binding(0, 0, SIZE, False)
+    steps = (Dispatch(0, (x, out), (16, 1, 1)), Copy(out, arena),
+             Dispatch(0, (again, out), (16, 1, 1)))
+    return Image(shaders=(code,), steps=steps, constants=(), inputs=1, outputs=(("float32", N),),
+                 updates={}, arena_size=SIZE, staging=0, bytes_moved=0).to_bytes()
+
+def set_up():
+    global program, arena, x, out
+    program = host.load(image())
+    arena, x, out = (host.new(SIZE) for _ in range(3))
+    host.write(x, array("f", range(N)))
+
+def result():
+    return array("f", host.read(out, SIZE)).tolist()
+
+def error(f, *args):
+    try:
+        f(*args)
+    except Exception as e:
+        return type(e).__name__, getattr(e, "kind", None), str(e)
+
+host = Host()
+RIGHT = [4.0 * i + 3 for i in range(N)]
+set_up()
+"""
+
+
+def test_a_program_runs_with_passes_and_copies_in_one_submit(page: Page):
+    assert printed(page, RAW + """
+before = host.calls, host.submits, host.dispatches
+host.run(program, arena, x, out)
+print(host.calls - before[0], host.submits - before[1], host.dispatches - before[2])
+print(result() == RIGHT)
+""") == "1 1 2\nTrue\n"
+
+
+def test_a_pipeline_is_made_once_for_all_programs(page: Page):
+    assert printed(page, RAW + """
+before = host.pipelines
+other = host.load(image())
+host.unload(program)
+host.run(other, arena, x, out)
+print(host.pipelines - before, result() == RIGHT)
+host.load(image(CODE + "// another"))
+print(host.pipelines - before)
+""") == "0 True\n1\n"
+
+
+def test_many_runs_queue_up_in_order_and_two_are_under_way(page: Page):
+    assert printed(page, RAW + """
+most = 0
+for i in range(20):
+    host.run(program, arena, *((x, out) if i % 2 == 0 else (out, x)))
+    most += host._full()
+value = 0.0
+for _ in range(40):
+    value = 2 * value + 1
+first = array("f", host.read(x, 4))[0]
+print(first == array("f", [value])[0], most > 0)
+""") == "True True\n"
+
+
+def test_what_a_buffer_begins_with_is_zero_and_copies_move_it(page: Page):
+    assert printed(page, RAW + """
+y = host.new(8)
+print(array("f", host.read(y, 8)).tolist())
+host.copy(x, y, 8)
+print(array("f", host.read(y, 8)).tolist())
+host.free(y)
+""") == "[0.0, 0.0]\n[0.0, 1.0]\n"
+
+
+def test_tasks_of_asyncio_read_too(page: Page):
+    assert printed(page, RAW + """
+host.run(program, arena, x, out)
+async def first(n):
+    return array("f", host.read(out, 4 * n)).tolist()
+async def all_of_them():
+    return await asyncio.gather(*[asyncio.ensure_future(first(n)) for n in (1, 2, 3)])
+print(asyncio.run(all_of_them()))
+""") == "[[3.0], [3.0, 7.0], [3.0, 7.0, 11.0]]\n"
+
+
+def test_what_a_task_has_opened_is_put_aside_while_it_waits(gpu_browser: Browser, address: str):
+    page = opened(gpu_browser, f"{address}run.html?gpu=local&backend=webgpu")
+    assert printed(page, """
+import asyncio
+import tensorbrook as tf
+
+x = tf.constant(3.0)
+
+async def other():
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        y = x * x * x
+        await asyncio.sleep(0)
+    return float(tape.gradient(y, x))
+
+async def waits():
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        y = x * x
+        for _ in range(5):
+            float(y + 1.0)
+    return float(tape.gradient(y, x))
+
+async def both():
+    return await asyncio.gather(asyncio.ensure_future(waits()), asyncio.ensure_future(other()))
+print(asyncio.run(both()))
+""") == "[6.0, 27.0]\n"
+    page.close()
+
+
+def test_a_shader_that_does_not_compile_is_told_with_its_line(page: Page):
+    told = printed(page, RAW + """
+print(error(host.load, image("fn main() {\\n  oops; }")))
+print(len(host.read(out, 4)))
+""")
+    assert "RefusedError" in told and "in line 2: oops; }" in told and told.endswith("\n4\n")
+
+
+def test_a_command_that_is_refused_is_told_by_the_next_read(page: Page):
+    told = printed(page, RAW + """
+host.run(program, arena, x, arena)          # a copy of a buffer onto itself
+print(error(host.read, out, 4))
+print(len(host.read(out, 4)))
+""")
+    assert "RefusedError" in told and "validation" in told and told.endswith("\n4\n")
+
+
+def test_a_lost_device_is_told_until_a_new_one_is_there(gpu_browser: Browser, address: str):
+    for way in WAYS:
+        page = opened(gpu_browser, f"{address}run.html?gpu={way}")
+        assert printed(page, RAW + """
+print(host.lost)
+for _ in range(3):
+    host.run(program, arena, x, out)
+host.destroy()
+print(error(host.read, out, 4)[:2], error(host.run, program, arena, x, out)[:2])
+print(error(host.load, image(CODE + "// new"))[:2], host.lost is not None)
+host.renew()
+set_up()
+for _ in range(5):
+    host.run(program, arena, x, out)
+print(host.lost, result() == RIGHT)
+""") == ("None\n('LostError', 'lost') ('LostError', 'lost')\n('LostError', 'lost') True\n"
+         "None True\n")
+        page.close()
+
+
+BEGUN = """
+async (source) => {
+  const begun = Promise.withResolvers();
+  const heard = [];
+  const hear = (text) => { heard.push(text); begun.resolve(); };
+  const result = tensorbrook.runtime.run(source, { onStdout: hear });
+  await Promise.race([begun.promise, result]);
+  return { result, heard };
+}"""
+CRASHED = """
+import time
+print("reading", flush=True)
+ends = time.monotonic() + 60
+while host.lost is None and time.monotonic() < ends:
+    error(host.read, out, 4)
+    time.sleep(0.05)
+print(error(host.read, out, 4)[:2])
+host.renew()
+set_up()
+host.run(program, arena, x, out)
+print(result() == RIGHT)
+"""
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_gpu_process_that_crashes_is_a_lost_device(
+        chromium: BrowserType, address: str, way: str):
+    browser = chromium.launch(**launch_options(chromium.executable_path, more=SOFTWARE_GPU))
+    page = opened(browser, f"{address}run.html?gpu={way}")
+    waiting = page.evaluate_handle(BEGUN, RAW + CRASHED)
+    session = browser.new_browser_cdp_session()
+    processes = session.send("SystemInfo.getProcessInfo")["processInfo"]
+    os.kill(next(p["id"] for p in processes if p["type"] == "GPU"), signal.SIGKILL)
+    result = page.evaluate("waiting => waiting.result", waiting)
+    assert result["error"] is None, result
+    assert page.evaluate("waiting => waiting.heard.join('')", waiting) == (
+        "reading\n('LostError', 'lost')\nTrue\n")
+    browser.close()
+
+
+def test_memory_that_is_not_there_is_a_memory_error(page: Page):
+    assert printed(page, RAW + """
+print(error(host.new, host.facts.buffer_bytes + 4)[0])
+print(len(host.read(out, 4)))
+""") == "MemoryError\n4\n"
+
+
+ENDLESS = RAW + """
+print("begun", flush=True)
+while True:
+    host.run(program, arena, x, out)
+    host.read(out, 4)
+"""
+STOP = """
+async (source) => {
+  const begun = Promise.withResolvers();
+  const running = tensorbrook.runtime.run(source, { onStdout: begun.resolve });
+  await begun.promise;
+  const start = performance.now();
+  tensorbrook.runtime.stop();
+  return [(await running).exit_code, performance.now() - start];
+}"""
+
+
+def test_a_script_that_waits_for_the_gpu_again_and_again_stops_at_once(page: Page):
+    exit_code, milliseconds = page.evaluate(STOP, ENDLESS)
+    assert exit_code == 130 and milliseconds < 2000
+    assert printed(page, RAW + "host.run(program, arena, x, out)\nprint(result() == RIGHT)") \
+        == "True\n"
+
+
+STEPS = """
+import tensorbrook as tf
+
+tf.config.set_backend("webgpu")
+layers = tf.keras.layers
+model = tf.keras.Sequential([tf.keras.Input((8,)), layers.Dense(16, "relu"), layers.Dense(10)])
+model.compile("adam", tf.keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+batch = tf.random.normal((32, 8)), tf.random.uniform((32,), 0, 10, tf.int32)
+step = model.make_train_function()
+step(batch)
+before = tf.config.get_counters()
+for _ in range(10):
+    step(batch)
+after = tf.config.get_counters()
+print(*(after[name] - before[name]
+        for name in ("host_calls", "programs", "submits", "compiled", "pipelines")))
+tf.config.set_backend("wasm")
+"""
+
+
+def test_a_training_step_is_one_call_of_the_host_and_one_submit(page: Page):
+    assert printed(page, STEPS) == "10 10 10 0 0\n"
+
+
+def test_a_second_visit_compiles_nothing_for_the_gpu(gpu_browser: Browser, address: str):
+    context = gpu_browser.new_context()
+    first, compiled = visit(context, f"{address}run.html?backend=webgpu", 0)
+    second, again = visit(context, f"{address}run.html?backend=webgpu", compiled)
+    assert compiled >= 1 and again == 0
+    assert first == second
+    _, on_wasm = visit(context, f"{address}run.html", compiled)
+    assert on_wasm >= 1, "backend wasm has programs of its own"
+    context.close()
+
+
+def test_a_page_that_is_not_isolated_waits_by_switching_stacks(
+        gpu_browser: Browser, bare_address: str):
+    page = opened(gpu_browser, f"{bare_address}run.html")
+    assert page.evaluate("tensorbrook.runtime.boot()")["gpu"]["way"] == "local"
+    assert printed(page, RAW + "host.run(program, arena, x, out)\nprint(result() == RIGHT)") \
+        == "True\n"
+    page.close()
+
+
+def test_without_isolation_there_is_no_worker_to_wait_for(gpu_browser: Browser, bare_address: str):
+    page = opened(gpu_browser, f"{bare_address}run.html?gpu=worker")
+    found = page.evaluate("tensorbrook.runtime.boot()")["gpu"]
+    assert not found["present"] and "not cross-origin isolated" in found["reason"]
+    page.close()
+
+
+def test_a_page_without_a_gpu_says_so_and_wasm_goes_on(runtime: Page):
+    found = runtime.evaluate("tensorbrook.runtime.boot()")["gpu"]
+    assert not found["present"] and found["reason"]
+    assert "no GPU" in runtime.get_by_test_id("status").inner_text()
+    assert printed(runtime, """
+import tensorbrook as tf
+try:
+    tf.config.set_backend("webgpu")
+except tf.errors.UnavailableError as error:
+    print(error)
+print(tf.config.get_backend(), float(tf.constant(1.0) + 1.0))
+""") == (f"backend webgpu: {found['reason']}; compute on wasm, or open the page where there is "
+         "a GPU (tensorbrook run: --software-gpu lets the processor play it)\n"
+         "wasm 2.0\n")
+
+
+def test_a_callback_that_javascript_calls_plainly_cannot_wait(page: Page):
+    told = printed(page, RAW + """
+import js
+from pyodide.ffi import create_proxy
+host.run(program, arena, x, out)
+heard = []
+def callback(*_):
+    heard.append(error(host.read, out, 4))
+js.Reflect.apply(create_proxy(callback), None, js.Array.new())
+print(heard)
+""")
+    local = page.evaluate("tensorbrook.runtime.boot()")["gpu"]["way"] == "local"
+    assert ("cannot wait for the GPU" in told) is local
