@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 from pages import opened
-from playwright.sync_api import Browser, BrowserType, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 from studio_pages import SOON_MS, studio
 
 from tensorbrook.studio.browser import SOFTWARE_GPU, launch_options
@@ -54,25 +54,12 @@ class Silent(http.server.SimpleHTTPRequestHandler):
 
 
 @pytest.fixture(scope="session")
-def chromium() -> Iterator[BrowserType]:
-    """What starts browsers."""
+def browser() -> Iterator[Browser]:
     with sync_playwright() as playwright:
-        yield playwright.chromium
-
-
-@pytest.fixture(scope="session")
-def browser(chromium: BrowserType) -> Iterator[Browser]:
-    started = chromium.launch(**launch_options(chromium.executable_path))
-    yield started
-    started.close()
-
-
-@pytest.fixture(scope="session")
-def gpu_browser(chromium: BrowserType) -> Iterator[Browser]:
-    """A browser in which the processor plays the GPU."""
-    started = chromium.launch(**launch_options(chromium.executable_path, more=SOFTWARE_GPU))
-    yield started
-    started.close()
+        chromium = playwright.chromium
+        started = chromium.launch(**launch_options(chromium.executable_path))
+        yield started
+        started.close()
 
 
 @pytest.fixture(scope="session")

@@ -3,14 +3,9 @@ and what a training step costs in calls."""
 
 from __future__ import annotations
 
-import os
-import signal
-
 import pytest
 from pages import opened
-from playwright.sync_api import Browser, BrowserType, Page
-
-from tensorbrook.studio.browser import SOFTWARE_GPU, launch_options
+from playwright.sync_api import Browser, Page
 from test_second_visit import visit
 
 WAYS = ("local", "worker")
@@ -35,9 +30,11 @@ def printed(page: Page, source: str) -> str:
 # A host with a program that was written by hand: out = 2 x + 1, twice, over the arena.
 RAW = """
 import asyncio
+import json
 from array import array
+from dataclasses import asdict
 from tensorbrook.backends.webgpu.host_page import Host
-from tensorbrook.backends.webgpu.image import Binding, Copy, Dispatch, Image
+from tensorbrook.backends.webgpu.image import Binding, Copy, Dispatch
 
 N, SIZE = 1000, 4000
 CODE = '''
@@ -50,12 +47,13 @@ fn main(@builtin(global_invocation_id) at: vec3u) {
 '''
 
 def image(code=CODE):
+    # What a host reads of an image; the rest is for Python.
     x, out, arena = (Binding(n, 0, SIZE, n != 1) for n in (1, 2, 0))
     again = Binding(0, 0, SIZE, False)
-    steps = (Dispatch(0, (x, out), (16, 1, 1)), Copy(out, arena),
-             Dispatch(0, (again, out), (16, 1, 1)))
-    return Image(shaders=(code,), steps=steps, constants=(), inputs=1, outputs=(("float32", N),),
-                 updates={}, arena_size=SIZE, staging=0, bytes_moved=0).to_bytes()
+    steps = [Dispatch(0, (x, out), (16, 1, 1)), Copy(out, arena),
+             Dispatch(0, (again, out), (16, 1, 1))]
+    head = {"shaders": [code], "names": ["doubled"], "steps": list(map(asdict, steps))}
+    return json.dumps(head).encode() + b"\\n"
 
 def set_up():
     global program, arena, x, out
@@ -70,7 +68,7 @@ def error(f, *args):
     try:
         f(*args)
     except Exception as e:
-        return type(e).__name__, getattr(e, "kind", None), str(e)
+        return type(e).__name__, str(e)
 
 host = Host()
 RIGHT = [4.0 * i + 3 for i in range(N)]
@@ -169,7 +167,8 @@ def test_a_shader_that_does_not_compile_is_told_with_its_line(page: Page):
 print(error(host.load, image("fn main() {\\n  oops; }")))
 print(len(host.read(out, 4)))
 """)
-    assert "RefusedError" in told and "in line 2: oops; }" in told and told.endswith("\n4\n")
+    assert "InternalError" in told and "the kernel" in told and "doubled" in told
+    assert "in line 2: oops; }" in told and told.endswith("\n4\n")
 
 
 def test_a_command_that_is_refused_is_told_by_the_next_read(page: Page):
@@ -178,7 +177,8 @@ host.run(program, arena, x, arena)          # a copy of a buffer onto itself
 print(error(host.read, out, 4))
 print(len(host.read(out, 4)))
 """)
-    assert "RefusedError" in told and "validation" in told and told.endswith("\n4\n")
+    assert "InternalError" in told and "the GPU refused a command" in told
+    assert told.endswith("\n4\n")
 
 
 def test_a_lost_device_is_told_until_a_new_one_is_there(gpu_browser: Browser, address: str):
@@ -189,56 +189,15 @@ print(host.lost)
 for _ in range(3):
     host.run(program, arena, x, out)
 host.destroy()
-print(error(host.read, out, 4)[:2], error(host.run, program, arena, x, out)[:2])
-print(error(host.load, image(CODE + "// new"))[:2], host.lost is not None)
+print(error(host.read, out, 4)[0], error(host.run, program, arena, x, out)[0])
+print(error(host.load, image(CODE + "// new"))[0], host.lost is not None)
 host.renew()
 set_up()
 for _ in range(5):
     host.run(program, arena, x, out)
 print(host.lost, result() == RIGHT)
-""") == ("None\n('LostError', 'lost') ('LostError', 'lost')\n('LostError', 'lost') True\n"
-         "None True\n")
+""") == ("None\nUnavailableError UnavailableError\nUnavailableError True\nNone True\n")
         page.close()
-
-
-BEGUN = """
-async (source) => {
-  const begun = Promise.withResolvers();
-  const heard = [];
-  const hear = (text) => { heard.push(text); begun.resolve(); };
-  const result = tensorbrook.runtime.run(source, { onStdout: hear });
-  await Promise.race([begun.promise, result]);
-  return { result, heard };
-}"""
-CRASHED = """
-import time
-print("reading", flush=True)
-ends = time.monotonic() + 60
-while host.lost is None and time.monotonic() < ends:
-    error(host.read, out, 4)
-    time.sleep(0.05)
-print(error(host.read, out, 4)[:2])
-host.renew()
-set_up()
-host.run(program, arena, x, out)
-print(result() == RIGHT)
-"""
-
-
-@pytest.mark.parametrize("way", WAYS)
-def test_a_gpu_process_that_crashes_is_a_lost_device(
-        chromium: BrowserType, address: str, way: str):
-    browser = chromium.launch(**launch_options(chromium.executable_path, more=SOFTWARE_GPU))
-    page = opened(browser, f"{address}run.html?gpu={way}")
-    waiting = page.evaluate_handle(BEGUN, RAW + CRASHED)
-    session = browser.new_browser_cdp_session()
-    processes = session.send("SystemInfo.getProcessInfo")["processInfo"]
-    os.kill(next(p["id"] for p in processes if p["type"] == "GPU"), signal.SIGKILL)
-    result = page.evaluate("waiting => waiting.result", waiting)
-    assert result["error"] is None, result
-    assert page.evaluate("waiting => waiting.heard.join('')", waiting) == (
-        "reading\n('LostError', 'lost')\nTrue\n")
-    browser.close()
 
 
 def test_memory_that_is_not_there_is_a_memory_error(page: Page):
