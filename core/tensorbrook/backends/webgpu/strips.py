@@ -1,4 +1,4 @@
-"""Long rows that are few: two loops, the first of which folds strips of them.
+"""Long rows that are few: first strips of them are folded, and then what these give.
 
 So a sum of a million elements, or one down 8192 rows of a few hundred columns, has invocations
 enough for a large GPU. The numbers are estimates: no GPU was measured.
@@ -24,19 +24,41 @@ COLUMNS_LONG, COLUMNS = 256, 1 << 14         # elements of a column that a workg
 
 
 def strips(loop: Loop, facts: Facts) -> list[tuple[Loop, Mapping[Atom, Scratch]]]:
-    """The loop, or the two that do its work, each with the variables that are scratch memory."""
-    axis = max(loop.axes, key=lambda a: loop.space[a])
-    fours = WIDE if axis == len(loop.space) - 1 and loop.space[axis] % WIDE == 0 else 1
-    count = _divisor(loop.space[axis] // fours, _wanted(loop))
-    if len(loop.stages) > 1 or count == 1:
+    """The loop, or those that do its work, each with the variables that are scratch memory."""
+    axis, wanted = max(loop.axes, key=lambda a: loop.space[a]), _wanted(loop)
+    if len(loop.stages) > 1 or wanted < 2:
         return [(loop, {})]
-    cut = _Cut(loop, axis, count)
-    first = cut.first()
-    if len({*first.reads, *first.writes}) > facts.storage_buffers:
+    pieces = _pieces(loop, axis, wanted)
+    cut = _Cut(loop, axis, sum(piece.count for piece in pieces))
+    firsts = [cut.first(piece) for piece in pieces]
+    if cut.count < 2 or len({*firsts[0].reads, *firsts[0].writes}) > facts.storage_buffers:
         return [(loop, {})]
     scratches = {var: Scratch(var.spec.count * element_bytes(var.spec.dtype))
                  for var, _ in cut.partial}
-    return [(first, scratches), (cut.second(), scratches)]
+    return [(one, scratches) for one in (*firsts, cut.second())]
+
+
+@dataclass(frozen=True)
+class Piece:
+    """`count` strips of `length` along an axis, from index `begin` on; the first is strip `at`."""
+
+    begin: int
+    count: int
+    length: int
+    at: int
+
+
+def _pieces(loop: Loop, axis: int, wanted: int) -> list[Piece]:
+    """About as many strips as are wanted: a divisor of the axis if there is one, else with one more
+    strip for what is left over."""
+    n = loop.space[axis]
+    fours = WIDE if axis == len(loop.space) - 1 and n % WIDE == 0 else 1
+    most = min(wanted, n // fours)
+    count = next((d for d in range(most, most // 2, -1) if n // fours % d == 0), most)
+    length = n // fours // count * fours
+    left = n - count * length
+    pieces = [Piece(0, count, length, 0), Piece(count * length, 1, left, count)]
+    return pieces if left else pieces[:1]
 
 
 def _wanted(loop: Loop) -> int:
@@ -46,11 +68,6 @@ def _wanted(loop: Loop) -> int:
     if lies_in_columns(loop):
         return min(COLUMNS // rows, length // COLUMNS_LONG)
     return min(WORKGROUPS // rows, length // LONG)
-
-
-def _divisor(n: int, most: int) -> int:
-    """The largest divisor of n up to `most`, 1 if there is none."""
-    return next((d for d in range(min(most, n), 1, -1) if n % d == 0), 1)
 
 
 @dataclass(frozen=True)
@@ -84,42 +101,42 @@ class _Cut:
 
     # ── the first loop: strips are rows ──
 
-    def first(self) -> Loop:
-        rest = self.loop.space[self.axis] // self.count
-        space = self.with_strips(self.loop.space, self.count, rest)
+    def first(self, piece: Piece) -> Loop:
+        space = self.with_strips(self.loop.space, piece.count, piece.length)
         axes = tuple(a + 1 for a in self.loop.axes)
         tail = [replace(v, dtype=var.spec.dtype)
                 for (_, v), (var, _) in zip(self.reduced, self.partial)]
         outer = tuple(1 if i in axes else n for i, n in enumerate(space))
-        stores = [replace(s, view=self.view(s.view)) for s in self.loop.stores
+        stores = [replace(s, view=self.view(s.view, piece)) for s in self.loop.stores
                   if not self.loop.parts[s.value][1]]
         for n, (var, slot) in enumerate(self.partial):
-            fold, *steps = row_major(var.spec.shape)
-            view = View(outer, (*steps, *[0] * len(axes)), fold * slot)
+            fold, strip, *steps = row_major(var.spec.shape)
+            view = View(outer, (strip, *steps, *[0] * len(axes)), fold * slot + strip * piece.at)
             stores.append(Store(len(self.stage.body) + n, var, view))
-        body = tuple(self.early(v) for v in self.stage.body)
+        body = tuple(self.early(v, piece) for v in self.stage.body)
         return Loop(space, axes, (Stage(body, tuple(tail)),), tuple(stores), self.loop.eqns)
 
-    def with_strips(self, numbers, strip: int, rest: int) -> tuple[int, ...]:
+    def with_strips(self, numbers, strip: int, along: int) -> tuple[int, ...]:
         """A number for each axis, with the strips' before all: neighbouring columns stay so."""
         out = [*numbers]
-        out[self.axis] = rest
+        out[self.axis] = along
         return (strip, *out)
 
-    def steps(self, strides) -> tuple[int, ...]:
+    def steps(self, strides, piece: Piece) -> tuple[int, ...]:
         step = strides[self.axis]
-        return self.with_strips(strides, step * (self.loop.space[self.axis] // self.count), step)
+        return self.with_strips(strides, step * piece.length, step)
 
-    def view(self, view: View) -> View:
-        rest = self.loop.space[self.axis] // self.count
-        return View(self.with_strips(view.shape, self.count, rest), self.steps(view.strides),
-                    view.offset)
+    def view(self, view: View, piece: Piece) -> View:
+        offset = view.offset + view.strides[self.axis] * piece.begin
+        return View(self.with_strips(view.shape, piece.count, piece.length),
+                    self.steps(view.strides, piece), offset)
 
-    def early(self, value):
+    def early(self, value, piece: Piece):
         if isinstance(value, Load):
-            return replace(value, view=self.view(value.view))
+            return replace(value, view=self.view(value.view, piece))
         if isinstance(value, Index):
-            return replace(value, weights=self.steps(value.weights))
+            begin = value.begin + value.weights[self.axis] * piece.begin
+            return replace(value, weights=self.steps(value.weights, piece), begin=begin)
         return value
 
     # ── the second loop: strips are folded ──
