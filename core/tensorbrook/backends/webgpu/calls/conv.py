@@ -7,6 +7,7 @@ from math import gcd
 
 from ....ir import Call
 from ..facts import Facts
+from ..loops import takes_four
 from ..part import Part, over
 from . import gemm
 from .endings import last, summed, zeros
@@ -151,7 +152,8 @@ def tiles(call: Call, facts: Facts, p: Conv, turned: bool) -> list[Part]:
     return summed(call, facts, pieces, "conv", "xw", groups, TURNED=turned,
                   NUMBERED=not facts.software,
                   X_BY_FOUR=by_four(call, 0, sizes["CHANNELS"]),
-                  W_BY_FOUR=not turned and by_four(call, 1, sizes["COLUMNS"]), **sizes, **tile)
+                  W_BY_FOUR=not turned and by_four(call, 1, sizes["COLUMNS"]),
+                  OUT_BY_FOUR=ends_by_four(call, sizes["COLUMNS"], pieces), **sizes, **tile)
 
 
 def filter_tiles(call: Call, facts: Facts, p: Conv) -> list[Part]:
@@ -161,8 +163,9 @@ def filter_tiles(call: Call, facts: Facts, p: Conv) -> list[Part]:
     groups = (*over(x * y, 1, facts.workgroups)[:2], p.groups * pieces)
     return summed(call, facts, pieces, "conv_filter", "xg", groups, NUMBERED=not facts.software,
                   X_BY_FOUR=by_four(call, 0, sizes["CHANNELS"]),
-                  G_BY_FOUR=by_four(call, 1, sizes["COLUMNS"]), TALL=tile["ROWS"] // 4,
-                  **sizes, **tile)
+                  G_BY_FOUR=by_four(call, 1, sizes["COLUMNS"]),
+                  OUT_BY_FOUR=ends_by_four(call, sizes["COLUMNS"], pieces),
+                  TALL=tile["ROWS"] // 4, **sizes, **tile)
 
 
 def shape_of(rows: int, columns: int, length: int, layers: int):
@@ -189,6 +192,11 @@ def by_four(call: Call, at: int, channels: int) -> bool:
     one buffer has one type."""
     after = call.epilogue.reads if call.epilogue else ()
     return channels % 4 == 0 and call.args[at] not in after and call.args[0] is not call.args[1]
+
+
+def ends_by_four(call: Call, columns: int, pieces: int) -> bool:
+    """Whether a tile writes four columns at a time, and what follows it goes on with them."""
+    return columns % 4 == 0 and (pieces > 1 or takes_four(call))
 
 
 CALLS = {"conv2d": conv2d, "conv2d_input_grad": conv2d_input_grad,

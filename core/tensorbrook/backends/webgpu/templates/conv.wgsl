@@ -69,12 +69,22 @@ const PITCH = LANES_X;
 // else
 @group(0) @binding(1) var<storage, read> w: array<element>;
 // end
+// if OUT_BY_FOUR
+@group(0) @binding(2) var<storage, read_write> out: array<vec4<sum_type>>;
+// else
 @group(0) @binding(2) var<storage, read_write> out: array<sum_type>;
+// end
 
 var<workgroup> windows: array<vec4f, TILE_ROWS * QUADS>;
 var<workgroup> weights: array<vec4f, TILE_K * PITCH>;
 
+// if OUT_BY_FOUR
+fn put_four(row: u32, column: u32, four: vec4f) {
+  out[(row * OUT_C + column) / 4u] = vec4<sum_type>(four);
+}
+// else
 fn put(row: u32, column: u32, value: f32) { out[row * OUT_C + column] = sum_type(value); }
+// end
 
 // What a phase has along an axis: pixel first + r * skip meets tap first_tap + t * period at
 // start + r * step + t * gap.
@@ -263,10 +273,13 @@ fn main(@builtin(workgroup_id) tile: vec3u, @builtin(num_workgroups) tiles: vec3
     let y = at / across.count / down.count * OUT_Y + down.first
         + at / across.count % down.count * PHASES_Y;
     let pixel = y * OUT_X + across.first + at % across.count * PHASES_X;
-    for (var i = 0u; i < 4u; i++) {
-      let to = column + 4u * lane_x + i;
-      if (to >= COLUMNS) { break; }
-      put(part * N * OUT_Y * OUT_X + pixel, group * COLUMNS + to, line[i]);
+    let to = column + 4u * lane_x;
+    // if OUT_BY_FOUR
+    if (to < COLUMNS) { put_four(part * N * OUT_Y * OUT_X + pixel, group * COLUMNS + to, line); }
+    // else
+    for (var i = 0u; i < min(COLUMNS - min(to, COLUMNS), 4u); i++) {
+      put(part * N * OUT_Y * OUT_X + pixel, group * COLUMNS + to + i, line[i]);
     }
+    // end
   }
 }

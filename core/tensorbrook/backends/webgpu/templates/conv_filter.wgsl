@@ -59,12 +59,22 @@ const SHARE = (PIXELS + TILE_K * PARTS - 1) / (TILE_K * PARTS) * TILE_K;
 // else
 @group(0) @binding(1) var<storage, read> g: array<element>;
 // end
+// if OUT_BY_FOUR
+@group(0) @binding(2) var<storage, read_write> out: array<vec4<sum_type>>;
+// else
 @group(0) @binding(2) var<storage, read_write> out: array<sum_type>;
+// end
 
 var<workgroup> windows: array<vec4f, TILE_K * FOURS>;
 var<workgroup> shares: array<vec4f, TILE_K * LANES_X>;
 
+// if OUT_BY_FOUR
+fn put_four(row: u32, column: u32, four: vec4f) {
+  out[(row * OUT_C + column) / 4u] = vec4<sum_type>(four);
+}
+// else
 fn put(row: u32, column: u32, value: f32) { out[row * OUT_C + column] = sum_type(value); }
+// end
 
 // Where in x a pixel's window begins.
 struct Window { image: u32, top: u32, left: u32 }
@@ -185,10 +195,13 @@ fn main(@builtin(workgroup_id) tile: vec3u, @builtin(num_workgroups) tiles: vec3
     for (var i = 0u; i < ROWS; i++) { line = select(line, sums[i], r == i); }
     let at = row + 4u * (lane_y + r / 4u * LANES_Y) + r % 4u;
     if (at >= HEIGHT) { break; }
-    for (var i = 0u; i < 4u; i++) {
-      let to = column + 4u * lane_x + i;
-      if (to >= COLUMNS) { break; }
-      put(part * HEIGHT + at, group * COLUMNS + to, line[i]);
+    let to = column + 4u * lane_x;
+    // if OUT_BY_FOUR
+    if (to < COLUMNS) { put_four(part * HEIGHT + at, group * COLUMNS + to, line); }
+    // else
+    for (var i = 0u; i < min(COLUMNS - min(to, COLUMNS), 4u); i++) {
+      put(part * HEIGHT + at, group * COLUMNS + to + i, line[i]);
     }
+    // end
   }
 }
