@@ -15,10 +15,12 @@ SIZES = (1, 2, 3, 4, 5, 7, 12)
 
 
 class RandomProgram:
-    """`inputs` and `variables` are arrays; `__call__` is what a tf.function traces."""
+    """`inputs` and `variables` are arrays; `__call__` is what a tf.function traces. With `halves`
+    floats go to float16 and back."""
 
-    def __init__(self, seed: int, length: int):
+    def __init__(self, seed: int, length: int, halves: bool = False):
         self.seed, self.length = seed, length
+        self.steps = STEPS + (other_width,) * 4 if halves else STEPS
         draw, numbers = Random(seed), np.random.default_rng(seed)
         shapes = [tuple(draw.choice(SIZES) for _ in range(draw.randint(0, 3))) for _ in range(2)]
         if draw.random() < 0.1:
@@ -33,7 +35,7 @@ class RandomProgram:
         tensors = [*inputs, *(v.value() for v in variables)]
         for _ in range(self.length):
             x = draw.choice(tensors)
-            made = draw.choice(STEPS)(draw, x, tensors)
+            made = draw.choice(self.steps)(draw, x, tensors)
             if made is not None and made.spec.count <= 3000:
                 tensors.append(made)
             if variables and draw.random() < 0.3:
@@ -155,7 +157,13 @@ def pick(draw, x, tensors):
 
 def count_up(draw, x, tensors):
     n = x.shape[-1] if x.ndim else 4
-    return tf.range(n) if x.dtype == tf.int32 else x + tf.range(n, dtype=tf.float32) * 0.01
+    return tf.range(n) if x.dtype == tf.int32 else x + tf.range(n, dtype=x.dtype) * 0.01
+
+
+def other_width(draw, x, tensors):
+    if not x.dtype.is_floating:
+        return None
+    return tf.cast(x, tf.float16 if x.dtype == tf.float32 else tf.float32)
 
 
 STEPS = (one, one, one, two, two, two, two, choose, fold, fold, soft, turn, shape_anew, cut,

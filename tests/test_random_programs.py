@@ -32,11 +32,11 @@ def right(program: RandomProgram) -> list[list[np.ndarray]]:
     return run(program, "reference", compiler=lambda f: f)
 
 
-def agree(ours, theirs, program: RandomProgram):
+def agree(ours, theirs, program: RandomProgram, tolerance: float = 1e-4):
     for call, (xs, ys) in enumerate(zip(ours, theirs)):
         for x, y in zip(xs, ys):
             assert x.dtype == y.dtype and x.shape == y.shape
-            np.testing.assert_allclose(x, y, rtol=1e-4, atol=1e-4, equal_nan=True,
+            np.testing.assert_allclose(x, y, rtol=tolerance, atol=tolerance, equal_nan=True,
                                        err_msg=f"{vars(program)} in call {call}")
 
 
@@ -63,6 +63,15 @@ def test_the_plan_means_what_the_graph_means(seed, length):
 def test_wasm_computes_what_the_reference_says(seed, length):
     program = RandomProgram(seed, length)
     agree(run(program, "wasm"), right(program), program)
+
+
+@settings(max_examples=40, deadline=None)
+@given(SEEDS, LENGTHS)
+def test_float16_is_the_same_wherever_it_lies(seed, length):
+    """In a register or in memory; but for functions that differ in a last digit before it is
+    rounded, and what grows from that."""
+    program = RandomProgram(seed, length, halves=True)
+    agree(run(program, "webgpu"), right(program), program, tolerance=3e-2)
 
 
 @settings(max_examples=40, deadline=None)
