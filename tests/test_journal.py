@@ -62,6 +62,9 @@ class Paper:
         self.use()
         return self.buffers[buffer].to_bytes(SIZE, "little")
 
+    def read_many(self, which):
+        return [self.read(*one) for one in which]
+
     def copy(self, source, target, size):
         self.use()
         self.buffers[target] = self.buffers[source]
@@ -192,3 +195,27 @@ def test_where_no_device_and_no_other_backend_is(monkeypatch):
     with pytest.raises(UnavailableError, match="the GPU was lost"):
         host.new(SIZE)
     assert host.lost
+
+
+def test_an_interrupt_on_the_way_back_is_not_the_end(monkeypatch):
+    paper = Paper(9, 10**9)
+    host = Journal(paper)
+    buffers = [host.new(SIZE) for _ in range(4)]
+    write, written = paper.write, []
+
+    def interrupted(buffer, data):
+        if len(written) == 6:
+            written.append(None)
+            raise KeyboardInterrupt
+        written.append(data)
+        write(buffer, data)
+
+    monkeypatch.setattr(paper, "write", interrupted)
+    with warnings.catch_warnings(record=True):
+        warnings.simplefilter("always")
+        for n, buffer in enumerate(buffers):
+            host.write(buffer, bytes([n, 0, 0, 0]))
+        with pytest.raises(KeyboardInterrupt):
+            for buffer in buffers * 5:
+                host.read(buffer, SIZE)
+        assert [host.read(b, SIZE)[0] for b in buffers] == [0, 1, 2, 3]

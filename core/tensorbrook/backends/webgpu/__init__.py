@@ -3,7 +3,6 @@ from __future__ import annotations
 
 import importlib
 import sys
-import threading
 import weakref
 from typing import Any
 
@@ -66,7 +65,7 @@ class WebGPU:
         self.memory = Memory(self.host)
         self.limits = limits_of(host.facts)
         self.arena = Buffer(self, "int32", 1)
-        self.lock = threading.RLock()                      # held by the program that runs
+        self.lock = self.host.lock                         # held by the program that runs
         self.programs_run = self.compiled = self.bytes_moved = 0
         self.host.spare = lambda: {*self.memory.idle_numbers(), self.arena.number}
 

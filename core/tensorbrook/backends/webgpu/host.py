@@ -1,6 +1,7 @@
 """What a host of the GPU offers: buffers by number, one call for each run."""
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
 from .facts import Facts
@@ -17,8 +18,9 @@ class Host(Protocol):
     """Owns the device. Sizes are in bytes and multiples of 4; what a buffer begins with is zero.
 
     `run(program, arena, *slots)` writes and submits one command buffer and waits for nothing; at
-    most two are under way, the third waits for the first. `read` waits for all before it. `load`
-    takes an Image's bytes (image.py). A pipeline is made once for each different shader.
+    most two are under way, the third waits for the first. `read` waits for all before it;
+    `read_many` tells what several buffers, each with a size, hold at one moment. `load` takes an
+    Image's bytes (image.py). A pipeline is made once for each different shader.
 
     When the device is lost a call raises UnavailableError: sooner or later, but no `read` gives
     what a lost device left. Then `renew` takes another device, and all numbers are void; it raises
@@ -35,6 +37,7 @@ class Host(Protocol):
     def free(self, buffer: int) -> None: ...
     def write(self, buffer: int, data) -> None: ...
     def read(self, buffer: int, size: int) -> bytes: ...
+    def read_many(self, which: Sequence[tuple[int, int]]) -> list[bytes]: ...
     def copy(self, source: int, target: int, size: int) -> None: ...
     def load(self, image: bytes) -> int: ...
     def unload(self, program: int) -> None: ...

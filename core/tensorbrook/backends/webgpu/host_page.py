@@ -8,7 +8,7 @@ import tensorbrook_page as page  # pyright: ignore[reportMissingImports]
 from pyodide.ffi import JsException, can_run_sync, run_sync  # pyright: ignore[reportMissingImports]
 
 from ...base.aside import aside
-from ...base.errors import FailedPreconditionError, UnavailableError
+from ...base.errors import FailedPreconditionError, OpError, UnavailableError
 from ..kept_in_page import Kept
 from .facts import Facts
 from .trouble import trouble
@@ -74,6 +74,21 @@ class Host:
     def read(self, buffer: int, size: int) -> bytes:
         with _told():
             return self._waited(self.page.read(buffer, size)).to_bytes()
+
+    def read_many(self, which) -> list[bytes]:
+        """All copies are under way before one is waited for: other tasks may run meanwhile."""
+        with _told():
+            pending = [self.page.read(buffer, size) for buffer, size in which]
+        found, errors = [], []
+        for each in pending:
+            try:
+                with _told():
+                    found.append(self._waited(each).to_bytes())
+            except OpError as error:
+                errors.append(error)         # each is waited for, or the page calls it unhandled
+        if errors:
+            raise errors[0]
+        return found
 
     def copy(self, source: int, target: int, size: int) -> None:
         with _told():

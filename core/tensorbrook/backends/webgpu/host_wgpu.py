@@ -3,7 +3,7 @@ from __future__ import annotations
 
 from collections import deque
 from contextlib import contextmanager
-from itertools import count, groupby
+from itertools import accumulate, count, groupby, pairwise
 
 import wgpu
 from wgpu.backends.wgpu_native import GPUShaderModule, ffi, lib
@@ -24,6 +24,7 @@ LIMITS = ("max-storage-buffers-per-shader-stage", "max-storage-buffer-binding-si
           "max-compute-workgroup-size-y", "min-storage-buffer-offset-alignment")
 FEATURES = ("subgroup", "shader-f16", "timestamp-query")
 USAGE = wgpu.BufferUsage.STORAGE | wgpu.BufferUsage.COPY_SRC | wgpu.BufferUsage.COPY_DST
+TO_READ = wgpu.BufferUsage.MAP_READ | wgpu.BufferUsage.COPY_DST
 UNDER_WAY = 2                            # runs that may wait for the device
 KEPT_GROUPS = 8                          # bind groups kept for each dispatch, the latest
 MOST_PIPELINES = 4096                    # kept for programs to come: those of a few dozen models
@@ -85,6 +86,22 @@ class Host:
         self.calls += 1
         with _told():
             return bytes(self.device.queue.read_buffer(self._buffers[buffer], 0, size))
+
+    def read_many(self, which) -> list[bytes]:
+        self.calls += 1
+        ends = list(accumulate((size for _, size in which), initial=0))
+        if not ends[-1]:
+            return []
+        with _told():
+            staging = self.device.create_buffer(size=ends[-1], usage=TO_READ)
+            encoder = self.device.create_command_encoder()
+            for (buffer, size), begin in zip(which, ends):
+                encoder.copy_buffer_to_buffer(self._buffers[buffer], 0, staging, begin, size)
+            self._submit(encoder)
+            staging.map_sync(wgpu.MapMode.READ)
+            data = bytes(staging.read_mapped())
+            staging.destroy()
+        return [data[begin:end] for begin, end in pairwise(ends)]
 
     def copy(self, source: int, target: int, size: int) -> None:
         self.calls += 1

@@ -14,6 +14,7 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import count
+from math import inf
 from time import monotonic
 
 from ... import backends
@@ -52,7 +53,7 @@ class Journal:
         self.lost = False                # for good
         self.facts: Facts = host.facts
         self._numbers = count(1)
-        self._lock = threading.RLock()
+        self.lock = threading.RLock()
         self._programs: dict[int, Loaded] = {}
         self._ended: list[int] = []      # programs that nobody runs any more
         self._sizes: dict[int, int] = {}                 # of the buffers there are
@@ -102,8 +103,8 @@ class Journal:
 
     def write(self, buffer: int, data) -> None:
         view = memoryview(data)
-        self._command("write", buffer, view if view.readonly else bytes(view))
-        self._logged += view.nbytes
+        self._command("write", buffer, view if isinstance(view.obj, bytes) else bytes(view))
+        self._logged += view.nbytes if self._log is not None else 0
 
     def copy(self, source: int, target: int, size: int) -> None:
         self._command("copy", source, target, size)
@@ -115,7 +116,7 @@ class Journal:
         number = next(self._numbers)
         self._programs[number] = Loaded(image, graph, _writes(Image.from_bytes(image)))
         try:
-            with self._lock:
+            with self.lock:
                 self._safely(lambda: self._program(number))
         except BaseException:
             del self._programs[number]
@@ -126,7 +127,7 @@ class Journal:
         self._ended.append(program)      # a finalizer may call this at any moment
 
     def read(self, buffer: int, size: int) -> bytes:
-        with self._lock:
+        with self.lock:
             return self._safely(lambda: self.host.read(self._number(buffer), size))
 
     def close(self) -> None:
@@ -134,7 +135,7 @@ class Journal:
 
     def _command(self, *command):
         """Carry out a command, and write it down."""
-        with self._lock:
+        with self.lock:
             if monotonic() > self._due or self._logged > MOST_LOGGED:
                 self.keep()
             result = self._safely(lambda: self._carry_out(command))
@@ -170,11 +171,15 @@ class Journal:
 
     def _run(self, program: int, arena: int, slots: tuple[int, ...]) -> None:
         at = self._at
-        self.host.run(self._program(program), at[arena], *[at[n] for n in slots])
+        try:
+            numbers = [at[n] for n in (arena, *slots)]
+        except KeyError as missing:
+            raise _gone() from missing
+        self.host.run(self._program(program), *numbers)
 
     def _number(self, buffer: int) -> int:
         if buffer not in self._at:
-            raise _gone("a tensor lay on a GPU that was lost")
+            raise _gone()
         return self._at[buffer]
 
     def _program(self, program: int) -> int:
@@ -189,28 +194,39 @@ class Journal:
 
     def keep(self) -> None:
         """Copy what buffers hold, and begin the log anew."""
-        if self._log is None:
-            self._unload()
-            self._due = monotonic() + EVERY_S
-            return
-        began, length = monotonic(), len(self._log)
-        before = self.host.calls, self.host.submits
+        began, self._due = monotonic(), inf
+        try:
+            if self._log is None:
+                self._unload()
+            else:
+                self._copy_contents()
+        finally:
+            self._due = monotonic() + max(EVERY_S, SHARE * (monotonic() - began))
+
+    def _copy_contents(self) -> None:
+        before, length = (self.host.calls, self.host.submits), len(self._log or ())
         contents, changed = self._since()
         try:
-            contents |= {n: self.host.read(self._at[n], self._sizes[n]) for n in changed}
+            found = self.host.read_many([(self._at[n], self._sizes[n]) for n in changed])
         except UnavailableError as error:
             self._again(lambda: None, error)
+            return
+        except MemoryError:
+            self._give_up()
             return
         self._own = [own + now - then for own, now, then in
                      zip(self._own, (self.host.calls, self.host.submits), before)]
         # While a page waits for a read other tasks may run; then this is no state of one moment.
-        if len(self._log) == length:
-            self._sizes_then, self._contents = dict(self._sizes), contents
-            self._log, self._logged = [], 0
+        if len(self._log or ()) == length:
+            self._contents = contents | dict(zip(changed, found))
+            self._sizes_then, self._log, self._logged = dict(self._sizes), [], 0
             self._unload()
         if sum(map(len, self._contents.values())) > MOST_KEPT:
-            self._contents, self._log = {}, None         # a loss is one then
-        self._due = monotonic() + max(EVERY_S, SHARE * (monotonic() - began))
+            self._give_up()
+
+    def _give_up(self) -> None:
+        """Keep nothing from now on: a loss will be one."""
+        self._contents, self._log, self._logged = {}, None, 0
 
     def _since(self) -> tuple[dict[int, bytes | memoryview], set[int]]:
         """Of the buffers that matter: what they hold as far as we know, and those that programs
@@ -265,12 +281,16 @@ class Journal:
 
     def _replay(self) -> None:
         self._forget_numbers()
-        for buffer, size in self._sizes_then.items():
-            self._new(buffer, size)
-        for buffer, data in self._contents.items():
-            self._write(buffer, data)
-        for command in self._log or ():
-            self._carry_out(command)
+        try:
+            for buffer, size in self._sizes_then.items():
+                self._new(buffer, size)
+            for buffer, data in self._contents.items():
+                self._write(buffer, data)
+            for command in self._log or ():
+                self._carry_out(command)
+        except BaseException:
+            self._forget_numbers()           # halfway is nowhere: the next call comes here again
+            raise
 
     def _substitute(self, error: UnavailableError) -> None:
         """Come to where we were on another backend, which is never lost."""
@@ -290,7 +310,7 @@ def _writes(image: Image) -> tuple[int, ...]:
     return tuple(sorted({b.buffer - 1 for b in bound if b.writes and 0 < b.buffer <= slots}))
 
 
-def _gone(what: str) -> UnavailableError:
+def _gone(what: str = "a tensor lay on a GPU that was lost") -> UnavailableError:
     return UnavailableError("webgpu", what, "make the model anew, or load what was saved of it; "
                             'tf.config.set_backend("wasm") does without a GPU')
 

@@ -2,11 +2,10 @@
 from __future__ import annotations
 
 import gc
-import threading
 from collections import defaultdict
 
 from ...base.errors import ResourceExhaustedError
-from .host import Host
+from .journal import Journal
 
 LINE = 256               # bytes; sizes are multiples of it
 MOST_IDLE = 1 << 26      # bytes that may lie idle beside as many as are in use
@@ -23,12 +22,12 @@ def rounded(size: int) -> int:
 class Memory:
     """Hands out buffers. A finalizer may give one back at any moment, on any thread."""
 
-    def __init__(self, host: Host):
+    def __init__(self, host: Journal):
         self.host = host
         self._in_use = self.peak = self.idle = 0
         self._free: dict[int, list[int]] = defaultdict(list)
         self._returned: list[tuple[int, int]] = []
-        self._lock = threading.RLock()
+        self._lock = host.lock               # one for both: each calls the other
 
     @property
     def in_use(self) -> int:
