@@ -7,7 +7,7 @@ import pytest
 import tensorbrook as tf
 from backends import on
 from golden_programs import PROGRAMS
-from tensorbrook.backends.webgpu import limits_of, widened
+from tensorbrook.backends.webgpu import host_wgpu, limits_of, widened
 from tensorbrook.backends.webgpu.facts import Facts
 from tensorbrook.backends.webgpu.host_wgpu import KEPT_GROUPS
 from tensorbrook.backends.webgpu.image import Binding, Copy, Dispatch, Image
@@ -191,3 +191,14 @@ def test_more_than_a_device_binds_is_refused():
     assert str(caught.value) == (
         "multiply: it needs 1.2 MB in one piece and the GPU binds at most 1 MB; use a smaller "
         'batch or model, or tf.device("/CPU:0")')
+
+
+def test_pipelines_are_kept_up_to_a_number(monkeypatch):
+    monkeypatch.setattr(host_wgpu, "KEPT_PIPELINES", 3)
+    host = host_wgpu.Host()
+    code = ("@group(0) @binding(0) var<storage, read_write> x: array<f32>; "
+            "@compute @workgroup_size(1) fn main() { x[0] = %d.0; }")
+    for n in (0, 1, 2, 3, 3, 2, 1, 4):
+        host._pipeline(code % n, (True,))
+    assert host.pipelines == 5 and [int(key[0][-5]) for key in host._pipelines] == [2, 3, 4]
+    host.close()
