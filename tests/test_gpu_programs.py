@@ -194,7 +194,7 @@ def test_more_than_a_device_binds_is_refused():
 
 
 def test_pipelines_are_kept_up_to_a_number(monkeypatch):
-    monkeypatch.setattr(host_wgpu, "KEPT_PIPELINES", 3)
+    monkeypatch.setattr(host_wgpu, "MOST_PIPELINES", 3)
     host = host_wgpu.Host()
     code = ("@group(0) @binding(0) var<storage, read_write> x: array<f32>; "
             "@compute @workgroup_size(1) fn main() { x[0] = %d.0; }")
