@@ -200,5 +200,5 @@ def test_pipelines_are_kept_up_to_a_number(monkeypatch):
             "@compute @workgroup_size(1) fn main() { x[0] = %d.0; }")
     for n in (0, 1, 2, 3, 3, 2, 1, 4):
         host._pipeline(code % n, (True,))
-    assert host.pipelines == 5 and [int(key[0][-5]) for key in host._pipelines] == [2, 3, 4]
+    assert host.pipelines == 5 and [int(key[0][-6]) for key in host._pipelines] == [2, 3, 4]
     host.close()
