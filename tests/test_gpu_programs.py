@@ -132,6 +132,20 @@ def test_buffers_come_back():
     assert backend.memory.peak >= backend.memory.in_use
 
 
+def test_what_lies_idle_goes_while_contents_are_kept(monkeypatch):
+    backend = tf.zeros(1).storage.backend
+    monkeypatch.setattr("tensorbrook.backends.webgpu.memory.MOST_IDLE", 0)
+    held = tf.constant(np.arange(7, dtype=np.float32)) + 1.0
+    rest = backend.memory.in_use
+    for size in (1 << 16, 1 << 17) * 3 + (rest + (1 << 20),):
+        backend.memory.give_back(*backend.memory.take(size))
+    before = backend.memory.in_use
+    monkeypatch.setattr(backend.host, "_due", 0.0)             # so the first that goes is met by it
+    backend.memory.give_back(*backend.memory.take(5000))
+    assert (backend.memory.in_use, backend.memory.idle) == (before, rounded(5000))
+    np.testing.assert_array_equal(held.numpy(), np.arange(7) + 1.0)
+
+
 @pytest.mark.parametrize("size", [1, 255, 256, 257, 4096, 5000, 1 << 20, (1 << 20) + 1])
 def test_capacities_waste_an_eighth_at_most(size):
     assert size <= rounded(size) <= max(size + 255, size * 1.13)

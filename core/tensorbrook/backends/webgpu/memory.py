@@ -41,6 +41,8 @@ class Memory:
         capacity = rounded(size)
         with self._lock:
             self._sort_in()
+            if self.idle > self._in_use + MOST_IDLE:
+                self.release()
             number = self._free[capacity].pop() if self._free[capacity] else None
             if number is not None:
                 self.idle -= capacity
@@ -59,8 +61,6 @@ class Memory:
             self._in_use -= capacity
             self.idle += capacity
             self._free[capacity].append(number)
-        if self.idle > self._in_use + MOST_IDLE:
-            self.release()
 
     def idle_numbers(self) -> set[int]:
         """The buffers that nobody holds."""
@@ -69,12 +69,12 @@ class Memory:
             return {number for numbers in self._free.values() for number in numbers}
 
     def release(self) -> None:
-        """Let go of all that lies idle."""
-        for numbers in self._free.values():
-            for number in numbers:
-                self.host.free(number)
+        """Let go of all that lies idle. Meanwhile the host may ask for what still does."""
+        for capacity, numbers in [*self._free.items()]:
+            while numbers:
+                self.idle -= capacity
+                self.host.free(numbers.pop())
         self._free.clear()
-        self.idle = 0
 
     def _new(self, capacity: int) -> int:
         try:
