@@ -67,18 +67,21 @@ fn task_of(unit: u32) -> Task {
 }
 
 fn q_at(t: Task, i: u32, x: u32) -> f32 {
-  if (i >= T_Q || x >= D) { return 0.0; }
-  return f32(q[((t.batch * T_Q + i) * HEADS + t.head) * D + x]);
+  let inside = (i < T_Q) & (x < D);
+  let at = ((t.batch * T_Q + i) * HEADS + t.head) * D + x;
+  return select(0.0, f32(q[select(0u, at, inside)]), inside);
 }
 
 fn k_at(t: Task, j: u32, x: u32) -> f32 {
-  if (j >= T_K || x >= D) { return 0.0; }
-  return f32(k[((t.batch * T_K + j) * HEADS + t.head) * D + x]);
+  let inside = (j < T_K) & (x < D);
+  let at = ((t.batch * T_K + j) * HEADS + t.head) * D + x;
+  return select(0.0, f32(k[select(0u, at, inside)]), inside);
 }
 
 fn v_at(t: Task, j: u32, c: u32) -> f32 {
-  if (j >= T_K || c >= D_V) { return 0.0; }
-  return f32(v[((t.batch * T_K + j) * HEADS + t.head) * D_V + c]);
+  let inside = (j < T_K) & (c < D_V);
+  let at = ((t.batch * T_K + j) * HEADS + t.head) * D_V + c;
+  return select(0.0, f32(v[select(0u, at, inside)]), inside);
 }
 
 fn stage_queries(t: Task, x: u32, lane: u32) {
@@ -127,12 +130,13 @@ fn score(t: Task, key: u32, lane: u32) -> mat4x4f {
 
 // The score `s` of a query and a key, if it may be seen.
 fn shown(t: Task, i: u32, j: u32, s: f32) -> f32 {
-  if (j >= T_K || (CAUSAL && j > i)) { return NEVER; }
+  let there = (j < T_K) & !(CAUSAL & (j > i));
   // if MASKED
   let at = t.batch * MASK_BATCH + t.head * MASK_HEAD + min(i, T_Q - 1) * MASK_Q + j * MASK_K;
-  if (mask[at] == 0) { return HIDDEN; }
+  return select(NEVER, select(HIDDEN, s, mask[select(0u, at, there)] != 0), there);
+  // else
+  return select(NEVER, s, there);
   // end
-  return s;
 }
 
 fn shown_to_all(t: Task, i: u32, j: u32, s: vec4f) -> vec4f {

@@ -71,18 +71,21 @@ fn task_of(unit: u32) -> Task {
 }
 
 fn q_at(t: Task, i: u32, x: u32) -> f32 {
-  if (i >= T_Q || x >= D) { return 0.0; }
-  return f32(q[((t.batch * T_Q + i) * HEADS + t.head) * D + x]);
+  let inside = (i < T_Q) & (x < D);
+  let at = ((t.batch * T_Q + i) * HEADS + t.head) * D + x;
+  return select(0.0, f32(q[select(0u, at, inside)]), inside);
 }
 
 fn k_at(t: Task, j: u32, x: u32) -> f32 {
-  if (j >= T_K || x >= D) { return 0.0; }
-  return f32(k[((t.batch * T_K + j) * HEADS + t.head) * D + x]);
+  let inside = (j < T_K) & (x < D);
+  let at = ((t.batch * T_K + j) * HEADS + t.head) * D + x;
+  return select(0.0, f32(k[select(0u, at, inside)]), inside);
 }
 
 fn g_at(t: Task, i: u32, x: u32) -> f32 {
-  if (i >= T_Q || x >= D_V) { return 0.0; }
-  return f32(g[((t.batch * T_Q + i) * HEADS + t.head) * D_V + x]);
+  let inside = (i < T_Q) & (x < D_V);
+  let at = ((t.batch * T_Q + i) * HEADS + t.head) * D_V + x;
+  return select(0.0, f32(g[select(0u, at, inside)]), inside);
 }
 
 // Of k and q what lies from x on in the rows of the keys and queries.
@@ -126,11 +129,12 @@ fn score(t: Task, query: u32, lane: u32) -> mat4x4f {
 
 // Whether a score moves: query and key are there, and the one may see the other.
 fn seen(t: Task, i: u32, j: u32) -> bool {
-  if (i >= T_Q || j >= T_K || (CAUSAL && j > i)) { return false; }
+  let there = (i < T_Q) & (j < T_K) & !(CAUSAL & (j > i));
   // if MASKED
-  return mask[t.batch * MASK_BATCH + t.head * MASK_HEAD + i * MASK_Q + j * MASK_K] != 0;
+  let at = t.batch * MASK_BATCH + t.head * MASK_HEAD + i * MASK_Q + j * MASK_K;
+  return there & (mask[select(0u, at, there)] != 0);
   // else
-  return true;
+  return there;
   // end
 }
 
@@ -141,9 +145,9 @@ fn row_of(t: Task, i: u32) -> u32 {
 // The probabilities of four keys for the query i, as far as the scores `s` move them.
 fn moved(t: Task, i: u32, j: u32, s: vec4f) -> vec4f {
   let all = lse[row_of(t, i)];
-  if (all < ALL_HIDDEN) { return vec4f(); }
   let moving = vec4<bool>(seen(t, i, j), seen(t, i, j + 1), seen(t, i, j + 2), seen(t, i, j + 3));
-  return select(vec4f(), exp2(s * (SCALE * LOG2_E) - all * LOG2_E), moving);
+  return select(vec4f(), exp2(s * (SCALE * LOG2_E) - all * LOG2_E),
+                moving & vec4<bool>(all >= ALL_HIDDEN));
 }
 // if DV
 
@@ -159,13 +163,13 @@ fn stage_gradients(t: Task, query: u32, column: u32, lane: u32) {
 // The probabilities of four keys: a query from which the mask hides all keys takes all alike.
 fn taken(t: Task, i: u32, j: u32, moved: vec4f) -> vec4f {
   // if MASKED
-  if (i < T_Q && lse[row_of(t, i)] < ALL_HIDDEN) {
-    let keys = select(T_K, min(T_K, i + 1), CAUSAL);
-    let keys_of = vec4u(j, j + 1, j + 2, j + 3);
-    return select(vec4f(), vec4f(1 / f32(keys)), keys_of < vec4u(keys));
-  }
-  // end
+  let alike = (i < T_Q) & (lse[row_of(t, i)] < ALL_HIDDEN);
+  let keys = select(T_K, min(T_K, i + 1), CAUSAL);
+  let of_keys = vec4u(j, j + 1, j + 2, j + 3) < vec4u(keys);
+  return select(moved, select(vec4f(), vec4f(1 / f32(keys)), of_keys), alike);
+  // else
   return moved;
+  // end
 }
 
 fn put_dv(t: Task, j: u32, c: u32, value: f32) {
@@ -177,8 +181,9 @@ fn put_dv(t: Task, j: u32, c: u32, value: f32) {
 // if DK
 
 fn v_at(t: Task, j: u32, x: u32) -> f32 {
-  if (j >= T_K || x >= D_V) { return 0.0; }
-  return f32(v[((t.batch * T_K + j) * HEADS + t.head) * D_V + x]);
+  let inside = (j < T_K) & (x < D_V);
+  let at = ((t.batch * T_K + j) * HEADS + t.head) * D_V + x;
+  return select(0.0, f32(v[select(0u, at, inside)]), inside);
 }
 
 // Of v and g what lies from x on in the rows of the keys and queries.

@@ -65,23 +65,27 @@ fn task_of(unit: u32) -> Task {
 }
 
 fn q_at(t: Task, i: u32, x: u32) -> f32 {
-  if (i >= T_Q || x >= D) { return 0.0; }
-  return f32(q[((t.batch * T_Q + i) * HEADS + t.head) * D + x]);
+  let inside = (i < T_Q) & (x < D);
+  let at = ((t.batch * T_Q + i) * HEADS + t.head) * D + x;
+  return select(0.0, f32(q[select(0u, at, inside)]), inside);
 }
 
 fn k_at(t: Task, j: u32, x: u32) -> f32 {
-  if (j >= T_K || x >= D) { return 0.0; }
-  return f32(k[((t.batch * T_K + j) * HEADS + t.head) * D + x]);
+  let inside = (j < T_K) & (x < D);
+  let at = ((t.batch * T_K + j) * HEADS + t.head) * D + x;
+  return select(0.0, f32(k[select(0u, at, inside)]), inside);
 }
 
 fn g_at(t: Task, i: u32, x: u32) -> f32 {
-  if (i >= T_Q || x >= D_V) { return 0.0; }
-  return f32(g[((t.batch * T_Q + i) * HEADS + t.head) * D_V + x]);
+  let inside = (i < T_Q) & (x < D_V);
+  let at = ((t.batch * T_Q + i) * HEADS + t.head) * D_V + x;
+  return select(0.0, f32(g[select(0u, at, inside)]), inside);
 }
 
 fn v_at(t: Task, j: u32, x: u32) -> f32 {
-  if (j >= T_K || x >= D_V) { return 0.0; }
-  return f32(v[((t.batch * T_K + j) * HEADS + t.head) * D_V + x]);
+  let inside = (j < T_K) & (x < D_V);
+  let at = ((t.batch * T_K + j) * HEADS + t.head) * D_V + x;
+  return select(0.0, f32(v[select(0u, at, inside)]), inside);
 }
 
 // Of q and k, and of g and v, what lies from x on in the rows of the queries and keys.
@@ -159,12 +163,12 @@ fn pull(t: Task, key: u32, lane: u32) -> mat4x4f {
 
 // Whether a score moves: the key is there, may be seen, and some key may.
 fn moves(t: Task, i: u32, j: u32, all: f32) -> bool {
-  if (i >= T_Q || j >= T_K || (CAUSAL && j > i) || all < ALL_HIDDEN) { return false; }
+  let there = (i < T_Q) & (j < T_K) & !(CAUSAL & (j > i)) & (all >= ALL_HIDDEN);
   // if MASKED
   let at = t.batch * MASK_BATCH + t.head * MASK_HEAD + i * MASK_Q + j * MASK_K;
-  return mask[at] != 0;
+  return there & (mask[select(0u, at, there)] != 0);
   // else
-  return true;
+  return there;
   // end
 }
 
