@@ -120,6 +120,22 @@ def test_turns_find_pieces_that_begin_anywhere(width, reverse):
         np.testing.assert_allclose(np.asarray(a), np.asarray(e), rtol=0, atol=1e-5)
 
 
+@pytest.mark.parametrize("reverse", [False, True])
+def test_a_turn_reads_a_piece_and_the_whole_of_it(reverse):
+    x = np.arange(1, 321, dtype=np.float32).reshape(5, 64) / 1000
+
+    @tf.function
+    def f(x):
+        return tf.scan(lambda sum, e: sum + tf.reduce_sum(e * x * sum[0], axis=0), x,
+                       initializer=tf.ones(64), reverse=reverse)
+
+    sums, right = np.ones(64), []
+    for e in x[::-1] if reverse else x:
+        sums = sums + (e * x * sums[0]).sum(0)
+        right.append(sums)
+    np.testing.assert_allclose(f(x).numpy(), right[::-1] if reverse else right, rtol=1e-5)
+
+
 def test_buffers_come_back():
     backend = tf.zeros(1).storage.backend
     gc.collect()

@@ -130,15 +130,16 @@ class _Program:
         same: dict[str, str] = {}                      # name -> the one that stands for it
         for _, name, kind in declared:
             same[name] = first.setdefault((spots[name], kind), name)
-        kept = [name for _, name, _ in declared if same[name] == name]
-        bindings = tuple(Binding(spots[name].buffer, spots[name].offset,
-                                 self.size(part.buffers[name]), spots[name].buffer in written)
-                         for name in kept)
+        sizes: dict[str, int] = {}                     # a piece may begin where the whole does
+        for name, one in same.items():
+            sizes[one] = max(sizes.get(one, 0), self.size(part.buffers[name]))
+        bindings = tuple(Binding(spots[name].buffer, spots[name].offset, size,
+                                 spots[name].buffer in written) for name, size in sizes.items())
         self.no_overlap(bindings, part)
         writes = tuple(b.writes for b in bindings)
         key = id(part), tuple(same.items()), writes
         if key not in self.texts:
-            self.texts[key] = _placed(part.code, same, dict(zip(kept, writes)))
+            self.texts[key] = _placed(part.code, same, dict(zip(sizes, writes)))
         shader = self.shaders.setdefault(self.texts[key], len(self.shaders))
         self.steps.append(Dispatch(shader, bindings, part.groups))
         self.bytes_moved += sum(map(self.size, part.buffers.values()))
