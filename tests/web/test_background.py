@@ -20,7 +20,7 @@ y = tf.reduce_sum(x * x, axis=1, keepdims=True)
 model = tf.keras.Sequential([tf.keras.layers.Dense(32, activation="tanh"), tf.keras.layers.Dense(1)])
 model.compile("adam", "mse")
 print("begun")
-print(model.fit(x, y, epochs=EPOCHS, batch_size=32, verbose=0).history["loss"])
+print(model.fit(x, y, epochs=60, batch_size=32, verbose=0).history["loss"])
 """
 HIDE = """() => {
   Object.defineProperty(document, "visibilityState", {get: () => "hidden"});
@@ -30,30 +30,32 @@ HIDE = """() => {
 }"""
 
 
-def start(page: Page, epochs: int) -> None:
-    source = TRAINING.replace("EPOCHS", str(epochs))
-    page.evaluate("""source => {
-      window.begun = new Promise((resolve) => {
-        window.trained = tensorbrook.runPython(source, {onStdout: resolve});
+def start(page: Page) -> None:
+    page.evaluate("""async source => {
+      const begun = Promise.withResolvers();
+      window.told = [];
+      window.trained = tensorbrook.runtime.run(source, {
+        onStdout: (text) => { window.told.push(text); begun.resolve(); },
       });
-    }""", source)
-    page.evaluate("window.begun")
+      await begun.promise;
+    }""", TRAINING)
 
 
 def losses(page: Page) -> str:
     outcome = page.evaluate("window.trained")
     assert outcome["error"] is None, outcome
-    return outcome["stdout"].splitlines()[-1]
+    return page.evaluate("window.told.join('')").splitlines()[-1]
 
 
 @pytest.mark.parametrize("way", ("local", "worker"))
 def test_training_goes_on(gpu_browser: Browser, address: str, way: str):
     page = opened(gpu_browser, f"{address}run.html?gpu={way}")
-    start(page, 12)
+    start(page)
     right = losses(page)
     page.evaluate(HIDE)
-    start(page, 12)
+    start(page)
     session = page.context.new_cdp_session(page)
+    assert page.evaluate("window.told.length") == 1, "it is under way"
     session.send("Page.setWebLifecycleState", {"state": "frozen"})
     page.wait_for_timeout(500)
     session.send("Page.setWebLifecycleState", {"state": "active"})
