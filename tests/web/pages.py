@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from playwright.sync_api import Browser, BrowserContext, Page
+from playwright.sync_api import Browser, Page
 
 BOOT_MS = 60_000  # a slow machine under load; a boot takes two seconds
 
 
-def opened(browser: Browser | BrowserContext, url: str) -> Page:
+def opened(browser: Browser, url: str) -> Page:
     """The page at this address, with its runtime ready."""
     page = browser.new_page()
     page.goto(url)

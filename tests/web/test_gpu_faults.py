@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import environment
 import pytest
 from pages import opened
 from playwright.sync_api import Browser, Page
@@ -144,15 +143,3 @@ def test_a_shader_that_is_refused(gpu_browser: Browser, address: str):
     assert "fn broken( {" in said and said.endswith("please report this")
     assert kept_on == "[[4.0, 4.0], [4.0, 4.0]] CPU:0"
     page.close()
-
-
-def test_a_tab_in_the_background(gpu_browser: Browser, address: str):
-    """There no frame is drawn: what waited for one would wait for ever."""
-    with gpu_browser.new_context() as context:
-        context.add_init_script("globalThis.requestAnimationFrame = () => 0")
-        page = opened(context, f"{address}run.html")
-        same, *_, state = lines(page.evaluate("source => tensorbrook.runPython(source)", TRAINING))
-        assert (same, state) == ("True", "False webgpu")
-    waiting = [path.name for path in (environment.ROOT / "web" / "runtime").glob("*.ts")
-               if "requestAnimationFrame" in path.read_text()]
-    assert not waiting, "workers do not run init scripts"

@@ -207,7 +207,7 @@ class Journal:
         before, length = (self.host.calls, self.host.submits), len(self._log or ())
         contents, changed = self._since()
         try:
-            found = self.host.read_many([(self._at[n], self._sizes[n]) for n in changed])
+            found = self.host.read_many([(self._number(n), self._sizes[n]) for n in changed])
         except UnavailableError as error:
             self._again(lambda: None, error)
             return
