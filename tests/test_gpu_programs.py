@@ -120,20 +120,50 @@ def test_turns_find_pieces_that_begin_anywhere(width, reverse):
         np.testing.assert_allclose(np.asarray(a), np.asarray(e), rtol=0, atol=1e-5)
 
 
+@pytest.mark.parametrize("made", [lambda x: x, lambda x: tf.cumsum(x, axis=0)])
 @pytest.mark.parametrize("reverse", [False, True])
-def test_a_turn_reads_a_piece_and_the_whole_of_it(reverse):
+def test_a_turn_reads_a_piece_and_the_whole_of_it(made, reverse):
+    """The whole is an input, or lies in the arena, where the result lies too."""
     x = np.arange(1, 321, dtype=np.float32).reshape(5, 64) / 1000
 
-    @tf.function
     def f(x):
+        x = made(x)
         return tf.scan(lambda sum, e: sum + tf.reduce_sum(e * x * sum[0], axis=0), x,
                        initializer=tf.ones(64), reverse=reverse)
 
-    sums, right = np.ones(64), []
-    for e in x[::-1] if reverse else x:
-        sums = sums + (e * x * sums[0]).sum(0)
-        right.append(sums)
-    np.testing.assert_allclose(f(x).numpy(), right[::-1] if reverse else right, rtol=1e-5)
+    with on("reference"):
+        right = f(x).numpy()
+    np.testing.assert_allclose(tf.function(f)(x).numpy(), right, rtol=1e-5)
+
+
+def test_turns_in_turns_read_pieces_and_the_whole():
+    x = np.random.default_rng(2).normal(size=(3, 2, 64)).astype(np.float32)
+
+    def f(x):
+        x = tf.cumsum(x, axis=0)
+
+        def rows(sum, row):
+            return tf.scan(lambda s, e: tf.tanh(s + tf.reduce_sum(e * x, axis=(0, 1))), row,
+                           initializer=sum)[-1]
+
+        return tf.scan(rows, x, initializer=tf.ones(64))
+
+    with on("reference"):
+        right = f(x).numpy()
+    np.testing.assert_allclose(tf.function(f)(x).numpy(), right, rtol=1e-5, atol=1e-5)
+
+
+def test_a_matrix_times_itself_in_another_shape():
+    x = np.random.default_rng(3).normal(size=(130, 256)).astype(np.float32)
+
+    def f(x):
+        x = tf.cumsum(x)
+        return tf.cumsum(tf.matmul(x, tf.reshape(x, (256, 130))))
+
+    with on("reference"):
+        right = f(x).numpy()
+    np.testing.assert_allclose(tf.function(f)(x).numpy(), right, rtol=0,
+                               atol=1e-6 * np.abs(right).max())
 
 
 def test_buffers_come_back():

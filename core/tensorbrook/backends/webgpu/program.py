@@ -8,11 +8,11 @@ one, and what is read from a buffer that is also written is bound as `read_write
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from ...base.errors import ResourceExhaustedError
-from ...ir import Atom, Call, Loop, Plan, Repeat, Step, Var, whole_lines
+from ...ir import Atom, Call, Kernel, Loop, Plan, Repeat, Step, Var, whole_lines
 from .calls import CALLS
 from .facts import Facts
 from .memory import rounded
@@ -57,6 +57,7 @@ class _Program:
         self.scratch = whole_lines(plan.arena_size, plan.limits.line)    # begins where others end
         self.arena_size, self.bytes_moved = plan.arena_size, 0
         self.staging = self.staged = 0                 # bytes: at most, and in use now
+        self.staging_slot = 1 + plan.slots - plan.moving
         self.moving: dict[Var, Spot] = {}              # where it lies in this turn of a Repeat
         self.parts: dict[int, list[Part]] = {}         # of kernels that turn
         self.texts: dict[tuple, tuple[str, tuple[int, ...]]] = {}
@@ -163,7 +164,8 @@ class _Program:
         """All turns, one after the other: what moves lies elsewhere in each."""
         k, before = step.kernel, dict(self.moving)
         in_use, scratch = self.staged, self.scratch
-        staged = {p.part: self.stage(p) for p in k.pieces if self.crooked(p)}
+        staged = {p.part: self.stage(p) for p in k.pieces
+                  if self.crooked(p) or self.meets_itself(p, k)}
         for turn in range(k.count):
             for c in k.carries:
                 ends = [self.spot(c.last), self.spot(c.spare)]
@@ -186,18 +188,23 @@ class _Program:
         """Whether pieces begin where no binding can."""
         return self.plan.limits.bytes_of(p.part.spec) % self.plan.limits.line != 0
 
+    def meets_itself(self, p, k: Repeat) -> bool:
+        """Whether a kernel reads a piece and the whole from a buffer that it may write, of which no
+        two bindings may overlap."""
+        return self.spot(p.whole).buffer in (ARENA, self.staging_slot) and \
+            _read_together(k.kernels, p.whole, {p.part})
+
     def stage(self, p) -> Spot:
         """A place for a piece in the staging buffer, which is the slot after all others; for one of
         what lies there itself, in the arena, as no buffer is copied to itself."""
-        staging = 1 + self.plan.slots - self.plan.moving
         size = whole_lines(self.size(p.part), self.plan.limits.line)
-        if self.spot(p.whole).buffer == staging:
+        if self.spot(p.whole).buffer == self.staging_slot:
             at, self.scratch = self.scratch, self.scratch + size
             self.arena_size = max(self.arena_size, self.scratch)
             return Spot(ARENA, at)
         at, self.staged = self.staged, self.staged + size
         self.staging = max(self.staging, self.staged)
-        return Spot(staging, at)
+        return Spot(self.staging_slot, at)
 
     def copies(self, staged: Mapping[Var, Spot], pieces: Mapping[Var, Spot], which: list[Var],
                into: bool):
@@ -207,6 +214,18 @@ class _Program:
                     for spot in (pieces[v], staged[v])]
             self.steps.append(Copy(*ends) if into else Copy(*ends[::-1]))
             self.bytes_moved += 2 * size
+
+
+def _read_together(kernels: Iterable[Kernel], whole: Atom, parts: set[Atom]) -> bool:
+    """Whether one of the kernels reads a whole and some part of it, or a part of that."""
+    for k in kernels:
+        if isinstance(k, Repeat):
+            inner = parts | {p.part for p in k.pieces if p.whole in parts}
+            if _read_together(k.kernels, whole, inner):
+                return True
+        elif whole in k.reads and not parts.isdisjoint(k.reads):
+            return True
+    return False
 
 
 def _name(k: Loop | Call) -> str:

@@ -212,15 +212,17 @@ def _of_elements(call: Call, p: Product, plan: Elements, facts: Facts) -> list[P
 
 
 def _of_tiles(call: Call, p: Product, plan: Tiles, facts: Facts) -> list[Part]:
-    tile, after = plan.tile, _after(call, plan.splits)
+    tile, after, (a, b) = plan.tile, _after(call, plan.splits), call.args
     workgroups = plan.splits * p.batch * -(-p.m // tile.side) * -(-p.n // tile.side)
+    four_a = _by_four(a, p.m if p.transpose_a else p.k, after)
+    four_b = _by_four(b, p.k if p.transpose_b else p.n, after)
+    if a is b:
+        four_a = four_b = four_a and four_b                   # one buffer has one type
     return summed(
         call, facts, plan.splits, "gemm", "ab", over(workgroups, 1, facts.workgroups), M=p.m,
         TRANSPOSE_A=p.transpose_a, TRANSPOSE_B=p.transpose_b, STRIDE_A=p.stride_a,
         STRIDE_B=p.stride_b, SPLIT=plan.split, ROWS=tile.side, COLUMNS=tile.side, TALL=tile.tall,
-        WIDE=tile.wide, DEPTH=DEPTH, NUMBERED=not facts.software,
-        FOUR_A=_by_four(call.args[0], p.m if p.transpose_a else p.k, after),
-        FOUR_B=_by_four(call.args[1], p.k if p.transpose_b else p.n, after),
+        WIDE=tile.wide, DEPTH=DEPTH, NUMBERED=not facts.software, FOUR_A=four_a, FOUR_B=four_b,
         FOUR_OUT=p.n % 4 == 0 and (after is None or takes_four(call)), **_sizes(p))
 
 
