@@ -35,6 +35,8 @@ CONV = [  # n, h, w, c, kh, kw, co, strides, dilations, padding (top, left, bott
     # groups, depthwise, with a multiplier
     (2, 6, 5, 6, 3, 3, 9, (1, 1), (1, 1), (1, 1, 1, 1), 3),
     (2, 6, 5, 4, 2, 2, 8, (2, 1), (1, 1), (0, 0, 1, 1), 2),
+    # more phases than a device takes workgroups along an axis
+    (1, 2, 65540, 1, 1, 2, 1, (2, 32768), (1, 1), (0, 0, 0, 0), 1),
     (2, 8, 8, 40, 3, 3, 48, (1, 1), (1, 1), (1, 1, 1, 1), 2),
     (2, 9, 8, 34, 3, 3, 36, (2, 2), (1, 1), (0, 0, 1, 1), 2),
     (2, 7, 6, 5, 3, 3, 5, (1, 1), (1, 1), (1, 1, 1, 1), 5),

@@ -148,8 +148,8 @@ def tiles(call: Call, facts: Facts, p: Conv, turned: bool) -> list[Part]:
     layers = p.groups * down * across
     tile, (x, y), pieces = shape_of(rows, sizes["COLUMNS"], length, layers)
     tile |= {"PERIOD_Y": p.sh // gcd(p.sh, p.dh), "PERIOD_X": p.sw // gcd(p.sw, p.dw)}
-    groups = (*over(x * y, 1, facts.workgroups)[:2], layers * pieces)
-    return summed(call, facts, pieces, "conv", "xw", groups, TURNED=turned,
+    groups = over(x * y * layers * pieces, 1, facts.workgroups)
+    return summed(call, facts, pieces, "conv", "xw", groups, TURNED=turned, TILES=x * y,
                   NUMBERED=not facts.software,
                   X_BY_FOUR=by_four(call, 0, sizes["CHANNELS"]),
                   W_BY_FOUR=not turned and by_four(call, 1, sizes["COLUMNS"]),
@@ -160,7 +160,7 @@ def filter_tiles(call: Call, facts: Facts, p: Conv) -> list[Part]:
     sizes = p.constants()
     rows = p.taps * sizes["CHANNELS"]
     tile, (x, y), pieces = shape_of(rows, sizes["COLUMNS"], p.n * p.oh * p.ow, p.groups)
-    groups = (*over(x * y, 1, facts.workgroups)[:2], p.groups * pieces)
+    groups = over(x * y * p.groups * pieces, 1, facts.workgroups)
     return summed(call, facts, pieces, "conv_filter", "xg", groups, NUMBERED=not facts.software,
                   X_BY_FOUR=by_four(call, 0, sizes["CHANNELS"]),
                   G_BY_FOUR=by_four(call, 1, sizes["COLUMNS"]),

@@ -34,6 +34,8 @@ override PARTS: u32 = 1;
 override TILE_ROWS: u32 = 64;
 override TILE_COLUMNS: u32 = 64;
 override ROWS: u32 = 4;
+// tiles of a layer, which is a part of a phase of a group
+override TILES: u32 = 4;
 // vectors that an invocation brings into a tile: of windows, and of the filter
 override GATHERS: u32 = 1;
 override FETCHES: u32 = 1;
@@ -96,7 +98,7 @@ fn axis(phase: u32, pixels: u32, taps: u32, stride: u32, dilation: u32, padding:
   let first = (phase + stride - padding % stride) % stride;
   let count = select(0u, (pixels - first + stride - 1u) / stride, first < pixels);
   var tap = 0u;
-  while (tap < period && tap * dilation % stride != phase) { tap++; }
+  while (tap < min(period, taps) && tap * dilation % stride != phase) { tap++; }
   let met = select(0u, (taps - tap + period - 1u) / period, tap < period && tap < taps);
   return Axis(first, count, (i32(first + padding) - i32(tap * dilation)) / i32(stride), tap, met);
 }
@@ -192,16 +194,17 @@ fn four_of(at: u32) -> u32 { return at % LANES_X; }
 @compute @workgroup_size(LANES)
 fn main(@builtin(workgroup_id) tile: vec3u, @builtin(num_workgroups) tiles: vec3u,
         @builtin(local_invocation_index) lane: u32) {
-  let part = tile.z % PARTS;
-  let phase = tile.z / PARTS % (PHASES_Y * PHASES_X);
-  let group = tile.z / PARTS / (PHASES_Y * PHASES_X);
+  let index = tile.y * tiles.x + tile.x;
+  let part = index / TILES % PARTS;
+  let phase = index / (TILES * PARTS) % (PHASES_Y * PHASES_X);
+  let group = index / (TILES * PARTS) / (PHASES_Y * PHASES_X);
   let down = axis(phase / PHASES_X, OUT_Y, TAPS_Y, STRIDE_Y, DILATION_Y, PADDING_Y, PERIOD_Y);
   let across = axis(phase % PHASES_X, OUT_X, TAPS_X, STRIDE_X, DILATION_X, PADDING_X, PERIOD_X);
-  let number = tile.y * tiles.x + tile.x;
+  let number = index % TILES;
   let row = number / TILES_X * TILE_ROWS;
   let column = number % TILES_X * TILE_COLUMNS;
   let rows = N * down.count * across.count;
-  if (row >= rows) { return; }
+  if (row >= rows || group >= GROUPS) { return; }
 
   let k_end = down.taps * across.taps * CHANNELS;
   let share = (k_end + TILE_K * PARTS - 1u) / (TILE_K * PARTS) * TILE_K;

@@ -47,6 +47,7 @@ const LANES = LANES_X * LANES_Y;
 const_assert 4 * TALL == ROWS;
 const_assert GATHERS * LANES == TILE_K * FOURS && FETCHES * LANES == TILE_K * LANES_X;
 const TILES_X = (COLUMNS + TILE_COLUMNS - 1) / TILE_COLUMNS;
+const TILES = TILES_X * ((HEIGHT + TILE_ROWS - 1) / TILE_ROWS);
 const SHARE = (PIXELS + TILE_K * PARTS - 1) / (TILE_K * PARTS) * TILE_K;
 
 // if X_BY_FOUR
@@ -135,12 +136,13 @@ fn fetched(pixel: u32, column: u32, group: u32) -> vec4f {
 @compute @workgroup_size(LANES)
 fn main(@builtin(workgroup_id) tile: vec3u, @builtin(num_workgroups) tiles: vec3u,
         @builtin(local_invocation_index) lane: u32) {
-  let part = tile.z % PARTS;
-  let group = tile.z / PARTS;
-  let number = tile.y * tiles.x + tile.x;
+  let index = tile.y * tiles.x + tile.x;
+  let part = index / TILES % PARTS;
+  let group = index / (TILES * PARTS);
+  let number = index % TILES;
   let row = number / TILES_X * TILE_ROWS;
   let column = number % TILES_X * TILE_COLUMNS;
-  if (row >= HEIGHT) { return; }
+  if (group >= GROUPS) { return; }
 
   let lane_x = lane % LANES_X;
   let lane_y = lane / LANES_X;
