@@ -1,8 +1,10 @@
 """Every line of the table, as a page computes it: run this with `tensorbrook run --page`.
 
 It stands beside copies of the table and of measures.py, and writes what it found to results.json.
+The slopes are those of all shapes of a line, or with the word `first` of its first one.
 """
 import json
+import sys
 import time
 from pathlib import Path
 
@@ -25,7 +27,8 @@ def values(name: str) -> list:
 def slopes(name: str) -> list:
     """[variant, results, gradients, curvatures] of each call, inside a tf.function."""
     case, found = CASES[name], []
-    for variant in range(len(case.shapes) if differentiable(name) else 0):
+    shapes = case.shapes[:1] if sys.argv[1:] == ["first"] else case.shapes
+    for variant in range(len(shapes) if differentiable(name) else 0):
         measured = in_mode("function", derivatives, case.ours)(*inputs(case, variant))
         found.append([variant, *map(told, measured)])
     return found
