@@ -9,6 +9,7 @@ other device can be had, another backend carries the commands out (substitute.py
 """
 from __future__ import annotations
 
+import sys
 import threading
 import warnings
 from collections.abc import Callable
@@ -18,7 +19,7 @@ from math import inf
 from time import monotonic
 
 from ... import backends
-from ...base.errors import UnavailableError
+from ...base.errors import InternalError, UnavailableError
 from ...ir import Graph
 from .facts import Facts
 from .host import Host, Kept
@@ -28,7 +29,9 @@ from .substitute import Substitute
 EVERY_S = 2.0            # contents are copied at most so often,
 SHARE = 50               # and take at most one part in so many of the time
 MOST_LOGGED = 1 << 28    # bytes that are written down before contents are copied again
-MOST_KEPT = 1 << 30      # bytes of contents; a page's Python has 4 GB of memory for everything
+# Bytes of contents, twice that while they are copied: estimates of what is to spare. Python in a
+# page has 4 GB for everything.
+MOST_KEPT = 1 << 29 if sys.platform == "emscripten" else 1 << 32
 ATTEMPTS = 2             # devices asked for, as a program may lose each one again
 
 
@@ -211,8 +214,8 @@ class Journal:
         except UnavailableError as error:
             self._again(lambda: None, error)
             return
-        except MemoryError:
-            self._give_up()
+        except (MemoryError, InternalError):
+            self._give_up()                  # training goes on without
             return
         self._own = [own + now - then for own, now, then in
                      zip(self._own, (self.host.calls, self.host.submits), before)]
