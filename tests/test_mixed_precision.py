@@ -13,8 +13,9 @@ from gpu_programs import mixed_step
 from tensorbrook.backends.webgpu import limits_of
 from tensorbrook.backends.webgpu.facts import Facts
 from tensorbrook.backends.webgpu.program import image_of
+from tensorbrook.base.aside import aside
 from tensorbrook.eager import planned, simplified
-from tensorbrook.keras import Sequential, layers, losses, mixed_precision, optimizers
+from tensorbrook.keras import Sequential, layers, losses, mixed_precision, optimizers, policies
 from test_halves import COMPUTE_HALVES
 
 MIXED = mixed_precision.Policy("mixed_float16")
@@ -40,6 +41,30 @@ def digits(count):
 
 
 # ── policies ──────────────────────────────────────────────────────────────────────────────────
+
+
+class Waits(layers.Layer):
+    """Another task calls a layer in the midst of this one's call, and then there is an interrupt
+    on the way out."""
+
+    def call(self, x, training=False):
+        with aside():
+            self.others = layers.Dropout(0.5)(x).numpy(), self.scale.dtype
+        self.own = layers.Dropout(0.5)(x).numpy(), self.scale.dtype
+        policies._read_as.append(tf.float16)
+        return x
+
+    def build(self, input_shape):
+        self.scale = self.add_weight(())
+
+
+def test_what_a_layer_is_in_the_midst_of_is_its_tasks_own():
+    waits, x = Waits(dtype=MIXED), tf.ones(64)
+    with on("reference"):
+        waits(x, training=True)
+    assert (waits.others[0] == 1).all() and not (waits.own[0] == 1).all()
+    assert (waits.others[1], waits.own[1]) == (tf.float32, tf.float16)
+    assert waits.scale.dtype is tf.float32
 
 
 def test_a_policy_names_two_dtypes():

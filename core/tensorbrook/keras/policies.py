@@ -12,6 +12,7 @@ from typing import Any
 
 import tensorbrook as tf
 
+from ..base.aside import private
 from . import checks
 
 # name: (compute_dtype, variable_dtype)
@@ -51,7 +52,7 @@ class DTypePolicy:
 
 
 _global = [DTypePolicy()]
-_read_as: list[tf.DType | None] = [None]         # the innermost call's is last
+_read_as: list[tf.DType | None] = private([None], shared=1)      # the innermost call's is last
 
 
 def global_policy() -> DTypePolicy:
@@ -78,11 +79,12 @@ def get(identifier: Any) -> DTypePolicy:
 @contextmanager
 def autocast(dtype: tf.DType | None) -> Iterator[None]:
     """Within the block floating weights are read as that dtype; with None as what they are."""
-    _read_as.append(dtype)
+    outside = len(_read_as)
     try:
+        _read_as.append(dtype)
         yield
     finally:
-        _read_as.pop()
+        del _read_as[outside:]               # whenever an interrupt came
 
 
 class Weight(tf.Variable):

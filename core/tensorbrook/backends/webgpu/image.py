@@ -64,10 +64,10 @@ class Image:
     @staticmethod
     def from_bytes(data: bytes) -> Image:
         line, rest = data.split(b"\n", 1)
-        head, constants = json.loads(line), []
+        head, constants, begin = json.loads(line), [], 0
         for dtype, size in head.pop("parts"):
-            constants.append((dtype, rest[:size]))
-            rest = rest[size:]
+            constants.append((dtype, rest[begin:begin + size]))
+            begin += size
         head["steps"] = tuple(map(_step, head["steps"]))
         head |= {"shaders": tuple(head["shaders"]), "names": tuple(head["names"]),
                  "updates": dict(head["updates"]),

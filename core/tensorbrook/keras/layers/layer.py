@@ -12,6 +12,7 @@ from typing import Any
 import tensorbrook as tf
 
 from ...base import dtypes
+from ...base.aside import private
 from ...base.errors import InvalidArgumentError, ResourceExhaustedError
 from ...ir import Spec
 from ...tensor import context
@@ -21,7 +22,7 @@ from .. import activations, arrays, checks, initializers, names, policies
 Shape = tuple[int | None, ...]
 
 # Whether the calls under way are for training; the innermost one is last.
-_training: list[bool] = []
+_training: list[bool] = private([])
 
 
 class KerasTensor:
@@ -298,11 +299,12 @@ class Layer:
 @contextmanager
 def _mode(training: bool) -> Iterator[None]:
     """Layers called within the block are in training, or are not."""
-    _training.append(bool(training))
+    outside = len(_training)
     try:
+        _training.append(bool(training))
         yield
     finally:
-        _training.pop()
+        del _training[outside:]              # whenever an interrupt came
 
 
 def _leaves(value: Any) -> Iterator[Any]:
