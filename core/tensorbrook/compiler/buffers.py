@@ -1,9 +1,9 @@
 """How many buffers a kernel touches while it grows, so that it keeps to what a device can bind.
 
 A value that nobody beyond its kernel reads takes no buffer, and the new value of a Variable that of
-the old one where it lies there. Who may still join the kernel is not
-known while it grows: whoever is not in it yet counts as beyond, so a kernel may come out smaller
-than it was counted, and never larger.
+the old one where it lies there. Who may still join the kernel is not known while it grows: whoever
+is not in it yet counts as beyond, so a kernel may come out smaller than it was counted, and never
+larger.
 """
 from collections.abc import Iterable, Mapping
 

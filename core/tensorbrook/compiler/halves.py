@@ -1,10 +1,10 @@
 """What float16 means to a compiler: an element, two bytes, that is rounded to, not computed in.
 
 Folds of float16 become folds of float32 between two casts, so that no sum is rounded before its
-end; and so do calls of kernels that do not take float16 themselves, which a
-backend tells as data. What is left for it are maps, whose every result is rounded to float16 before
-another reads it (or else a value would differ from its copy in memory, and a maximum from the
-element that it is), and movement.
+end; and so do calls of kernels that do not take float16 themselves, which a backend tells as data.
+What is left for it are maps, whose every result is rounded to float16 before another reads it (or
+else a value would differ from its copy in memory, and a maximum from the element that it is), and
+movement.
 """
 from dataclasses import replace
 

@@ -42,6 +42,16 @@ def element_bytes(dtype: DType) -> int:
     return 2 if dtype.name == "float16" else SMALLEST
 
 
+def power_above(n: int) -> int:
+    """The smallest power of two from n on."""
+    return 1 << (n - 1).bit_length()
+
+
+def power_below(n: int) -> int:
+    """The greatest power of two up to n."""
+    return 1 << n.bit_length() - 1
+
+
 def over(count: int, size: int, limit: int) -> tuple[int, int, int]:
     """Workgroups of `size` invocations for `count` of them, in two dimensions where one is too
     small: invocation (group.y * groups.x + group.x) * size + lane may lie beyond `count`."""

@@ -16,7 +16,7 @@ from ...ir import Apply, Load, Loop, Reduced
 from .facts import Facts
 from .formulas import Term, literal, render
 from .order import lies_in_columns, varying, wide_buffers
-from .part import Part, over
+from .part import Part, over, power_above, power_below
 from .strips import strips
 from .writer import WIDE, Counter, Writer, register
 
@@ -51,7 +51,7 @@ class Shape:
     @property
     def levels(self) -> tuple[int, int]:
         """The pieces in which the lanes of a row come together, and the lanes of a piece."""
-        piece = self.lanes if self.lanes <= PIECE else _power_above(isqrt(self.lanes))
+        piece = self.lanes if self.lanes <= PIECE else power_above(isqrt(self.lanes))
         return self.lanes // piece, piece
 
 
@@ -71,28 +71,20 @@ def shape_of(loop: Loop, facts: Facts, copies: int) -> Shape:
     length = size(tuple(loop.space[a] for a in loop.axes))
     columns = lies_in_columns(loop)
     most = max([sum(isinstance(v, Reduced) for v in stage.tail) for stage in loop.stages])
-    room = _power_below(min(LANES, facts.workgroup_bytes // (CELL * max(most, 1))))
+    room = power_below(min(LANES, facts.workgroup_bytes // (CELL * max(most, 1))))
     if columns:
         wanted = -(-ENOUGH // rows)
-        lanes = min(_power_below(max(length // SHORT, 1)), COLUMN_LANES, _power_above(wanted),
+        lanes = min(power_below(max(length // SHORT, 1)), COLUMN_LANES, power_above(wanted),
                     room)
     elif length <= SHORT:
         lanes = 1
     else:
-        lanes = min(_power_below(length // copies), room)
-    return Shape(rows, length, lanes, min(room // lanes, _power_above(rows)), columns)
+        lanes = min(power_below(length // copies), room)
+    return Shape(rows, length, lanes, min(room // lanes, power_above(rows)), columns)
 
 
 def _times(text: str, factor: int) -> str:
     return text if factor == 1 else f"{text} * {factor}u"
-
-
-def _power_below(n: int) -> int:
-    return 1 << (n.bit_length() - 1)
-
-
-def _power_above(n: int) -> int:
-    return 1 << (n - 1).bit_length()
 
 
 class _Rows:

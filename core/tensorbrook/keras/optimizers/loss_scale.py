@@ -120,7 +120,6 @@ class LossScaleOptimizer(Optimizer):
                 "inner_optimizer": {"class_name": type(inner).__name__,
                                     "config": inner.get_config()}}
 
-
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> LossScaleOptimizer:
         inner = config["inner_optimizer"]

@@ -6,8 +6,8 @@ from ..facts import Facts
 from ..loops import with_epilogue
 from ..part import WGSL_TYPES, Part, Scratch, over
 from ..templates import template
+from .zeros import LANES
 
-ZEROS = 256                          # elements of a workgroup of zeros.wgsl
 # Untuned estimates: invocations that keep a GPU busy, and how many at most share an element, so
 # that neighbours still read 64 bytes that follow each other.
 BUSY = 1 << 15
@@ -53,5 +53,5 @@ def sharing(count: int, pieces: int) -> int:
 def zeros(call: Call, facts: Facts) -> list[Part]:
     """There is nothing to add up."""
     count, width = call.outs[0].spec.count, call.rectangle[1]
-    groups = over(count, ZEROS, facts.workgroups)
+    groups = over(count, LANES, facts.workgroups)
     return [last(call, "zeros", {}, groups, COUNT=count, WIDTH=width)] if count else []

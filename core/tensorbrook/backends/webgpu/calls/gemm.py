@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from ....ir import Atom, Call, Loop
 from ..facts import Facts
 from ..loops import takes_four
-from ..part import Part, over
+from ..part import Part, over, power_above
 from .endings import last, summed, zeros
 
 DEPTH = 16              # places of k in workgroup memory at a time
@@ -166,7 +166,7 @@ def vectors(p: Product, facts: Facts) -> Vectors:
     sharing, most = 1, lanes // (8 if four else 32)
     if not across:
         most = lanes
-        sharing = min(32, _power(places))
+        sharing = min(32, power_above(places))
     while sharing * 2 <= most and units * sharing < ENOUGH * lanes and places >= 16 * sharing:
         sharing *= 2
     groups, splits = -(-units * sharing // lanes), 1
@@ -176,11 +176,6 @@ def vectors(p: Product, facts: Facts) -> Vectors:
     cut = _cut(p.k, splits, 4)
     side = (lanes // sharing, sharing) if across else (sharing, lanes // sharing)
     return Vectors(down, across, *side, *cut)
-
-
-def _power(n: int) -> int:
-    """The smallest power of two from n on."""
-    return 1 << max(0, n - 1).bit_length()
 
 
 def _cut(k: int, splits: int, multiple: int) -> tuple[int, int]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from ....ir import Atom, Call
 from ..facts import Facts
-from ..part import Part, Scratch, over
+from ..part import Part, Scratch, over, power_above
 from ..templates import template
 from .zeros import zeros
 
@@ -57,8 +57,8 @@ def _tiles(x: Atom, outs, rows: int, n: int, k: int, floating, descending,
     left, items = n, None
     while True:
         tiles = -(-left // TILE)
-        tile = min(TILE, _whole_power(left))
-        span = min(TILE, tile * _whole_power(rows * tiles))
+        tile = min(TILE, power_above(left))
+        span = min(TILE, tile * power_above(rows * tiles))
         first, last = items is None, tiles == 1
         buffers = {"x": x} if first or last else {}
         buffers |= {} if first else {"items": items}
@@ -70,11 +70,6 @@ def _tiles(x: Atom, outs, rows: int, n: int, k: int, floating, descending,
         if last:
             return parts
         left = tiles * k
-
-
-def _whole_power(n: int) -> int:
-    """The smallest power of two that is not below n."""
-    return 1 << (n - 1).bit_length()
 
 
 def _picked(x: Atom, items: Scratch, outs, rows: int, n: int, k: int, facts: Facts) -> Part:

@@ -3,7 +3,7 @@ from __future__ import annotations
 
 from ....ir import Call
 from ..facts import Facts
-from ..part import Part, Scratch, over
+from ..part import Part, Scratch, over, power_above, power_below
 from ..templates import template
 from .orders import in_order
 from .zeros import zeros
@@ -70,7 +70,7 @@ def _looked_for(call: Call, facts: Facts) -> Part:
     (updates, indices), (out,) = call.args, call.outs
     rows, count, _ = call.numbers
     element, inner = _elements(call)
-    share = _power_of_two(min(LANES, max(1, count // LOOKS_OF_A_LANE)))
+    share = power_below(min(LANES, max(1, count // LOOKS_OF_A_LANE)))
     code = template("scatter_add", element=element, SHARED=share > 1, ROWS=rows, COUNT=count,
                     INNER=inner, SHARE=share)
     return Part(code, {"updates": updates, "indices": indices, "out": out},
@@ -87,16 +87,11 @@ def _summed(call: Call, ordered: dict, facts: Facts) -> list[Part]:
     parts = [Part(template("scatter_rows", **constants), buffers,
                   over(rows * inner, LANES, facts.workgroups))]
     if count > LONG:
-        columns = min(STRIP, 1 << (inner - 1).bit_length())
+        columns = min(STRIP, power_above(inner))
         code = template("scatter_long", COUNT=count, COLUMNS=columns, **constants)
         units = -(-count // LONG) * -(-inner // columns)
         parts.append(Part(code, buffers, over(units, 1, facts.workgroups)))
     return parts
-
-
-def _power_of_two(n: int) -> int:
-    """The greatest that is not above n."""
-    return 1 << n.bit_length() - 1
 
 
 CALLS = {"gather": gather, "scatter_add_f32": scatter_add, "scatter_add_i32": scatter_add}
