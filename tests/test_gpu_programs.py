@@ -1,12 +1,13 @@
 """Backend webgpu: how programs are placed, what is written over what, which buffers come back."""
 import gc
+import re
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
 import tensorbrook as tf
-from backends import on
+from backends import least_gpu, on
 from golden_programs import PROGRAMS
 from tensorbrook.backends.webgpu import host_wgpu, limits_of, widened
 from tensorbrook.backends.webgpu.facts import Facts
@@ -53,6 +54,26 @@ def test_bindings_are_what_a_device_takes(name, facts):
             written = {b.buffer for b in step.bindings if b.writes}
             assert all(b.writes for b in step.bindings if b.buffer in written), \
                 "a buffer is bound in one way"
+
+
+def test_folds_of_two_types_find_room_in_a_workgroup():
+    """Sixteen folds in two stages, which keep what they fold apart."""
+    def f(x):
+        sums = [tf.reduce_sum(tf.abs(x - float(k)), 1, keepdims=True) for k in range(8)]
+        i = tf.cast(x * tf.add_n(sums), tf.int32)
+        return tf.add_n([tf.reduce_sum(tf.bitwise.bitwise_xor(i, k), 1) for k in range(8)])
+
+    x = np.random.default_rng(0).integers(-9, 9, (4, 1024)).astype(np.float32)
+    facts = Facts()
+    graph = simplify(tf.function(f).get_concrete_function(tf.constant(x)).graph)
+    kernels, outputs = fuse(graph, limits_of(facts))
+    shader, = image_of(plan(graph, kernels, outputs, limits_of(facts)), facts).shaders
+    cells = re.findall(r"^var<workgroup> \w+: array<[fi]32, (\d+)>", shader, re.M)
+    assert len(cells) == 32 and 4 * sum(map(int, cells)) <= facts.workgroup_bytes
+    with least_gpu():
+        found = tf.function(f)(x).numpy()
+    with on("reference"):
+        np.testing.assert_array_equal(found, f(x).numpy())
 
 
 def test_an_image_survives_as_bytes():

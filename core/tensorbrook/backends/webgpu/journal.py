@@ -163,7 +163,8 @@ class Journal:
         return buffer
 
     def _free(self, buffer: int) -> None:
-        self.host.free(self._at.pop(buffer))
+        if buffer in self._at:               # else it went with a device that is lost for good
+            self.host.free(self._at.pop(buffer))
         del self._sizes[buffer]
 
     def _write(self, buffer: int, data) -> None:

@@ -70,8 +70,7 @@ def shape_of(loop: Loop, facts: Facts, copies: int) -> Shape:
     rows = size(loop.outer)
     length = size(tuple(loop.space[a] for a in loop.axes))
     columns = lies_in_columns(loop)
-    most = max([sum(isinstance(v, Reduced) for v in stage.tail) for stage in loop.stages])
-    room = power_below(min(LANES, facts.workgroup_bytes // (CELL * max(most, 1))))
+    room = power_below(min(LANES, facts.workgroup_bytes // (CELL * max(_cells(loop), 1))))
     if columns:
         wanted = -(-ENOUGH // rows)
         lanes = min(power_below(max(length // SHORT, 1)), COLUMN_LANES, power_above(wanted),
@@ -81,6 +80,13 @@ def shape_of(loop: Loop, facts: Facts, copies: int) -> Shape:
     else:
         lanes = min(power_below(length // copies), room)
     return Shape(rows, length, lanes, min(room // lanes, power_above(rows)), columns)
+
+
+def _cells(loop: Loop) -> int:
+    """How many cells a lane has on each level: stages share those of a type."""
+    found = [[register(v.dtype) for v in stage.tail if isinstance(v, Reduced)]
+             for stage in loop.stages]
+    return len({cell for kinds in found for cell in enumerate(kinds)})
 
 
 def _times(text: str, factor: int) -> str:
