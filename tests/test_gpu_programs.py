@@ -202,15 +202,27 @@ def test_buffers_come_back():
 
 def test_what_lies_idle_goes_while_contents_are_kept(monkeypatch):
     backend = tf.zeros(1).storage.backend
+    memory, host, spare = backend.memory, backend.host, backend.host.spare
     monkeypatch.setattr("tensorbrook.backends.webgpu.memory.MOST_IDLE", 0)
     held = tf.constant(np.arange(7, dtype=np.float32)) + 1.0
-    rest = backend.memory.in_use
-    for size in (1 << 16, 1 << 17) * 3 + (rest + (1 << 20),):
-        backend.memory.give_back(*backend.memory.take(size))
-    before = backend.memory.in_use
-    monkeypatch.setattr(backend.host, "_due", 0.0)             # so the first that goes is met by it
-    backend.memory.give_back(*backend.memory.take(5000))
-    assert (backend.memory.in_use, backend.memory.idle) == (before, rounded(5000))
+    before = memory.in_use
+    memory.release()
+    memory._free.clear()                           # what comes first there is gone through first
+    late = [memory.take(3 << 19)]
+
+    def spared():
+        memory.give_back(*late.pop())              # somebody lets go of something meanwhile
+        return spare()
+
+    for size in (1 << 16, 1 << 17) * 3 + (memory.in_use + (1 << 20),):
+        memory.give_back(*memory.take(size))
+    monkeypatch.setattr(host, "spare", spared)
+    monkeypatch.setattr(host, "_due", 0.0)         # so the first that goes meets it
+    memory.give_back(*memory.take(5000))
+    assert not late
+    assert (memory.in_use, memory.idle) == (before, rounded(5000) + rounded(3 << 19))
+    memory.give_back(*memory.take(3 << 19))
+    assert memory.idle == sum(size * len(numbers) for size, numbers in memory._free.items())
     np.testing.assert_array_equal(held.numpy(), np.arange(7) + 1.0)
 
 

@@ -69,12 +69,12 @@ class Memory:
             return {number for numbers in self._free.values() for number in numbers}
 
     def release(self) -> None:
-        """Let go of all that lies idle. Meanwhile the host may ask for what still does."""
+        """Let go of all that lies idle. Meanwhile the host may ask for what still does, and more
+        may come."""
         for capacity, numbers in [*self._free.items()]:
             while numbers:
                 self.idle -= capacity
                 self.host.free(numbers.pop())
-        self._free.clear()
 
     def _new(self, capacity: int) -> int:
         try:
