@@ -44,13 +44,13 @@ class Eager(Placement):
                 and (alias := self._alias(prim, args[0], spec, attrs)) is not None
             ):
                 return alias
-            if len(way.programs) >= self.PROGRAMS:
-                way.programs.clear()
             graph = _one_equation(prim, args, attrs, spec)
             # What no CPU computes looks for a GPU, however small it is.
             able = self.place(lambda threads: True, args) if has_halves(graph) else way
             found = able.programs.get(key)
             if found is None:
+                if len(able.programs) >= self.PROGRAMS:
+                    able.programs.clear()
                 found = able.programs[key] = able.load(graph), spec
         program, spec = found
         backend = program.backend
