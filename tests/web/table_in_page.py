@@ -20,20 +20,24 @@ def told(tensors) -> list:
 def values(name: str) -> list:
     """[variant, dtype, results] of each call, operation by operation."""
     case = CASES[name]
+    last = len(case.shapes) - 1
+    calls = [(0, kind) for kind in case.kinds] + [(last, case.kinds[0])] * (last > 0) if FEW else \
+        [(variant, kind) for variant in range(last + 1) for kind in case.kinds]
     return [[variant, kind, told(results(case.ours, inputs(case, variant, kind)))]
-            for variant in range(len(case.shapes)) for kind in case.kinds]
+            for variant, kind in calls]
 
 
 def slopes(name: str) -> list:
     """[variant, results, gradients, curvatures] of each call, inside a tf.function."""
     case, found = CASES[name], []
-    shapes = case.shapes[:1] if sys.argv[1:] == ["first"] else case.shapes
+    shapes = case.shapes[:1] if FEW else case.shapes
     for variant in range(len(shapes) if differentiable(name) else 0):
         measured = in_mode("function", derivatives, case.ours)(*inputs(case, variant))
         found.append([variant, *map(told, measured)])
     return found
 
 
+FEW = sys.argv[1:] == ["few"]            # the first shapes and the last: for a GPU in software
 begin = time.time()
 found = {name: {"values": values(name), "slopes": slopes(name)} for name in CASES}
 found["about"] = {"backend": tf.config.get_backend(), "threads": tf.config.get_threads(),

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import accumulate, count, groupby, pairwise
 
@@ -26,6 +27,7 @@ FEATURES = ("subgroup", "shader-f16", "timestamp-query")
 USAGE = wgpu.BufferUsage.STORAGE | wgpu.BufferUsage.COPY_SRC | wgpu.BufferUsage.COPY_DST
 TO_READ = wgpu.BufferUsage.MAP_READ | wgpu.BufferUsage.COPY_DST
 UNDER_WAY = 2                            # runs that may wait for the device
+MOST_STAGED = 1 << 26                    # bytes read at once: a device that has no room is lost
 KEPT_GROUPS = 8                          # bind groups kept for each dispatch, the latest
 MOST_PIPELINES = 4096                    # kept for programs to come: those of a few dozen models
 
@@ -89,22 +91,25 @@ class Host:
 
     def read_many(self, which) -> list[bytes]:
         self.calls += 1
-        ends = list(accumulate((size for _, size in which), initial=0))
-        if not ends[-1]:
-            return []
-        if ends[-1] > self.facts.buffer_bytes:
-            half = (len(which) + 1) // 2
-            return self.read_many(which[:half]) + self.read_many(which[half:])
+        pieces = [(buffer, begin, min(MOST_STAGED, size - begin))
+                  for buffer, size in which for begin in range(0, size, MOST_STAGED)]
+        data = b"".join(map(self._staged, _batches(pieces)))
+        ends = accumulate((size for _, size in which), initial=0)
+        return [data[begin:end] for begin, end in pairwise(ends)]
+
+    def _staged(self, pieces: list[tuple[int, int, int]]) -> bytes:
+        """What pieces of buffers hold: (number, first byte, bytes)."""
+        ends = list(accumulate((size for _, _, size in pieces), initial=0))
         with _told():
             staging = self.device.create_buffer(size=ends[-1], usage=TO_READ)
             encoder = self.device.create_command_encoder()
-            for (buffer, size), begin in zip(which, ends):
-                encoder.copy_buffer_to_buffer(self._buffers[buffer], 0, staging, begin, size)
+            for (buffer, begin, size), at in zip(pieces, ends):
+                encoder.copy_buffer_to_buffer(self._buffers[buffer], begin, staging, at, size)
             self._submit(encoder)
             staging.map_sync(wgpu.MapMode.READ)
             data = bytes(staging.read_mapped())
             staging.destroy()
-        return [data[begin:end] for begin, end in pairwise(ends)]
+        return data
 
     def copy(self, source: int, target: int, size: int) -> None:
         self.calls += 1
@@ -246,6 +251,19 @@ def _adapter():
     except RuntimeError:
         raise UnavailableError("backend webgpu", "this machine has no adapter for WebGPU",
                                "install a Vulkan driver, or compute on wasm") from None
+
+
+def _batches(pieces: list[tuple[int, int, int]]) -> Iterator[list[tuple[int, int, int]]]:
+    """Pieces in order, as many at once as may be staged."""
+    batch, room = [], MOST_STAGED
+    for piece in pieces:
+        if piece[2] > room:
+            yield batch
+            batch, room = [], MOST_STAGED
+        batch.append(piece)
+        room -= piece[2]
+    if batch:
+        yield batch
 
 
 def _module(device, code: str):

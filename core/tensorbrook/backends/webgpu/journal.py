@@ -210,6 +210,9 @@ class Journal:
     def _copy_contents(self) -> None:
         before, length = (self.host.calls, self.host.submits), len(self._log or ())
         contents, changed = self._since()
+        if sum(map(len, contents.values())) + sum(self._sizes[n] for n in changed) > MOST_KEPT:
+            self._give_up()
+            return
         try:
             found = self.host.read_many([(self._number(n), self._sizes[n]) for n in changed])
         except UnavailableError as error:
@@ -225,8 +228,6 @@ class Journal:
             self._contents = contents | dict(zip(changed, found))
             self._sizes_then, self._log, self._logged = dict(self._sizes), [], 0
             self._unload()
-        if sum(map(len, self._contents.values())) > MOST_KEPT:
-            self._give_up()
 
     def _give_up(self) -> None:
         """Keep nothing from now on: a loss will be one."""
