@@ -138,7 +138,6 @@ def test_inner_loops_with_numbers(plan, monkeypatch):
     check(Product(1, 40, 36, 33, 1, 0), shaders.facts(software=False))
 
 
-@pytest.mark.skipif(not shaders.facts().f16, reason="this device has no shader-f16")
 @pytest.mark.parametrize("p, plan", [(Product(1, 33, 20, 40), Tiles(SMALL, 2, 32)),
                                      (Product(1, 3, 36, 40), Vectors(False, True, 32, 8, 1, 40)),
                                      (Product(1, 36, 2, 40), Vectors(True, False, 8, 32, 1, 40)),
