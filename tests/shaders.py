@@ -8,7 +8,7 @@ from tensorbrook import backends
 from tensorbrook.backends.webgpu import limits_of, widened
 from tensorbrook.backends.webgpu.facts import Facts
 from tensorbrook.backends.webgpu.host import Host
-from tensorbrook.backends.webgpu.part import element_bytes
+from tensorbrook.backends.webgpu.elements import device_bytes
 from tensorbrook.backends.webgpu.program import image_of
 from tensorbrook.base import dtypes
 from tensorbrook.ir import Call, Graph, Place, Plan, Spec, Step, Var
@@ -28,7 +28,7 @@ def run(function: str, inputs, outputs, *numbers, facts: Facts | None = None) ->
     outs = [Var(Spec(shape, dtypes.of(np.dtype(dtype)))) for shape, dtype in outputs]
     image = image_of(one_call(Call(function, tuple(args), tuple(outs), numbers, 1, ())),
                      facts or _host().facts)
-    poison = [bytes([POISON]) * (-(-out.spec.count * element_bytes(out.spec.dtype) // 4) * 4)
+    poison = [bytes([POISON]) * (-(-out.spec.count * device_bytes(out.spec.dtype.name) // 4) * 4)
               for out in outs]
     found = _run(image, [_on_device(x) for x in inputs], poison)
     return [_on_host(data, out.spec) for data, out in zip(found, outs)]

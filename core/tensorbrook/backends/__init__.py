@@ -47,6 +47,13 @@ class Backend(Protocol):
     def details(self) -> dict[str, Any]: ...
 
 
+class Kept(Protocol):
+    """Bytes by their keys, from earlier sessions with this very version of the package, too."""
+
+    def get(self, key: str) -> bytes | None: ...
+    def put(self, key: str, data: bytes) -> None: ...
+
+
 # The program of a graph on a backend that has no device to lose; the conductors know how to come to
 # it, and fill it in.
 elsewhere: Callable[[Graph], Program] | None = None

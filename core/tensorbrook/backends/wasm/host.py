@@ -2,6 +2,8 @@
 
 from typing import Protocol
 
+from .. import Kept
+
 MAX_PAGES = 65535          # 64 KiB each; the most that 32-bit addresses reach, less one page
 PAGE_BYTES = 65536
 
@@ -13,13 +15,6 @@ WORD = 4                   # bytes
 # A program's entry in the engine's table of functions, one a thread. What follows a product there
 # is set before the product is called.
 EPILOGUE = 1
-
-
-class Kept(Protocol):
-    """Bytes by their keys, from earlier sessions with this very version of the package, too."""
-
-    def get(self, key: str) -> bytes | None: ...
-    def put(self, key: str, data: bytes) -> None: ...
 
 
 class Host(Protocol):

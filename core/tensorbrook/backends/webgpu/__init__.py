@@ -8,13 +8,13 @@ from typing import Any
 
 from ...base.errors import UnavailableError, UnimplementedError
 from ...base.hostdata import HostData
-from ...ir import Graph, Limits, Plan, digest, every_equation
-from .elements import BYTES, host_bytes, narrowed, widened
+from ...ir import Graph, Limits, Plan, digest, every_equation, whole_lines
+from .elements import BYTES, WORD, device_bytes, host_bytes, narrowed, widened
 from .host import Host
 from .image import Image
 from .journal import Journal
 from .memory import Memory
-from .part import SMALLEST, WGSL_TYPES
+from .part import WGSL_TYPES
 from .program import image_of
 
 TAKE_EPILOGUES = frozenset({"gemm", "conv2d", "conv2d_input_grad", "conv2d_filter_grad"})
@@ -28,7 +28,7 @@ def limits_of(facts) -> Limits:
     """What the compiler must know of a device."""
     return Limits(buffers=facts.storage_buffers, epilogues=TAKE_EPILOGUES,
                   halves=TAKE_HALVES if facts.f16 else None,
-                  line=max(64, facts.alignment), widths=dict.fromkeys(BYTES, SMALLEST), typed=True)
+                  line=max(64, facts.alignment), widths=dict.fromkeys(BYTES, WORD), typed=True)
 
 
 class Buffer:
@@ -44,7 +44,7 @@ class Buffer:
     @property
     def size(self) -> int:
         """Bytes on the device, in whole words."""
-        return -(-self.count * (2 if self.dtype == "float16" else 4) // 4) * 4
+        return whole_lines(self.count * device_bytes(self.dtype), WORD)
 
     def read(self) -> bytes:
         if not self.count:

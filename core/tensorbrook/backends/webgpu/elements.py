@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 BYTES = ("bool", "uint8")            # dtypes whose elements are bytes on the host, words there
+WORD = 4                             # bytes
 
 
 def widened(data, dtype: str) -> memoryview | bytes:
@@ -17,6 +18,11 @@ def widened(data, dtype: str) -> memoryview | bytes:
 def narrowed(data: bytes, dtype: str, count: int) -> bytes:
     """So many elements of what the device has, as the host has them."""
     return data[:4 * count:4] if dtype in BYTES else data[:host_bytes(dtype) * count]
+
+
+def device_bytes(dtype: str) -> int:
+    """Bytes that an element takes on the device."""
+    return 2 if dtype == "float16" else WORD
 
 
 def host_bytes(dtype: str) -> int:

@@ -4,14 +4,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
+from .. import Kept
 from .facts import Facts
-
-
-class Kept(Protocol):
-    """Bytes by their keys, from earlier sessions with this very version of the package, too."""
-
-    def get(self, key: str) -> bytes | None: ...
-    def put(self, key: str, data: bytes) -> None: ...
 
 
 class Host(Protocol):

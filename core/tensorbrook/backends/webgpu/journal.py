@@ -19,10 +19,11 @@ from math import inf
 from time import monotonic
 
 from ... import backends
+from .. import Kept
 from ...base.errors import InternalError, UnavailableError
 from ...ir import Graph
 from .facts import Facts
-from .host import Host, Kept
+from .host import Host
 from .image import Copy, Image
 from .substitute import Substitute
 

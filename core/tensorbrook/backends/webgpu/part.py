@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Union
 
-from ...base.dtypes import DType
 from ...ir import Atom
 
 
@@ -34,12 +33,6 @@ class Part:
 # How elements lie in a buffer of the device. bool and uint8 take a word each: WGSL has no narrower
 # element that invocations can write side by side.
 WGSL_TYPES = {"float32": "f32", "int32": "i32", "uint8": "u32", "bool": "u32", "float16": "f16"}
-SMALLEST = 4                             # bytes of the smallest element but float16
-
-
-def element_bytes(dtype: DType) -> int:
-    """Bytes that an element takes on the device."""
-    return 2 if dtype.name == "float16" else SMALLEST
 
 
 def power_above(n: int) -> int:

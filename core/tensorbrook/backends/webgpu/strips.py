@@ -12,9 +12,10 @@ from ...base.dtypes import float32
 from ...base.shapes import size
 from ...base.views import View, row_major
 from ...ir import Apply, Atom, Index, Load, Loop, Reduced, Spec, Stage, Store, Var
+from .elements import device_bytes
 from .facts import Facts
 from .order import lies_in_columns
-from .part import Scratch, element_bytes
+from .part import Scratch
 from .writer import WIDE
 
 WORKGROUPS = 512             # that many keep a large GPU busy
@@ -33,7 +34,7 @@ def strips(loop: Loop, facts: Facts) -> list[tuple[Loop, Mapping[Atom, Scratch]]
     firsts = [cut.first(piece) for piece in pieces]
     if cut.count < 2 or len({*firsts[0].reads, *firsts[0].writes}) > facts.storage_buffers:
         return [(loop, {})]
-    scratches = {var: Scratch(var.spec.count * element_bytes(var.spec.dtype))
+    scratches = {var: Scratch(var.spec.count * device_bytes(var.spec.dtype.name))
                  for var, _ in cut.partial}
     return [(one, scratches) for one in (*firsts, cut.second())]
 
