@@ -1,4 +1,7 @@
 """What becomes of a template's text."""
+import re
+from pathlib import Path
+
 import pytest
 
 from tensorbrook.backends.webgpu import templates
@@ -47,6 +50,9 @@ fn f(x: f16) {
 """
 
 
+FOLDER = Path(str(templates.FOLDER))
+
+
 @pytest.mark.parametrize("settings, wanted", [
     ({}, PLAIN), ({"WIDE": True, "ROWS": 1, "SCALE": 0.5, "element": "f16"}, WRITTEN_OUT)])
 def test_settings_become_constants_flags_types_and_turns(settings, wanted, monkeypatch):
@@ -61,3 +67,43 @@ def test_what_a_template_does_not_have_is_a_mistake(monkeypatch):
     monkeypatch.setattr(templates, "source", lambda name: TEXT.replace("i++", "i += 1u"))
     with pytest.raises(AssertionError, match="another form"):
         templates.template("a", WIDE=True)
+    monkeypatch.setattr(templates, "source", lambda name: "override ROWS: u32;\n")
+    with pytest.raises(AssertionError, match="a.wgsl is not told ROWS"):
+        templates.template("a")
+
+
+# ── pieces ────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_template_has_what_it_includes(tmp_path, monkeypatch):
+    files = {"a.wgsl": '// A.\n// include "pieces/b.wgsl"\nfn a() { b(); }\n',
+             "pieces/b.wgsl": '// B.\n// include "pieces/c.wgsl"\n\nfn b() { c(); }\n',
+             "pieces/c.wgsl": "// C.\nfn c() {}\n"}
+    found = source_of(files, tmp_path, monkeypatch)
+    assert found == "// A.\n// B.\n// C.\nfn c() {}\n\nfn b() { c(); }\nfn a() { b(); }\n"
+
+
+@pytest.mark.parametrize("files, said", [
+    ({"a.wgsl": '// include "pieces/b.wgsl"\n'},
+     r"there is no pieces/b.wgsl \(asked for: a.wgsl includes pieces/b.wgsl\)"),
+    ({"a.wgsl": '// include "b.wgsl"\n', "b.wgsl": '// include "a.wgsl"\n'},
+     "a circle: a.wgsl includes b.wgsl includes a.wgsl"),
+    ({"a.wgsl": '  // include "b.wgsl"\n', "b.wgsl": ""}, "in a.wgsl has a form of its own"),
+    ({}, "there is no a.wgsl")])
+def test_what_cannot_be_included(files, said, tmp_path, monkeypatch):
+    with pytest.raises(AssertionError, match=said):
+        source_of(files, tmp_path, monkeypatch)
+
+
+def source_of(files: dict[str, str], folder: Path, monkeypatch) -> str:
+    """The text of template `a` among these files."""
+    (folder / "pieces").mkdir()
+    for name, text in files.items():
+        (folder / name).write_text(text)
+    monkeypatch.setattr(templates, "FOLDER", folder)
+    return templates.source.__wrapped__("a")
+
+
+def test_every_piece_is_included_and_every_include_is_there():
+    asked = re.findall(r'// include "(.*?)"', "".join(map(Path.read_text, FOLDER.rglob("*.wgsl"))))
+    assert {file.relative_to(FOLDER).as_posix() for file in FOLDER.glob("*/**/*.wgsl")} == {*asked}

@@ -1,4 +1,5 @@
-"""Every shader that is rendered, as Dawn sees it, the WebGPU of Chromium; no GPU takes part."""
+"""Every shader that is rendered, as Dawn sees it, the WebGPU of Chromium, where no GPU takes part,
+and as naga does, that of the package `wgpu`."""
 import json
 import subprocess
 from types import SimpleNamespace
@@ -8,9 +9,11 @@ import golden_programs
 import gpu_programs
 import node
 import pytest
+import wgpu
 
 import tensorbrook as tf
 from backends import on
+from tensorbrook.backends import backend
 from tensorbrook.backends.webgpu import limits_of, templates
 from tensorbrook.backends.webgpu.facts import Facts
 from tensorbrook.backends.webgpu.program import image_of
@@ -28,6 +31,17 @@ DEVICES = {
 HALF = ", in float16"
 TEMPLATES = sorted(path.name.removesuffix(".wgsl") for path in (
     environment.ROOT / "core/tensorbrook/backends/webgpu/templates").glob("*.wgsl"))
+
+
+def refused(shaders: dict[str, str]) -> dict[str, str]:
+    """What naga says against shaders, by the names of their programs."""
+    device, said = backend("webgpu").host.host.device, {}
+    for code, name in shaders.items():
+        try:
+            device.create_shader_module(code=code)
+        except wgpu.GPUError as error:
+            said[name] = f"{error}\n{code}"
+    return said
 
 
 def mistakes(shaders: dict[str, str], features) -> dict[str, str]:
@@ -94,6 +108,11 @@ def test_dawn_takes_every_shader(name, rendered):
     assert mistakes(rendered.shaders[name], DEVICES[name][1]) == {}
 
 
+def test_naga_takes_every_shader(rendered):
+    assert refused({code: f"{name} ({device})" for device, shaders in rendered.shaders.items()
+                    for code, name in shaders.items()}) == {}
+
+
 @pytest.mark.parametrize("code, said", [
     ("fn other() {}", "main"),
     ("@compute @workgroup_size(1) fn main() { let x: u32 = 1.5; }", "1.5"),
@@ -103,6 +122,11 @@ def test_dawn_takes_every_shader(name, rendered):
 def test_dawn_finds_mistakes(code, said):
     found = mistakes({code: "wrong"}, ())
     assert said in found["wrong"]
+
+
+def test_naga_finds_mistakes():
+    code = "@compute @workgroup_size(1) fn main() { let x: u32 = 1.5; }"
+    assert "1.5" in refused({code: "wrong"})["wrong"]
 
 
 # ── that the programs leave nothing out ───────────────────────────────────────────────────────

@@ -1,8 +1,14 @@
-"""The shaders that are files: `templates/*.wgsl`, each a whole WGSL module.
+"""The shaders that are files: `templates/*.wgsl`, each a whole WGSL module with what it includes.
 
-What is chosen for each use is an `override` of the file: sizes, so that loops have known lengths,
-and tunables. `template` turns them into constants. What elements are is an `alias` of the file, as
-in `alias element = f32;`, which is replaced by its type wherever it stands. Texts between
+What several of them have in common is a file of `templates/pieces`, which stands where a line
+
+    // include "pieces/pool.wgsl"
+
+says so, in templates and in other pieces. What is chosen for each use is an `override` of the file:
+sizes, so that loops have known lengths, and tunables. `template` turns them into constants. One
+without a value must be given; so what Python goes by as well, as how many invocations a workgroup
+has, is said in Python alone. What elements are is an `alias` of the file, as in
+`alias element = f32;`, which is replaced by its type wherever it stands. Texts between
 `// if NAME` and `// end` lines stay where NAME is true; `// else` may stand between. A loop below a
 line `// unroll`,
 
@@ -18,29 +24,42 @@ import re
 from functools import cache
 from importlib.resources import files
 
+FOLDER = files(__package__) / "templates"
+_INCLUDE = re.compile(r'^// include "([\w/]+\.wgsl)"\n', re.M)
 _UNROLLED = re.compile(r"^( *)// unroll\n *for \(var (\w+) = 0u; \2 < (\w+); \2\+\+\) \{"
                        r"( [^\n]* |\n.*?^\1)\}\n", re.M | re.S)
-_OVERRIDE = re.compile(r"^override (\w+): (\w+)(?: = [^;]+)?;", re.M)
+_OVERRIDE = re.compile(r"^override (\w+): (\w+)( = [^;]+)?;", re.M)
 _ALIAS = re.compile(r"^alias (\w+) = (\w+);\n", re.M)
 
 
 @cache
 def source(name: str) -> str:
-    """The text of a template file."""
-    return (files(__package__) / "templates" / f"{name}.wgsl").read_text(encoding="utf-8")
+    """The text of a template file, with what it includes."""
+    return _whole((f"{name}.wgsl",))
+
+
+def _whole(way: tuple[str, ...]) -> str:
+    """The text of the last of these files, of which each includes the next."""
+    *including, name = way
+    file = FOLDER / name
+    assert name not in including, f"a circle: {' includes '.join(way)}"
+    assert file.is_file(), f"there is no {name} (asked for: {' includes '.join(way)})"
+    text = _INCLUDE.sub(lambda found: _whole((*way, found[1])), file.read_text(encoding="utf-8"))
+    assert "// include" not in text, f"a line `// include` in {name} has a form of its own"
+    return text
 
 
 def template(name: str, **constants: int | float | bool | str) -> str:
-    """A template's text with these constants, flags and types of elements; those that are not
-    named keep their defaults."""
+    """A template's text with these constants, flags and types of elements. What is not named keeps
+    the value that the file gives it; a flag is off."""
     used: set[str] = set()
 
     def constant(found: re.Match) -> str:
-        key, kind = found[1], found[2]
+        key, kind, value = found.groups()
         used.add(key)
-        value = f" = {_literal(constants[key], kind)};" if key in constants else \
-            found[0][found[0].index(" ="):]
-        return f"const {key}: {kind}{value}"
+        assert value or key in constants, f"{name}.wgsl is not told {key}"
+        return f"const {key}: {kind}" + \
+            (f" = {_literal(constants[key], kind)};" if key in constants else f"{value};")
 
     text = _OVERRIDE.sub(constant, _typed(_chosen(source(name), constants), constants, used))
     text = _unrolled(text)

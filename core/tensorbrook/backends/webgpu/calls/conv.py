@@ -19,8 +19,8 @@ DIRECT = 16                          # columns of a group below which a tile wou
 STEPS = 8                            # a part of the sums has no fewer steps of a tile,
 LONG = 24                            # and there are no parts where a tile makes fewer
 PIXELS = 64                          # nor fewer pixels where it is made one by one
-
-TILE_K = 16                          # how far a tile goes along the sums in one step, as it says
+TILE_K = 16                          # how far a tile goes along the sums in one step
+LANES = 64                           # invocations of a workgroup, of which each makes one element
 
 
 @dataclass(frozen=True)
@@ -122,18 +122,18 @@ def product(call: Call, facts: Facts, m: int, n: int, k: int, transpose_a: int, 
 
 def direct(call: Call, facts: Facts, p: Conv, turned: bool) -> Part:
     four = p.is_depthwise and by_four(call, 0, p.c) and by_four(call, 1, p.c)
-    groups = over(call.outs[0].spec.count // (4 if four else 1), 64, facts.workgroups)
+    groups = over(call.outs[0].spec.count // (4 if four else 1), LANES, facts.workgroups)
     return last(call, "conv_direct", dict(zip("xw", call.args)), groups, TURNED=turned,
-                BY_FOUR=four, **p.constants(turned))
+                BY_FOUR=four, LANES=LANES, **p.constants(turned))
 
 
 def filter_direct(call: Call, facts: Facts, p: Conv) -> list[Part]:
     four = p.is_depthwise and by_four(call, 0, p.c) and by_four(call, 1, p.c)
     count = call.outs[0].spec.count // (4 if four else 1)
     pieces = limited(ceiling(INVOCATIONS, count), p.n * p.oh * p.ow // PIXELS)
-    groups = over(count * pieces, 64, facts.workgroups)
+    groups = over(count * pieces, LANES, facts.workgroups)
     return summed(call, facts, pieces, "conv_filter_direct", "xg", groups, BY_FOUR=four,
-                  **p.constants())
+                  LANES=LANES, **p.constants())
 
 
 # ── tiles ──
@@ -150,7 +150,7 @@ def tiles(call: Call, facts: Facts, p: Conv, turned: bool) -> list[Part]:
     tile |= {"PERIOD_Y": p.sh // gcd(p.sh, p.dh), "PERIOD_X": p.sw // gcd(p.sw, p.dw)}
     groups = over(x * y * layers * pieces, 1, facts.workgroups)
     return summed(call, facts, pieces, "conv", "xw", groups, TURNED=turned, TILES=x * y,
-                  NUMBERED=not facts.software,
+                  QUADS=TILE_K // 4, NUMBERED=not facts.software,
                   X_BY_FOUR=by_four(call, 0, sizes["CHANNELS"]),
                   W_BY_FOUR=not turned and by_four(call, 1, sizes["COLUMNS"]),
                   OUT_BY_FOUR=ends_by_four(call, sizes["COLUMNS"], pieces), **sizes, **tile)
@@ -178,7 +178,7 @@ def shape_of(rows: int, columns: int, length: int, layers: int):
     down = ceiling(rows, high)
     pieces = limited(WORKGROUPS // (down * across * layers), length // (STEPS * TILE_K)) \
         if length >= LONG * TILE_K else 1
-    tile = {"TILE_ROWS": high, "TILE_COLUMNS": wide, "ROWS": each,
+    tile = {"TILE_ROWS": high, "TILE_COLUMNS": wide, "TILE_K": TILE_K, "ROWS": each,
             "GATHERS": TILE_K * each // wide, "FETCHES": TILE_K * each // high}
     return tile, (across, down), pieces
 

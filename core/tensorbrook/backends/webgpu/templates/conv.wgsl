@@ -10,46 +10,23 @@
 alias element = f32;
 alias sum_type = f32;
 
-override N: u32 = 1;
-// rows of x, columns of x, channels of x in a group
-override IN_Y: u32 = 8;
-override IN_X: u32 = 8;
-override CHANNELS: u32 = 4;
-override OUT_Y: u32 = 8;
-override OUT_X: u32 = 8;
-// channels of out in a group
-override COLUMNS: u32 = 4;
-override GROUPS: u32 = 1;
-override TAPS_Y: u32 = 3;
-override TAPS_X: u32 = 3;
-override STRIDE_Y: u32 = 1;
-override STRIDE_X: u32 = 1;
-override DILATION_Y: u32 = 1;
-override DILATION_X: u32 = 1;
-override PADDING_Y: u32 = 1;
-override PADDING_X: u32 = 1;
-override PERIOD_Y: u32 = 1;
-override PERIOD_X: u32 = 1;
-override PARTS: u32 = 1;
-override TILE_ROWS: u32 = 64;
-override TILE_COLUMNS: u32 = 64;
-override ROWS: u32 = 4;
+// include "pieces/convolution.wgsl"
+
+override PERIOD_Y: u32;
+override PERIOD_X: u32;
 // tiles of a layer, which is a part of a phase of a group
-override TILES: u32 = 4;
-// vectors that an invocation brings into a tile: of windows, and of the filter
-override GATHERS: u32 = 1;
-override FETCHES: u32 = 1;
+override TILES: u32;
+// fours of TILE_K: four values along the sum in one vector
+override QUADS: u32;
 
-const TILE_K: u32 = 16;
-const QUADS: u32 = 4;                                    // four values along the sum in one vector
+// if W_BY_FOUR
+@group(0) @binding(1) var<storage, read> w: array<vec4<element>>;
+// else
+@group(0) @binding(1) var<storage, read> w: array<element>;
+// end
+// include "pieces/tile_of_windows.wgsl"
 
-const IN_C = CHANNELS * GROUPS;
-const OUT_C = COLUMNS * GROUPS;
-const LANES_X = TILE_COLUMNS / 4;
-const LANES_Y = TILE_ROWS / ROWS;
-const LANES = LANES_X * LANES_Y;
-const_assert GATHERS * LANES == TILE_ROWS * QUADS && FETCHES * LANES == TILE_K * LANES_X;
-const TILES_X = (COLUMNS + TILE_COLUMNS - 1) / TILE_COLUMNS;
+const_assert 4 * QUADS == TILE_K;
 const OUTSIDE = -0x40000000;                             // no tap leads back from there
 // if TURNED
 const PHASES_Y = STRIDE_Y;
@@ -61,32 +38,8 @@ const PHASES_X = 1u;
 const PITCH = LANES_X;
 // end
 
-// if X_BY_FOUR
-@group(0) @binding(0) var<storage, read> x: array<vec4<element>>;
-// else
-@group(0) @binding(0) var<storage, read> x: array<element>;
-// end
-// if W_BY_FOUR
-@group(0) @binding(1) var<storage, read> w: array<vec4<element>>;
-// else
-@group(0) @binding(1) var<storage, read> w: array<element>;
-// end
-// if OUT_BY_FOUR
-@group(0) @binding(2) var<storage, read_write> out: array<vec4<sum_type>>;
-// else
-@group(0) @binding(2) var<storage, read_write> out: array<sum_type>;
-// end
-
 var<workgroup> windows: array<vec4f, TILE_ROWS * QUADS>;
 var<workgroup> weights: array<vec4f, TILE_K * PITCH>;
-
-// if OUT_BY_FOUR
-fn put_four(row: u32, column: u32, four: vec4f) {
-  out[(row * OUT_C + column) / 4u] = vec4<sum_type>(four);
-}
-// else
-fn put(row: u32, column: u32, value: f32) { out[row * OUT_C + column] = sum_type(value); }
-// end
 
 // What a phase has along an axis: pixel first + r * skip meets tap first_tap + t * period at
 // start + r * step + t * gap.
@@ -127,35 +80,22 @@ fn window_of(row: u32, down: Axis, across: Axis) -> Window {
                 across.start + i32(row % across.count * STEP_X));
 }
 
-// Index of a window's element at a place of the sum, and whether it is inside. Without branches, of
-// which every copy would have to be compiled: what lies outside is read from index 0 and not taken.
-struct Place { at: u32, inside: bool }
-
 fn place(v: Window, k: u32, k_end: u32, taps_x: u32, group: u32) -> Place {
   let tap = k / CHANNELS;
   let y = u32(v.top + i32(tap / taps_x) * GAP_Y);
   let column = u32(v.left + i32(tap % taps_x) * GAP_X);
-  let inside = (k < k_end) & (y < IN_Y) & (column < IN_X);
-  let at = ((v.image * IN_Y + y) * IN_X + column) * IN_C + group * CHANNELS + k % CHANNELS;
-  return Place(select(0u, at, inside), inside);
+  return place_of(v.image, y, column, group * CHANNELS + k % CHANNELS, k < k_end);
 }
 
 // Four values of a window along the sum, whose length is k_end.
-// if X_BY_FOUR
 fn gathered(v: Window, k: u32, k_end: u32, taps_x: u32, group: u32) -> vec4f {
-  let p = place(v, k, k_end, taps_x, group);
-  return select(vec4f(), vec4f(x[p.at / 4u]), p.inside);
+  // if X_BY_FOUR
+  return four_at(place(v, k, k_end, taps_x, group));
+  // else
+  return four_at(place(v, k, k_end, taps_x, group), place(v, k + 1u, k_end, taps_x, group),
+                 place(v, k + 2u, k_end, taps_x, group), place(v, k + 3u, k_end, taps_x, group));
+  // end
 }
-// else
-fn gathered(v: Window, k: u32, k_end: u32, taps_x: u32, group: u32) -> vec4f {
-  let p0 = place(v, k, k_end, taps_x, group);
-  let p1 = place(v, k + 1u, k_end, taps_x, group);
-  let p2 = place(v, k + 2u, k_end, taps_x, group);
-  let p3 = place(v, k + 3u, k_end, taps_x, group);
-  return select(vec4f(), vec4f(f32(x[p0.at]), f32(x[p1.at]), f32(x[p2.at]), f32(x[p3.at])),
-                vec4<bool>(p0.inside, p1.inside, p2.inside, p3.inside));
-}
-// end
 
 // Four columns of the filter at k.
 // if W_BY_FOUR
@@ -276,13 +216,6 @@ fn main(@builtin(workgroup_id) tile: vec3u, @builtin(num_workgroups) tiles: vec3
     let y = at / across.count / down.count * OUT_Y + down.first
         + at / across.count % down.count * PHASES_Y;
     let pixel = y * OUT_X + across.first + at % across.count * PHASES_X;
-    let to = column + 4u * lane_x;
-    // if OUT_BY_FOUR
-    if (to < COLUMNS) { put_four(part * N * OUT_Y * OUT_X + pixel, group * COLUMNS + to, line); }
-    // else
-    for (var i = 0u; i < min(COLUMNS - min(to, COLUMNS), 4u); i++) {
-      put(part * N * OUT_Y * OUT_X + pixel, group * COLUMNS + to + i, line[i]);
-    }
-    // end
+    put_columns(part * N * OUT_Y * OUT_X + pixel, group, column + 4u * lane_x, line);
   }
 }

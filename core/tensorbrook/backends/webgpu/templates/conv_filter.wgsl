@@ -7,75 +7,27 @@
 alias element = f32;
 alias sum_type = f32;
 
-override N: u32 = 1;
-// rows of x, columns of x, channels of x in a group
-override IN_Y: u32 = 8;
-override IN_X: u32 = 8;
-override CHANNELS: u32 = 4;
-// of g
-override OUT_Y: u32 = 8;
-override OUT_X: u32 = 8;
-override COLUMNS: u32 = 4;
-override GROUPS: u32 = 1;
-override TAPS_Y: u32 = 3;
-override TAPS_X: u32 = 3;
-override STRIDE_Y: u32 = 1;
-override STRIDE_X: u32 = 1;
-override DILATION_Y: u32 = 1;
-override DILATION_X: u32 = 1;
-override PADDING_Y: u32 = 1;
-override PADDING_X: u32 = 1;
-override PARTS: u32 = 1;
-override TILE_ROWS: u32 = 64;
-override TILE_COLUMNS: u32 = 64;
-override ROWS: u32 = 4;
-// ROWS / 4, and the vectors that an invocation brings into a tile: of windows, and of g
-override TALL: u32 = 1;
-override GATHERS: u32 = 1;
-override FETCHES: u32 = 1;
+// include "pieces/convolution.wgsl"
 
-const TILE_K: u32 = 16;
+// ROWS / 4
+override TALL: u32;
 
-const IN_C = CHANNELS * GROUPS;
-const OUT_C = COLUMNS * GROUPS;
-const HEIGHT = TAPS_Y * TAPS_X * CHANNELS;
-const PIXELS = N * OUT_Y * OUT_X;
-const FOURS = TILE_ROWS / 4;                             // four rows in one vector
-const LANES_X = TILE_COLUMNS / 4;
-const LANES_Y = TILE_ROWS / ROWS;
-const LANES = LANES_X * LANES_Y;
-const_assert 4 * TALL == ROWS;
-const_assert GATHERS * LANES == TILE_K * FOURS && FETCHES * LANES == TILE_K * LANES_X;
-const TILES_X = (COLUMNS + TILE_COLUMNS - 1) / TILE_COLUMNS;
-const TILES = TILES_X * ((HEIGHT + TILE_ROWS - 1) / TILE_ROWS);
-const SHARE = (PIXELS + TILE_K * PARTS - 1) / (TILE_K * PARTS) * TILE_K;
-
-// if X_BY_FOUR
-@group(0) @binding(0) var<storage, read> x: array<vec4<element>>;
-// else
-@group(0) @binding(0) var<storage, read> x: array<element>;
-// end
 // if G_BY_FOUR
 @group(0) @binding(1) var<storage, read> g: array<vec4<element>>;
 // else
 @group(0) @binding(1) var<storage, read> g: array<element>;
 // end
-// if OUT_BY_FOUR
-@group(0) @binding(2) var<storage, read_write> out: array<vec4<sum_type>>;
-// else
-@group(0) @binding(2) var<storage, read_write> out: array<sum_type>;
-// end
+// include "pieces/tile_of_windows.wgsl"
+
+const_assert 4 * TALL == ROWS;
+const HEIGHT = TAPS_Y * TAPS_X * CHANNELS;
+const PIXELS = N * OUT_Y * OUT_X;
+const FOURS = TILE_ROWS / 4;                             // four rows in one vector
+const TILES = TILES_X * ((HEIGHT + TILE_ROWS - 1) / TILE_ROWS);
+const SHARE = (PIXELS + TILE_K * PARTS - 1) / (TILE_K * PARTS) * TILE_K;
 
 var<workgroup> windows: array<vec4f, TILE_K * FOURS>;
 var<workgroup> shares: array<vec4f, TILE_K * LANES_X>;
-
-// if OUT_BY_FOUR
-fn put_four(row: u32, column: u32, four: vec4f) {
-  out[(row * OUT_C + column) / 4u] = vec4<sum_type>(four);
-}
-// else
-fn put(row: u32, column: u32, value: f32) { out[row * OUT_C + column] = sum_type(value); }
-// end
 
 // Where in x a pixel's window begins.
 struct Window { image: u32, top: u32, left: u32 }
@@ -86,36 +38,24 @@ fn window_of(pixel: u32) -> Window {
                 pixel % OUT_X * STRIDE_X - PADDING_X);
 }
 
-// Index of what a window holds at a tap and channel, and whether it is inside. Without branches, of
-// which every copy would have to be compiled: what lies outside is read from index 0 and not taken.
-struct Place { at: u32, inside: bool }
-
 fn place(pixel: u32, row: u32, group: u32) -> Place {
   let v = window_of(pixel);
   let tap = row / CHANNELS;
   let y = v.top + tap / TAPS_X * DILATION_Y;             // wraps around above and left of x
   let column = v.left + tap % TAPS_X * DILATION_X;
-  let inside = (pixel < PIXELS) & (row < HEIGHT) & (y < IN_Y) & (column < IN_X);
-  let at = ((v.image * IN_Y + y) * IN_X + column) * IN_C + group * CHANNELS + row % CHANNELS;
-  return Place(select(0u, at, inside), inside);
+  return place_of(v.image, y, column, group * CHANNELS + row % CHANNELS,
+                  (pixel < PIXELS) & (row < HEIGHT));
 }
 
 // Four rows of a pixel's window.
-// if X_BY_FOUR
 fn gathered(pixel: u32, row: u32, group: u32) -> vec4f {
-  let p = place(pixel, row, group);
-  return select(vec4f(), vec4f(x[p.at / 4u]), p.inside);
+  // if X_BY_FOUR
+  return four_at(place(pixel, row, group));
+  // else
+  return four_at(place(pixel, row, group), place(pixel, row + 1u, group),
+                 place(pixel, row + 2u, group), place(pixel, row + 3u, group));
+  // end
 }
-// else
-fn gathered(pixel: u32, row: u32, group: u32) -> vec4f {
-  let p0 = place(pixel, row, group);
-  let p1 = place(pixel, row + 1u, group);
-  let p2 = place(pixel, row + 2u, group);
-  let p3 = place(pixel, row + 3u, group);
-  return select(vec4f(), vec4f(f32(x[p0.at]), f32(x[p1.at]), f32(x[p2.at]), f32(x[p3.at])),
-                vec4<bool>(p0.inside, p1.inside, p2.inside, p3.inside));
-}
-// end
 
 // Four columns of a pixel of g.
 // if G_BY_FOUR
@@ -197,13 +137,6 @@ fn main(@builtin(workgroup_id) tile: vec3u, @builtin(num_workgroups) tiles: vec3
     for (var i = 0u; i < ROWS; i++) { line = select(line, sums[i], r == i); }
     let at = row + 4u * (lane_y + r / 4u * LANES_Y) + r % 4u;
     if (at >= HEIGHT) { break; }
-    let to = column + 4u * lane_x;
-    // if OUT_BY_FOUR
-    if (to < COLUMNS) { put_four(part * HEIGHT + at, group * COLUMNS + to, line); }
-    // else
-    for (var i = 0u; i < min(COLUMNS - min(to, COLUMNS), 4u); i++) {
-      put(part * HEIGHT + at, group * COLUMNS + to + i, line[i]);
-    }
-    // end
+    put_columns(part * HEIGHT + at, group, column + 4u * lane_x, line);
   }
 }

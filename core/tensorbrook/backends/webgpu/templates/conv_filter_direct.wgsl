@@ -7,28 +7,11 @@
 alias element = f32;
 alias sum_type = f32;
 
-// pixels and channels of a group: of x, then of g
-override N: u32 = 1;
-override IN_Y: u32 = 8;
-override IN_X: u32 = 8;
-override CHANNELS: u32 = 1;
-override OUT_Y: u32 = 8;
-override OUT_X: u32 = 8;
-override COLUMNS: u32 = 1;
-override GROUPS: u32 = 4;
-override TAPS_Y: u32 = 3;
-override TAPS_X: u32 = 3;
-override STRIDE_Y: u32 = 1;
-override STRIDE_X: u32 = 1;
-override DILATION_Y: u32 = 1;
-override DILATION_X: u32 = 1;
-override PADDING_Y: u32 = 1;
-override PADDING_X: u32 = 1;
-override PARTS: u32 = 1;
+// include "pieces/convolution.wgsl"
 
-const LANES = 64u;
-const IN_C = CHANNELS * GROUPS;
-const OUT_C = COLUMNS * GROUPS;
+override PARTS: u32;
+override LANES: u32;
+
 const HEIGHT = TAPS_Y * TAPS_X * CHANNELS;
 const PIXELS = N * OUT_Y * OUT_X;
 const SHARE = (PIXELS + PARTS - 1) / PARTS;
