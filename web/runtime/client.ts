@@ -225,6 +225,7 @@ export class Runtime {
         break;
       case "finished": {
         const { error, exit_code, files } = message;
+        this.host?.panel?.clear(); // the next script may not be the one that was stopped
         this.finish({ error, exit_code, files });
         break;
       }

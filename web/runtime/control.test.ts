@@ -11,6 +11,17 @@ describe("the words that page and worker share", () => {
     expect(worker.signals[0]).toBe(0);
   });
 
+  it("keep an interrupt that comes between Python's look and the 0 it writes then", () => {
+    const control = newControl();
+    const [panel, { signals }] = [new ControlPanel(control), new ControlledWorker(control)];
+    expect(signals[0]).toBe(0);
+    panel.interrupt();
+    signals[0] = 0;
+    expect(signals[0]).toBe(2);
+    signals[0] = 0;
+    expect(signals[0]).toBe(0);
+  });
+
   it("let a worker that is far ahead go on when the page says stop", () => {
     const control = newControl();
     const [panel, worker] = [new ControlPanel(control), new ControlledWorker(control)];

@@ -13,6 +13,21 @@ const MOST_UNDERWAY = 256;
 
 export const newControl = (): SharedArrayBuffer => new SharedArrayBuffer(8);
 
+/**
+ * What Python looks at for a signal. It reads the element and then writes 0 into it, so that an
+ * interrupt between the two would be lost: here that 0 takes away only what had been read.
+ */
+export class Signals {
+  private read = 0;
+  constructor(private readonly words: Int32Array) {}
+  get 0(): number {
+    return this.read = Atomics.load(this.words, SIGNAL);
+  }
+  set 0(value: number) {
+    if (this.read !== value) Atomics.compareExchange(this.words, SIGNAL, this.read, value);
+  }
+}
+
 /** The page's side. */
 export class ControlPanel {
   private readonly words: Int32Array;
@@ -23,6 +38,10 @@ export class ControlPanel {
     Atomics.store(this.words, SIGNAL, SIGINT);
     Atomics.notify(this.words, TAKEN);
   }
+  /** Forget an interrupt that came after the script had ended. */
+  clear(): void {
+    Atomics.store(this.words, SIGNAL, 0);
+  }
   took(): void {
     Atomics.add(this.words, TAKEN, 1);
     Atomics.notify(this.words, TAKEN);
@@ -31,18 +50,18 @@ export class ControlPanel {
 
 /** The worker's side. */
 export class ControlledWorker {
-  readonly signals: Uint8Array;
+  readonly signals: Signals;
   private readonly words: Int32Array;
   private sent = 0;
   constructor(control: SharedArrayBuffer) {
     this.words = new Int32Array(control);
-    this.signals = new Uint8Array(control, 0, 1);
+    this.signals = new Signals(this.words);
   }
   /** Interrupt the script once it goes on. */
   interrupt(): void {
     Atomics.store(this.words, SIGNAL, SIGINT);
   }
-  /** Forget an interrupt that came after the script had ended. */
+  /** Forget an interrupt that has been heeded in another way. */
   clear(): void {
     Atomics.store(this.words, SIGNAL, 0);
   }

@@ -22,11 +22,14 @@ export async function entered(
   return canSwitchStacks ? f.callPromising(...args) : f(...args);
 }
 
+const INTERRUPT = "KeyboardInterrupt";
+const STOPPED = 130; // the exit code of a shell command that Ctrl-C ended
+
 export class Python {
   private readonly runScript: PyCallable;
   private readonly stopScript: PyCallable;
   private handle: PyCallable | null = null;
-  private holds = 0;
+  private holds = 1; // no script runs
 
   constructor(
     private readonly pyodide: PyodideAPI,
@@ -43,8 +46,9 @@ export class Python {
   }
 
   /**
-   * Let no interrupt in until every hold has ended. While Python waits for a promise, its own tasks
-   * run; an interrupt among them would leave whoever waits asleep for ever.
+   * Let no interrupt in until every hold has ended: it stays for the script that it is meant for.
+   * While Python waits for a promise, its own tasks run; an interrupt among them would leave whoever
+   * waits asleep for ever.
    */
   hold(held: boolean): void {
     this.holds += held ? 1 : -1;
@@ -52,8 +56,9 @@ export class Python {
   }
 
   private listen(): void {
-    const signals = this.holds > 0 ? new Uint8Array(1) : this.control?.signals;
-    if (signals !== undefined) this.pyodide.setInterruptBuffer(signals);
+    const signals = this.holds > 0 ? [0] : this.control?.signals;
+    // Pyodide reads and writes the first element, and asks for no more of an array.
+    if (signals !== undefined) this.pyodide.setInterruptBuffer(signals as unknown as Uint8Array);
   }
 
   /** Run a script to its end; whatever happens in it comes back as an outcome. */
@@ -61,14 +66,14 @@ export class Python {
     const name = script.filename.split("/").at(-1) ?? script.filename;
     const bytes = new TextEncoder().encode(script.source);
     const folder = new Folder(this.pyodide.FS, [...script.files, { path: name, bytes }]);
-    this.control?.clear();
     this.console.id = id;
+    this.hold(false);
     try {
       const [error, exit_code] = await this.call(script, `${FOLDER}/${name}`);
       return { error, exit_code, files: folder.changed() };
     } finally {
+      this.hold(true);
       this.console.id = 0;
-      this.control?.clear();
     }
   }
 
@@ -81,11 +86,19 @@ export class Python {
 
   private async call({ filename, argv }: Script, path: string): Promise<[string | null, number]> {
     const words = this.pyodide.toPy(argv);
-    const outcome = await entered(this.runScript, path, filename, words);
-    const [error, exitCode] = outcome.toJs();
-    outcome.destroy();
-    words.destroy();
-    return [error ?? null, exitCode];
+    try {
+      const outcome = await entered(this.runScript, path, filename, words);
+      const [error, exitCode] = outcome.toJs();
+      outcome.destroy();
+      return [error ?? null, exitCode];
+    } catch (error) {
+      // On the way to the script or back from it: there is no line of it to tell of.
+      const { PythonError } = this.pyodide.ffi;
+      if (error instanceof PythonError && error.type === INTERRUPT) return [INTERRUPT, STOPPED];
+      throw error;
+    } finally {
+      words.destroy();
+    }
   }
 
   /** Hand a command to the training session, which answers by events. */

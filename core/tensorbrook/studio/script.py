@@ -3,6 +3,7 @@
 import asyncio
 import linecache
 import os
+import signal
 import sys
 import time
 import traceback
@@ -23,24 +24,52 @@ system_sleep = time.sleep
 
 def run(path: str, filename: str, argv: list[str]) -> tuple[str | None, int]:
     """Run a script in a fresh __main__; returns (traceback or None, exit code)."""
-    _enter(os.path.dirname(path), [path, *argv])
-    idle.clear()
-    try:
-        with open(path, "rb") as file:
-            code = compile(file.read(), path, "exec")
-        exec(code, _fresh_main(path))
-        outcome = None, 0
-    except SystemExit as end:
-        outcome = None, _exit_code(end.code)
-    except (KeyboardInterrupt, asyncio.CancelledError) as stop:
-        outcome = describe(stop, path, filename), STOPPED
-    except BaseException as error:
-        outcome = describe(error, path, filename), 1
-    finally:
-        begin_anew()
-        idle.set()
-    _flush()
-    return outcome
+    with Interrupts() as interrupts:
+        _enter(os.path.dirname(path), [path, *argv])
+        idle.clear()
+        try:
+            with open(path, "rb") as file:
+                code = compile(file.read(), path, "exec")
+            interrupts.let_into(code, _fresh_main(path))
+            outcome = None, 0
+        except SystemExit as end:
+            outcome = None, _exit_code(end.code)
+        except (KeyboardInterrupt, asyncio.CancelledError) as stop:
+            outcome = describe(stop, path, filename), STOPPED
+        except BaseException as error:
+            outcome = describe(error, path, filename), 1
+        finally:
+            begin_anew()
+            idle.set()
+        _flush()
+        return outcome
+
+
+class Interrupts:
+    """Ctrl-C is for a script's lines: one that comes before the first waits for it, and one after
+    the last is late. Neither may end what makes ready and tidies up."""
+
+    def __enter__(self) -> "Interrupts":
+        self.open = self.waiting = False
+        self.before = signal.signal(signal.SIGINT, self.hear)
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        signal.signal(signal.SIGINT, self.before)
+
+    def hear(self, number: int, frame: types.FrameType | None) -> None:
+        self.waiting = not self.open
+        if self.open:
+            raise KeyboardInterrupt
+
+    def let_into(self, code: types.CodeType, main: dict[str, object]) -> None:
+        self.open = True
+        try:
+            if self.waiting:
+                raise KeyboardInterrupt
+            exec(code, main)
+        finally:
+            self.open = False
 
 
 def stop_waiting() -> bool:
