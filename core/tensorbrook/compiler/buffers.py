@@ -46,9 +46,10 @@ class Buffers:
 
     def _count(self, group: Group, reads: set, made: Iterable, inside: set[Eqn]) -> int:
         stored = {var for _, var, _ in group.also}
-        stored.update(self.over.get(var, var) for var in made if self._is_stored(var, inside))
+        stored.update(self.over.get(var, var) for var in made if self.is_stored(var, inside))
         return len(reads | stored)
 
-    def _is_stored(self, var: Atom, inside: set[Eqn]) -> bool:
+    def is_stored(self, var: Atom, inside: set[Eqn]) -> bool:
+        """Whether somebody reads what these equations make beside them."""
         readers = self._readers.get(var)
         return var in self._outside or not readers or not inside.issuperset(readers)

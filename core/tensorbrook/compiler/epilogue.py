@@ -45,6 +45,8 @@ def followed(call: Call, group: Group, limits: Limits, regroup: Regroup,
     if whole is None or not _in_step(whole, out):
         return None
     touched = buffers.touched(whole) + len({*call.args, out} - whole.reads)
+    if not limits.staged and not buffers.is_stored(out, {*whole.eqns}):
+        touched -= 1
     return Followed(call, whole) if touched <= limits.buffers else None
 
 

@@ -225,7 +225,8 @@ class _Fusion:
         reads = tuple(self.buffer(a) for a in e.args)
         results = e.prim.spec(*[a.spec for a in e.args], **e.attrs)
         function, numbers, work = e.prim.call([a.spec for a in e.args], results, **e.attrs)
-        k = self.open(Call(function, reads, e.outs, numbers, work, (e,)))
+        k = self.open(Call(function, reads, e.outs, numbers, work, (e,),
+                           staged=self.limits.staged))
         for out in e.outs:
             self.makes(out, k)
 

@@ -126,7 +126,8 @@ class Call:
     `work` is about how many multiplications or element visits it takes, for the cost model. The
     `epilogue` is carried out on each part of the only result while that is in cache: a Loop of one
     stage and no folds over the space (rows, columns), where columns are the result's last axis. It
-    reads the result index by index; unless it is `kept`, nobody else reads that."""
+    reads the result index by index; unless it is `kept`, nobody else reads that, and it takes
+    memory only where it is `staged`."""
 
     function: str
     args: tuple[Atom, ...]
@@ -136,6 +137,7 @@ class Call:
     eqns: tuple[Eqn, ...]
     epilogue: Loop | None = None
     kept: bool = True
+    staged: bool = True
 
     @cached_property
     def reads(self) -> tuple[Atom, ...]:
@@ -145,7 +147,8 @@ class Call:
 
     @cached_property
     def writes(self) -> tuple[Var, ...]:
-        return self.outs + (self.epilogue.writes if self.epilogue else ())
+        outs = self.outs if self.kept or self.staged else ()
+        return outs + (self.epilogue.writes if self.epilogue else ())
 
     @cached_property
     def rectangle(self) -> tuple[int, int]:
@@ -230,6 +233,7 @@ class Limits:
 
     buffers: int = 1 << 30           # how many different buffers one kernel may touch
     epilogues: frozenset[str] = frozenset()      # the kernels called by name that take one
+    staged: bool = True              # whether what an epilogue alone reads lies in memory
     # The kernels called by name that take float16 as it is; None where nothing does.
     halves: frozenset[str] | None = None
     line: int = LINE                 # buffers begin on multiples of so many bytes

@@ -87,8 +87,8 @@ def label(kernel: Kernel) -> str:
 
 def kernel_text(kernel: Kernel, names: Names, plan: Plan) -> str:
     def where(atom) -> str:
-        place = plan.places[atom]
-        return f"{names.of(atom)}@{place.kind}{place.at}"
+        place = plan.places.get(atom)                    # None: it is never in memory
+        return f"{names.of(atom)}@{place.kind}{place.at}" if place else names.of(atom)
 
     if isinstance(kernel, Repeat):
         way = "back" if kernel.reverse else "on"

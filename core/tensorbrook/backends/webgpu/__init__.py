@@ -26,7 +26,7 @@ TAKE_HALVES = TAKE_EPILOGUES | {
 
 def limits_of(facts) -> Limits:
     """What the compiler must know of a device."""
-    return Limits(buffers=facts.storage_buffers, epilogues=TAKE_EPILOGUES,
+    return Limits(buffers=facts.storage_buffers, epilogues=TAKE_EPILOGUES, staged=False,
                   halves=TAKE_HALVES if facts.f16 else None,
                   line=max(64, facts.alignment), widths=dict.fromkeys(BYTES, WORD), typed=True)
 

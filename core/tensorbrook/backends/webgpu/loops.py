@@ -87,6 +87,7 @@ def body(writer: Writer, varies: list[bool]) -> None:
 _PUT = re.compile(r"^fn put(_four)?\(row: u32, column: u32, (?:value: f32|four: vec4f)\) "
                   r"\{(?:[^\n]*\}\n|\n.*?^\}\n)", re.M | re.S)
 _BINDING = re.compile(r"^@group\(0\) @binding\((\d+)\)[^\n]*\n", re.M)
+_OUT = re.compile(r"^@group\(0\) @binding\(\d+\)[^\n]* out: [^\n]*\n", re.M)
 
 
 def takes_four(call: Call) -> bool:
@@ -96,10 +97,11 @@ def takes_four(call: Call) -> bool:
 
 def with_epilogue(code: str, call: Call) -> tuple[str, dict[str, Atom]]:
     """A template's text with the call's epilogue in its function `put`, after what that does, or in
-    place of it where nobody else reads the result; and what stands behind the names of the buffers
-    this adds. Rows and columns are those of `call.rectangle`. The text is a module's before its
-    bindings are placed; without an epilogue it stays as it is. The function is one of these, in a
-    line or up to a brace at the margin; a template that has both calls the first in the second:
+    place of it where nobody else reads the result, which then is not bound; and what stands behind
+    the names of the buffers this adds. Rows and columns are those of `call.rectangle`. The text is
+    a module's before its bindings are placed; without an epilogue it stays as it is. The function
+    is one of these, in a line or up to a brace at the margin; a template that has both calls the
+    first in the second:
 
         fn put(row: u32, column: u32, value: f32) { out[row * COLUMNS + column] = value; }
         fn put_four(row: u32, column: u32, four: vec4f) { ... }"""
@@ -116,6 +118,7 @@ def with_epilogue(code: str, call: Call) -> tuple[str, dict[str, Atom]]:
     end = bindings[-1].end()
     assert end <= put.start(), "a module's bindings stand before its functions"
     whole = code[:end] + declared + code[end:put.start()] + ended + code[put.end():]
+    whole = whole if call.kept else _OUT.sub("", whole)
     half = writer.half and "enable f16;" not in code
     return ("enable f16;\n" if half else "") + whole + writer.library(), writer.buffers()
 

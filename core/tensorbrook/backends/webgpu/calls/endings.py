@@ -22,7 +22,8 @@ def last(call: Call, name: str, buffers: dict, groups, **constants) -> Part:
     """The part that writes the result, and carries out what follows it."""
     code = template(name, element=element_of(call), **constants)
     code, more = with_epilogue(code, call)
-    return Part(code, buffers | {"out": call.outs[0]} | more, groups)
+    own = {"out": call.outs[0]} if call.kept else {}
+    return Part(code, buffers | own | more, groups)
 
 
 def summed(call: Call, facts: Facts, pieces: int, name: str, names, groups,
