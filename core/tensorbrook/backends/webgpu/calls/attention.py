@@ -6,8 +6,8 @@ from ..facts import Facts
 from ..part import WGSL_TYPES, Part, over
 from ..templates import template
 
-# As in the templates: how many queries, or keys, a workgroup has, how many columns of a result it
-# makes at once, and how many times so many at most. The last two are registers: untuned estimates.
+# How many queries, or keys, a workgroup has, how many columns of a result it makes at once, and how
+# many times so many at most. The last two are registers: untuned estimates.
 ROWS, COLUMNS, SPANS = 32, 64, 2
 NUMBERS = ("HEADS", "T_Q", "T_K", "D", "D_V", "CAUSAL", "SCALE")
 FLAGS = {"mask": "MASKED", "dk": "DK", "dv": "DV"}         # by what is among the buffers
@@ -42,13 +42,14 @@ def attention_grad(call: Call, facts: Facts) -> list[Part]:
 def _parts(call: Call, facts: Facts, file: str, atoms: dict, rows: int, width: int) -> list[Part]:
     """The part of a template for so many rows of each head, where a result is `width` wide."""
     batch, heads, *rest = call.numbers
-    pieces = -(-width // COLUMNS)
+    pieces, blocks = -(-width // COLUMNS), -(-rows // ROWS)
     splits = max(1, -(-pieces // SPANS))
-    units = batch * heads * -(-rows // ROWS) * splits
+    units = batch * heads * blocks * splits
     if not units:
         return []
     constants = dict(zip(NUMBERS + STRIDES, (heads, *rest)))
-    constants |= {"UNITS": units, "SPLITS": splits, "SPANS": max(1, min(pieces, SPANS))}
+    constants |= {"ROWS": ROWS, "COLUMNS": COLUMNS, "BLOCKS": blocks, "UNITS": units,
+                  "SPLITS": splits, "SPANS": max(1, min(pieces, SPANS))}
     flags = {flag: True for name, flag in FLAGS.items() if name in atoms}
     element = WGSL_TYPES[call.args[0].spec.dtype.name]       # lse and delta are float32 always
     code = template(file, element=element, **flags, **constants)
