@@ -20,7 +20,7 @@ from tensorbrook.ir import Plan
 from tensorbrook.ops.control import iterate
 
 # What the standard promises of every device, and one that asks for more room between bindings.
-DEVICES = (Facts(), Facts(storage_buffers=10, alignment=32, subgroups=True, f16=True))
+DEVICES = (Facts(), Facts(storage_buffers=10, alignment=32, subgroups=4, f16=True))
 
 
 @pytest.fixture(autouse=True, scope="module")

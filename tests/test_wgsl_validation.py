@@ -14,8 +14,9 @@ import wgpu
 import tensorbrook as tf
 from backends import on
 from tensorbrook.backends import backend
-from tensorbrook.backends.webgpu import limits_of, templates
+from tensorbrook.backends.webgpu import limits_of, neighbours, templates
 from tensorbrook.backends.webgpu.facts import Facts
+from tensorbrook.backends.webgpu.host_wgpu import spelled
 from tensorbrook.backends.webgpu.program import image_of
 from tensorbrook.eager import planned, simplified
 from tensorbrook.ir import Graph
@@ -24,9 +25,9 @@ from tensorbrook.ir import Graph
 DEVICES = {
     "plain": (Facts(), ()),
     "software": (Facts(software=True), ()),
-    "subgroups": (Facts(subgroups=True), ("subgroups",)),
+    "subgroups": (Facts(subgroups=4), ("subgroups",)),
     "halves": (Facts(f16=True), ("shader-f16",)),
-    "both": (Facts(subgroups=True, f16=True), ("subgroups", "shader-f16")),
+    "both": (Facts(subgroups=32, f16=True), ("subgroups", "shader-f16")),
 }
 HALF = ", in float16"
 TEMPLATES = sorted(path.name.removesuffix(".wgsl") for path in (
@@ -38,7 +39,7 @@ def refused(shaders: dict[str, str]) -> dict[str, str]:
     device, said = backend("webgpu").host.host.device, {}
     for code, name in shaders.items():
         try:
-            device.create_shader_module(code=code)
+            device.create_shader_module(code=spelled(code))
         except wgpu.GPUError as error:
             said[name] = f"{error}\n{code}"
     return said
@@ -83,6 +84,8 @@ def rendered() -> Rendered:
             found.shaders[device] = {shader: name for name, graph in graphs.items()
                                      if facts.f16 or not name.endswith(HALF)
                                      for shader in shaders_of(graph, facts)}
+            if facts.subgroups:
+                found.shaders[device] |= dict.fromkeys(neighbours.shaders(), "subgroups")
     return found
 
 

@@ -10,7 +10,7 @@ export interface GpuFacts {
   readonly workgroup_bytes: number;
   readonly binding_bytes: number;
   readonly buffer_bytes: number;
-  readonly subgroups: boolean;
+  readonly subgroups: number;
   readonly f16: boolean;
 }
 
@@ -29,7 +29,7 @@ const FEATURES = ["subgroups", "shader-f16", "timestamp-query"] as const;
 /** What is asked of an adapter: a GPUAdapter is one. */
 export interface Adapter {
   readonly info: Pick<GPUAdapterInfo,
-    "vendor" | "architecture" | "device" | "description" | "isFallbackAdapter">;
+    "vendor" | "architecture" | "device" | "description" | "isFallbackAdapter" | "subgroupMinSize">;
   readonly limits: Limits;
   readonly features: { has(name: string): boolean };
 }
@@ -51,7 +51,7 @@ export function factsOf({ info, limits, features }: Adapter): GpuFacts {
     workgroup_bytes: limits.maxComputeWorkgroupStorageSize,
     binding_bytes: limits.maxStorageBufferBindingSize,
     buffer_bytes: limits.maxBufferSize,
-    subgroups: features.has("subgroups"),
+    subgroups: features.has("subgroups") ? info.subgroupMinSize : 0,
     f16: features.has("shader-f16"),
   };
 }

@@ -137,7 +137,7 @@ class WebGPU:
         """The name, whether a processor plays it, and what of it programs are made for."""
         facts = self.host.facts
         return {"device_name": facts.name, "software": facts.software,
-                "float16": facts.f16, "subgroups": facts.subgroups}
+                "float16": facts.f16, "subgroups": facts.subgroups > 0}
 
 
 class Program:

@@ -17,5 +17,5 @@ class Facts:
     workgroup_bytes: int = 16384         # maxComputeWorkgroupStorageSize
     binding_bytes: int = 1 << 27         # maxStorageBufferBindingSize
     buffer_bytes: int = 1 << 28          # maxBufferSize
-    subgroups: bool = False              # feature `subgroups`
+    subgroups: int = 0                   # subgroupMinSize with feature `subgroups`, else 0
     f16: bool = False                    # feature `shader-f16`

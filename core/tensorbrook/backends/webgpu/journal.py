@@ -25,6 +25,7 @@ from ...ir import Graph
 from .facts import Facts
 from .host import Host
 from .image import Copy, Image
+from .neighbours import checked
 from .substitute import Substitute
 
 EVERY_S = 2.0            # contents are copied at most so often,
@@ -55,7 +56,7 @@ class Journal:
         self.host: Host | Substitute = host
         self.spare: Callable[[], set[int]] = set
         self.lost = False                # for good
-        self.facts: Facts = host.facts
+        self.facts: Facts = checked(host)
         self._numbers = count(1)
         self.lock = threading.RLock()
         self._programs: dict[int, Loaded] = {}
@@ -272,7 +273,7 @@ class Journal:
         for _ in range(ATTEMPTS):
             try:
                 self.host.renew()
-                if self.host.facts != self.facts:
+                if checked(self.host) != self.facts:
                     raise _gone("the GPU is another one now")
                 self._replay()
                 result = act()

@@ -1,9 +1,11 @@
 """Loops that fold: a row is all indices that fold into one, and each has some lanes of a workgroup.
 
-The lanes walk a row side by side, each folds what it meets, and a tree of two levels in workgroup
-memory folds that, always in one order. Stages go over the row again and compute again what they
-need: it comes from cache. Where rows lie side by side rather than their elements (sums of columns),
-neighbouring invocations have neighbouring rows. All shapes are estimates: no GPU was measured.
+The lanes walk a row side by side, each folds what it meets, and a tree folds that, always in one
+order: lanes of a subgroup shuffle where the device has subgroups, others meet in workgroup memory.
+Stages go over the row again and compute again what they need: it comes from cache. Where rows lie
+side by side rather than their elements (sums of columns), neighbouring invocations have
+neighbouring rows; the lanes of a row, a line of memory apart, are then in subgroups of their own
+and meet in workgroup memory on every device. All shapes are estimates: no GPU was measured.
 """
 from __future__ import annotations
 
@@ -18,7 +20,7 @@ from .formulas import Term, literal, render
 from .order import lies_in_columns, varying, wide_buffers
 from .part import Part, over, power_above, power_below
 from .strips import strips
-from .writer import WIDE, Counter, Writer, register
+from .writer import WIDE, Counter, Writer, register, shuffled
 
 SHORT = 16                   # elements of a row that one lane folds alone
 ENOUGH = 1 << 16             # invocations that keep a large GPU busy
@@ -26,6 +28,9 @@ LANES = 256                  # the most of a workgroup, though it might have mor
 COLUMN_LANES = 8             # the most that share a column; so 32 columns lie side by side, a line
 PIECE = 16                   # lanes that come together in one level
 CELL = 8                     # bytes of a lane's fold in workgroup memory, on two levels
+# With subgroups: 32 lanes, which are one on most GPUs, have a row for themselves as long as each
+# goes no more often than that.
+SUBGROUP, TURNS = 32, 4
 
 
 @dataclass(frozen=True)
@@ -78,7 +83,8 @@ def shape_of(loop: Loop, facts: Facts, copies: int) -> Shape:
     elif length <= SHORT:
         lanes = 1
     else:
-        lanes = min(power_below(length // copies), room)
+        alone = facts.subgroups and length // copies <= SUBGROUP * TURNS
+        lanes = min(power_below(length // copies), room, SUBGROUP if alone else room)
     return Shape(rows, length, lanes, min(room // lanes, power_above(rows)), columns)
 
 
@@ -104,6 +110,9 @@ class _Rows:
         self.writer = Writer(loop, self.copies, wide_buffers(loop) if fours else frozenset())
         self.along_row = varying(loop, set(loop.axes))
         self.along_last = varying(loop, {len(loop.space) - 1})
+        self.writer.subgroups = facts.subgroups > 0 and self.shape.lanes > 1 \
+            and not self.shape.columns
+        self.trees = 0                               # how many use workgroup memory
         self.cells: dict[str, str] = {}              # declarations of workgroup memory
         self.known: set[int] = set()                 # values that hold for the whole row
 
@@ -116,6 +125,8 @@ class _Rows:
         declared = "".join(text + "\n" for text in self.cells.values())
         arguments = "@builtin(workgroup_id) group: vec3u, " \
             "@builtin(local_invocation_index) lane: u32"
+        if writer.subgroups:
+            arguments += ", @builtin(subgroup_size) subgroup: u32"
         return Part(writer.module(declared, arguments, shape.size), writer.buffers(), groups)
 
     def begin(self, groups: tuple[int, int, int]):
@@ -133,6 +144,9 @@ class _Rows:
             # All lanes must come to the barriers, also those that have no row.
             line(f"let live = wanted < {shape.rows}u;")
             line(f"let row = min(wanted, {shape.rows - 1}u);")
+        if self.writer.subgroups:
+            line(f"let width = min(subgroup, {shape.lanes}u);")
+        elif shape.lanes > 1:
             piece = shape.levels[1] * shape.apart
             line(f"let first = lane - {_times('part', shape.apart)};")
             line(f"let near = first + {_times(f'part / {shape.levels[1]}u', piece)};")
@@ -223,42 +237,79 @@ class _Rows:
                     one = self.joined(value, f"f{i}_{copy}", f"f{i}_{copy + step}")
                     writer.line(f"f{i}_{copy} = {one};")
         if self.shape.lanes > 1 and reduced:
-            self.tree(reduced)
-        else:
-            for i, _ in reduced:
-                writer.line(f"let v{i} = f{i}_0;")
+            (self.among_subgroups if writer.subgroups else self.in_memory)(reduced)
         for i, _ in reduced:
+            writer.line(f"let v{i} = f{i}_0;")
             writer.texts[i, 0] = f"v{i}"
 
-    def tree(self, reduced: list):
+    def in_memory(self, reduced: list):
         """All lanes of a row fold those of their piece, and then what the pieces give: two levels
         of loads that everyone makes cost less than many with a barrier each."""
         writer, (pieces, piece) = self.writer, self.shape.levels
         if self.cells and pieces == 1:
             writer.line("workgroupBarrier();")           # all have read what stands there
-        kinds = [(i, value, register(value.dtype)) for i, value in reduced]
         for level, (count, begin, step) in enumerate((
                 (piece, "near", self.shape.apart), (pieces, "first", piece * self.shape.apart))):
             if count == 1:
                 continue
-            names = [self.cell(kind, level, slot) for slot, (_, _, kind) in enumerate(kinds)]
-            for name, (i, _, _) in zip(names, kinds):
+            names = self.cells_of(reduced, level, self.shape.size)
+            for name, (i, _) in zip(names, reduced):
                 writer.line(f"{name}[lane] = f{i}_0;")
             writer.line("workgroupBarrier();")
-            for name, (i, _, _) in zip(names, kinds):
-                writer.line(f"f{i}_0 = {name}[{begin}];")
-            writer.open(f"for (var k = {step}u; k < {count * step}u; k += {step}u)")
-            for name, (i, value, _) in zip(names, kinds):
-                one = self.joined(value, f"f{i}_0", f"{name}[{begin} + k]")
-                writer.line(f"f{i}_0 = {one};")
-            writer.close()
-        for i, _ in reduced:
-            writer.line(f"let v{i} = f{i}_0;")
+            self.gather(reduced, names, begin, f"{step}u", f"{count * step}u")
 
-    def cell(self, kind: str, level: int, slot: int) -> str:
-        name = f"{('cells', 'sums')[level]}_{kind}_{slot}"
-        self.cells[name] = f"var<workgroup> {name}: array<{kind}, {self.shape.size}>;"
-        return name
+    def among_subgroups(self, reduced: list):
+        """The lanes of a subgroup fold what they have; where a row has several subgroups, what
+        these give goes through workgroup memory once. How large a subgroup is, the shader is told:
+        a device may choose that for each one, but not below its least. Two trees that follow each
+        other have memory of their own: who comes to the barrier of the second is done with the
+        first."""
+        writer, lanes, least = self.writer, self.shape.lanes, self.facts.subgroups
+        self.shuffle(reduced, "width")
+        if lanes <= least:
+            return
+        names = self.cells_of(reduced, self.trees % 2, self.shape.size // least)
+        self.trees += 1
+        writer.open(f"if (width < {lanes}u)")
+        writer.open("if (lane % width == 0u)")
+        for name, (i, _) in zip(names, reduced):
+            writer.line(f"{name}[lane / width] = f{i}_0;")
+        writer.close()
+        writer.line("workgroupBarrier();")
+        writer.line(f"let count = {lanes}u / width;")
+        writer.line("let some = min(count, width);")
+        writer.line("let at = (lane - part) / width + part % some;")
+        self.gather(reduced, names, "at", "some", "count")
+        self.shuffle(reduced, "some")
+        writer.close()
+
+    def gather(self, reduced: list, names: list[str], begin: str, step: str, end: str):
+        """Fold what stands in the cells from `begin` on, `step` apart."""
+        writer = self.writer
+        for name, (i, _) in zip(names, reduced):
+            writer.line(f"f{i}_0 = {name}[{begin}];")
+        writer.open(f"for (var k = {step}; k < {end}; k += {step})")
+        for name, (i, value) in zip(names, reduced):
+            writer.line(f"f{i}_0 = {self.joined(value, f'f{i}_0', f'{name}[{begin} + k]')};")
+        writer.close()
+
+    def shuffle(self, reduced: list, width: str):
+        """So many lanes side by side fold what they have; each comes to the same."""
+        writer = self.writer
+        writer.open(f"for (var d = 1u; d < {width}; d *= 2u)")
+        for i, value in reduced:
+            writer.line(f"let other{i} = {shuffled(f'f{i}_0', value.dtype, 'd')};")
+            writer.line(f"f{i}_0 = {self.joined(value, f'f{i}_0', f'other{i}')};")
+        writer.close()
+
+    def cells_of(self, reduced: list, level: int, count: int) -> list[str]:
+        """Workgroup memory for so many folds of each of these."""
+        found = []
+        for slot, (_, value) in enumerate(reduced):
+            kind = register(value.dtype)
+            found.append(f"{('cells', 'sums')[level]}_{kind}_{slot}")
+            self.cells[found[-1]] = f"var<workgroup> {found[-1]}: array<{kind}, {count}>;"
+        return found
 
     # ── tails ──
 
@@ -272,7 +323,7 @@ class _Rows:
         if not stores:
             return
         if self.shape.lanes > 1:
-            if any(isinstance(self.loop.values[i], Load) for i in late):
+            if any(isinstance(self.loop.values[i], Load) for i in late) or self.may_meet(stores):
                 writer.line("storageBarrier();")         # a result may lie where an argument does
             writer.open("if (live && part == 0u)")
         for store in stores:
@@ -280,6 +331,15 @@ class _Rows:
             writer.put(store, 0, text)
         if self.shape.lanes > 1:
             writer.close()
+
+    def may_meet(self, stores: list) -> bool:
+        """Whether a lane may store where others, which no barrier of a tree has held together, read
+        what belongs to the whole row."""
+        there = {(s.target.spec.dtype, s.target.spec.count) for s in stores}
+        read = {(v.source.spec.dtype, v.source.spec.count)
+                for v, varies in zip(self.loop.values, self.along_row)
+                if isinstance(v, Load) and not varies}
+        return self.writer.subgroups and not there.isdisjoint(read)
 
 
 def _start(value: Reduced) -> Any:

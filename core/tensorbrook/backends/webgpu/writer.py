@@ -39,6 +39,7 @@ class Writer:
         self.given: Mapping[Atom, list[str]] = {}        # elements that are at hand, by copy
         self.lines: list[str] = []
         self.depth = 1
+        self.subgroups = False                           # whether invocations shuffle values
         for value in loop.values:
             if isinstance(value, Load):
                 self.dtypes[value.source] = value.source.spec.dtype
@@ -164,7 +165,8 @@ class Writer:
         """The whole text: what is declared, the library, and the lines as `main`."""
         buffers = [self.declared(n, atom) for n, atom in enumerate(self.names)]
         main = [f"@compute @workgroup_size({size})", f"fn main({arguments}) {{", *self.lines, "}"]
-        enable = ["enable f16;"] if self.half else []
+        wanted = {"f16": self.half, "subgroups": self.subgroups}
+        enable = [f"enable {name};" for name, holds in wanted.items() if holds]
         library = self.library(declarations)
         blocks = ["\n".join(lines) + "\n" for lines in (enable, buffers) if lines]
         blocks += [text for text in (declarations, library) if text]
@@ -221,6 +223,13 @@ def to_memory(text: str, dtype: DType) -> str:
 def register(dtype: DType) -> str:
     """The type of a variable that holds an element."""
     return TYPES[dtype.kind]
+
+
+def shuffled(text: str, dtype: DType, distance: str) -> str:
+    """What the invocation of a subgroup whose number differs in these bits has of a variable."""
+    if dtype.is_bool:
+        return f"subgroupShuffleXor(u32({text}), {distance}) != 0u"
+    return f"subgroupShuffleXor({text}, {distance})"
 
 
 def _sum(offset: int, terms: list[tuple[int, str]]) -> str:

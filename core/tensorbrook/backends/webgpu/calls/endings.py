@@ -12,6 +12,7 @@ from .zeros import LANES
 # that neighbours still read 64 bytes that follow each other.
 BUSY = 1 << 15
 SHARING = 16
+SECTOR = 8               # elements of 32 bytes, which memory gives at least
 
 
 def element_of(call: Call) -> str:
@@ -37,10 +38,12 @@ def summed(call: Call, facts: Facts, pieces: int, name: str, names, groups,
     count = out.spec.count
     between, lines = Scratch(4 * pieces * count), sharing(count, pieces)
     columns = min(256, facts.invocations) // lines
+    shuffles = facts.subgroups > 0 and lines > 1
     code = template(name, element=element_of(call), sum_type="f32", PARTS=pieces, **constants)
     return [Part(code, args | {"out": between}, groups),
             last(call, "sum_pieces", {"pieces": between}, over(count, columns, facts.workgroups),
-                 PARTS=pieces, COUNT=count, WIDTH=call.rectangle[1], COLUMNS=columns, LINES=lines)]
+                 PARTS=pieces, COUNT=count, WIDTH=call.rectangle[1], COLUMNS=columns, LINES=lines,
+                 BESIDE=SECTOR if shuffles else columns, SUBGROUPS=shuffles)]
 
 
 def sharing(count: int, pieces: int) -> int:

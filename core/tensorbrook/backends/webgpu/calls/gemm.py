@@ -230,15 +230,18 @@ def _of_vectors(call: Call, p: Product, plan: Vectors, facts: Facts) -> list[Par
         count, width, along = p.n, p.m, bool(p.transpose_b)
     after = _after(call, plan.splits)
     four = matrix is not few and _by_four(matrix, width if plan.across else p.k, after)
+    shuffles = facts.subgroups > 0 and (plan.others if plan.across else plan.lanes) > 1
     each, more = (plan.lanes * (4 if four else 1), {"SLICES": plan.others}) if plan.across else \
         (plan.others, {"ROWS": plan.others,
                        "FOUR_VECTORS": four and along and _by_four(few, p.k, after)})
+    if shuffles and not plan.across:
+        more |= {"LEAST": facts.subgroups}
     return summed(
         call, facts, plan.splits, f"gemm_{'columns' if plan.across else 'rows'}", names,
         over(plan.splits * p.batch * width, each, facts.workgroups), COUNT=count, WIDTH=width,
         DOWN=plan.down, STRIDE_VECTORS=strides[0], STRIDE_MATRIX=strides[1],
         VECTOR=p.k if along else 1, STEP=1 if along else count, SPLIT=plan.split,
-        LANES=plan.lanes, FOUR=four, **more, **_sizes(p))
+        LANES=plan.lanes, FOUR=four, SUBGROUPS=shuffles, **more, **_sizes(p))
 
 
 def _after(call: Call, splits: int) -> Loop | None:

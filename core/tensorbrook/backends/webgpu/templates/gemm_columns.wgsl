@@ -1,6 +1,10 @@
+// if SUBGROUPS
+enable subgroups;
+
+// end
 // COUNT vectors of each item times a matrix whose rows lie across k: an invocation goes down four
-// columns (or one), SLICES of them share a column. Sums in f32: every SLICES-th of k, then a tree.
-// Tolerance 1e-5.
+// columns (or one), SLICES of them share a column. Sums in f32: every SLICES-th of k, then a tree,
+// of which the slices in one subgroup, where the device has them, shuffle theirs. Tolerance 1e-5.
 //
 // out[i] is (COUNT, WIDTH), or (WIDTH, COUNT) with DOWN. As in gemm.wgsl, PARTS parts of k follow
 // each other in `out`.
@@ -53,8 +57,20 @@ fn put_one(whole: u32, vector: u32, column: u32, value: f32) {
   }
 }
 
+// The numbers of a column, or of four.
+fn put_all(whole: u32, vector: u32, column: u32, sum: Sum) {
+  // if FOUR
+  for (var i = 0u; i < 4u; i++) { put_one(whole, vector, column + i, sum[i]); }
+  // else
+  put_one(whole, vector, column, sum);
+  // end
+}
+
 @compute @workgroup_size(LANES * SLICES)
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u,
+        // if SUBGROUPS
+        @builtin(subgroup_size) subgroup: u32,
+        // end
         @builtin(local_invocation_index) index: u32) {
   let unit = (group.y * groups.x + group.x) * LANES + index % LANES;
   let slice = index / LANES;
@@ -73,6 +89,31 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
       }
     }
   }
+  // if SUBGROUPS
+  let width = min(subgroup, LANES * SLICES);
+  // unroll
+  for (var v = 0u; v < COUNT; v++) {
+    for (var d = LANES; d < width; d *= 2u) { sums[v] += subgroupShuffleXor(sums[v], d); }
+  }
+  let near = max(width / LANES, 1u);
+  if (near < SLICES) {
+    // unroll
+    for (var v = 0u; v < COUNT; v++) { partial[v][index] = sums[v]; }
+    workgroupBarrier();
+    // unroll
+    for (var v = 0u; v < COUNT; v++) {
+      if (slice == v % SLICES) {
+        sums[v] = Sum();
+        for (var i = index % LANES; i < LANES * SLICES; i += LANES * near) { sums[v] += partial[v][i]; }
+      }
+    }
+  }
+  if (unit >= PARTS * BATCH * UNITS) { return; }
+  // unroll
+  for (var v = 0u; v < COUNT; v++) {
+    if (slice == v % SLICES) { put_all(part * BATCH + item, v, column, sums[v]); }
+  }
+  // else
   // unroll
   for (var v = 0u; v < COUNT; v++) { partial[v][index] = sums[v]; }
   for (var half = SLICES / 2u; half > 0u; half /= 2u) {
@@ -83,12 +124,6 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
     }
   }
   if (slice > 0u || unit >= PARTS * BATCH * UNITS) { return; }
-  for (var v = 0u; v < COUNT; v++) {
-    let sum = partial[v][index];
-    // if FOUR
-    for (var i = 0u; i < 4u; i++) { put_one(part * BATCH + item, v, column + i, sum[i]); }
-    // else
-    put_one(part * BATCH + item, v, column, sum);
-    // end
-  }
+  for (var v = 0u; v < COUNT; v++) { put_all(part * BATCH + item, v, column, partial[v][index]); }
+  // end
 }

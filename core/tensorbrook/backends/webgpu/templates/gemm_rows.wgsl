@@ -1,6 +1,10 @@
+// if SUBGROUPS
+enable subgroups;
+
+// end
 // COUNT vectors of each item times a matrix whose rows lie along k: LANES invocations make the
 // products of one row with all vectors. Sums in f32: every LANES-th of k (or four of them), then a
-// tree. Tolerance 1e-5.
+// tree: by shuffles where the device has subgroups, of LEAST or more. Tolerance 1e-5.
 //
 // out[i] is (COUNT, WIDTH), or (WIDTH, COUNT) with DOWN. As in gemm.wgsl, PARTS parts of k follow
 // each other in `out`.
@@ -23,6 +27,9 @@ override SPLIT: u32 = 1;                 // of K
 
 override LANES: u32 = 32;
 override ROWS: u32 = 8;                  // rows that a workgroup takes
+// if SUBGROUPS
+override LEAST: u32;                     // invocations of a subgroup
+// end
 
 const LINES = PARTS * BATCH * WIDTH;
 
@@ -38,7 +45,11 @@ const LINES = PARTS * BATCH * WIDTH;
 // end
 @group(0) @binding(2) var<storage, read_write> out: array<sum_type>;
 
+// if SUBGROUPS
+var<workgroup> partial: array<array<f32, max(LANES * ROWS / LEAST, 1u)>, COUNT>;
+// else
 var<workgroup> partial: array<array<f32, LANES * ROWS>, COUNT>;
+// end
 
 // The product of places k to k + 3 (or of place k) with a vector that begins at `first`.
 // if FOUR
@@ -63,8 +74,30 @@ fn put(row: u32, column: u32, value: f32) {
   out[row * N + column] = sum_type(value);
 }
 
+// Number v of a line.
+fn put_one(line: u32, v: u32, value: f32) {
+  let whole = line / WIDTH;
+  if (DOWN) {
+    put(whole * WIDTH + line % WIDTH, v, value);
+  } else {
+    put(whole * COUNT + v, line % WIDTH, value);
+  }
+}
+
+// if SUBGROUPS
+// The sum of what `width` neighbours have.
+fn together(x: f32, width: u32) -> f32 {
+  var sum = x;
+  for (var d = 1u; d < width; d *= 2u) { sum += subgroupShuffleXor(sum, d); }
+  return sum;
+}
+
+// end
 @compute @workgroup_size(LANES * ROWS)
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u,
+        // if SUBGROUPS
+        @builtin(subgroup_size) subgroup: u32,
+        // end
         @builtin(local_invocation_index) index: u32) {
   let line = (group.y * groups.x + group.x) * ROWS + index / LANES;
   let lane = index % LANES;
@@ -82,6 +115,28 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
       }
     }
   }
+  // if SUBGROUPS
+  let width = min(subgroup, LANES);
+  // unroll
+  for (var v = 0u; v < COUNT; v++) { sums[v] = together(sums[v], width); }
+  if (width < LANES) {
+    if (lane % width == 0u) {
+      // unroll
+      for (var v = 0u; v < COUNT; v++) { partial[v][index / width] = sums[v]; }
+    }
+    workgroupBarrier();
+    let first = (index - lane) / width;
+    // unroll
+    for (var v = 0u; v < COUNT; v++) {
+      sums[v] = 0.0;
+      for (var i = lane % width; i < LANES / width; i += width) { sums[v] += partial[v][first + i]; }
+      sums[v] = together(sums[v], width);
+    }
+  }
+  if (line >= LINES) { return; }
+  // unroll
+  for (var v = 0u; v < COUNT; v++) { if (lane == v % LANES) { put_one(line, v, sums[v]); } }
+  // else
   // unroll
   for (var v = 0u; v < COUNT; v++) { partial[v][index] = sums[v]; }
   for (var half = LANES / 2u; half > 0u; half /= 2u) {
@@ -93,13 +148,6 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
   }
   workgroupBarrier();
   if (line >= LINES) { return; }
-  let whole = part * BATCH + item;
-  for (var v = lane; v < COUNT; v += LANES) {
-    let sum = partial[v][index - lane];
-    if (DOWN) {
-      put(whole * WIDTH + line % WIDTH, v, sum);
-    } else {
-      put(whole * COUNT + v, line % WIDTH, sum);
-    }
-  }
+  for (var v = lane; v < COUNT; v += LANES) { put_one(line, v, partial[v][index - lane]); }
+  // end
 }
