@@ -1,5 +1,6 @@
 """Computing on a chosen backend within a block."""
 from contextlib import contextmanager
+from dataclasses import asdict, replace
 
 import pytest
 
@@ -39,12 +40,17 @@ def threads(count: int):
 
 
 @contextmanager
-def least_gpu():
-    """Another backend webgpu, on a device that can do just what every one can, for a while."""
+def gpu(**facts):
+    """Another backend webgpu, with some facts of its own, for a while."""
     with on("reference"), pytest.MonkeyPatch.context() as patch:
         host = GpuHost()
-        host.facts = Facts()
+        host.facts = replace(host.facts, **facts)
         patch.setitem(backends._made, "webgpu", WebGPU(host))
         with on("webgpu"):
-            yield
+            yield EAGER.backend
         host.close()
+
+
+def least_gpu():
+    """Another backend webgpu, on a device that can do just what every one can, for a while."""
+    return gpu(**asdict(Facts()))

@@ -79,7 +79,7 @@ def test_an_image_survives_as_bytes():
     bindings = (Binding(0, 256, 64, True), Binding(3, 0, 16, False))
     steps = (Dispatch(0, bindings, (7, 2, 1)), Copy(*bindings), Dispatch(1, bindings, (1, 1, 1)))
     image = Image(("fn a", "fn b"), ("a", "b"), steps, (("float32", b"\0\1\n\3"), ("bool", b"\1")),
-                  2, (("int32", 5),), {0: 1}, 512, 256, 4711)
+                  2, (("int32", 5),), {0: 1}, 512, 256, 4711, ((0,), (1, 2)), 32)
     assert Image.from_bytes(image.to_bytes()) == image
 
 

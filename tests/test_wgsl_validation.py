@@ -14,7 +14,7 @@ import wgpu
 import tensorbrook as tf
 from backends import on
 from tensorbrook.backends import backend
-from tensorbrook.backends.webgpu import limits_of, neighbours, templates
+from tensorbrook.backends.webgpu import ceiling, limits_of, neighbours, templates
 from tensorbrook.backends.webgpu.facts import Facts
 from tensorbrook.backends.webgpu.host_wgpu import spelled
 from tensorbrook.backends.webgpu.program import image_of
@@ -84,6 +84,7 @@ def rendered() -> Rendered:
             found.shaders[device] = {shader: name for name, graph in graphs.items()
                                      if facts.f16 or not name.endswith(HALF)
                                      for shader in shaders_of(graph, facts)}
+            found.shaders[device] |= dict.fromkeys(ceiling.shaders(), "ceilings")
             if facts.subgroups:
                 found.shaders[device] |= dict.fromkeys(neighbours.shaders(), "subgroups")
     return found

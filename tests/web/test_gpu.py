@@ -97,6 +97,19 @@ print(host.pipelines - before)
 """) == "0 True\n1\n"
 
 
+def test_stamps_tell_when_each_dispatch_began_and_ended(page: Page):
+    assert printed(page, RAW + """
+head = json.loads(image())
+timed = host.load(json.dumps(head | {"stamps": 32}).encode() + b"\\n")
+stamps = host.new(32)
+before = host.submits
+host.run(timed, arena, x, out, stamps)
+ticks = array("Q", host.read(stamps, 32)).tolist()
+print(host.facts.tick_ns, ticks[0] > 0, ticks == sorted(ticks), ticks[3] > ticks[0])
+print(host.submits - before, result() == RIGHT)
+""") == "1 True True True\n2 True\n"
+
+
 def test_many_runs_queue_up_in_order_and_two_are_under_way(page: Page):
     assert printed(page, RAW + """
 most = 0

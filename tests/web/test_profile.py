@@ -37,9 +37,17 @@ def profile(*arguments: str | Path, **settings: str) -> subprocess.CompletedProc
                           env=os.environ | settings | {"PYTHONPATH": str(CORE)})
 
 
+# Where, and the tracks of its trace.
+PLACES = {
+    "native": ([], {"thread 0", "thread 1"}),
+    "page": (["--page"], {"thread 0", "thread 1"}),
+    "gpu": (["--page", "--backend", "webgpu", "--software-gpu"], {"GPU"}),
+}
+
+
 @pytest.mark.usefixtures("built")
-@pytest.mark.parametrize("where", [[], ["--page"]], ids=["native", "page"])
-def test_every_kernel_is_timed(tmp_path: Path, where: list[str]):
+@pytest.mark.parametrize("where, tracks", PLACES.values(), ids=PLACES)
+def test_every_kernel_is_timed(tmp_path: Path, where: list[str], tracks: set[str]):
     (tmp_path / "script.py").write_text(SCRIPT, encoding="utf-8")
     done = profile(*where, "--threads", "2", "--trace", tmp_path / "out.json",
                    tmp_path / "script.py", "--", "a", "--b")
@@ -47,13 +55,15 @@ def test_every_kernel_is_timed(tmp_path: Path, where: list[str]):
     first, summary, head, *rows = done.stdout.splitlines()
     assert first.startswith("words ['a', '--b'] kernels ") and first.endswith("fell True")
     kernels = int(first.split()[4])
-    assert "on 2 threads" in summary and head.split()[:3] == ["kernel", "calls", "ms"]
+    assert ("on 2 threads" in summary) == ("GPU" not in tracks) and "GFLOP/s, " in summary
+    assert head.split()[:3] == ["kernel", "calls", "ms"]
     trace = json.loads((tmp_path / "out.json").read_text(encoding="utf-8"))["traceEvents"]
     spans = [e for e in trace if e["ph"] == "X"]
     step = max(e["args"]["program"] for e in spans if e["name"].find("gemm(") >= 0)
     ours = [e for e in spans if e["args"]["program"] == step]
     assert {e["args"]["kernel"] for e in ours} == set(range(kernels))
-    assert {e["tid"] for e in ours} == {0, 1}, "a track for each thread"
+    assert {e["tid"] for e in ours} == set(range(len(tracks))), "a track for each thread"
+    assert {e["args"]["name"] for e in trace if e["ph"] == "M"} == tracks
     assert all(e["ts"] >= 0 and e["dur"] >= 0 for e in spans)
     for n in range(kernels):
         assert sum(row.startswith(f"{step}.{n} ") and " 5  " in row for row in rows) == 1
@@ -65,12 +75,23 @@ def test_a_script_that_is_not_there(tmp_path: Path):
     assert done.returncode == 2 and "there is no script" in done.stderr
 
 
-@pytest.mark.parametrize("name, why", [
-    ("reference", "has no kernels to time"), ("webgpu", "cannot tell how long each kernel takes")])
-def test_a_backend_whose_kernels_have_no_times_says_so(tmp_path: Path, name: str, why: str):
+def test_a_script_that_computes_on_both_devices_has_a_table_of_each(tmp_path: Path):
+    source = 'with tf.device("/GPU:0"):\n    x = tf.exp(tf.ones(3))\n'
+    path = tmp_path / "script.py"
+    path.write_text(f"import tensorbrook as tf\ntf.sin(tf.ones(3))\n{source}", encoding="utf-8")
+    done = profile("--trace", tmp_path / "out.json", path)
+    assert done.returncode == 0, done.stderr
+    cpu, gpu = done.stdout.split("\nkernel")[1:]
+    assert "loop (3,): sin" in cpu and "loop (3,): exp" in gpu
+    trace = json.loads((tmp_path / "out.json").read_text(encoding="utf-8"))["traceEvents"]
+    assert {(e["pid"], e["name"]) for e in trace if "exp" in e["name"] or "sin" in e["name"]} == {
+        (1, "1.0 loop (3,): sin (one thread)"), (2, "1.0 loop (3,): exp")}
+
+
+def test_a_backend_without_kernels_says_so(tmp_path: Path):
     (tmp_path / "script.py").write_text("print(1)", encoding="utf-8")
-    done = profile(tmp_path / "script.py", TENSORBROOK_BACKEND=name)
-    assert done.returncode == 2 and why in done.stderr
+    done = profile("--backend", "reference", tmp_path / "script.py")
+    assert done.returncode == 2 and "has no kernels to time" in done.stderr
 
 
 def test_an_error_of_the_script_is_told_with_what_ran(tmp_path: Path):

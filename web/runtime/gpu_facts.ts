@@ -12,6 +12,7 @@ export interface GpuFacts {
   readonly buffer_bytes: number;
   readonly subgroups: number;
   readonly f16: boolean;
+  readonly tick_ns: number;
 }
 
 /** The limits that a device is asked for, as high as the adapter has them. */
@@ -53,6 +54,7 @@ export function factsOf({ info, limits, features }: Adapter): GpuFacts {
     buffer_bytes: limits.maxBufferSize,
     subgroups: features.has("subgroups") ? info.subgroupMinSize : 0,
     f16: features.has("shader-f16"),
+    tick_ns: features.has("timestamp-query") ? 1 : 0,
   };
 }
 

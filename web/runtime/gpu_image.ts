@@ -27,6 +27,8 @@ export interface GpuImage {
   /** What each shader is for. */
   readonly names: readonly string[];
   readonly steps: readonly Step[];
+  /** Bytes of the last slot, for the time before and after each dispatch; 0 asks for no times. */
+  readonly stamps: number;
 }
 
 const LINE_END = 10;

@@ -1,6 +1,7 @@
 /** A loaded program: its steps with their pipelines, and bind groups for the buffers it meets. */
 
 import { isDispatch, type Binding, type Copy, type Dispatch, type GpuImage } from "./gpu_image";
+import { Stamps } from "./gpu_stamps";
 
 /** A pipeline, and the layout that its bind groups have. */
 export interface Shader {
@@ -56,6 +57,7 @@ class BoundDispatch {
 export class Program {
   readonly dispatches: number;
   private readonly steps: readonly (BoundDispatch | Copy)[];
+  private readonly stamps: Stamps | null;
 
   constructor(private readonly device: GPUDevice, image: GpuImage, shaders: readonly Shader[]) {
     this.steps = image.steps.map((step) => {
@@ -65,25 +67,32 @@ export class Program {
       return new BoundDispatch(step, shader);
     });
     this.dispatches = this.steps.filter((step) => step instanceof BoundDispatch).length;
+    this.stamps = image.stamps > 0 ? new Stamps(device, image.stamps) : null;
   }
 
-  /** The commands of one run: one pass, which only copies divide. */
+  /** The commands of one run: one pass, which only copies divide, or one for each dispatch. */
   encode(places: readonly number[], lookup: Lookup): GPUCommandBuffer {
     const encoder = this.device.createCommandEncoder();
     let pass: GPUComputePassEncoder | null = null;
+    let dispatches = 0;
+    const end = (): void => {
+      pass?.end();
+      pass = null;
+    };
     for (const step of this.steps) {
       if (step instanceof BoundDispatch) {
-        pass ??= encoder.beginComputePass();
+        pass ??= encoder.beginComputePass(this.stamps?.around(dispatches++));
         pass.setPipeline(step.shader.pipeline);
         pass.setBindGroup(0, step.group(this.device, places, lookup));
         pass.dispatchWorkgroups(...step.step.groups);
+        if (this.stamps !== null) end();
       } else {
-        pass?.end();
-        pass = null;
+        end();
         this.copy(encoder, step, places, lookup);
       }
     }
-    pass?.end();
+    end();
+    this.stamps?.tell(encoder, lookup(places.at(-1) ?? 0));
     return encoder.finish();
   }
 

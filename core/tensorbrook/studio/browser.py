@@ -17,6 +17,10 @@ GPU = ("--enable-unsafe-webgpu", "--enable-features=Vulkan")
 REAL_GPU = (*GPU, "--use-angle=vulkan", "--disable-vulkan-surface")
 SOFTWARE_GPU = (*GPU, "--use-vulkan=swiftshader", "--use-webgpu-adapter=swiftshader")
 
+# Else the clock of a page's GPU moves in steps of 0.1 ms, unless it is unsafe anyway ("WebGPU
+# Developer Features", developer.chrome.com/docs/web-platform/webgpu/developer-features).
+CLOCK = ("--enable-webgpu-developer-features",)
+
 # Where a driver lets programs compute, in /dev. Without any, Chromium does not get along with
 # the flags for a real GPU: a page's frames never end.
 GPU_NODES = ("nvidia[0-9]*", "dri/renderD*")

@@ -12,7 +12,7 @@ from urllib.parse import urlencode
 
 from playwright.async_api import Error, Page, async_playwright
 
-from tensorbrook.studio.browser import SOFTWARE_GPU, launch_options, real_gpu
+from tensorbrook.studio.browser import CLOCK, SOFTWARE_GPU, launch_options, real_gpu
 from tensorbrook.studio.server import Server
 
 FAILED = 2
@@ -23,10 +23,12 @@ SKIPPED = {"node_modules", "__pycache__"}
 
 def run(script: Path, words: Sequence[str], *, backend: str | None = None,
         threads: int | None = None, headed: bool = False, software_gpu: bool = False,
-        source: str | None = None) -> int:
-    """Run a script with its folder in a page; returns its exit code. With `source`, that runs
-    beside the script and decides what becomes of it."""
+        clock: bool = False, source: str | None = None) -> int:
+    """Run a script with its folder in a page; returns its exit code. With `clock` a GPU tells its
+    times as finely as it can. With `source`, that runs beside the script and decides what becomes
+    of it."""
     gpu = SOFTWARE_GPU if software_gpu else real_gpu() if backend == "webgpu" else ()
+    gpu = (*gpu, *CLOCK) if clock else gpu
     query = {"backend": backend, "threads": threads}
     options = urlencode({name: value for name, value in query.items() if value is not None})
     try:

@@ -22,11 +22,14 @@ sys.exit(main(os.path.abspath({name!r}), {shown!r}, {words!r}, {trace!r}, {top})
 def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("script", type=Path, help="the Python script; its folder is where it runs")
     parser.add_argument("--page", action="store_true", help="run it in a page, in a browser")
+    parser.add_argument("--backend", metavar="NAME", help="the backend to compute on")
     parser.add_argument("--threads", type=run.positive, metavar="N", help="threads to compute on")
     parser.add_argument("--trace", type=Path, metavar="FILE",
                         help="also write every run as a trace for chrome://tracing or Perfetto")
     parser.add_argument("--top", type=run.positive, metavar="N", default=TOP,
                         help=f"how many kernels the table shows, {TOP} if not given")
+    parser.add_argument("--software-gpu", action="store_true",
+                        help="with --page: let the processor play the GPU, for tests")
     parser.epilog = "What stands after -- is handed to the script."
 
 
@@ -42,8 +45,8 @@ def main(args: Namespace) -> int:
 def natively(script: Path, args: Namespace) -> int:
     trace = str(args.trace.resolve()) if args.trace else ""
     command = [sys.executable, "-m", MODULE, str(script), trace, str(args.top), *args.rest]
-    threads = {} if args.threads is None else {"TENSORBROOK_THREADS": str(args.threads)}
-    with subprocess.Popen(command, cwd=script.parent, env=run.environment() | threads) as child:
+    with subprocess.Popen(command, cwd=script.parent,
+                          env=run.environment() | run.settings(args)) as child:
         return run.exit_code(run.wait(child))
 
 
@@ -52,7 +55,8 @@ def in_page(script: Path, args: Namespace) -> int:
     launcher = LAUNCHER.format(module=MODULE, name=script.name, shown=script.as_posix(),
                                words=list(args.rest), trace=BESIDE if args.trace else "",
                                top=args.top)
-    code = run.in_browser(script, args.rest, source=launcher, threads=args.threads)
+    code = run.in_browser(script, args.rest, source=launcher, backend=args.backend,
+                          threads=args.threads, software_gpu=args.software_gpu, clock=True)
     left = script.parent / BESIDE
     if args.trace and left.is_file():
         left.replace(args.trace)

@@ -7,27 +7,25 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
+from .. import backends
+from ..backends.profile import Event, Profile, Times
 from ..backends.wasm import Wasm
-from ..backends.wasm.ceiling import ceilings
-from ..backends.wasm.profile import Profile, Profiled
+from ..backends.wasm.profile import WasmProfile
+from ..backends.webgpu import WebGPU
+from ..backends.webgpu.profile import GpuProfile
 from ..eager import EAGER
 from ..ir.measure import bytes_moved, operations
-from ..ir.text import label
 from . import script
 
 FAILED = 2
-UNTIMED = {
-    "reference": "backend reference has no kernels to time",
-    "webgpu": "backend webgpu hands a program to the GPU as a whole and cannot tell how long each "
-              "kernel takes (tf.config.get_counters() counts its dispatches and submits)"}
 WIDEST = 72                      # characters of a kernel's name
 
 
 class Row(NamedTuple):
-    """A kernel in all runs of its program."""
+    """A kernel in all runs of its program, or, where kernels have no times, a program."""
 
     name: str
     calls: int
@@ -37,26 +35,26 @@ class Row(NamedTuple):
 
 
 def main(path: str, shown: str, words: Sequence[str], trace: str = "", top: int = 40) -> int:
-    """Run the script, print the table, write the trace; returns the script's exit code."""
-    if EAGER.chosen is None:
-        EAGER.choose("wasm")                 # large programs too, where there is a GPU
-    backend = EAGER.backend
-    if not isinstance(backend, Wasm):
-        print(f"tensorbrook profile: {UNTIMED[backend.name]}; "
-              "run it on backend wasm", file=sys.stderr)
+    """Run the script, print the tables, write the trace; returns the script's exit code."""
+    if EAGER.chosen == "reference":
+        print("tensorbrook profile: backend reference has no kernels to time; choose another one "
+              "with --backend", file=sys.stderr)
         return FAILED
     folder = os.path.dirname(path)
-    backend.profile = profile = Profile()
+    profiles = {"wasm": WasmProfile(), "webgpu": GpuProfile()}
+    Wasm.profile, WebGPU.profile = profiles.values()
     try:
         error, code = script.run(path, shown, list(words))
     finally:
-        backend.profile = None
+        Wasm.profile = WebGPU.profile = None
     if error:
         sys.stderr.write(error)
-    print(table(profile, *ceilings(backend), backend.threads, top))
+    for name, profile in profiles.items():
+        if any(p.runs for p in profile.programs):
+            print(table(profile, backends.backend(name), top))
     if trace:
         with open(os.path.join(folder, trace), "w", encoding="utf-8") as file:
-            json.dump(trace_of(profile), file)
+            json.dump(trace_of(profiles.values()), file)
     return code
 
 
@@ -65,42 +63,46 @@ def main(path: str, shown: str, words: Sequence[str], trace: str = "", top: int 
 
 def rows(profile: Profile) -> list[Row]:
     """Every kernel that ran, the dearest first."""
-    found = [Row(name_of(p, n), t.calls, t.busy_ms, t.calls * operations(p.plan.steps[n].kernel),
-                 t.calls * bytes_moved(p.plan.steps[n].kernel))
-             for p in profile.programs for n, t in enumerate(p.steps) if t.calls]
+    found = [row for p in profile.programs for row in rows_of(p)]
     return sorted(found, key=lambda row: -row.ms)
 
 
-def name_of(program: Profiled, step: int) -> str:
-    one = program.plan.steps[step]
-    threads = "" if one.split else " (one thread)"
-    return f"{program.number}.{step} {label(one.kernel)}{threads}"
+def rows_of(p: Times) -> list[Row]:
+    kernels = [step.kernel for step in p.plan.steps]
+    done, moved = list(map(operations, kernels)), list(map(bytes_moved, kernels))
+    if p.runs and not any(t.calls for t in p.steps):
+        return [Row(p.whole, p.runs, p.total_ms, p.runs * sum(done), p.runs * sum(moved))]
+    return [Row(name, t.calls, t.busy_ms, t.calls * flops, t.calls * size)
+            for name, t, flops, size in zip(p.names, p.steps, done, moved) if t.calls]
 
 
-def table(profile: Profile, gflops: float, gbytes: float, threads: int, top: int) -> str:
-    found = rows(profile)
+def table(profile: Profile, backend: backends.Backend, top: int) -> str:
+    found, ceilings = rows(profile), profile.ceilings(backend)
     total = sum(p.total_ms for p in profile.programs)
     busy = sum(row.ms for row in found)
     head = ("kernel", "calls", "ms", "share", "GFLOP/s", "GB/s", "of ceiling")
-    body = [cells(row, total, gflops, gbytes) for row in found[:top]]
+    body = [cells(row, total, ceilings) for row in found[:top]]
     if found[top:]:
         body.append(rest(found[top:], total))
     if busy < total:
-        body.append(("waiting for threads, and between kernels", "", f"{total - busy:.3f}",
+        body.append((profile.BETWEEN, "", f"{total - busy:.3f}",
                      f"{(total - busy) / total:.1%}", "", "", ""))
+    can = "the machine's ceilings: {:.3g} GFLOP/s, {:.3g} GB/s".format(*ceilings) \
+        if ceilings else "its ceilings are not known"
     lines = [f"{sum(p.runs for p in profile.programs)} runs of "
-             f"{sum(p.runs > 0 for p in profile.programs)} programs, {total:.3f} ms on {threads} "
-             f"threads; the machine's ceilings: {gflops:.3g} GFLOP/s, {gbytes:.3g} GB/s"]
+             f"{sum(p.runs > 0 for p in profile.programs)} programs, {total:.3f} ms on "
+             f"{profile.place(backend)}; {can}"]
     return "\n".join([*lines, *aligned([head, *body])])
 
 
-def cells(row: Row, total: float, gflops: float, gbytes: float) -> tuple[str, ...]:
-    seconds = max(row.ms, 1e-6) / 1e3
-    done, moved = row.flops / seconds / 1e9, row.bytes / seconds / 1e9
-    ceiling = max(done / gflops, moved / gbytes)
+def cells(row: Row, total: float, ceilings: tuple[float, float] | None) -> tuple[str, ...]:
     name = row.name if len(row.name) <= WIDEST else row.name[:WIDEST - 1] + "…"
-    return (name, str(row.calls), f"{row.ms:.3f}", f"{row.ms / max(total, 1e-9):.1%}",
-            f"{done:.3g}", f"{moved:.3g}", f"{ceiling:.0%}")
+    first = name, str(row.calls), f"{row.ms:.3f}", f"{row.ms / max(total, 1e-9):.1%}"
+    if not row.ms:                       # less than a clock's step: there is no rate to tell
+        return *first, "", "", ""
+    done, moved = row.flops / row.ms / 1e6, row.bytes / row.ms / 1e6
+    part = max(done / ceilings[0], moved / ceilings[1]) if ceilings else None
+    return *first, f"{done:.3g}", f"{moved:.3g}", "" if part is None else f"{part:.0%}"
 
 
 def rest(found: list[Row], total: float) -> tuple[str, ...]:
@@ -119,19 +121,30 @@ def aligned(lines: list[tuple[str, ...]]) -> Iterator[str]:
 # ── the trace ─────────────────────────────────────────────────────────────────────────────────
 
 
-def trace_of(profile: Profile) -> dict:
+def trace_of(profiles: Iterable[Profile]) -> dict:
     """The JSON object of the "Trace Event Format" of the Chromium project, which Perfetto reads
-    too: complete events ("X") in microseconds, one track for each thread."""
-    start = min((e.begin_ms for e in profile.events), default=0.0)
-    names = {(p.number, n): name_of(p, n) for p in profile.programs for n in range(len(p.steps))}
-    events: list[dict] = [{"ph": "M", "name": "thread_name", "pid": 1, "tid": thread,
-                           "args": {"name": f"thread {thread}"}}
-                          for thread in sorted({e.thread for e in profile.events})]
-    events += [{"ph": "X", "name": names[e.program, e.step], "cat": f"program {e.program}",
-                "pid": 1, "tid": e.thread, "ts": 1e3 * (e.begin_ms - start),
-                "dur": 1e3 * e.taken_ms, "args": {"program": e.program, "kernel": e.step}}
-               for e in profile.events]
+    too: complete events ("X") in microseconds. Each backend is a process with tracks of its own
+    and begins at 0: their clocks do not tell how they stand to each other."""
+    events = [event for number, profile in enumerate(profiles, 1) if profile.events
+              for event in (*tracks_of(profile, number), *spans_of(profile.events, number))]
     return {"traceEvents": events, "displayTimeUnit": "ms"}
+
+
+def tracks_of(profile: Profile, process: int) -> Iterator[dict]:
+    """What the tracks are called."""
+    for track in sorted({e.track for e in profile.events}):
+        yield {"ph": "M", "name": "thread_name", "pid": process, "tid": track,
+               "args": {"name": profile.track(track)}}
+
+
+def spans_of(events: list[Event], process: int) -> Iterator[dict]:
+    """In the order in which they began, a whole before its parts."""
+    ordered = sorted(events, key=lambda e: (e.begin_ms, -e.taken_ms))
+    start = ordered[0].begin_ms
+    for e in ordered:
+        yield {"ph": "X", "name": e.name, "cat": f"program {e.program}", "pid": process,
+               "tid": e.track, "ts": 1e3 * (e.begin_ms - start), "dur": 1e3 * e.taken_ms,
+               "args": {"program": e.program, "kernel": e.step}}
 
 
 if __name__ == "__main__":

@@ -55,11 +55,15 @@ def in_browser(script: Path, words: list[str], **options) -> int:
 
 def run_natively(script: Path, args: Namespace) -> int:
     """Run it in an interpreter of its own, which makes it __main__ and its folder sys.path[0]."""
-    settings = {"TENSORBROOK_BACKEND": args.backend, "TENSORBROOK_THREADS": args.threads}
-    chosen = {name: str(value) for name, value in settings.items() if value is not None}
     command = [sys.executable, str(script), *args.rest]
-    with subprocess.Popen(command, cwd=script.parent, env=environment() | chosen) as child:
+    with subprocess.Popen(command, cwd=script.parent, env=environment() | settings(args)) as child:
         return exit_code(wait(child))
+
+
+def settings(args: Namespace) -> dict[str, str]:
+    """What was chosen on the command line, for the script's environment."""
+    chosen = {"TENSORBROOK_BACKEND": args.backend, "TENSORBROOK_THREADS": args.threads}
+    return {name: str(value) for name, value in chosen.items() if value is not None}
 
 
 def environment() -> dict[str, str]:

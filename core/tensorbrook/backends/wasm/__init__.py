@@ -9,6 +9,7 @@ from typing import Any
 from ...base.errors import UnimplementedError
 from ...base.hostdata import HostData
 from ...ir import Graph, Limits, Plan, digest, every_equation
+from ..profile import Profile
 from .host import Host
 from .image import Image, image_of
 from .memory import Memory
@@ -43,11 +44,11 @@ class Wasm:
     name, device = "wasm", "CPU"
     lost = False
     limits = Limits(epilogues=TAKE_EPILOGUES)
+    profile: Profile | None = None       # of all, while they are profiled
 
     def __init__(self, host: Host):
         self.host, self.memory, self.threads = host, Memory(host), host.threads
         self.arena = Buffer(self, 1)
-        self.profile: Any = None                           # a Profile, see profile.py
         self.lock = threading.RLock()                      # held by the program that runs
         self.programs_run = self.kernels_run = self.compiled = 0
 

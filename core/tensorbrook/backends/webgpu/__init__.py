@@ -9,6 +9,7 @@ from typing import Any
 from ...base.errors import UnavailableError, UnimplementedError
 from ...base.hostdata import HostData
 from ...ir import Graph, Limits, Plan, digest, every_equation, whole_lines
+from ..profile import Profile
 from .elements import BYTES, WORD, device_bytes, host_bytes, narrowed, widened
 from .host import Host
 from .image import Image
@@ -59,6 +60,7 @@ class Buffer:
 class WebGPU:
     name, device = "webgpu", "GPU"
     threads = 1
+    profile: Profile | None = None       # of all, while they are profiled
 
     def __init__(self, host: Host):
         self.host = Journal(host)
@@ -89,6 +91,7 @@ class WebGPU:
 
     def recall(self, graph: Graph) -> Program | None:
         """The program of a graph that this host has kept."""
+        if self.profile: return None
         image = self.host.kept.get(self._key(graph)) if self.host.kept else None
         return None if image is None else Program(image, graph, self)
 
@@ -103,6 +106,8 @@ class WebGPU:
         for a in (*plan.graph.inputs, *plan.graph.outputs):
             self._demand("tf.function", a.spec.dtype.name)
         self.compiled += 1
+        if self.profile:
+            return self.profile.program(plan, self)
         data = image_of(plan, self.host.facts).to_bytes()
         program = Program(data, plan.graph, self)
         if self.host.kept is not None:
@@ -152,7 +157,9 @@ class Program:
         self.bytes_moved = image.bytes_moved
         self.results = [(dtype, count, image.updates.get(i))
                         for i, (dtype, count) in enumerate(image.outputs)]
-        self.staging = Buffer(backend, "int32", image.staging // 4) if image.staging else None
+        # What nobody else holds: to stage pieces in, and for stamps.
+        self.own = [Buffer(backend, "int32", size // 4) for size in (image.staging, image.stamps)
+                    if size]
         self.id = backend.host.load(data, graph) if image.steps else None
         if self.id is not None:
             weakref.finalize(self, backend.host.unload, self.id)
@@ -177,8 +184,7 @@ class Program:
         slots = [b.number for b in inputs]
         slots += self.numbers
         slots += [b.number for b in outputs]
-        if self.staging is not None:
-            slots.append(self.staging.number)
+        slots += [b.number for b in self.own]
         with backend.lock:
             backend.host.run(self.id, backend.arena_of(self.arena_size), *slots)
             backend.programs_run += 1

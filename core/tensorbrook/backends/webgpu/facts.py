@@ -19,3 +19,4 @@ class Facts:
     buffer_bytes: int = 1 << 28          # maxBufferSize
     subgroups: int = 0                   # subgroupMinSize with feature `subgroups`, else 0
     f16: bool = False                    # feature `shader-f16`
+    tick_ns: float = 0.0                 # of a stamp (`timestamp-query`); 0: it has none

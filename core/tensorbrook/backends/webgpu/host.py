@@ -14,7 +14,8 @@ class Host(Protocol):
     `run(program, arena, *slots)` writes and submits one command buffer and waits for nothing; at
     most two are under way, the third waits for the first. `read` waits for all before it;
     `read_many` tells what several buffers, each with a size, hold at one moment. `load` takes an
-    Image's bytes (image.py). A pipeline is made once for each different shader.
+    Image's bytes (image.py), one with stamps only where `facts` have ticks. A pipeline is made once
+    for each different shader.
 
     When the device is lost a call raises UnavailableError: sooner or later, but no `read` gives
     what a lost device left. Then `renew` takes another device, and all numbers are void; it raises

@@ -4,6 +4,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from itertools import accumulate, count, groupby, pairwise
 
 import wgpu
@@ -13,7 +14,7 @@ from wgpu.backends.wgpu_native.extras import set_instance_extras
 
 from ...base.errors import UnavailableError
 from .facts import Facts
-from .image import Binding, Copy, Dispatch, Image
+from .image import STAMP, Binding, Copy, Dispatch, Image
 from .trouble import OF_KERNEL, trouble
 
 # OpenGL has no compute shaders on many machines, and asking for it makes noise.
@@ -27,6 +28,8 @@ FEATURES = ("subgroup", "shader-f16", "timestamp-query")
 LEAST_SUBGROUP = 4                       # WebGPU's; wgpu 0.32 does not tell that of an adapter
 USAGE = wgpu.BufferUsage.STORAGE | wgpu.BufferUsage.COPY_SRC | wgpu.BufferUsage.COPY_DST
 TO_READ = wgpu.BufferUsage.MAP_READ | wgpu.BufferUsage.COPY_DST
+TO_RESOLVE = wgpu.BufferUsage.QUERY_RESOLVE | wgpu.BufferUsage.COPY_SRC
+MOST_QUERIES = 4096                      # of one set (w3.org/TR/webgpu, createQuerySet)
 UNDER_WAY = 2                            # runs that may wait for the device
 MOST_STAGED = 1 << 26                    # bytes read at once: a device that has no room is lost
 KEPT_GROUPS = 8                          # bind groups kept for each dispatch, the latest
@@ -50,7 +53,7 @@ class Host:
             self.device = adapter.request_device_sync(
                 required_features=[f for f in FEATURES if f in adapter.features],
                 required_limits={name: adapter.limits[name] for name in LIMITS})
-        self.facts = facts_of(adapter)
+        self.facts = replace(facts_of(adapter), tick_ns=_tick_ns(self.device))
         self._buffers: dict[int, wgpu.GPUBuffer] = {}
         self._programs: dict[int, _Loaded] = {}
         self._pipelines: dict[tuple, wgpu.GPUComputePipeline] = {}
@@ -127,7 +130,8 @@ class Host:
         number = next(self._numbers)
         with _told():
             steps = [self._prepared(step, loaded) for step in loaded.steps]
-        self._programs[number] = _Loaded(steps)
+            stamps = _Stamps(self.device, loaded.stamps) if loaded.stamps else None
+        self._programs[number] = _Loaded(steps, stamps)
         return number
 
     def unload(self, program: int) -> None:
@@ -143,14 +147,16 @@ class Host:
     def _run(self, loaded: _Loaded, numbers: tuple[int, ...]) -> None:
         passes = loaded.bound.get(numbers) or self._bound(loaded, numbers)
         encoder = self.device.create_command_encoder()
-        for is_copy, steps in passes:
+        for is_copy, steps, stamped in passes:
             if is_copy:
                 for step in steps:
                     encoder.copy_buffer_to_buffer(*step)
                 continue
-            compute = encoder.begin_compute_pass()
+            compute = encoder.begin_compute_pass(timestamp_writes=stamped)
             _encode(compute._internal, steps)
             compute.end()
+        if loaded.stamps:
+            loaded.stamps.tell(encoder, self._buffers[numbers[-1]])
         self.dispatches += loaded.dispatches
         self._wait_for_the_last_but_one()
         self._under_way.append(self._submit(encoder))
@@ -187,8 +193,9 @@ class Host:
         made = [self._copy(step, buffers) if isinstance(step, Copy) else
                 self._step(at, loaded, step, numbers, buffers)
                 for at, step in enumerate(loaded.steps)]
-        passes = [(is_copy, [step for _, step in steps])
-                  for is_copy, steps in groupby(made, lambda one: one[0])]
+        passes = loaded.stamps.passes(made) if loaded.stamps else [
+            (is_copy, [step for _, step in steps], None)
+            for is_copy, steps in groupby(made, lambda one: one[0])]
         if len(loaded.bound) >= KEPT_GROUPS:
             loaded.bound.pop(next(iter(loaded.bound)))
         loaded.bound[numbers] = passes
@@ -239,11 +246,45 @@ class Host:
 class _Loaded:
     """A program's steps with their pipelines, and the bind groups made for them so far."""
 
-    def __init__(self, steps: list):
-        self.steps = steps
+    def __init__(self, steps: list, stamps: _Stamps | None):
+        self.steps, self.stamps = steps, stamps
         self.groups: list[dict] = [{} for _ in steps]
         self.bound: dict[tuple[int, ...], list] = {}
         self.dispatches = sum(not isinstance(step, Copy) for step in steps)
+
+
+class _Stamps:
+    """Where a program's stamps are noted, as many sets as it takes of so many as one may hold."""
+
+    def __init__(self, device, size_bytes: int):
+        self.size = size_bytes
+        self.sets = [(at, device.create_query_set(type="timestamp",
+                                                  count=min(MOST_QUERIES, size_bytes // STAMP - at)))
+                     for at in range(0, size_bytes // STAMP, MOST_QUERIES)]
+        self.resolved = device.create_buffer(size=size_bytes, usage=TO_RESOLVE)
+
+    def passes(self, made: list[tuple]) -> list[tuple]:
+        """The steps, each dispatch a pass that notes when it begins and ends."""
+        at = count(step=2)
+        return [(is_copy, [step], None if is_copy else self._around(next(at)))
+                for is_copy, step in made]
+
+    def _around(self, at: int) -> dict:
+        which, first = divmod(at, MOST_QUERIES)
+        return {"query_set": self.sets[which][1], "beginning_of_pass_write_index": first,
+                "end_of_pass_write_index": first + 1}
+
+    def tell(self, encoder, target) -> None:
+        """Write the stamps to a buffer."""
+        for at, queries in self.sets:
+            encoder.resolve_query_set(queries, 0, queries.count, self.resolved, STAMP * at)
+        encoder.copy_buffer_to_buffer(self.resolved, 0, target, 0, self.size)
+
+
+def _tick_ns(device) -> float:
+    """Of its clock; wgpu-native alone tells, as the standard has nanoseconds everywhere."""
+    has_clock = "timestamp-query" in device.features
+    return lib.wgpuQueueGetTimestampPeriod(device.queue._internal) if has_clock else 0.0
 
 
 def _adapter():

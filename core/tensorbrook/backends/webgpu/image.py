@@ -9,6 +9,7 @@ import json
 from dataclasses import asdict, dataclass
 from typing import Union
 
+STAMP = 8                            # bytes
 
 @dataclass(frozen=True)
 class Binding:
@@ -40,7 +41,12 @@ class Copy:
 @dataclass(frozen=True)
 class Image:
     """Slots are inputs, `constants`, outputs, and one more of `staging` bytes if there are any.
-    `names` tells people what each shader is for."""
+    `names` tells people what each shader is for, `kernels` which kernel of the plan each dispatch
+    carries out: its number, and below that of a Repeat the number within.
+
+    With `stamps`, a number of bytes, there is a last slot of that size, and each dispatch is a pass
+    of its own: dispatch n begins at stamp 2 n there and ends at stamp 2 n + 1, which are ticks of
+    the GPU's clock, 8 bytes each."""
 
     shaders: tuple[str, ...]
     names: tuple[str, ...]
@@ -52,9 +58,12 @@ class Image:
     arena_size: int
     staging: int
     bytes_moved: int                 # of all that its dispatches bind, and twice of what is copied
+    kernels: tuple[tuple[int, ...], ...] = ()
+    stamps: int = 0
 
     def to_bytes(self) -> bytes:
-        plain = "shaders", "names", "inputs", "outputs", "arena_size", "staging", "bytes_moved"
+        plain = ("shaders", "names", "inputs", "outputs", "arena_size", "staging", "bytes_moved",
+                 "kernels", "stamps")
         head = {name: getattr(self, name) for name in plain}
         head["steps"] = [asdict(step) for step in self.steps]
         head["parts"] = [(dtype, len(data)) for dtype, data in self.constants]
@@ -70,7 +79,7 @@ class Image:
             begin += size
         head["steps"] = tuple(map(_step, head["steps"]))
         head |= {"shaders": tuple(head["shaders"]), "names": tuple(head["names"]),
-                 "updates": dict(head["updates"]),
+                 "updates": dict(head["updates"]), "kernels": tuple(map(tuple, head["kernels"])),
                  "outputs": tuple((dtype, count) for dtype, count in head["outputs"])}
         return Image(constants=tuple(constants), **head)
 

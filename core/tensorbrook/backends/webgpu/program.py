@@ -16,7 +16,7 @@ from ...ir import Atom, Call, Kernel, Loop, Plan, Repeat, Step, Var, whole_lines
 from .calls import CALLS
 from .facts import Facts
 from .memory import rounded
-from .image import Binding, Copy, Dispatch, Image
+from .image import STAMP, Binding, Copy, Dispatch, Image
 from .loops import parts as loop_parts
 from .part import Part, Scratch
 
@@ -35,15 +35,17 @@ class Spot:
     offset: int
 
 
-def image_of(plan: Plan, facts: Facts) -> Image:
-    """The image of a plan, for a device of these facts."""
+def image_of(plan: Plan, facts: Facts, stamps: bool = False) -> Image:
+    """The image of a plan, for a device of these facts; with `stamps` it notes the time before and
+    after each dispatch."""
     p = _Program(plan, facts)
     p.take(plan.steps)
     p.demand_arena()
     constants = tuple((c.spec.dtype.name, bytes(c.value)) for c in plan.constants)
     outputs = tuple((o.spec.dtype.name, o.spec.count) for o in plan.outputs)
     return Image(tuple(p.shaders), tuple(p.names), tuple(p.steps), constants, len(plan.inputs),
-                 outputs, dict(plan.updates), p.arena_size, p.staging, p.bytes_moved)
+                 outputs, dict(plan.updates), p.arena_size, p.staging, p.bytes_moved,
+                 tuple(p.kernels), 2 * STAMP * len(p.kernels) if stamps else 0)
 
 
 class _Program:
@@ -54,6 +56,8 @@ class _Program:
         self.shaders: dict[str, int] = {}
         self.names: list[str] = []                     # of the kernels that shaders are first for
         self.steps: list[Dispatch | Copy] = []
+        self.kernels: list[tuple[int, ...]] = []       # of each dispatch: its kernel's number
+        self.number: tuple[int, ...] = ()              # that of the kernel that is placed
         self.scratch = whole_lines(plan.arena_size, plan.limits.line)    # begins where others end
         self.arena_size, self.bytes_moved = plan.arena_size, 0
         self.staging = self.staged = 0                 # bytes: at most, and in use now
@@ -62,8 +66,9 @@ class _Program:
         self.parts: dict[int, list[Part]] = {}         # of kernels that turn
         self.texts: dict[tuple, tuple[str, tuple[int, ...]]] = {}
 
-    def take(self, steps: tuple[Step, ...]):
-        for step in steps:
+    def take(self, steps: tuple[Step, ...], above: tuple[int, ...] = ()):
+        for n, step in enumerate(steps):
+            self.number = *above, n
             if isinstance(step.kernel, Repeat):
                 self.repeat(step)
             else:
@@ -143,6 +148,7 @@ class _Program:
             self.texts[key] = _placed(part.code, same, dict(zip(sizes, writes)))
         shader = self.shaders.setdefault(self.texts[key], len(self.shaders))
         self.steps.append(Dispatch(shader, bindings, part.groups))
+        self.kernels.append(self.number)
         self.bytes_moved += sum(map(self.size, part.buffers.values()))
 
     def size(self, buffer: Atom | Scratch) -> int:
@@ -162,7 +168,7 @@ class _Program:
 
     def repeat(self, step: Step):
         """All turns, one after the other: what moves lies elsewhere in each."""
-        k, before = step.kernel, dict(self.moving)
+        k, number, before = step.kernel, self.number, dict(self.moving)
         in_use, scratch = self.staged, self.scratch
         staged = {p.part: self.stage(p) for p in k.pieces
                   if self.crooked(p) or self.meets_itself(p, k)}
@@ -176,7 +182,7 @@ class _Program:
                       for p in k.pieces}
             self.moving |= pieces | staged
             self.copies(staged, pieces, [v for v in staged if v not in k.written], into=True)
-            self.take(step.inside)
+            self.take(step.inside, number)
             self.copies(staged, pieces, [v for v in staged if v in k.written], into=False)
         self.moving, self.staged, self.scratch = before, in_use, scratch
 

@@ -1,0 +1,145 @@
+"""Profiles of programs on the GPU: every kernel has times, and the program computes the same."""
+import gc
+from contextlib import contextmanager, nullcontext
+
+import numpy as np
+import pytest
+
+import tensorbrook as tf
+from backends import gpu, on
+from tensorbrook.backends.webgpu import WebGPU, host_wgpu
+from tensorbrook.backends.webgpu.profile import GpuProfile
+from tensorbrook.eager import EAGER
+from tensorbrook.studio.profiled import rows, table, trace_of
+
+RUNS = 3
+
+
+@contextmanager
+def profiled(**facts):
+    """The profile of another backend webgpu, for a while."""
+    with gpu(**facts), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(WebGPU, "profile", GpuProfile())
+        yield WebGPU.profile
+
+
+def training() -> tuple[list[bytes], int]:
+    """What some steps compute, the gradients of a product of which two are in parts, and how many
+    kernels a step has."""
+    w = tf.Variable(np.linspace(-1, 1, 60000, dtype=np.float32).reshape(300, 200))
+    x = tf.constant(np.linspace(0, 1, 19200, dtype=np.float32).reshape(64, 300))
+
+    @tf.function
+    def step(x):
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_mean(tf.square(tf.nn.relu(tf.matmul(x, w)) - 1.0))
+        w.assign_sub(0.1 * tape.gradient(loss, w))
+        return loss
+
+    losses = [step(x).numpy().tobytes() for _ in range(RUNS)]
+    return [*losses, w.numpy().tobytes()], len(step.plan.steps)
+
+
+def recurrent() -> tuple[list[bytes], int]:
+    """A loop of steps, with pieces that are copied."""
+    w = tf.constant(np.linspace(-1, 1, 49, dtype=np.float32).reshape(7, 7))
+    x = tf.constant(np.linspace(0, 1, 5 * 3 * 7, dtype=np.float32).reshape(5, 3, 7))
+
+    @tf.function
+    def run(x):
+        return tf.scan(lambda h, x: tf.tanh(tf.matmul(h, w) + x), x, tf.zeros((3, 7)))
+
+    return [run(x).numpy().tobytes() for _ in range(RUNS)], len(run.plan.steps)
+
+
+def spans(profile) -> list[dict]:
+    return [e for e in trace_of([profile])["traceEvents"] if e["ph"] == "X"]
+
+
+@pytest.mark.parametrize("program", [training, recurrent])
+def test_every_kernel_has_times_and_results_are_the_same(program):
+    with on("webgpu"):
+        wanted, _ = program()
+    with profiled() as profile:
+        found, kernels = program()
+    assert found == wanted
+    times = profile.programs[-1]
+    assert times.runs == RUNS and [t.calls for t in times.steps] == [RUNS] * kernels
+    assert all(t.busy_ms > 0 for t in times.steps)
+    assert sum(t.busy_ms for t in times.steps) <= times.total_ms * (1 + 1e-9)
+    assert {row.name for row in rows(profile)} == {n for p in profile.programs for n in p.names}
+
+
+@pytest.mark.parametrize("program", [training, recurrent])
+def test_the_trace_has_kernels_one_after_the_other_and_dispatches_within(program):
+    with profiled() as profile:
+        _, kernels = program()
+    times = profile.programs[-1]
+    ours = [e for e in spans(profile) if e["args"]["program"] == times.number]
+    wholes = [e for e in ours if e["name"] in times.names]
+    assert [e["args"]["kernel"] for e in wholes] == [*range(kernels)] * RUNS
+    slack = 1e-3                                     # microseconds: what sums of floats lose
+    assert all(a["ts"] + a["dur"] <= b["ts"] + slack for a, b in zip(wholes, wholes[1:]))
+    parts = [e for e in ours if e not in wholes]
+    assert parts, "no kernel is several dispatches"
+    for part in parts:
+        assert any(part["args"] == e["args"] and e["ts"] - slack <= part["ts"] and
+                   part["ts"] + part["dur"] <= e["ts"] + e["dur"] + slack for e in wholes)
+
+
+def test_dispatches_of_a_loop_are_named_for_the_kernels_of_its_turns():
+    with profiled() as profile:
+        recurrent()
+    times = profile.programs[-1]
+    n, = (n for n, name in enumerate(times.names) if "repeat 5 times" in name)
+    inside = {e["name"].split(" ")[0] for e in spans(profile)} - {
+        name.split(" ")[0] for p in profile.programs for name in p.names}
+    turns = len(times.plan.steps[n].inside)
+    assert {f"{times.number}.{n}.{i}" for i in range(turns)} <= inside
+
+
+def test_stamps_go_on_where_a_set_of_queries_is_full(monkeypatch):
+    monkeypatch.setattr(host_wgpu, "MOST_QUERIES", 32)    # whose stamps take 256 bytes
+    with profiled() as profile:
+        recurrent()
+    times = profile.programs[-1]
+    assert times.runs == RUNS and all(t.busy_ms > 0 for t in times.steps)
+
+
+def test_a_gpu_without_timestamps_tells_of_whole_programs():
+    with profiled(tick_ns=0.0) as profile:
+        _, kernels = training()
+        shown = table(profile, EAGER.backend, top=40)
+    times = profile.programs[-1]
+    whole = next(row for row in rows(profile) if row.name == times.whole)
+    assert whole.calls == RUNS and whole.ms > 0
+    assert f"{times.number} {kernels} kernels, " in whole.name and "dispatches" in whole.name
+    assert "it has no timestamp-query" in shown and "ceilings are not known" in shown
+    assert not profile.events
+
+
+def test_what_another_device_carries_out_anew_has_times_and_what_the_cpu_does_has_none(monkeypatch):
+    def none():
+        raise tf.errors.UnavailableError("webgpu", "there is no adapter", "compute on wasm")
+
+    with profiled() as profile:
+        f, x, host = tf.function(lambda x: tf.exp(x) * 2.0), tf.ones(5), EAGER.backend.host.host
+        runs, values = [], []
+        for lose in (False, True, True):
+            if lose: host.destroy()
+            with pytest.warns(RuntimeWarning, match="taken over") if lose else nullcontext():
+                values.append(f(x).numpy().tobytes())
+            runs.append(next(p.runs for p in profile.programs if "exp" in p.names[0]))
+            if lose: monkeypatch.setattr(host, "renew", none)
+    assert runs == [1, 2, 2]
+    assert values[0] == values[1]
+
+
+def test_programs_are_as_they_were_once_the_profile_has_ended():
+    with profiled() as profile:
+        training()
+    gc.collect()
+    count = len(profile.programs)
+    with on("webgpu"):
+        training()
+    assert len(profile.programs) == count
