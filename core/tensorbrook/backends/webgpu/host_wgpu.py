@@ -257,10 +257,10 @@ class _Stamps:
     """Where a program's stamps are noted, as many sets as it takes of so many as one may hold."""
 
     def __init__(self, device, size_bytes: int):
-        self.size = size_bytes
+        self.size, stamps = size_bytes, size_bytes // STAMP
         self.sets = [(at, device.create_query_set(type="timestamp",
-                                                  count=min(MOST_QUERIES, size_bytes // STAMP - at)))
-                     for at in range(0, size_bytes // STAMP, MOST_QUERIES)]
+                                                  count=min(MOST_QUERIES, stamps - at)))
+                     for at in range(0, stamps, MOST_QUERIES)]
         self.resolved = device.create_buffer(size=size_bytes, usage=TO_RESOLVE)
 
     def passes(self, made: list[tuple]) -> list[tuple]:
