@@ -170,6 +170,8 @@ CASES = {
     "reduce_sum/middle": Case(lambda x: tf.reduce_sum(x, 1, keepdims=True),
                               lambda np, x: np.sum(x, 1, keepdims=True), CUBE),
     "reduce_sum/outer": Case(lambda x: tf.reduce_sum(x, (0, 2)), lambda np, x: np.sum(x, (0, 2)), CUBE),
+    "reduce_sum/of the reverse": Case(lambda x: tf.reduce_sum(tf.exp(x[::-1])), lambda np, x: np.sum(np.exp(x)),
+                                      (((0,),), ((3,),))),
     "reduce_max": Case(lambda x: tf.reduce_max(x, 1), lambda np, x: np.max(x, 1),
                        (((3, 5),), ((1, 1),), ((0, 4),), ((13, 7),), ((2, 301),)), kinds="fiu", exact=True),
     "reduce_max/all": Case(tf.reduce_max, lambda np, x: np.max(x), (((2, 3),), ((),), ((1031,),))),

@@ -82,6 +82,7 @@ PROGRAMS = {
                           (30, 9)),
     "momentum": (descent(lambda w, x: tf.matmul(x, w)), 2, (40, 30), (40, 30), (25, 40)),
     "convolution, ReLU": (conv(), 1, (2, 9, 8, 3), (3, 3, 3, 17), (17,)),
+    "convolution of lines, ReLU": (conv(), 1, (20, 1, 9, 8), (3, 3, 8, 17), (17,)),
     "few channels, ReLU": (conv(), 0, (2, 9, 8, 3), (3, 3, 3, 5), (5,)),
     "convolution, batch norm": (norm, 1, (16, 5, 6, 8), (3, 3, 8, 18), *[(18,)] * 4),
     "convolution, its gradients": (with_gradients(conv(2)), 1, (2, 9, 8, 3), (3, 3, 3, 21),

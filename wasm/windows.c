@@ -26,9 +26,11 @@ static void pack_filter(const block_t *b, const filter_t *f) {
 // The patch's outputs are final: those whose pixels follow each other in one go.
 static void finish_patch(const target_t *t, const patch_t *p, const float *out, int columns) {
   if (!t->after.call) return;
-  int whole = t->pixel == t->after.columns, width = whole ? p->columns : 1;
-  int height = whole && width * t->pixel == t->row ? p->rows : 1;
-  int depth = height == p->rows && height * t->row == t->image ? p->images : 1;
+  int in_line = t->pixel == t->after.columns;
+  int in_rows = in_line && p->columns * t->pixel == t->row;
+  int in_images = in_rows && p->rows * t->row == t->image;
+  int width = in_line ? p->columns : 1, height = in_rows ? p->rows : 1;
+  int depth = in_images ? p->images : 1;
   for (int image = 0; image < p->images; image += depth)
     for (int y = 0; y < p->rows; y += height)
       for (int x = 0; x < p->columns; x += width)

@@ -179,10 +179,12 @@ class _Rows:
         self.tail(n, [i for i, _ in reduced])
 
     def needed(self, n: int) -> list[int]:
-        """The values of bodies that a stage folds or stores, or that these come of, in order."""
-        loop = self.loop
-        pending = [v.arg for v in loop.stages[n].tail if isinstance(v, Reduced)]
-        pending += [s.value for s in self.stores(n, False)]
+        """The values of bodies that a stage folds or stores, or that these come of, in order; of an
+        empty row those that its tail reads, as what is loaded for its elements may lie nowhere."""
+        loop, pending = self.loop, []
+        if self.shape.length:
+            pending += [v.arg for v in loop.stages[n].tail if isinstance(v, Reduced)]
+            pending += [s.value for s in self.stores(n, False)]
         pending += [i for v in loop.stages[n].tail if isinstance(v, Apply) for i in v.args]
         found: set[int] = set()
         while pending:
