@@ -18,6 +18,12 @@ def halves(program):
     return f, tuple(tf.cast(x, tf.float16) if x.dtype.is_floating else x for x in arguments)
 
 
+def cast(program):
+    """A program that casts what it is given to float16."""
+    f, arguments = program
+    return lambda *xs: f(*(tf.cast(x, tf.float16) for x in xs)), arguments
+
+
 def mixed_step():
     """A step of training in mixed precision."""
     mixed, k = {"dtype": "mixed_float16"}, tf.keras
@@ -108,3 +114,7 @@ PROGRAMS = {
 HALVES = ("product (512, 256, 320) 00", "product (1, 2048, 512) 01", "product (3, 5, 7) 00",
           "convolution by four", "depthwise", "largest", "mean", "attention, masked", "gather",
           "gather of nothing", "sort", "sums")
+# Those that cast what they load there.
+CAST = ("product (512, 256, 320) 00", "product (301, 211, 323) 10", "product (1, 2048, 512) 01",
+        "product (1, 1023, 517) 01", "product (2048, 1, 512) 10", "product (1021, 3, 517) 10",
+        "product (3, 5, 7) 00")

@@ -22,12 +22,13 @@ def facts(**changes) -> Facts:
     return replace(_host().facts, **changes)
 
 
-def run(function: str, inputs, outputs, *numbers, facts: Facts | None = None) -> list[np.ndarray]:
+def run(function: str, inputs, outputs, *numbers, facts: Facts | None = None,
+        loads=()) -> list[np.ndarray]:
     """What a kernel leaves in its results, (shape, dtype) each. No input may change."""
     args = [Var(Spec(x.shape, dtypes.of(x.dtype))) for x in inputs]
     outs = [Var(Spec(shape, dtypes.of(np.dtype(dtype)))) for shape, dtype in outputs]
-    image = image_of(one_call(Call(function, tuple(args), tuple(outs), numbers, 1, ())),
-                     facts or _host().facts)
+    call = Call(function, tuple(args), tuple(outs), numbers, 1, (), loads=tuple(loads))
+    image = image_of(one_call(call), facts or _host().facts)
     poison = [bytes([POISON]) * (-(-out.spec.count * device_bytes(out.spec.dtype.name) // 4) * 4)
               for out in outs]
     found = _run(image, [_on_device(x) for x in inputs], poison)

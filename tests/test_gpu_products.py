@@ -12,6 +12,7 @@ from tensorbrook.backends.webgpu.facts import Facts
 from tensorbrook.base import dtypes
 from tensorbrook.ir import Call, Spec, Var
 
+HALF = dtypes.float16
 TURNS = [(0, 0), (0, 1), (1, 0), (1, 1)]
 BIG, MIDDLE, SMALL = TILES
 
@@ -138,13 +139,43 @@ def test_inner_loops_with_numbers(plan, monkeypatch):
     check(Product(1, 40, 36, 33, 1, 0), shaders.facts(software=False))
 
 
-@pytest.mark.parametrize("p, plan", [(Product(1, 33, 20, 40), Tiles(SMALL, 2, 32)),
-                                     (Product(1, 3, 36, 40), Vectors(False, True, 32, 8, 1, 40)),
-                                     (Product(1, 36, 2, 40), Vectors(True, False, 8, 32, 1, 40)),
-                                     (Product(1, 5, 7, 9), Elements())], ids=str)
+IN_HALVES = [(Product(1, 33, 20, 40), Tiles(SMALL, 2, 32)),
+             (Product(1, 3, 36, 40), Vectors(False, True, 32, 8, 1, 40)),
+             (Product(1, 36, 2, 40), Vectors(True, False, 8, 32, 1, 40)),
+             (Product(1, 5, 7, 9), Elements())]
+
+
+@pytest.mark.parametrize("p, plan", IN_HALVES, ids=str)
 def test_float16(p, plan, monkeypatch):
     monkeypatch.setitem(gemm.__globals__, "route", lambda *_: plan)
     check(p, dtype="f2", tolerance=1e-3)
+
+
+@pytest.mark.parametrize("p, plan", [
+    *IN_HALVES, (Product(1, 64, 36, 48), Tiles(MIDDLE, 1, 48)),
+    (Product(1, 3, 9, 5, 0, 0), Vectors(False, True, 32, 8, 1, 8)),
+    (Product(1, 3, 9, 5, 0, 1), Vectors(False, False, 8, 32, 1, 8)),
+    (Product(1, 2, 36, 40, 1, 1), Vectors(False, False, 8, 32, 1, 40)),
+    (Product(1, 36, 2, 40, 0, 0), Vectors(True, False, 8, 32, 1, 40))], ids=str)
+def test_a_cast_while_loading_is_the_cast_before(p, plan, monkeypatch):
+    """The same bits, whichever side is cast, and whether the result is float16 or float32."""
+    monkeypatch.setitem(gemm.__globals__, "route", lambda *_: plan)
+    wide = sides(p)
+    wide[0].flat[:3], wide[1].flat[:2] = (65519.0, 1e-7, -2049.0), (0.1, 3e-5)
+    halves = [x.astype("f2") for x in wide]
+    for out in ("f2", "f4"):
+        right, *found = (
+            shaders.run("gemm", args, [((p.batch, p.m, p.n), out)], *numbers(p), loads=2 * [HALF])
+            for args in (halves, wide, (wide[0], halves[1]), (halves[0], wide[1])))
+        for each, in found:
+            np.testing.assert_array_equal(each, right[0])
+
+
+def test_what_is_too_large_for_float16_is_infinite_while_loading():
+    args = np.full((1, 2, 3), 65520.0, "f4"), np.ones((1, 3, 2), "f4")
+    found, = shaders.run("gemm", args, [((1, 2, 2), "f4")], 1, 2, 2, 3, 0, 0, 0, 0,
+                         loads=2 * [HALF])
+    assert np.isinf(found).all()
 
 
 @pytest.mark.parametrize("size", [(1, 3, 4, 0), (0, 3, 4, 5), (2, 0, 4, 5), (2, 3, 0, 5)], ids=str)

@@ -13,6 +13,7 @@ from measures import inputs, results
 from tensorbrook.backends import backend
 from tensorbrook.backends.webgpu import limits_of
 from tensorbrook.backends.webgpu.facts import Facts
+from tensorbrook.base import tree
 from tensorbrook.compiler import fuse, plan, simplify, widened
 from tensorbrook.ir import Limits, Plan
 from tensorbrook.ir.check import check_plan
@@ -291,6 +292,44 @@ def test_casts_are_made_where_elements_are_read():
                    for k in loops for a in k.writes if a not in made.outputs)
     with on("webgpu"):
         assert tf.function(checked)(x, w).tolist() == [[8.0] * 16] * 4
+
+
+def half_products(x, *ws):
+    x = tf.cast(x, tf.float16)
+    return [tf.matmul(x, tf.cast(tf.reshape(w, (8, 8)), tf.float16)) for w in ws]
+
+
+READ_AS_IT_IS = {
+    "what comes in": (lambda x, w: half_products(x, w), [("float32", "float32")]),
+    "what is read by many": (lambda x, w: half_products(x, w, w + 1, w + 2, w + 3), [
+        ("float16", "float32")] + 3 * [("float16", "float16")]),
+    "what another kernel reads as float16": (
+        lambda x, w: (half_products(x, w), tf.sort(tf.cast(tf.reshape(w, (8, 8)), tf.float16))),
+        [("float32", "float16")]),
+    "what goes out as float16": (
+        lambda x, w: (half_products(x, w), tf.cast(x, tf.float16)), [("float16", "float32")]),
+    "what is made as float16": (
+        lambda x, w: half_products(tf.exp(x), w), [("float16", "float32")]),
+    "float16 on its way to float32": (
+        lambda x, w: tf.matmul(tf.cast(tf.cast(x, tf.float16), tf.float32), w),
+        [("float32", "float32")]),
+}
+
+
+@pytest.mark.parametrize("name", READ_AS_IT_IS)
+def test_products_cast_what_they_read(name):
+    f, right = READ_AS_IT_IS[name]
+    xs = [tf.constant(np.random.default_rng(i).normal(size=(8, 8)).astype("float32"))
+          for i in range(2)]
+    steps = planned_on_a_gpu(f, *xs).steps
+    calls = [s.kernel for s in steps if getattr(s.kernel, "function", "") == "gemm"]
+    assert [tuple(str(a.spec.dtype.name) for a in k.args) for k in calls] == right
+    with on("webgpu"):
+        found = tree.flatten(tf.function(f)(*xs))[0]
+    with on("reference"):
+        wanted = tree.flatten(tf.function(f)(*xs))[0]
+    for a, b in zip(found, wanted):
+        np.testing.assert_allclose(a, b, rtol=2e-3, atol=2e-3)
 
 
 def test_what_goes_on_in_float32_is_kept_in_float16():

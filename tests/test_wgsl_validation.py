@@ -96,6 +96,8 @@ def all_graphs() -> dict[str, Graph]:
     made |= {name: lambda of=of: of for name, of in gpu_programs.PROGRAMS.items()}
     made |= {f"{name}{HALF}": lambda name=name: gpu_programs.halves(gpu_programs.PROGRAMS[name])
              for name in gpu_programs.HALVES}
+    made |= {f"{name}, cast{HALF}": lambda name=name: gpu_programs.cast(gpu_programs.PROGRAMS[name])
+             for name in gpu_programs.CAST}
     made[f"a step of training{HALF}"] = gpu_programs.mixed_step
     with on("reference"):
         return {name: tf.function(f).get_concrete_function(*arguments).graph

@@ -20,6 +20,7 @@ from .epilogue import Followed, divided, followed
 from .group import Group
 from .memory import may_lie_over
 from .merge import merge
+from .operands import Casting, casting
 from .recast import without_casts
 from .regions import stored_by_makers
 from .repeat import repeat_of
@@ -29,6 +30,7 @@ def fuse(graph: Graph, limits: Limits, known: Mapping[Var, Atom] = MappingProxyT
         -> tuple[list[Kernel], list[Var]]:
     """The kernels that carry out the graph, and the variable that each output is written to.
     `known` tells of inputs that are another program's buffers, of as many elements."""
+    graph = casting(graph, limits)
     in_place = dict(graph.updates) if limits.buffers < Limits().buffers else {}
     while True:
         kernels, outputs, buffers = _fused(graph, limits, known, in_place)
@@ -223,10 +225,12 @@ class _Fusion:
 
     def take_call(self, e: Eqn) -> None:
         reads = tuple(self.buffer(a) for a in e.args)
-        results = e.prim.spec(*[a.spec for a in e.args], **e.attrs)
-        function, numbers, work = e.prim.call([a.spec for a in e.args], results, **e.attrs)
+        specs = tuple(out.spec for out in e.outs)
+        function, numbers, work = e.prim.call(
+            [a.spec for a in e.args], specs if len(specs) > 1 else specs[0], **e.attrs)
+        loads = e.loads if isinstance(e, Casting) else ()
         k = self.open(Call(function, reads, e.outs, numbers, work, (e,),
-                           staged=self.limits.staged))
+                           staged=self.limits.staged, loads=loads))
         for out in e.outs:
             self.makes(out, k)
 

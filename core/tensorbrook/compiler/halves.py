@@ -9,7 +9,8 @@ movement.
 from dataclasses import replace
 
 from ..base import dtypes
-from ..ir import PRIMS, Atom, Body, Eqn, Graph, Limits, Spec, Var, every_equation, several
+from ..ir import (PRIMS, Atom, Body, Eqn, Graph, Limits, Spec, Var, every_equation, function_of,
+                  several)
 
 
 def widened(graph: Graph, limits: Limits) -> Graph:
@@ -39,10 +40,7 @@ def _has_halves(e: Eqn) -> bool:
 def _is_wide(e: Eqn, limits: Limits) -> bool:
     if e.prim.kind != "call":
         return e.prim.kind == "reduce"
-    specs = tuple(v.spec for v in e.outs)
-    given = [a.spec for a in e.args]
-    function, _, _ = e.prim.call(given, specs if len(specs) > 1 else e.out.spec, **e.attrs)
-    return function not in (limits.halves or ())
+    return function_of(e) not in (limits.halves or ())
 
 
 def _between_casts(e: Eqn) -> list[Eqn]:

@@ -118,6 +118,13 @@ class Eqn:
         return out
 
 
+def function_of(e: Eqn) -> str:
+    """The kernel that a call calls."""
+    specs = tuple(v.spec for v in e.outs)
+    return e.prim.call([a.spec for a in e.args], specs if len(specs) > 1 else e.out.spec,
+                       **e.attrs)[0]
+
+
 def several(results) -> tuple:
     """What a primitive gave for its results, as a tuple of them: a primitive with one result gives
     it as it is."""

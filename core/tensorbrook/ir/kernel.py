@@ -127,7 +127,8 @@ class Call:
     `epilogue` is carried out on each part of the only result while that is in cache: a Loop of one
     stage and no folds over the space (rows, columns), where columns are the result's last axis. It
     reads the result index by index; unless it is `kept`, nobody else reads that, and it takes
-    memory only where it is `staged`."""
+    memory only where it is `staged`. Where there are `loads`, they tell what each argument is taken
+    as: float32 in memory is rounded to float16 as it is loaded."""
 
     function: str
     args: tuple[Atom, ...]
@@ -138,6 +139,7 @@ class Call:
     epilogue: Loop | None = None
     kept: bool = True
     staged: bool = True
+    loads: tuple[DType, ...] = ()
 
     @cached_property
     def reads(self) -> tuple[Atom, ...]:
@@ -236,6 +238,9 @@ class Limits:
     staged: bool = True              # whether what an epilogue alone reads lies in memory
     # The kernels called by name that take float16 as it is; None where nothing does.
     halves: frozenset[str] | None = None
+    # Those that cast what they load: an argument may be float32 or float16 where it is taken as
+    # float16, and the result either of them.
+    casts: frozenset[str] = frozenset()
     line: int = LINE                 # buffers begin on multiples of so many bytes
     widths: Mapping[str, int] = field(default_factory=dict)  # bytes of elements, where not usual
     typed: bool = False              # whether what takes a buffer's place must be of its dtype

@@ -23,12 +23,14 @@ TAKE_EPILOGUES = frozenset({"gemm", "conv2d", "conv2d_input_grad", "conv2d_filte
 TAKE_HALVES = TAKE_EPILOGUES | {
     "gather", "max_pool", "max_pool_select", "max_pool_scatter", "avg_pool", "avg_pool_grad",
     "attention", "attention_masked", "attention_grad", "attention_grad_masked"}
+CAST = frozenset({"gemm"})           # whose templates include pieces/taken.wgsl
 
 
 def limits_of(facts) -> Limits:
     """What the compiler must know of a device."""
     return Limits(buffers=facts.storage_buffers, epilogues=TAKE_EPILOGUES, staged=False,
                   halves=TAKE_HALVES if facts.f16 else None,
+                  casts=CAST if facts.f16 else frozenset(),
                   line=max(64, facts.alignment), widths=dict.fromkeys(BYTES, WORD), typed=True)
 
 

@@ -16,7 +16,7 @@ from ....ir import Atom, Call, Loop
 from ..facts import Facts
 from ..loops import takes_four
 from ..part import Part, over, power_above
-from .endings import last, summed, zeros
+from .endings import element_of, last, operands, summed, zeros
 
 DEPTH = 16              # places of k in workgroup memory at a time
 FEW = 1 << 21           # multiplications that take no longer than to begin with tiles does
@@ -203,7 +203,8 @@ def _of_elements(call: Call, p: Product, plan: Elements, facts: Facts) -> list[P
     return [last(call, "gemm_elements", dict(zip("ab", call.args)),
                  over(p.count, lanes, facts.workgroups), M=p.m, STRIDE_A=p.stride_a,
                  STRIDE_B=p.stride_b, ROW=row, STEP_A=step_a, COLUMN=column, STEP_B=step_b,
-                 LANES=lanes, NUMBERED=not facts.software, **_sizes(p))]
+                 LANES=lanes, NUMBERED=not facts.software, sum_type=element_of(call),
+                 **operands(call), **_sizes(p))]
 
 
 def _of_tiles(call: Call, p: Product, plan: Tiles, facts: Facts) -> list[Part]:
@@ -218,7 +219,8 @@ def _of_tiles(call: Call, p: Product, plan: Tiles, facts: Facts) -> list[Part]:
         TRANSPOSE_A=p.transpose_a, TRANSPOSE_B=p.transpose_b, STRIDE_A=p.stride_a,
         STRIDE_B=p.stride_b, SPLIT=plan.split, ROWS=tile.side, COLUMNS=tile.side, TALL=tile.tall,
         WIDE=tile.wide, DEPTH=DEPTH, NUMBERED=not facts.software, FOUR_A=four_a, FOUR_B=four_b,
-        FOUR_OUT=p.n % 4 == 0 and (after is None or takes_four(call)), **_sizes(p))
+        FOUR_OUT=p.n % 4 == 0 and (after is None or takes_four(call)), **operands(call),
+        **_sizes(p))
 
 
 def _of_vectors(call: Call, p: Product, plan: Vectors, facts: Facts) -> list[Part]:
@@ -241,7 +243,8 @@ def _of_vectors(call: Call, p: Product, plan: Vectors, facts: Facts) -> list[Par
         over(plan.splits * p.batch * width, each, facts.workgroups), COUNT=count, WIDTH=width,
         DOWN=plan.down, STRIDE_VECTORS=strides[0], STRIDE_MATRIX=strides[1],
         VECTOR=p.k if along else 1, STEP=1 if along else count, SPLIT=plan.split,
-        LANES=plan.lanes, FOUR=four, SUBGROUPS=shuffles, **more, **_sizes(p))
+        LANES=plan.lanes, FOUR=four, SUBGROUPS=shuffles,
+        **operands(call, call.args.index(matrix)), **more, **_sizes(p))
 
 
 def _after(call: Call, splits: int) -> Loop | None:

@@ -6,7 +6,8 @@
 // k follow each other in `out`, each a whole result. Buffers FOUR_... have rows of whole fours.
 // NUMBERED takes long to compile and is what devices need that are fast.
 
-alias element = f32;
+alias first_type = f32;
+alias second_type = f32;
 alias sum_type = f32;
 
 override BATCH: u32 = 1;
@@ -44,14 +45,14 @@ const WHOLE_A = M % ROWS == 0u && K % DEPTH == 0u;
 const WHOLE_B = N % COLUMNS == 0u && K % DEPTH == 0u;
 
 // if FOUR_A
-@group(0) @binding(0) var<storage, read> a: array<vec4<element>>;
+@group(0) @binding(0) var<storage, read> a: array<vec4<first_type>>;
 // else
-@group(0) @binding(0) var<storage, read> a: array<element>;
+@group(0) @binding(0) var<storage, read> a: array<first_type>;
 // end
 // if FOUR_B
-@group(0) @binding(1) var<storage, read> b: array<vec4<element>>;
+@group(0) @binding(1) var<storage, read> b: array<vec4<second_type>>;
 // else
-@group(0) @binding(1) var<storage, read> b: array<element>;
+@group(0) @binding(1) var<storage, read> b: array<second_type>;
 // end
 // if FOUR_OUT
 @group(0) @binding(2) var<storage, read_write> out: array<vec4<sum_type>>;
@@ -62,6 +63,8 @@ const WHOLE_B = N % COLUMNS == 0u && K % DEPTH == 0u;
 // For each place of k the tile's rows of a, then its columns of b, in fours. Eight invocations side
 // by side read 128 bytes that follow each other, those below them the same: no bank is asked twice.
 var<workgroup> tile: array<array<vec4f, SLOTS>, DEPTH>;
+
+// include "pieces/taken.wgsl"
 
 // Four numbers of a row of a[item], from `column` on; zeros outside.
 fn four_of_a(item: u32, row: u32, column: u32) -> vec4f {
@@ -75,7 +78,7 @@ fn four_of_a(item: u32, row: u32, column: u32) -> vec4f {
     if (WHOLE_A || (row < HEIGHT_A && column + i < WIDTH_A)) { four[i] = f32(a[at + i]); }
   }
   // end
-  return four;
+  return taken_first(four);
 }
 
 fn four_of_b(item: u32, row: u32, column: u32) -> vec4f {
@@ -89,7 +92,7 @@ fn four_of_b(item: u32, row: u32, column: u32) -> vec4f {
     if (WHOLE_B || (row < HEIGHT_B && column + i < WIDTH_B)) { four[i] = f32(b[at + i]); }
   }
   // end
-  return four;
+  return taken_second(four);
 }
 
 // What an invocation brings into the tile, as it lies in memory: four places of k for four rows of

@@ -9,7 +9,8 @@ enable subgroups;
 // out[i] is (COUNT, WIDTH), or (WIDTH, COUNT) with DOWN. As in gemm.wgsl, PARTS parts of k follow
 // each other in `out`.
 
-alias element = f32;
+alias first_type = f32;
+alias second_type = f32;
 alias sum_type = f32;
 
 override BATCH: u32 = 1;
@@ -29,16 +30,20 @@ override LANES: u32 = 32;                // invocations side by side
 override SLICES: u32 = 8;
 
 // if FOUR
-@group(0) @binding(0) var<storage, read> matrix: array<vec4<element>>;
+@group(0) @binding(0) var<storage, read> matrix: array<vec4<first_type>>;
 const PLACES = 4u;
 alias Sum = vec4f;
+fn places(at: u32) -> vec4f { return taken_first(vec4f(matrix[at / 4u])); }
 // else
-@group(0) @binding(0) var<storage, read> matrix: array<element>;
+@group(0) @binding(0) var<storage, read> matrix: array<first_type>;
 const PLACES = 1u;
 alias Sum = f32;
+fn places(at: u32) -> f32 { return taken_first(vec4f(f32(matrix[at]))).x; }
 // end
-@group(0) @binding(1) var<storage, read> vectors: array<element>;
+@group(0) @binding(1) var<storage, read> vectors: array<second_type>;
 @group(0) @binding(2) var<storage, read_write> out: array<sum_type>;
+
+// include "pieces/taken.wgsl"
 
 const UNITS = WIDTH / PLACES;            // invocations for a row of the matrix
 
@@ -81,11 +86,12 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
   if (unit < PARTS * BATCH * UNITS) {
     let end = min(K, (part + 1u) * SPLIT);
     for (var k = part * SPLIT + slice; k < end; k += SLICES) {
-      let here = Sum(matrix[(item * STRIDE_MATRIX + k * WIDTH + column) / PLACES]);
+      let here = places(item * STRIDE_MATRIX + k * WIDTH + column);
       let at = item * STRIDE_VECTORS + k * STEP;
       // unroll
       for (var v = 0u; v < COUNT; v++) {
-        sums[v] = fma(Sum(f32(vectors[at + v * VECTOR])), here, sums[v]);
+        let one = taken_second(vec4f(f32(vectors[at + v * VECTOR]))).x;
+        sums[v] = fma(Sum(one), here, sums[v]);
       }
     }
   }

@@ -1,7 +1,9 @@
 // out[i] = op(a[i]) @ op(b[i]), one of its numbers for each invocation: for small products, and to
 // say what the others mean. Sums in f32, in the order of k. Tolerance 1e-5. NUMBERED as in gemm.
 
-alias element = f32;
+alias first_type = f32;
+alias second_type = f32;
+alias sum_type = f32;
 
 override BATCH: u32 = 1;
 override M: u32 = 1;
@@ -15,12 +17,14 @@ override COLUMN: u32 = 1;                // numbers of b from one column of op(b
 override STEP_B: u32 = 1;
 override LANES: u32 = 256;
 
-@group(0) @binding(0) var<storage, read> a: array<element>;
-@group(0) @binding(1) var<storage, read> b: array<element>;
-@group(0) @binding(2) var<storage, read_write> out: array<element>;
+@group(0) @binding(0) var<storage, read> a: array<first_type>;
+@group(0) @binding(1) var<storage, read> b: array<second_type>;
+@group(0) @binding(2) var<storage, read_write> out: array<sum_type>;
+
+// include "pieces/taken.wgsl"
 
 fn put(row: u32, column: u32, value: f32) {
-  out[row * N + column] = element(value);
+  out[row * N + column] = sum_type(value);
 }
 
 @compute @workgroup_size(LANES)
@@ -44,6 +48,8 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
     for (var i = 0u; i < 4u; i++) { x[i] = f32(a[at_a + i * STEP_A]); }
     // unroll
     for (var i = 0u; i < 4u; i++) { y[i] = f32(b[at_b + i * STEP_B]); }
+    x = taken_first(x);
+    y = taken_second(y);
     // unroll
     for (var i = 0u; i < 4u; i++) { sum = fma(x[i], y[i], sum); }
     at_a += 4u * STEP_A;
@@ -51,7 +57,9 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
   }
   // end
   for (; k < K; k++) {
-    sum = fma(f32(a[at_a]), f32(b[at_b]), sum);
+    let x = taken_first(vec4f(f32(a[at_a]))).x;
+    let y = taken_second(vec4f(f32(b[at_b]))).x;
+    sum = fma(x, y, sum);
     at_a += STEP_A;
     at_b += STEP_B;
   }

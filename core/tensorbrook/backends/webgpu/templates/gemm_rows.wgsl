@@ -9,7 +9,8 @@ enable subgroups;
 // out[i] is (COUNT, WIDTH), or (WIDTH, COUNT) with DOWN. As in gemm.wgsl, PARTS parts of k follow
 // each other in `out`.
 
-alias element = f32;
+alias first_type = f32;
+alias second_type = f32;
 alias sum_type = f32;
 
 override BATCH: u32 = 1;
@@ -34,14 +35,14 @@ override LEAST: u32;                     // invocations of a subgroup
 const LINES = PARTS * BATCH * WIDTH;
 
 // if FOUR
-@group(0) @binding(0) var<storage, read> matrix: array<vec4<element>>;
+@group(0) @binding(0) var<storage, read> matrix: array<vec4<first_type>>;
 // else
-@group(0) @binding(0) var<storage, read> matrix: array<element>;
+@group(0) @binding(0) var<storage, read> matrix: array<first_type>;
 // end
 // if FOUR_VECTORS
-@group(0) @binding(1) var<storage, read> vectors: array<vec4<element>>;
+@group(0) @binding(1) var<storage, read> vectors: array<vec4<second_type>>;
 // else
-@group(0) @binding(1) var<storage, read> vectors: array<element>;
+@group(0) @binding(1) var<storage, read> vectors: array<second_type>;
 // end
 @group(0) @binding(2) var<storage, read_write> out: array<sum_type>;
 
@@ -51,23 +52,28 @@ var<workgroup> partial: array<array<f32, max(LANES * ROWS / LEAST, 1u)>, COUNT>;
 var<workgroup> partial: array<array<f32, LANES * ROWS>, COUNT>;
 // end
 
+// include "pieces/taken.wgsl"
+
 // The product of places k to k + 3 (or of place k) with a vector that begins at `first`.
 // if FOUR
 fn share(four: vec4f, first: u32, k: u32) -> f32 {
   // if FOUR_VECTORS
-  return dot(four, vec4f(vectors[(first + k) / 4u]));
+  return dot(four, taken_second(vec4f(vectors[(first + k) / 4u])));
   // else
   let at = first + k * STEP;
-  return dot(four, vec4f(f32(vectors[at]), f32(vectors[at + STEP]), f32(vectors[at + 2u * STEP]),
-                         f32(vectors[at + 3u * STEP])));
+  let others = vec4f(f32(vectors[at]), f32(vectors[at + STEP]), f32(vectors[at + 2u * STEP]),
+                     f32(vectors[at + 3u * STEP]));
+  return dot(four, taken_second(others));
   // end
 }
 const PLACES = 4u;
-fn places(at: u32) -> vec4f { return vec4f(matrix[at / 4u]); }
+fn places(at: u32) -> vec4f { return taken_first(vec4f(matrix[at / 4u])); }
 // else
-fn share(one: f32, first: u32, k: u32) -> f32 { return one * f32(vectors[first + k * STEP]); }
+fn share(one: f32, first: u32, k: u32) -> f32 {
+  return one * taken_second(vec4f(f32(vectors[first + k * STEP]))).x;
+}
 const PLACES = 1u;
-fn places(at: u32) -> f32 { return f32(matrix[at]); }
+fn places(at: u32) -> f32 { return taken_first(vec4f(f32(matrix[at]))).x; }
 // end
 
 fn put(row: u32, column: u32, value: f32) {

@@ -1,0 +1,113 @@
+"""Products read what their arguments are casts of, and cast it as they load it.
+
+A cast to float16 that is a kernel of its own moves 6 bytes for each element, and 2 more for each
+product that reads what it writes; a product that reads float32 moves 4. A cast of float16 to
+float32 changes no number, so who may read float16 always does.
+"""
+from dataclasses import dataclass
+
+from ..base import dtypes
+from ..base.dtypes import DType
+from ..ir import PRIMS, Atom, Const, Eqn, Graph, Limits, Spec, Var, function_of
+
+# So many products may read the float32; from then on they would move more than the cast saves.
+READERS = 3
+
+
+@dataclass(frozen=True, eq=False)
+class Casting(Eqn):
+    """A call that takes its arguments as `loads`, whatever float they are in memory."""
+
+    loads: tuple[DType, ...] = ()
+
+
+def casting(graph: Graph, limits: Limits) -> Graph:
+    """The graph with products that read what is cast for them. A cast that nobody reads any more
+    is gone."""
+    if not limits.casts:
+        return graph
+    sources = _Sources(graph, limits)
+    eqns: list[Eqn] = []
+    for e in graph.eqns:
+        found = [sources.of(a) for a in e.args] if sources.takes(e) else []
+        if any(x is not a for (x, _, _), a in zip(found, e.args)):
+            eqns += [view for _, _, views in found for view in views]
+            e = Casting(e.prim, tuple(x for x, _, _ in found), e.attrs, e.outs,
+                        tuple(dtype for _, dtype, _ in found))
+        eqns.append(e)
+    return Graph(graph.inputs, _without_idle_casts(eqns, graph), graph.outputs, graph.updates)
+
+
+def _without_idle_casts(eqns: list[Eqn], graph: Graph) -> list[Eqn]:
+    read, left = {*graph.outputs}, []
+    for e in reversed(eqns):
+        if e.prim.kind not in ("map", "view") or not read.isdisjoint(e.outs):
+            read.update(e.args)
+            left.append(e)
+    return left[::-1]
+
+
+# What a product reads for an argument, what it takes that as, and views to make before.
+Source = tuple[Atom, DType, list[Eqn]]
+
+
+class _Sources:
+    def __init__(self, graph: Graph, limits: Limits):
+        self.limits = limits
+        self.makers = {out: e for e in graph.eqns for out in e.outs}
+        self.readers: dict[Atom, list[Eqn]] = {}
+        for e in graph.eqns:
+            for a in e.args:
+                self.readers.setdefault(a, []).append(e)
+        self.outputs = {*graph.outputs}
+
+    def takes(self, e: Eqn) -> bool:
+        return e.prim.kind == "call" and function_of(e) in self.limits.casts
+
+    def of(self, atom: Atom) -> Source:
+        e = self.makers.get(atom)
+        plain = atom, atom.spec.dtype, []
+        if e is None or e.prim.name not in ("cast", "reshape"):
+            return plain
+        if e.prim.name == "reshape":
+            x, dtype, views = self.of(e.args[0])
+            if x is e.args[0]:
+                return plain
+            out = Var(Spec(atom.spec.shape, x.spec.dtype))
+            view = Eqn(PRIMS["reshape"], (x,), e.attrs, (out,))
+            return view.out, dtype, [*views, view]
+        x, = e.args
+        if (x.spec.dtype, atom.spec.dtype) == (dtypes.float16, dtypes.float32):
+            return self.of(x)
+        if (x.spec.dtype, atom.spec.dtype) == (dtypes.float32, dtypes.float16) \
+                and self.is_there(x) and self.pays(atom):
+            return x, dtypes.float16, []
+        return plain
+
+    def is_there(self, x: Atom) -> bool:
+        """Whether something lies in memory anyway: it comes in, or a kernel makes it that others
+        cannot follow."""
+        e = self.makers.get(x)
+        if e is None:
+            return not (isinstance(x, Const) and x.is_number)
+        if e.prim.name == "reshape":
+            return self.is_there(e.args[0])
+        return e.prim.kind == "scan" or \
+            e.prim.kind == "call" and function_of(e) not in self.limits.epilogues
+
+    def pays(self, half: Var) -> bool:
+        """Whether a cast to float16 need not be written."""
+        pending, products = [half], 0
+        while pending:
+            atom = pending.pop()
+            if atom in self.outputs:
+                return False
+            for e in self.readers.get(atom, ()):
+                wide = e.prim.name == "cast" and e.out.spec.dtype is dtypes.float32
+                if wide or e.prim.name == "reshape":
+                    pending.append(e.out)
+                elif self.takes(e):
+                    products += 1
+                elif e.prim.kind not in ("map", "reduce"):
+                    return False
+        return products <= READERS
