@@ -80,6 +80,7 @@ PROGRAMS = {
                             (30, 42), (42, 65)),
     "its own transpose": (lambda x, w: tf.transpose(tf.matmul(x, w)) + tf.matmul(x, w), 0, (9, 30),
                           (30, 9)),
+    "a matrix and itself, to a power": (lambda x: (tf.matmul(x, x) ** 2 + 1.0) ** 0.7, 1, (18, 18)),
     "momentum": (descent(lambda w, x: tf.matmul(x, w)), 2, (40, 30), (40, 30), (25, 40)),
     "convolution, ReLU": (conv(), 1, (2, 9, 8, 3), (3, 3, 3, 17), (17,)),
     "convolution of lines, ReLU": (conv(), 1, (20, 1, 9, 8), (3, 3, 8, 17), (17,)),

@@ -253,5 +253,6 @@ def _placed(code: str, same: Mapping[str, str], writes: Mapping[str, bool]) -> s
     code = DECLARATION.sub(declaration, code)
     for name, one in same.items():
         if name != one:
-            code = re.sub(rf"(?<!\.)\b{name}\b", one, code)      # members may be named alike
+            # Members, and what functions of the library call by that name, are no arrays.
+            code = re.sub(rf"(?<![.\w]){name}(?=\[)", one, code)
     return code
