@@ -8,7 +8,7 @@ import pytest
 import tensorbrook as tf
 from backends import gpu, on
 from tensorbrook.backends.webgpu import WebGPU, host_wgpu
-from tensorbrook.backends.webgpu.profile import GpuProfile
+from tensorbrook.backends.webgpu.profile import GpuProfile, in_order, one_after_the_other
 from tensorbrook.eager import EAGER
 from tensorbrook.studio.profiled import rows, table, trace_of
 
@@ -96,6 +96,20 @@ def test_dispatches_of_a_loop_are_named_for_the_kernels_of_its_turns():
         name.split(" ")[0] for p in profile.programs for name in p.names}
     turns = len(times.plan.steps[n].inside)
     assert {f"{times.number}.{n}.{i}" for i in range(turns)} <= inside
+
+
+@pytest.mark.parametrize("ticks, spans", [
+    ((1, 4, 6, 9), [(1, 4), (6, 9)]),
+    ((1, 4, 2, 9), [(1, 4), (4, 9)]),                # begun while the one before ran
+    ((1, 9, 2, 4, 9, 10), [(1, 9), (9, 9), (9, 10)]),
+])
+def test_what_two_dispatches_share_counts_once(ticks, spans):
+    assert in_order(ticks) and list(one_after_the_other(ticks)) == spans
+
+
+@pytest.mark.parametrize("ticks", [(0, 0), (1, 4, 0, 0), (1, 4, 9, 8)])
+def test_stamps_of_a_clock_that_was_set_anew_are_no_times(ticks):
+    assert not in_order(ticks)
 
 
 def test_stamps_go_on_where_a_set_of_queries_is_full(monkeypatch):

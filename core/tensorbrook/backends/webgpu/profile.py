@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import struct
 from collections import Counter
+from collections.abc import Iterator, Sequence
+from itertools import groupby
 from time import perf_counter
 
 from ...ir import Plan
@@ -24,6 +26,10 @@ class GpuProfile(Profile):
     """See backends/profile.py; the GPU is one track."""
 
     BETWEEN = "between kernels"
+
+    def __init__(self):
+        super().__init__()
+        self.zero = 0                        # the first stamp of all, from which times count
 
     def program(self, plan: Plan, backend: WebGPU) -> Profiled:
         return Profiled(plan, backend, self)
@@ -44,7 +50,8 @@ class GpuProfile(Profile):
 class Profiled(Program):
     """A program that notes the time before and after each dispatch, or else how long it takes."""
 
-    def __init__(self, plan: Plan, backend: WebGPU, profile: Profile):
+    def __init__(self, plan: Plan, backend: WebGPU, profile: GpuProfile):
+        self.profile = profile
         self.tick_ms = backend.host.facts.tick_ns / 1e6
         image = image_of(plan, backend.host.facts, stamps=self.tick_ms > 0)
         super().__init__(image.to_bytes(), plan.graph, backend)
@@ -72,21 +79,33 @@ class Profiled(Program):
         """Take down the stamps of the last run, unless the clock was set anew meanwhile, as the
         standard allows, or another host carried the program out."""
         ticks = struct.unpack(f"<{self.stamps}Q", data)
-        begins, ends = ticks[::2], ticks[1::2]
-        first, last = min(begins), max(ends)
-        if not first or any(begin > end for begin, end in zip(begins, ends)):
+        if not in_order(ticks):
             return
-        self.times.ran((last - first) * self.tick_ms)
-        spans: dict[int, tuple[int, int]] = {}
-        for (step, *_), begin, end in zip(self.kernels, begins, ends):
-            before, after = spans.get(step, (begin, end))
-            spans[step] = min(before, begin), max(after, end)
-        for step, (begin, end) in spans.items():
-            self.times.step(step, (end - begin) * self.tick_ms)
-            self.times.event(step, GPU, begin * self.tick_ms, end * self.tick_ms)
-        for (step, *_), name, begin, end in zip(self.kernels, self.names, begins, ends):
-            if name:
-                self.times.event(step, GPU, begin * self.tick_ms, end * self.tick_ms, name)
+        zero = self.profile.zero = self.profile.zero or ticks[0]
+        spans = [((begin - zero) * self.tick_ms, (end - zero) * self.tick_ms)
+                 for begin, end in one_after_the_other(ticks)]
+        self.times.ran(spans[-1][1] - spans[0][0])
+        for step, own in groupby(zip(self.kernels, spans, self.names), lambda one: one[0][0]):
+            parts = list(own)
+            begin, end = parts[0][1][0], parts[-1][1][1]
+            self.times.step(step, end - begin)
+            self.times.event(step, GPU, begin, end)
+            for _, (begin, end), name in parts if len(parts) > 1 else ():
+                self.times.event(step, GPU, begin, end, name)
+
+
+def in_order(ticks: Sequence[int]) -> bool:
+    """Whether each dispatch, of two stamps, was stamped and ended after it began."""
+    return all(0 < begin <= end for begin, end in zip(ticks[::2], ticks[1::2]))
+
+
+def one_after_the_other(ticks: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """From when to when each dispatch had the GPU. It may be called begun while the one before
+    still runs: what they share counts for that one, so that nothing counts twice."""
+    done = 0
+    for begin, end in zip(ticks[::2], ticks[1::2]):
+        begin, done = max(begin, done), max(end, done)
+        yield begin, done
 
 
 def _aside(dispatches: int) -> str:
@@ -94,8 +113,7 @@ def _aside(dispatches: int) -> str:
 
 
 def _names(plan: Plan, kernels: tuple[tuple[int, ...], ...], program: int) -> list[str]:
-    """Of each dispatch, what to call it; one that is a whole kernel needs no name of its own."""
-    many = Counter(number[0] for number in kernels)
+    """Of each dispatch, its kernel's number and what that does."""
     labels = {}
     for number in dict.fromkeys(kernels):
         step, *inside = number
@@ -103,4 +121,4 @@ def _names(plan: Plan, kernels: tuple[tuple[int, ...], ...], program: int) -> li
         for n in inside:
             found = found.inside[n]
         labels[number] = f"{program}.{'.'.join(map(str, number))} {label(found.kernel)}"
-    return [labels[number] if many[number[0]] > 1 else "" for number in kernels]
+    return [labels[number] for number in kernels]
