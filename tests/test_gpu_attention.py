@@ -59,3 +59,13 @@ def test_what_is_not_a_number_shows(causal):
     others = [i for i in range(9) if i != 3]
     assert np.isnan(out[0, 3]).all() and np.isnan(lse[0, 3, 0])
     assert np.isnan(out[0, 8, 0, 1]) and not np.isnan(out[0, others][:, 0, [0, 2, 3]]).any()
+
+
+def test_what_is_not_a_number_shows_in_gradients():
+    q, k, v, g = (floats(1, 9, 1, 4, seed=i) for i in range(4))
+    lse, delta = np.zeros((1, 9, 1), "f4"), np.zeros((1, 9, 1), "f4")
+    lse[0, 3] = np.nan
+    dq, dk, dv = run("attention_grad", [q, k, v, g, lse, delta], [(q.shape, "f4")] * 3,
+                     1, 1, 9, 9, 4, 4, 0, 0.5)
+    assert np.isnan(dq[0, 3]).all() and not np.isnan(np.delete(dq, 3, 1)).any()
+    assert np.isnan(dk).all() and np.isnan(dv).all()

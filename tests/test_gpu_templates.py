@@ -1,10 +1,12 @@
 """What becomes of a template's text."""
+import importlib
+import pkgutil
 import re
 from pathlib import Path
 
 import pytest
 
-from tensorbrook.backends.webgpu import templates
+from tensorbrook.backends.webgpu import calls, templates
 
 TEXT = """\
 alias element = f32;
@@ -70,6 +72,18 @@ def test_what_a_template_does_not_have_is_a_mistake(monkeypatch):
     monkeypatch.setattr(templates, "source", lambda name: "override ROWS: u32;\n")
     with pytest.raises(AssertionError, match="a.wgsl is not told ROWS"):
         templates.template("a")
+
+
+def test_no_number_stands_in_python_and_in_a_template():
+    """Python gives it to the template, where it is an `override` without a value."""
+    modules = [importlib.import_module(f"{calls.__name__}.{found.name}")
+               for found in pkgutil.iter_modules(calls.__path__)]
+    of_python = {name for module in modules for name, value in vars(module).items()
+                 if name.isupper() and isinstance(value, int)}
+    assert {"LANES", "TILE_K", "ROWS", "BITS"} <= of_python
+    text = "".join(map(Path.read_text, FOLDER.rglob("*.wgsl")))
+    of_templates = re.findall(r"^const (\w+)(?:: \w+)? = \d+u?;", text, re.M)
+    assert not of_python & {*of_templates}
 
 
 # ── pieces ────────────────────────────────────────────────────────────────────────────────────

@@ -74,4 +74,4 @@ def zeros(call: Call, facts: Facts) -> list[Part]:
     count, width = call.outs[0].spec.count, call.rectangle[1]
     groups = over(count, LANES, facts.workgroups)
     return [last(call, "zeros", {}, groups, element=element_of(call), COUNT=count,
-                 WIDTH=width)] if count else []
+                 WIDTH=width, LANES=LANES)] if count else []

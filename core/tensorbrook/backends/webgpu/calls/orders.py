@@ -2,7 +2,7 @@
 
 As in wasm/kernels/sort.c, items are sorted: a place and above it a key whose unsigned order is that
 of the numbers, so that no two are equal and any order of items is stable. Short rows are sorted in
-a workgroup's own memory, long ones by digits of 8 bits.
+a workgroup's own memory, long ones by their digits.
 """
 from __future__ import annotations
 
@@ -10,10 +10,12 @@ from ....ir import Atom, Call
 from ..facts import Facts
 from ..part import Part, Scratch, over, power_above
 from ..templates import template
+from .invocations import invocations
 from .zeros import zeros
 
-LANES = 256
-DIGITS = 256
+LANES = 256              # of a workgroup
+BITS = 8                 # of a digit, as in the plan's counts
+DIGITS = 1 << BITS
 TILE = 1024              # items in a workgroup's memory: 8 KB, so that two of them fit into 16
 ITEM_BYTES = 8
 # Items that a workgroup counts and places, and into how many such parts a row is cut at most,
@@ -52,7 +54,7 @@ def top_k(call: Call, facts: Facts) -> list[Part]:
 def _tiles(x: Atom, outs, rows: int, n: int, k: int, floating, descending,
            facts: Facts) -> list[Part]:
     """Rounds of tiles, each of which leaves k, until one tile of each row is left."""
-    keys = template("sort_keys", FLOATING=bool(floating), DESCENDING=bool(descending))
+    constants = {"ROWS": rows, "N": n, "K": k, "FLOATING": floating, "DESCENDING": descending}
     parts: list[Part] = []
     left, items = n, None
     while True:
@@ -64,8 +66,8 @@ def _tiles(x: Atom, outs, rows: int, n: int, k: int, floating, descending,
         buffers |= {} if first else {"items": items}
         items = Scratch(ITEM_BYTES * rows * tiles * k)
         buffers |= dict(zip(("values", "places"), outs)) if last else {"out": items}
-        code = keys + template("sort_tile", X=first or last, FIRST=first, LAST=last, ROWS=rows,
-                               N=n, COUNT=left, TILES=tiles, TILE=tile, SPAN=span, K=k)
+        code = template("sort_tile", X=first or last, FIRST=first, LAST=last, COUNT=left,
+                        TILES=tiles, TILE=tile, SPAN=span, LANES=LANES, **constants)
         parts.append(Part(code, buffers, over(rows * tiles, span // tile, facts.workgroups)))
         if last:
             return parts
@@ -73,9 +75,8 @@ def _tiles(x: Atom, outs, rows: int, n: int, k: int, floating, descending,
 
 
 def _picked(x: Atom, items: Scratch, outs, rows: int, n: int, k: int, facts: Facts) -> Part:
-    code = template("sort_picked", ROWS=rows, N=n, K=k)
-    return Part(code, {"x": x, "items": items, **dict(zip(("values", "places"), outs))},
-                over(rows * k, LANES, facts.workgroups))
+    buffers = {"x": x, "items": items, **dict(zip(("values", "places"), outs))}
+    return invocations("sort_picked", buffers, rows * k, LANES, facts, ROWS=rows, N=n, K=k)
 
 
 # ── digits ────────────────────────────────────────────────────────────────────────────────────
@@ -89,7 +90,8 @@ def in_order(x: Atom, rows: int, n: int, facts: Facts, floating=False, descendin
     parts = [_items(x, items, rows, n, floating, descending, facts, outside)]
     cuts = min(MOST_PARTS, -(-n // PART))
     counts = Scratch(4 * DIGITS * rows * cuts)
-    for digit in range(-(-outside.bit_length() // 8) if outside else 4):
+    bits = outside.bit_length() if outside else 32
+    for digit in range(-(-bits // BITS)):
         parts.append(_count(items, counts, rows, n, cuts, digit, facts))
         parts += _place(items, counts, spare, rows, n, cuts, digit, facts)
         items, spare = spare, items
@@ -97,22 +99,22 @@ def in_order(x: Atom, rows: int, n: int, facts: Facts, floating=False, descendin
 
 
 def _items(x, items, rows, n, floating, descending, facts: Facts, outside: int = 0) -> Part:
-    keys = "" if outside else \
-        template("sort_keys", FLOATING=bool(floating), DESCENDING=bool(descending))
-    code = keys + template("sort_items", INDICES=bool(outside), COUNT=rows * n, N=n, ROWS=outside)
-    return Part(code, {"x": x, "items": items}, over(rows * n, LANES, facts.workgroups))
+    keys = {"INDICES": True, "ROWS": outside} if outside else \
+        {"FLOATING": floating, "DESCENDING": descending}
+    return invocations("sort_items", {"x": x, "items": items}, rows * n, LANES, facts,
+                       COUNT=rows * n, N=n, **keys)
 
 
 def _count(items, counts, rows, n, parts, digit, facts: Facts) -> Part:
-    code = template("sort_count", ROWS=rows, N=n, PARTS=parts, DIGIT=digit)
+    code = template("sort_count", ROWS=rows, N=n, PARTS=parts, DIGIT=digit, BITS=BITS)
     return Part(code, {"items": items, "counts": counts}, over(rows * parts, 1, facts.workgroups))
 
 
 def _place(items, counts, out, rows, n, parts, digit, facts: Facts) -> list[Part]:
     starts = Scratch(4 * DIGITS * rows * parts)
-    return [Part(template("sort_starts", ROWS=rows, PARTS=parts),
+    return [Part(template("sort_starts", ROWS=rows, PARTS=parts, BITS=BITS),
                  {"counts": counts, "starts": starts}, over(rows, 1, facts.workgroups)),
-            Part(template("sort_place", ROWS=rows, N=n, PARTS=parts, DIGIT=digit),
+            Part(template("sort_place", ROWS=rows, N=n, PARTS=parts, DIGIT=digit, BITS=BITS),
                  {"items": items, "starts": starts, "out": out},
                  over(rows * parts, 1, facts.workgroups))]
 

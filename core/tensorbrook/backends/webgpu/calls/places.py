@@ -5,10 +5,11 @@ from ....ir import Call
 from ..facts import Facts
 from ..part import Part, Scratch, over, power_above, power_below
 from ..templates import template
+from .invocations import invocations
 from .orders import in_order
 from .zeros import zeros
 
-LANES = 256
+LANES = 256              # of a workgroup
 # Up to so many rows, or looks at an index in all, each element of a scatter looks through all
 # indices; beyond they are put in order first. Untuned estimates.
 FEW_ROWS = 32
@@ -32,11 +33,10 @@ def gather(call: Call, facts: Facts) -> list[Part]:
         return zeros(out, facts)
     # What is both rows and indices has elements of one kind.
     wide = not half and inner % 4 == 0 and x is not indices
-    code = template("gather", element="f16" if half else "vec4u" if wide else "u32", OUTER=outer,
-                    ROWS=rows, COUNT=count, INNER=inner // 4 if wide else inner)
-    elements = out.spec.count // (4 if wide else 1)
-    return [Part(code, {"x": x, "indices": indices, "out": out},
-                 over(elements, LANES, facts.workgroups))]
+    return [invocations("gather", {"x": x, "indices": indices, "out": out},
+                        out.spec.count // (4 if wide else 1), LANES, facts,
+                        element="f16" if half else "vec4u" if wide else "u32", OUTER=outer,
+                        ROWS=rows, COUNT=count, INNER=inner // 4 if wide else inner)]
 
 
 def scatter_add(call: Call, facts: Facts) -> list[Part]:
@@ -51,10 +51,9 @@ def scatter_add(call: Call, facts: Facts) -> list[Part]:
         return [_looked_for(call, facts)]
     items, parts = in_order(indices, 1, count, facts, outside=rows)
     starts = Scratch(4 * (rows + 1))
-    code = template("scatter_starts", ROWS=rows, COUNT=count)
-    parts.append(Part(code, {"items": items, "starts": starts},
-                      over(rows + 1, LANES, facts.workgroups)))
-    return parts + _summed(call, {"items": items, "starts": starts}, facts)
+    ordered = {"items": items, "starts": starts}
+    return [*parts, invocations("scatter_starts", ordered, rows + 1, LANES, facts, ROWS=rows,
+                                COUNT=count), *_summed(call, ordered, facts)]
 
 
 def _elements(call: Call) -> tuple[str, int]:
@@ -71,10 +70,9 @@ def _looked_for(call: Call, facts: Facts) -> Part:
     rows, count, _ = call.numbers
     element, inner = _elements(call)
     share = power_below(min(LANES, max(1, count // LOOKS_OF_A_LANE)))
-    code = template("scatter_add", element=element, SHARED=share > 1, ROWS=rows, COUNT=count,
-                    INNER=inner, SHARE=share)
-    return Part(code, {"updates": updates, "indices": indices, "out": out},
-                over(rows * inner * share, LANES, facts.workgroups))
+    return invocations("scatter_add", {"updates": updates, "indices": indices, "out": out},
+                       rows * inner * share, LANES, facts, element=element, SHARED=share > 1,
+                       ROWS=rows, COUNT=count, INNER=inner, SHARE=share)
 
 
 def _summed(call: Call, ordered: dict, facts: Facts) -> list[Part]:
@@ -84,11 +82,10 @@ def _summed(call: Call, ordered: dict, facts: Facts) -> list[Part]:
     element, inner = _elements(call)
     buffers = {"updates": updates, **ordered, "out": out}
     constants = {"element": element, "ROWS": rows, "INNER": inner, "LONG": LONG}
-    parts = [Part(template("scatter_rows", **constants), buffers,
-                  over(rows * inner, LANES, facts.workgroups))]
+    parts = [invocations("scatter_rows", buffers, rows * inner, LANES, facts, **constants)]
     if count > LONG:
         columns = min(STRIP, power_above(inner))
-        code = template("scatter_long", COUNT=count, COLUMNS=columns, **constants)
+        code = template("scatter_long", COUNT=count, COLUMNS=columns, LANES=LANES, **constants)
         units = -(-count // LONG) * -(-inner // columns)
         parts.append(Part(code, buffers, over(units, 1, facts.workgroups)))
     return parts

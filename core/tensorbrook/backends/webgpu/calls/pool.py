@@ -6,19 +6,19 @@ from collections.abc import Callable
 
 from ....ir import Call
 from ..facts import Facts
-from ..part import WGSL_TYPES, Part, Scratch, over
-from ..templates import template
+from ..part import WGSL_TYPES, Part, Scratch
 from .endings import zeros
+from .invocations import invocations
 
 NAMES = ("N", "H", "W", "C", "OH", "OW", "KH", "KW", "SH", "SW", "PT", "PL")
-LANES = 64
+LANES = 64               # of a workgroup
 
 
 def part(name: str, call: Call, facts: Facts, count: int, buffers: dict, **flags: bool) -> Part:
     """One invocation for each of `count` elements."""
     element = WGSL_TYPES[call.outs[0].spec.dtype.name]
-    code = template(name, element=element, **dict(zip(NAMES, map(int, call.numbers))), **flags)
-    return Part(code, buffers, over(count, LANES, facts.workgroups))
+    return invocations(name, buffers, count, LANES, facts, element=element,
+                       **dict(zip(NAMES, map(int, call.numbers))), **flags)
 
 
 def plain(name: str, *names: str, **flags: bool) -> Callable[[Call, Facts], list[Part]]:

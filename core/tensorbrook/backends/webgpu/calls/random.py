@@ -3,10 +3,10 @@ from __future__ import annotations
 
 from ....ir import Call
 from ..facts import Facts
-from ..part import Part, over
-from ..templates import template
+from ..part import Part
+from .invocations import invocations
 
-LANES = 256              # blocks of four words that a workgroup of random_bits.wgsl makes
+LANES = 256              # blocks of four words that a workgroup makes
 
 
 def random_bits(call: Call, facts: Facts) -> list[Part]:
@@ -14,8 +14,8 @@ def random_bits(call: Call, facts: Facts) -> list[Part]:
     (state,), (out,) = call.args, call.outs
     if not out.spec.count:
         return []
-    return [Part(template("random_bits", COUNT=out.spec.count), {"state": state, "out": out},
-                 over(-(-out.spec.count // 4), LANES, facts.workgroups))]
+    return [invocations("random_bits", {"state": state, "out": out}, -(-out.spec.count // 4),
+                        LANES, facts, COUNT=out.spec.count)]
 
 
 CALLS = {"random_bits": random_bits}

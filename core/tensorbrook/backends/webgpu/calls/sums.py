@@ -5,9 +5,14 @@ from ....ir import Call
 from ..facts import Facts
 from ..part import Part, Scratch, over
 from ..templates import template
+from .invocations import invocations
 
-LINE_LANES = 64          # those of cumsum.wgsl
-BLOCK = 2048             # elements that a workgroup of cumsum_blocks.wgsl takes
+# Lanes of a workgroup where each takes a line, and where they share one; of a block each then takes
+# so many elements.
+LINE_LANES = 64
+LANES = 256
+EACH = 8
+BLOCK = LANES * EACH
 # Lines that are as short, or as many, are gone along by an invocation each. Untuned estimates.
 SHORT = 32
 MANY = 1 << 13
@@ -28,10 +33,9 @@ def _along(x, out, outer, n, inner, exclusive, reverse, floating, facts: Facts) 
              "EXCLUSIVE": bool(exclusive), "REVERSE": bool(reverse)}
     lines = outer * inner
     if n <= SHORT or lines >= MANY:
-        return [Part(template("cumsum", **flags), {"x": x, "out": out},
-                     over(lines, LINE_LANES, facts.workgroups))]
+        return [invocations("cumsum", {"x": x, "out": out}, lines, LINE_LANES, facts, **flags)]
     blocks = -(-n // BLOCK)
-    flags |= {"BLOCKS": blocks, "MORE": blocks > 1}
+    flags |= {"BLOCKS": blocks, "MORE": blocks > 1, "LANES": LANES, "EACH": EACH}
     groups = over(lines * blocks, 1, facts.workgroups)
     parts: list[Part] = []
     buffers = {"x": x, "out": out}

@@ -3,13 +3,14 @@ from __future__ import annotations
 
 from ....ir import Var
 from ..facts import Facts
-from ..part import WGSL_TYPES, Part, over
-from ..templates import template
+from ..part import WGSL_TYPES, Part
+from .invocations import invocations
 
-LANES = 256              # those of zeros.wgsl
+LANES = 256              # of a workgroup
 
 
 def zeros(out: Var, facts: Facts) -> list[Part]:
     """A result of zeros."""
-    code = template("zeros", element=WGSL_TYPES[out.spec.dtype.name], COUNT=out.spec.count)
-    return [Part(code, {"out": out}, over(out.spec.count, LANES, facts.workgroups))]
+    count, element = out.spec.count, WGSL_TYPES[out.spec.dtype.name]
+    return [invocations("zeros", {"out": out}, count, LANES, facts, element=element, COUNT=count,
+                        WIDTH=count)]

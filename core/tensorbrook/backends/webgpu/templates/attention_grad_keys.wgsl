@@ -35,8 +35,7 @@ fn columns_at(t: Task, i: u32, c: u32, valued: bool) -> vec4f {
 fn moved(t: Task, i: u32, j: u32, s: vec4f) -> vec4f {
   let all = lse[row_of(t, i)];
   let moving = vec4<bool>(seen(t, i, j), seen(t, i, j + 1), seen(t, i, j + 2), seen(t, i, j + 3));
-  return select(vec4f(), exp2(s * (SCALE * LOG2_E) - all * LOG2_E),
-                moving & vec4<bool>(all >= ALL_HIDDEN));
+  return select(vec4f(), exp2(s * (SCALE * LOG2_E) - all * LOG2_E), moving & moves(vec4f(all)));
 }
 // if DV
 

@@ -26,7 +26,7 @@ fn columns_at(t: Task, j: u32, c: u32, valued: bool) -> vec4f {
 fn slope(t: Task, i: u32, j: u32, s: vec4f, pulled: vec4f, all: vec4f, mean: vec4f) -> vec4f {
   let moving = vec4<bool>(seen(t, i, j), seen(t, i + 1, j), seen(t, i + 2, j), seen(t, i + 3, j));
   let weight = exp2(s * (SCALE * LOG2_E) - all * LOG2_E);
-  return select(vec4f(), weight * (pulled - mean) * SCALE, moving & (all >= vec4f(ALL_HIDDEN)));
+  return select(vec4f(), weight * (pulled - mean) * SCALE, moving & moves(all));
 }
 
 fn put(p: Four, value: vec4f) {

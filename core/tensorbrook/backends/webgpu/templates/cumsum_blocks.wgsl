@@ -2,33 +2,20 @@
 // leaves their sum in out (OUTER * INNER, BLOCKS); else each element's sum, on top of that of all
 // blocks before its own, which `before` (OUTER * INNER, BLOCKS) tells where there are MORE than one.
 
-alias element = f32;
+// include "pieces/lines.wgsl"
 
-@group(0) @binding(0) var<storage, read> x: array<element>;
 // if SUMS
 // else
 // if MORE
-@group(0) @binding(1) var<storage, read> before: array<element>;
+@group(0) @binding(2) var<storage, read> before: array<element>;
 // end
 // end
-@group(0) @binding(2) var<storage, read_write> out: array<element>;
 
-override OUTER: u32 = 1;
-override N: u32 = 1;
-override INNER: u32 = 1;
-override BLOCKS: u32 = 1;
-override EXCLUSIVE: bool = false;
-override REVERSE: bool = false;
-const LANES: u32 = 256;
-const EACH: u32 = 8;                        // elements of a lane, one after the other
-const BLOCK: u32 = LANES * EACH;
+override BLOCKS: u32;                       // of a line
+override EACH: u32;                         // elements of a lane, one after the other
+const BLOCK = LANES * EACH;
 
 var<workgroup> sums: array<element, LANES>;
-
-// Where the i-th element on the way along a line lies.
-fn at(line: u32, i: u32) -> u32 {
-  return (line / INNER * N + select(i, N - 1 - i, REVERSE)) * INNER + line % INNER;
-}
 
 @compute @workgroup_size(LANES)
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u,
@@ -62,10 +49,6 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
 // if MORE
   sum += before[unit];
 // end
-  for (var i = begin; i < end; i++) {
-    let next = sum + x[at(line, i)];
-    out[at(line, i)] = select(next, sum, EXCLUSIVE);
-    sum = next;
-  }
+  for (var i = begin; i < end; i++) { sum = put(at(line, i), sum); }
 // end
 }

@@ -7,11 +7,11 @@ alias element = u32;
 @group(0) @binding(1) var<storage, read> indices: array<u32>;
 @group(0) @binding(2) var<storage, read_write> out: array<element>;
 
-override OUTER: u32 = 1;
-override ROWS: u32 = 1;
-override COUNT: u32 = 1;
-override INNER: u32 = 1;
-const LANES: u32 = 256;
+override OUTER: u32;
+override ROWS: u32;
+override COUNT: u32;
+override INNER: u32;
+override LANES: u32;
 
 @compute @workgroup_size(LANES)
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u,

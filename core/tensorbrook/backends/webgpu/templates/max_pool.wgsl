@@ -3,22 +3,8 @@
 // side and cover x, gives each cell what g holds for its window if it is the maximum, else 0. A NaN
 // wins, then the largest, then the first in row order. One invocation a window and channel.
 
-alias element = f32;
+// include "pieces/pool.wgsl"
 
-override N: u32 = 1;
-override H: u32 = 8;
-override W: u32 = 8;
-override C: u32 = 4;
-override OH: u32 = 4;
-override OW: u32 = 4;
-override KH: u32 = 2;
-override KW: u32 = 2;
-override SH: u32 = 2;
-override SW: u32 = 2;
-override PT: u32 = 0;
-override PL: u32 = 0;
-
-const LANES = 64u;
 const NOWHERE = 0xffffffffu;
 
 @group(0) @binding(0) var<storage, read> x: array<element>;
@@ -43,12 +29,12 @@ fn rank(value: f32) -> i32 {
   return select(size, -size, bits < 0);
 }
 
-fn winner(image: u32, top: i32, left: i32, channel: u32) -> u32 {
+fn winner(image: u32, down: Span, across: Span, channel: u32) -> u32 {
   var best = NOWHERE;
   var highest = 0;
-  for (var i = max(top, 0); i < min(top + i32(KH), i32(H)); i++) {
-    for (var j = max(left, 0); j < min(left + i32(KW), i32(W)); j++) {
-      let cell = u32(i) * W + u32(j);
+  for (var i = down.begin; i < down.end; i++) {
+    for (var j = across.begin; j < across.end; j++) {
+      let cell = i * W + j;
       let height = rank(f32(x[(image * H * W + cell) * C + channel]));
       if (best == NOWHERE || height > highest) {
         best = cell;
@@ -67,16 +53,16 @@ fn main(@builtin(workgroup_id) block: vec3u, @builtin(num_workgroups) blocks: ve
   let line = at / C / OW;
   if (line >= N * OH) { return; }
   let image = line / OH;
-  let top = i32(line % OH * SH) - i32(PT);
-  let left = i32(at / C % OW * SW) - i32(PL);
-  let best = winner(image, top, left, channel);
+  let down = cells_of(line % OH, KH, SH, PT, H);
+  let across = cells_of(at / C % OW, KW, SW, PL, W);
+  let best = winner(image, down, across, channel);
   // if WINNER
   out[at] = best;
   // end
   // if SPREAD
-  for (var i = max(top, 0); i < min(top + i32(KH), i32(H)); i++) {
-    for (var j = max(left, 0); j < min(left + i32(KW), i32(W)); j++) {
-      let cell = u32(i) * W + u32(j);
+  for (var i = down.begin; i < down.end; i++) {
+    for (var j = across.begin; j < across.end; j++) {
+      let cell = i * W + j;
       out[(image * H * W + cell) * C + channel] = select(0, g[at], cell == best);
     }
   }

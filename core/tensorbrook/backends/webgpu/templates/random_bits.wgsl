@@ -4,8 +4,8 @@
 @group(0) @binding(0) var<storage, read> state: array<u32>;
 @group(0) @binding(1) var<storage, read_write> out: array<u32>;
 
-override COUNT: u32 = 4;
-const LANES: u32 = 256;
+override COUNT: u32;
+override LANES: u32;
 const ROUNDS: u32 = 10;
 // The multipliers and the steps of the key, from the paper.
 const MULTIPLIER_0 = 0xD2511F53u;

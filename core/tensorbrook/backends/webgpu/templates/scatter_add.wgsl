@@ -10,11 +10,11 @@ alias element = f32;
 @group(0) @binding(1) var<storage, read> indices: array<i32>;
 @group(0) @binding(2) var<storage, read_write> out: array<element>;
 
-override ROWS: u32 = 1;
-override COUNT: u32 = 1;
-override INNER: u32 = 1;
-override SHARE: u32 = 1;
-const LANES: u32 = 256;
+override ROWS: u32;
+override COUNT: u32;
+override INNER: u32;
+override SHARE: u32;
+override LANES: u32;
 const ELEMENTS: u32 = LANES / SHARE;        // of the result, for each workgroup
 
 // if SHARED

@@ -2,19 +2,10 @@
 // multiple of LONG: the workgroups of the first of them take the row, COLUMNS elements each. The lanes
 // share what there is to add up for an element, and add up what they have in a fixed tree.
 
-alias element = f32;
+// include "pieces/scatter_items.wgsl"
 
-@group(0) @binding(0) var<storage, read> updates: array<element>;
-@group(0) @binding(1) var<storage, read> items: array<vec2u>;
-@group(0) @binding(2) var<storage, read> starts: array<u32>;
-@group(0) @binding(3) var<storage, read_write> out: array<element>;
-
-override ROWS: u32 = 1;
-override COUNT: u32 = 1;
-override INNER: u32 = 1;
-override COLUMNS: u32 = 16;
-override LONG: u32 = 64;
-const LANES: u32 = 256;
+override COUNT: u32;
+override COLUMNS: u32;
 const STRIPS: u32 = (INNER + COLUMNS - 1) / COLUMNS;
 
 var<workgroup> sums: array<element, LANES>;

@@ -4,9 +4,9 @@
 @group(0) @binding(0) var<storage, read> items: array<vec2u>;
 @group(0) @binding(1) var<storage, read_write> starts: array<u32>;
 
-override ROWS: u32 = 1;
-override COUNT: u32 = 1;
-const LANES: u32 = 256;
+override ROWS: u32;
+override COUNT: u32;
+override LANES: u32;
 
 @compute @workgroup_size(LANES)
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u,

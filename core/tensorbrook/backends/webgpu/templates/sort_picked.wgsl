@@ -5,10 +5,10 @@
 @group(0) @binding(2) var<storage, read_write> values: array<u32>;
 @group(0) @binding(3) var<storage, read_write> places: array<u32>;
 
-override ROWS: u32 = 1;
-override N: u32 = 1;
-override K: u32 = 1;
-const LANES: u32 = 256;
+override ROWS: u32;
+override N: u32;
+override K: u32;
+override LANES: u32;
 
 @compute @workgroup_size(LANES)
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u,

@@ -4,9 +4,10 @@
 @group(0) @binding(0) var<storage, read> counts: array<u32>;
 @group(0) @binding(1) var<storage, read_write> starts: array<u32>;
 
-override ROWS: u32 = 1;
-override PARTS: u32 = 1;
-const DIGITS: u32 = 256;
+override ROWS: u32;
+override PARTS: u32;
+override BITS: u32;          // of a digit
+const DIGITS = 1u << BITS;
 
 var<workgroup> lower: array<u32, DIGITS>;
 

@@ -1,7 +1,7 @@
 // The first K of each tile in order. A row has TILES tiles of TILE, a power of two; each workgroup
 // takes as many tiles as fit into SPAN. They are numbers of `x` (ROWS, N) if FIRST, else items
 // (ROWS, COUNT) that earlier tiles have left. What is left are items (ROWS, TILES, K), or if LAST,
-// where a row is one tile, the numbers and their places. Joined with sort_keys.wgsl.
+// where a row is one tile, the numbers and their places.
 
 // if X
 @group(0) @binding(0) var<storage, read> x: array<u32>;
@@ -17,14 +17,16 @@
 @group(0) @binding(2) var<storage, read_write> out: array<vec2u>;
 // end
 
-override ROWS: u32 = 1;
-override N: u32 = 1;
-override COUNT: u32 = 1;
-override TILES: u32 = 1;
-override TILE: u32 = 1024;
-override SPAN: u32 = 1024;
-override K: u32 = 1024;
-const LANES: u32 = 256;
+override ROWS: u32;
+override N: u32;
+override COUNT: u32;
+override TILES: u32;
+override TILE: u32;
+override SPAN: u32;
+override K: u32;
+override LANES: u32;
+// include "pieces/sort_keys.wgsl"
+
 const NOTHING = vec2u(0xffffffffu, 0xffffffffu);        // comes after all items
 
 var<workgroup> span: array<vec2u, SPAN>;

@@ -2,10 +2,9 @@
 
 alias element = u32;
 
-override COUNT: u32 = 1;
-override WIDTH: u32 = 1;
-
-const LANES: u32 = 256;
+override COUNT: u32;
+override WIDTH: u32;
+override LANES: u32;
 
 @group(0) @binding(0) var<storage, read_write> out: array<element>;
 

@@ -18,7 +18,10 @@ fn row_of(t: Task, i: u32) -> u32 {
   return (t.batch * T_Q + min(i, max(T_Q, 1) - 1)) * HEADS + t.head;
 }
 
-// Whether a score moves: query and key are there, and the one may see the other.
+// Whether not all scores of a query are hidden; a NaN is not, and shows.
+fn moves(all: vec4f) -> vec4<bool> { return !(all < vec4f(ALL_HIDDEN)); }
+
+// Whether query and key are there, and the one may see the other.
 fn seen(t: Task, i: u32, j: u32) -> bool {
   let there = (i < T_Q) & (j < T_K) & !(CAUSAL & (j > i));
   // if MASKED

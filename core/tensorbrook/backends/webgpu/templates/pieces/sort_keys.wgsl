@@ -1,7 +1,7 @@
-// Joined to the kernels that make keys of numbers.
+// How numbers become keys.
 
-override FLOATING: bool = true;
-override DESCENDING: bool = false;
+override FLOATING: bool;
+override DESCENDING: bool;
 
 // Bits whose unsigned order is that of the numbers: -0 is 0, and NaN lies above all others.
 fn key_of(bits: u32) -> u32 {
