@@ -43,6 +43,10 @@ def test_the_command_needs_no_engine_and_no_peer(tmp_path):
     ways, = found["ways"]
     assert ways["chosen"] == "elements"
     assert set(ways["microseconds"]) == {"elements", *(f"tiles of {n}" for n in (32, 64, 128))}
+    assert list(found["clocked"]) == [row["name"] for row in found["rounds"]]
+    for each in found["clocked"].values():
+        assert 0 < each["busy_ms"] <= each["ms"] * (1 + 1e-9) and each["kernels"]
+    assert "in kernels" in page.read_text()
     assert found["alone"]["host µs of a captured step"] > 0
 
 

@@ -23,7 +23,7 @@ from ..rounds import QUICK, Disagreement, Pace, compare
 from ..table import NONE, pairs_table, table
 from ..workloads import OURS, Workload, wanted
 from ..workloads.spec import TORCH
-from . import measures, plans
+from . import kernels, measures, plans
 from .ours import Ours
 from .workloads import STREAM_BYTES, workloads
 
@@ -115,6 +115,8 @@ class Run:
         if self.asked.ways:
             ways = self.report.results["ways"] = plans.measure(self.ours, self.asked.small)
             self.report.show("Ways to make a product", plans.shown(ways))
+        if self.facts.tick_ns:
+            self.clocked(chosen)
 
     def alone(self, size: int) -> None:
         calls = 10 if self.asked.small else 200
@@ -134,6 +136,17 @@ class Run:
         head = ["", *next(iter(found.values()))]
         self.report.show("What a step asks for", table(head, [
             [name, *map(significant, each.values())] for name, each in found.items()]))
+
+    def clocked(self, chosen: Sequence[Workload]) -> None:
+        """What the GPU's own clock says of them, at the end: it takes programs of another kind."""
+        found = self.report.results["clocked"] = {}
+        for w in chosen:
+            arrays = make_arrays(w)
+            found[w.name] = kernels.of_a_step(
+                lambda w=w, arrays=arrays: self.ours.program(w.family, arrays, w.options)[0])
+            gc.collect()
+        took = {row["name"]: median_of(row, OURS) for row in self.report.results["rounds"]}
+        self.report.show("By the GPU's own clock", kernels.shown(found, took))
 
     def compared(self, workload: Workload) -> list[dict]:
         """The row of a workload; none where contenders disagree, which the run then ends with."""

@@ -45,9 +45,13 @@ class Times:
         self.whole = f"{self.number} {whole}"
         self.names = [f"{self.number}.{n} {label(step.kernel)}{aside}"
                       for n, (step, aside) in enumerate(zip(plan.steps, asides))]
-        self.steps = [Timed() for _ in plan.steps]
-        self.runs, self.total_ms = 0, 0.0        # those with times
+        self.forget()
         profile.programs.append(self)
+
+    def forget(self) -> None:
+        """Begin anew: what ran before was to warm up."""
+        self.steps = [Timed() for _ in self.plan.steps]
+        self.runs, self.total_ms = 0, 0.0        # those with times
 
     def ran(self, taken_ms: float) -> None:
         """Note a run that took so long."""
