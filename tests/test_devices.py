@@ -169,6 +169,23 @@ def test_a_traced_value_lies_nowhere():
     assert seen == [""]
 
 
+def test_functions_that_ran_follow_what_is_visible(real_gpu):
+    @tf.function
+    def asks(x):
+        with tf.device("/GPU:0"):
+            return x * 2
+
+    @tf.function
+    def large(x):
+        return tf.nn.conv2d(x, tf.ones((3, 3, 1, 8)))
+
+    x, devices = tf.ones((1, 20, 20, 1)), []
+    for shown in ([], tf.config.list_physical_devices("GPU"), []):
+        tf.config.set_visible_devices(shown, "GPU")
+        devices.append((asks(x).device, large(x).device))
+    assert devices == [(CPU, CPU), (GPU, GPU), (CPU, CPU)]
+
+
 # ── what a device cannot do ──
 
 

@@ -97,8 +97,7 @@ def set_visible_devices(devices: Any, device_type: str | None = None) -> None:
         raise InvalidArgumentError("set_visible_devices", "the CPU cannot be hidden, as it does "
                                    "what other devices cannot", "keep it in the list")
     if device_type in (None, GPU):
-        EAGER.hidden = GPU not in shown
-        EAGER.settle()
+        EAGER.hide_gpu(GPU not in shown)
 
 
 # ── which computes ────────────────────────────────────────────────────────────────────────────

@@ -74,9 +74,9 @@ class ConcreteFunction:
             self._programs[chosen] = chosen.load(self.graph)
         self._program = self._programs[chosen]
         self._on = self._program.backend
-        # Where it follows what it takes, it is placed anew in each call.
-        follows = EAGER.way.gpu is not None and not self._wants_gpu and self.trace.device is None
-        self._way = None if follows else EAGER.way
+        # Where it follows what it takes, or goes its own way, it is placed anew in each call.
+        follows = EAGER.way.gpu is not None and not self._wants_gpu
+        self._way = None if follows or self.trace.device is not None else EAGER.way
 
     def wants_gpu(self, threads: int) -> bool:
         """Whether it is large enough for a GPU; asked only where there may be one."""

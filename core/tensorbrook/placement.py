@@ -162,6 +162,11 @@ class Placement:
         else:
             self.way = self._chosen_by_us()
 
+    def hide_gpu(self, hidden: bool) -> None:
+        """Whether the GPU is not to be used; what was placed before is placed anew."""
+        self.hidden, self._automatic = hidden, None
+        self.settle()
+
     def _chosen_by_us(self) -> Automatic:
         """The same one as long as both ways are, so that nobody asks in vain after a block."""
         cpu, gpu = self.way_to(CPU), self.way_to(GPU) if self._real and not self.hidden else None
