@@ -181,3 +181,5 @@ PROGRAMS = {
 CODE = ("recurrent", "chain", "softmax", "long_sum")
 # The same for the GPU.
 WGSL = ("chain", "softmax", "column_sum", "transpose", "layer_norm")
+# And where it has subgroups.
+SUBGROUPS = ("layer_norm",)

@@ -9,6 +9,7 @@ from tensorbrook.backends.webgpu import limits_of, widened
 from tensorbrook.backends.webgpu.facts import Facts
 from tensorbrook.backends.webgpu.host import Host
 from tensorbrook.backends.webgpu.elements import device_bytes
+from tensorbrook.backends.webgpu.image import Image
 from tensorbrook.backends.webgpu.program import image_of
 from tensorbrook.base import dtypes
 from tensorbrook.ir import Call, Graph, Place, Plan, Spec, Step, Var
@@ -23,29 +24,37 @@ def facts(**changes) -> Facts:
 
 
 def run(function: str, inputs, outputs, *numbers, facts: Facts | None = None,
-        loads=()) -> list[np.ndarray]:
-    """What a kernel leaves in its results, (shape, dtype) each. No input may change."""
+        loads=(), change=str) -> list[np.ndarray]:
+    """What a kernel leaves in its results, (shape, dtype) each. No input may change. Each shader is
+    what `change` makes of its text."""
     args = [Var(Spec(x.shape, dtypes.of(x.dtype))) for x in inputs]
     outs = [Var(Spec(shape, dtypes.of(np.dtype(dtype)))) for shape, dtype in outputs]
     call = Call(function, tuple(args), tuple(outs), numbers, 1, (), loads=tuple(loads))
     image = image_of(one_call(call), facts or _host().facts)
     poison = [bytes([POISON]) * (-(-out.spec.count * device_bytes(out.spec.dtype.name) // 4) * 4)
               for out in outs]
-    found = _run(image, [_on_device(x) for x in inputs], poison)
+    found = _run(_changed(image, change), [_on_device(x) for x in inputs], poison)
     return [_on_host(data, out.spec) for data, out in zip(found, outs)]
 
 
-def run_plan(plan: Plan, inputs, outputs, facts: Facts | None = None) -> list[np.ndarray]:
+def run_plan(plan: Plan, inputs, outputs, facts: Facts | None = None,
+             change=str) -> list[np.ndarray]:
     """What a plan leaves in its outputs; `outputs` are the arrays that these begin as."""
     facts = facts or _host().facts
     image = image_of(replace(plan, limits=limits_of(facts)), facts)
-    found = _run(image, [_on_device(x) for x in inputs], [_on_device(x) for x in outputs])
+    found = _run(_changed(image, change), [_on_device(x) for x in inputs],
+                 [_on_device(x) for x in outputs])
     return [_on_host(data, Spec(x.shape, dtypes.of(x.dtype))) for data, x in zip(found, outputs)]
 
 
-def code_of(plan: Plan) -> tuple[str, ...]:
-    """The modules of a plan for a device that can do just what every one can."""
-    return image_of(replace(plan, limits=limits_of(Facts())), Facts()).shaders
+def code_of(plan: Plan, **more) -> tuple[str, ...]:
+    """The modules of a plan for a device that can do just what every one can, and what is told."""
+    facts = Facts(**more)
+    return image_of(replace(plan, limits=limits_of(facts)), facts).shaders
+
+
+def _changed(image: Image, change) -> Image:
+    return replace(image, shaders=tuple(map(change, image.shaders)))
 
 
 def one_call(call: Call) -> Plan:

@@ -9,7 +9,7 @@ import pytest
 
 import tensorbrook as tf
 from backends import on
-from golden_programs import CODE, PROGRAMS, WGSL
+from golden_programs import CODE, PROGRAMS, SUBGROUPS, WGSL
 from plans import compiled, plan_of, too_many_buffers
 from shaders import code_of
 from tensorbrook.backends.wasm.program import listing
@@ -58,7 +58,13 @@ def test_wgsl(name):
     compare(f"{name}.wgsl.txt", "\n".join(code_of(plan_named(name))))
 
 
+@pytest.mark.parametrize("name", SUBGROUPS)
+def test_wgsl_with_subgroups(name):
+    compare(f"{name}.subgroups.txt", "\n".join(code_of(plan_named(name), subgroups=4)))
+
+
 def test_no_file_is_left_over():
     kept = {f"{name}.txt" for name in PROGRAMS} | {f"{name}.code.txt" for name in CODE}
     kept |= {f"{name}.wgsl.txt" for name in WGSL}
+    kept |= {f"{name}.subgroups.txt" for name in SUBGROUPS}
     assert {path.name for path in FOLDER.iterdir()} == kept

@@ -66,9 +66,10 @@ def sides(p: Product, dtype="f4") -> list[np.ndarray]:
     return [np.ascontiguousarray(x).astype(dtype) for x in turned]
 
 
-def check(p: Product, facts=None, dtype="f4", tolerance=1e-5):
+def check(p: Product, facts=None, dtype="f4", tolerance=1e-5, change=str):
     args = sides(p, dtype)
-    found, = shaders.run("gemm", args, [((p.batch, p.m, p.n), dtype)], *numbers(p), facts=facts)
+    found, = shaders.run("gemm", args, [((p.batch, p.m, p.n), dtype)], *numbers(p), facts=facts,
+                         change=change)
     a, b = (np.swapaxes(x, 1, 2) if turn else x
             for x, turn in zip((x.astype("f8") for x in args), (p.transpose_a, p.transpose_b)))
     error = np.abs(found - a @ b) - tolerance * (np.abs(a) @ np.abs(b))

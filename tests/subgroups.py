@@ -1,0 +1,55 @@
+"""Devices with subgroups of any size, played by one that has some size or none."""
+import re
+
+# Facts' least subgroup, and how large subgroups are: None for those of this machine's device. Where
+# the least is 0 shaders do without.
+WAYS = [(0, None), (4, None), (4, 4), (8, 32), (32, 32), (16, 128)]
+
+_SIZE = re.compile(r"(?:, )?@builtin\(subgroup_size\) subgroup: u32,?\n? *")
+_SHUFFLE = re.compile(r"subgroupShuffleXor\(([\w()\[\]]+), ")
+_MAIN = re.compile(r"@workgroup_size\(([^)]*)\)\nfn main\([^{]*@builtin\(local_invocation_index\) "
+                   r"(\w+): u32[^{]*\{")
+_PLAYED = """
+var<private> my_number: u32;
+var<workgroup> handed_KIND: array<KIND, LANES>;
+
+fn shuffled_KIND(x: KIND, mask: u32) -> KIND {
+  workgroupBarrier();
+  handed_KIND[my_number] = x;
+  workgroupBarrier();
+  let other = my_number ^ mask;
+  if (other >= LANES || other / SUBGROUP != my_number / SUBGROUP) { return KIND(1 << 30u); }
+  return handed_KIND[other];
+}
+"""
+
+
+def played(code: str, size: int | None) -> str:
+    """A shader that does what `code` does where subgroups have that size, on any device: they
+    shuffle through workgroup memory, as the whole workgroup comes to each shuffle. What would come
+    from beyond a subgroup is a number that shows."""
+    if size is None or "enable subgroups;\n" not in code:
+        return code
+    code = _SIZE.sub("", code.replace("enable subgroups;\n", ""))
+    lanes = _MAIN.search(code)[1]
+    kinds = set()
+
+    def call(found: re.Match) -> str:
+        kinds.add(_kind_of(found[1], code))
+        return f"shuffled_{_kind_of(found[1], code)}({found[1]}, "
+
+    code = _SHUFFLE.sub(call, code)
+    code = _MAIN.sub(lambda found: f"{found[0]}\n  my_number = {found[2]};", code)
+    for kind in sorted(kinds):
+        code += _PLAYED.replace("KIND", kind).replace("LANES", lanes) \
+            .replace("SUBGROUP", f"{size}u")
+    code = code.replace("var<private> my_number: u32;\n", "", len(kinds) - 1)
+    return f"{code}\nconst subgroup = {size}u;\n"
+
+
+def _kind_of(text: str, code: str) -> str:
+    """The type of what is shuffled."""
+    if text.startswith("u32("):
+        return "u32"
+    declared = re.search(rf"var {text.split('[')[0]}: (?:array<)?(\w+)", code)
+    return declared[1] if declared else "f32"

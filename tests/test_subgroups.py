@@ -1,0 +1,111 @@
+"""Trees of sums among the invocations of a subgroup, however many these are, and without them."""
+import functools
+
+import numpy as np
+import pytest
+import shaders
+from backends import on
+from plans import plan_of
+from subgroups import WAYS, played
+from test_gpu_products import check, strides
+
+import tensorbrook as tf
+from tensorbrook.backends.webgpu.calls.gemm import TILES, Product, Tiles, Vectors, gemm
+from tensorbrook.backends.webgpu.facts import Facts
+from tensorbrook.backends.webgpu.neighbours import LANES, PLACE, checked
+from tensorbrook.base.errors import InternalError
+
+SHAPES = [(37, 20), (5, 300), (3, 515)]      # rows of 4, 32 and 256 lanes
+PRODUCTS = [
+    (Product(2, 3, 34, 70, 0, 0), Vectors(False, True, 32, 8, 2, 36)),
+    (Product(1, 4, 136, 72, 0, 0), Vectors(False, True, 8, 32, 1, 72)),
+    (Product(3, 32, 2, 33, 1, 0), Vectors(True, True, 64, 4, 1, 36)),
+    (Product(2, 2, 20, 132, 0, 1), Vectors(False, False, 32, 8, 2, 68)),
+    (Product(1, 35, 3, 66, 0, 1), Vectors(True, False, 2, 128, 1, 68)),
+    (Product(1, 1, 3, 1100, 0, 1), Vectors(False, False, 256, 1, 1, 1100)),
+    (Product(1, 9, 9, 512), Tiles(TILES[2], 32, 16)),
+]
+
+
+def folds(x):
+    """Folds of each type, in one pass and in three."""
+    z = tf.exp(x - tf.reduce_max(x, 1, keepdims=True))
+    y = z / tf.reduce_sum(z, 1, keepdims=True)
+    whole = tf.cast(x * 100.0, tf.int32)
+    return (y / tf.sqrt(tf.reduce_sum(y * y, 1, keepdims=True)), tf.reduce_sum(whole, 1),
+            tf.reduce_any(x > 2.9, 1))
+
+
+@functools.cache
+def rows(shape):
+    """What is folded, how, and what it gives."""
+    x = np.random.default_rng(0).standard_normal(shape, dtype="f4")
+    x[1, shape[1] - 2] = np.nan
+    with on("reference"):
+        made = plan_of(tf.function(folds), tf.constant(x))
+        return x, made, [np.asarray(y) for y in folds(tf.constant(x))]
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+@pytest.mark.parametrize("least, size", WAYS)
+def test_rows(shape, least, size):
+    x, made, expected = rows(shape)
+    found = shaders.run_plan(made, [x], [np.zeros_like(y) for y in expected],
+                             shaders.facts(subgroups=least), lambda code: played(code, size))
+    for y, right in zip(found, expected):
+        np.testing.assert_allclose(y, right, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("shape, least, barriers, declared", [
+    ((5, 300), 0, 4, 2), ((5, 300), 8, 2, 2), ((5, 300), 32, 0, 0),
+    ((2, 4100), 0, 4, 2), ((2, 4100), 32, 2, 2), ((37, 12), 0, 0, 0)])
+def test_where_invocations_wait(shape, least, barriers, declared):
+    """For each other, and for workgroup memory, in the two folds of a softmax."""
+    with on("reference"):
+        made = plan_of(tf.function(tf.nn.softmax), tf.zeros(shape))
+    code, = shaders.code_of(made, subgroups=least)
+    assert (code.count("workgroupBarrier();"), code.count("var<workgroup>")) == (barriers, declared)
+
+
+@pytest.mark.parametrize("p, plan", PRODUCTS, ids=str)
+@pytest.mark.parametrize("least, size", WAYS)
+def test_products(p, plan, least, size, monkeypatch):
+    monkeypatch.setitem(gemm.__globals__, "route", lambda *_: plan)
+    check(strides(p), shaders.facts(subgroups=least), change=lambda code: played(code, size))
+
+
+class Says:
+    """A host whose device gives an answer for each invocation of a workgroup."""
+
+    def __init__(self, answers, least=4):
+        self.facts, self.answers = Facts(subgroups=least), answers
+
+    def load(self, image: bytes) -> int:
+        if self.answers is None:
+            raise InternalError("subgroups", "refused", "do without")
+        return 1
+
+    def read(self, buffer: int, size: int) -> bytes:
+        data = np.zeros(size // 4, "u4")
+        for n, lanes in enumerate(LANES):
+            data[n * PLACE // 4:][:lanes] = self.answers[:lanes]
+        return data.tobytes()
+
+    def new(self, size: int) -> int:
+        return 0
+
+    def run(self, program: int, *buffers: int): ...
+    def unload(self, program: int): ...
+    def free(self, buffer: int): ...
+
+
+@pytest.mark.parametrize("answers, least, wanted", [
+    ([8] * 256, 4, 4), ([32] * 256, 32, 32), ([8] * 256, 32, 0), ([8] * 255 + [0], 4, 0),
+    ([0] + [8] * 255, 4, 0), (None, 4, 0), ([2] * 256, 4, 0)])
+def test_subgroups_without_neighbours_are_none(answers, least, wanted):
+    assert checked(Says(answers, least)).subgroups == wanted
+
+
+def test_this_device_has_them():
+    """As all have that the tests run on."""
+    assert shaders.facts().subgroups > 0
