@@ -48,6 +48,7 @@ def gpu(**facts):
         patch.setitem(backends._made, "webgpu", WebGPU(host))
         with on("webgpu"):
             yield EAGER.backend
+        tf.random.set_seed(0)                # or its state would lie on what is no more
         host.close()
 
 

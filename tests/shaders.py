@@ -78,10 +78,10 @@ def _run(image, inputs: list[bytes], results: list[bytes]) -> list[bytes]:
     for buffer, data in zip(buffers, contents):
         host.write(buffer, data)
     if image.steps:
-        program = host.load(image.to_bytes())
-        host.run(program, *buffers)
+        program = host.load(image)
+        host.run(program, buffers)
         host.unload(program)
-    after = [host.read(buffer, len(data)) for buffer, data in zip(buffers, contents)]
+    after = host.read_many([(buffer, len(data)) for buffer, data in zip(buffers, contents)])
     for buffer in buffers:
         host.free(buffer)
     assert all(data.endswith(guard) for data in after), "something wrote beyond a buffer"

@@ -1,6 +1,7 @@
 """What a training step costs on the GPU, counted: calls, submits, dispatches, pipelines, bytes."""
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 import golden_programs
@@ -8,6 +9,7 @@ import tensorbrook as tf
 from backends import on
 from examples import example
 from tensorbrook import keras
+from tensorbrook.keras.callbacks import Logs
 from tensorbrook.backends.webgpu import limits_of
 from tensorbrook.backends.webgpu.facts import Facts
 from tensorbrook.backends.webgpu.image import Dispatch
@@ -85,6 +87,42 @@ def test_a_step_is_one_call_and_one_submit(name):
             assert cost.pop("kernels") > 0 and cost.pop("bytes_moved") > 0
             assert cost == {"host_calls": 1, "submits": 1, "programs": 1, "compiled": 0,
                             "pipelines": 0}
+
+
+def test_a_step_after_somebody_looked_is_one_call_and_one_submit_too():
+    """What somebody holds is copied by the step itself."""
+    with on("webgpu"):
+        step, arguments = mlp()
+        step(*arguments)
+        variables = step.get_concrete_function(*arguments).assigned
+        for _ in range(3):
+            held = [v.value() for v in variables]
+            before = [t.numpy() for t in held]
+            cost = counted(lambda: step(*arguments))
+            step(*arguments)
+        # The third time round their buffers have been there before.
+        assert cost["host_calls"] == cost["submits"] == cost["programs"] == 1
+        assert any((v.numpy() != b).any() for v, b in zip(variables, before))
+        for t, b in zip(held, before):
+            np.testing.assert_array_equal(t.numpy(), b)
+
+
+def test_what_is_read_together_is_one_call_and_one_submit():
+    with on("webgpu"):
+        model = keras.Sequential([keras.Input((5,)), keras.layers.Dense(7), keras.layers.Dense(1)])
+        model.compile("sgd", "mse", metrics=["mae"])
+        batch = tf.ones((4, 5)), tf.ones((4, 1))
+        step = model.make_train_function()
+        cost = counted(lambda: [w.tolist() for w in model.weights])
+        assert cost["host_calls"] == cost["submits"] == 4, "one for each of those that one reads"
+        cost = counted(lambda: model.get_weights())
+        assert cost["host_calls"] == cost["submits"] == 1
+        logs = Logs(step(batch))
+        cost = counted(lambda: dict(logs))
+        assert set(logs) == {"loss", "mae"} and cost["host_calls"] == cost["submits"] == 1
+        step(batch)
+        cost = counted(lambda: step(batch))
+        assert cost["host_calls"] == cost["submits"] == 1, "to read a Variable copies nothing"
 
 
 def test_another_signature_with_the_same_kernels_compiles_no_pipeline():

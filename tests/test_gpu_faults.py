@@ -1,5 +1,6 @@
 """A GPU that is lost, has no memory left, refuses a shader, or is not there."""
 
+import inspect
 import os
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from backends import on
+from test_interrupts import Interruption
 
 import tensorbrook as tf
 from tensorbrook import backends, keras
@@ -179,6 +181,50 @@ def test_a_model_larger_than_what_is_kept(gpu, monkeypatch):
     monkeypatch.undo()
     with on("reference"), on("webgpu"):
         trained()                            # on a new device
+
+
+def test_a_model_that_is_too_large_for_a_while(gpu, undisturbed, monkeypatch):
+    """It trains as any other, and once more fits it is kept again."""
+    begun = []
+
+    def too_large():
+        monkeypatch.setattr(journal, "MOST_KEPT", 100)
+        gpu.host.keep()
+        begun.append(gpu.host._state)
+
+    def room_again():
+        monkeypatch.undo()
+        gpu.host.keep()
+
+    with told():
+        same(trained(train_2=too_large), undisturbed)
+    assert begun == [None]
+    with told(ANOTHER):
+        found = trained(train_1=too_large, train_3=room_again, train_4=lambda: lose(gpu))
+    same(found, undisturbed)
+
+
+def test_an_interrupt_at_any_line_leaves_what_the_journal_says(gpu):
+    """That a step is done on the device is written down in one go with it."""
+    v = tf.Variable([1.0, 2.0])
+    step = tf.function(lambda: v.assign_add([1.0, 1.0]))
+    step()
+    done = []
+    for file in map(inspect.getfile, (journal.Journal, Host)):
+        n, interruption = 0, None
+        while interruption is None or interruption.n <= 0:
+            n += 1
+            gpu.host.keep()
+            before = v.tolist()[0]
+            with (interruption := Interruption(n, file)):
+                step()
+            done.append(sum(name == "run" for name, *_ in gpu.host._state.log))
+            assert v.tolist() == [before + done[-1], before + done[-1] + 1.0], f"{file}, line {n}"
+        assert n > 10
+    assert set(done) == {0, 1}
+    lose(gpu)
+    with told(ANOTHER):
+        assert v.tolist()[0] == 2.0 + sum(done)
 
 
 # ── memory ────────────────────────────────────────────────────────────────────────────────────

@@ -8,10 +8,10 @@ import pytest
 import tensorbrook as tf
 from backends import least_gpu, on
 from golden_programs import PROGRAMS
-from tensorbrook.backends.webgpu import host_wgpu, limits_of, widened
+from tensorbrook.backends.webgpu import batches, host_wgpu, limits_of, widened
 from tensorbrook.backends.webgpu.facts import Facts
 from tensorbrook.backends.webgpu.host_wgpu import KEPT_GROUPS
-from tensorbrook.backends.webgpu.image import Binding, Copy, Dispatch, Image
+from tensorbrook.backends.webgpu.image import Binding, Commands, Copy, Dispatch, Image
 from tensorbrook.backends.webgpu.memory import rounded
 from tensorbrook.backends.webgpu.program import image_of
 from tensorbrook.base.hostdata import gather
@@ -76,11 +76,15 @@ def test_folds_of_two_types_find_room_in_a_workgroup():
 
 
 def test_an_image_survives_as_bytes():
-    bindings = (Binding(0, 256, 64, True), Binding(3, 0, 16, False))
-    steps = (Dispatch(0, bindings, (7, 2, 1)), Copy(*bindings), Dispatch(1, bindings, (1, 1, 1)))
-    image = Image(("fn a", "fn b"), ("a", "b"), steps, (("float32", b"\0\1\n\3"), ("bool", b"\1")),
-                  2, (("int32", 5),), {0: 1}, 512, 256, 4711, ((0,), (1, 2)), 32)
+    bindings = (Binding(0, 256, 64, True), Binding(3, 0, 16, True), Binding(2, 0, 16, False))
+    steps = (Dispatch(0, bindings, (7, 2, 1)), Copy(*bindings[:2]),
+             Dispatch(1, bindings, (1, 1, 1)))
+    commands = Commands(("fn a\n", "fn b"), ("a", "b"), steps, 32)
+    image = Image(commands.to_bytes(), (("float32", b"\0\1\n\3"), ("bool", b"\1")), 2,
+                  (("int32", 5),), {0: 1}, commands.written(5), 512, 256, 4711, ((0,), (1, 2)), 32)
+    assert image.writes == (2,) and commands.written(2) == ()
     assert Image.from_bytes(image.to_bytes()) == image
+    assert Commands.from_bytes(image.commands) == commands
 
 
 @pytest.mark.parametrize("dtype, data, there", [
@@ -299,12 +303,12 @@ def test_pipelines_are_kept_up_to_a_number(monkeypatch):
 
 @pytest.mark.parametrize("limit", [1 << 30, 40, 12])
 def test_many_buffers_are_read_at_once(limit, monkeypatch):
-    monkeypatch.setattr(host_wgpu, "MOST_STAGED", limit)
+    monkeypatch.setattr(batches, "MOST_STAGED", limit)
     host, sizes = host_wgpu.Host(), [16, 4, 32, 8]
     buffers = [host.new(size) for size in sizes]
     for n, (buffer, size) in enumerate(zip(buffers, sizes)):
-        host.write(buffer, bytes([n]) * size)
-    right = [bytes([n]) * size for n, size in enumerate(sizes)]
+        host.write(buffer, bytes(range(n, n + size)))
+    right = [bytes(range(n, n + size)) for n, size in enumerate(sizes)]
     assert host.read_many(list(zip(buffers, sizes))) == right
     assert host.read_many([]) == []
     host.close()

@@ -50,4 +50,4 @@ class Ours:
 
     def wait(self) -> None:
         """Until the device has done everything: a read waits for all before it."""
-        self.host.read(self.behind, 16)
+        self.host.read_many([(self.behind, 16)])

@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import contextmanager
 from typing import Any, Protocol
 
@@ -298,7 +298,9 @@ class Variable(_Handle):
         return self.assign(self - delta)
 
     def _bytes(self) -> bytes:
-        return self.value()._bytes()
+        if _contexts[-1] is not _contexts[0]:
+            return self.value()._bytes()         # which says that it is being traced
+        return self.storage.read()           # at once, so that the next update may be in place
 
     def __reduce__(self):
         value = _restored(self._bytes(), tuple(self.shape), self.dtype)
@@ -346,6 +348,20 @@ def constant_of(host: hostdata.HostData) -> Tensor:
     if host.shape == ():
         return Tensor(spec, atom=Const(spec, hostdata.numbers(host.data, host.dtype)[0]))
     return Tensor(spec, atom=Const(spec, bytes(host.data)))
+
+
+def fetched(values: Sequence[Any]) -> list[Any]:
+    """The same values, tensors and Variables among them with their elements in the host's memory:
+    those that lie on one device are read at once."""
+    found, lying = list(values), {}
+    for i, value in enumerate(values):
+        if isinstance(value, (Tensor, Variable)) and value.storage is not None:
+            lying.setdefault(value.storage.backend, []).append(i)
+    for backend, places in lying.items():
+        data = backend.read_many([values[i].storage for i in places])
+        for i, each in zip(places, data):
+            found[i] = _restored(each, tuple(values[i].shape), values[i].dtype)
+    return found
 
 
 def _restored(data: bytes, shape, dtype: DType) -> Tensor:

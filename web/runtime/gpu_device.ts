@@ -6,9 +6,10 @@
 import { findAdapter } from "./gpu_adapter";
 import { factsOf, fullDevice, type GpuFacts } from "./gpu_facts";
 import { COPY_DST, COPY_SRC, MAP_READ, STORAGE, TO_READ } from "./gpu_flags";
-import { readImage } from "./gpu_image";
+import { readCommands } from "./gpu_commands";
 import { Program } from "./gpu_program";
 import { Shaders } from "./gpu_shaders";
+import { sizeOf, type BufferCopy, type Piece } from "./gpu_triples";
 import { GpuTrouble, kindOf, type Trouble } from "./gpu_trouble";
 
 export interface Counts {
@@ -84,35 +85,44 @@ export class Device {
     this.device.queue.writeBuffer(this.lookup(number), 0, bytes);
   }
 
-  copy(source: number, target: number, size: number): void {
-    const [from, to] = [this.lookup(source), this.lookup(target)];
-    this.submit(() => this.copied(from, to, size));
-  }
-
   /** Make a program's pipelines; resolves when it can run. */
   async load(number: number, bytes: Uint8Array): Promise<void> {
-    const image = readImage(bytes);
-    const shaders = await this.unlessLost(this.shaders.of(image));
-    this.programs.set(number, new Program(this.device, image, shaders));
+    const commands = readCommands(bytes);
+    const shaders = await this.unlessLost(this.shaders.of(commands));
+    this.programs.set(number, new Program(this.device, commands, shaders));
   }
 
   unload(number: number): void {
     this.programs.delete(number);
   }
 
-  /** Submit a program; resolves when the GPU is done with it. `places` are arena and slots. */
-  run(number: number, places: readonly number[]): Promise<void> {
+  /** Submit copies and then a program; resolves when the GPU is done. `places` are arena and slots. */
+  run(
+    number: number, places: readonly number[], copies: readonly BufferCopy[],
+  ): Promise<void> {
     const program = this.programs.get(number);
     if (program === undefined) throw new RangeError(`there is no program ${number}`);
-    this.submit(() => program.encode(places, this.lookup));
+    this.submit((encoder) => {
+      for (const [source, target, size] of copies) {
+        encoder.copyBufferToBuffer(this.lookup(source), 0, this.lookup(target), 0, size);
+      }
+      program.encode(encoder, places, this.lookup);
+    });
     this.dispatches += program.dispatches;
     return Promise.race([this.device.queue.onSubmittedWorkDone(), this.end]);
   }
 
-  /** What a buffer begins with, after all that was submitted before. */
-  async read(number: number, size: number): Promise<Uint8Array<ArrayBuffer>> {
-    const [buffer, staging] = [this.lookup(number), this.stagingOf(size)];
-    this.submit(() => this.copied(buffer, staging, size));
+  /** What pieces of buffers hold, one after the other, after all that was submitted before. */
+  async read(pieces: readonly Piece[]): Promise<Uint8Array<ArrayBuffer>> {
+    const size = sizeOf(pieces);
+    const staging = this.stagingOf(size);
+    this.submit((encoder) => {
+      let at = 0;
+      for (const [buffer, begin, length] of pieces) {
+        encoder.copyBufferToBuffer(this.lookup(buffer), begin, staging, at, length);
+        at += length;
+      }
+    });
     await this.unlessLost(staging.mapAsync(TO_READ, 0, size));
     const bytes = new Uint8Array(staging.getMappedRange(0, size).slice(0));
     staging.unmap();
@@ -131,10 +141,12 @@ export class Device {
   }
 
   /** Within an error scope, of which only the first error is heard: the others follow from it. */
-  private submit(encode: () => GPUCommandBuffer): void {
+  private submit(encode: (encoder: GPUCommandEncoder) => void): void {
     this.device.pushErrorScope("validation");
     try {
-      this.device.queue.submit([encode()]);
+      const encoder = this.device.createCommandEncoder();
+      encode(encoder);
+      this.device.queue.submit([encoder.finish()]);
       this.submits += 1;
     } finally {
       this.device.popErrorScope().then((error) => {
@@ -142,13 +154,6 @@ export class Device {
       }, () => undefined); // that the device is lost is told elsewhere
     }
   }
-
-  private copied(source: GPUBuffer, target: GPUBuffer, size: number): GPUCommandBuffer {
-    const encoder = this.device.createCommandEncoder();
-    encoder.copyBufferToBuffer(source, 0, target, 0, size);
-    return encoder.finish();
-  }
-
 
   /** A buffer that can be mapped, of the next power of two, kept from an earlier read or new. */
   private stagingOf(size: number): GPUBuffer {

@@ -8,6 +8,7 @@
 import type { Way } from "../protocol";
 import type { Counts } from "./gpu_device";
 import type { GpuFacts } from "./gpu_facts";
+import type { BufferCopy, Piece } from "./gpu_triples";
 
 /** An answer that one need not switch stacks for. */
 export interface Answer<T> {
@@ -34,14 +35,15 @@ export interface GpuHost {
   create(size: number): number;
   free(buffer: number): void;
   write(buffer: number, bytes: Uint8Array): void;
-  read(buffer: number, size: number): Pending<Uint8Array>;
-  copy(source: number, target: number, size: number): void;
-  load(image: Uint8Array<ArrayBuffer>): Pending<number>;
+  /** What pieces of buffers hold, one after the other. */
+  read(pieces: readonly Piece[]): Pending<Uint8Array>;
+  load(commands: Uint8Array<ArrayBuffer>): Pending<number>;
   unload(program: number): void;
   /** Whether a run must wait for `room` first. */
   full(): boolean;
   room(): Pending<null>;
-  run(program: number, places: readonly number[]): void;
+  /** The copies come before the program. */
+  run(program: number, places: readonly number[], copies: readonly BufferCopy[]): void;
   /** Is there when the errors of all calls before have come in, and throws the first of them. */
   settled(): Pending<null>;
   /** Another device in the place of a lost one; every number is void. */

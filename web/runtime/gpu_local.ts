@@ -4,6 +4,7 @@ import type { Counts } from "./gpu_device";
 import { Device } from "./gpu_device";
 import type { GpuFacts } from "./gpu_facts";
 import { MOST_UNDERWAY, type Answer, type GpuHost } from "./gpu_host";
+import type { BufferCopy, Piece } from "./gpu_triples";
 
 export class LocalGpu implements GpuHost {
   readonly way = "local";
@@ -44,22 +45,17 @@ export class LocalGpu implements GpuHost {
     this.device.write(buffer, bytes);
   }
 
-  async read(buffer: number, size: number): Promise<Uint8Array> {
+  async read(pieces: readonly Piece[]): Promise<Uint8Array> {
     this.begin();
-    const bytes = await this.device.read(buffer, size);
+    const bytes = await this.device.read(pieces);
     this.device.check();
     return bytes;
   }
 
-  copy(source: number, target: number, size: number): void {
-    this.begin();
-    this.device.copy(source, target, size);
-  }
-
-  async load(image: Uint8Array<ArrayBuffer>): Promise<number> {
+  async load(commands: Uint8Array<ArrayBuffer>): Promise<number> {
     this.begin();
     const number = ++this.numbers;
-    await this.device.load(number, image);
+    await this.device.load(number, commands);
     return number;
   }
 
@@ -76,9 +72,9 @@ export class LocalGpu implements GpuHost {
     return this.left.promise;
   }
 
-  run(program: number, places: readonly number[]): void {
+  run(program: number, places: readonly number[], copies: readonly BufferCopy[]): void {
     this.begin();
-    const done = this.device.run(program, places);
+    const done = this.device.run(program, places, copies);
     this.underway += 1;
     const ended = (): void => this.ended();
     done.then(ended, ended);

@@ -2,6 +2,7 @@
 
 import type { OpenedGpu } from "./gpu_adapter";
 import type { Answer, Pending } from "./gpu_host";
+import { triples } from "./gpu_triples";
 import { copyOf, inHeap, type PyBuffer } from "./py_buffer";
 
 /**
@@ -26,13 +27,15 @@ export function gpuModule(gpu: OpenedGpu): object {
     free: (buffer: number): void => gpu.free(buffer),
     write: (buffer: number, data: PyBuffer): void =>
       inHeap(data, (bytes) => gpu.write(buffer, bytes)),
-    read: (buffer: number, size: number): Waited => waited(gpu.read(buffer, size)),
-    copy: (source: number, target: number, size: number): void => gpu.copy(source, target, size),
-    load: (image: PyBuffer): Waited => waited(gpu.load(copyOf(image))),
+    read: (...pieces: number[]): Waited => waited(gpu.read(triples(pieces))),
+    load: (commands: PyBuffer): Waited => waited(gpu.load(copyOf(commands))),
     unload: (program: number): void => gpu.unload(program),
     full: (): boolean => gpu.full(),
     room: (): Waited => waited(gpu.room()),
-    run: (program: number, ...places: number[]): void => gpu.run(program, places),
+    run: (program: number, copied: number, ...numbers: number[]): void => {
+      const places = numbers.splice(3 * copied);
+      gpu.run(program, places, triples(numbers));
+    },
     settled: (): Waited => waited(gpu.settled()),
     renew: (): Waited => waited(gpu.renew()),
     destroy: (): void => gpu.destroy(),

@@ -1,6 +1,6 @@
 /** A loaded program: its steps with their pipelines, and bind groups for the buffers it meets. */
 
-import { isDispatch, type Binding, type Copy, type Dispatch, type GpuImage } from "./gpu_image";
+import { isDispatch, type Binding, type Copy, type Dispatch, type Commands } from "./gpu_commands";
 import { Stamps } from "./gpu_stamps";
 
 /** A pipeline, and the layout that its bind groups have. */
@@ -59,20 +59,19 @@ export class Program {
   private readonly steps: readonly (BoundDispatch | Copy)[];
   private readonly stamps: Stamps | null;
 
-  constructor(private readonly device: GPUDevice, image: GpuImage, shaders: readonly Shader[]) {
-    this.steps = image.steps.map((step) => {
+  constructor(private readonly device: GPUDevice, told: Commands, shaders: readonly Shader[]) {
+    this.steps = told.steps.map((step) => {
       if (!isDispatch(step)) return step;
       const shader = shaders[step.shader];
-      if (shader === undefined) throw new RangeError(`an image has no shader ${step.shader}`);
+      if (shader === undefined) throw new RangeError(`a program has no shader ${step.shader}`);
       return new BoundDispatch(step, shader);
     });
     this.dispatches = this.steps.filter((step) => step instanceof BoundDispatch).length;
-    this.stamps = image.stamps > 0 ? new Stamps(device, image.stamps) : null;
+    this.stamps = told.stamps > 0 ? new Stamps(device, told.stamps) : null;
   }
 
   /** The commands of one run: one pass, which only copies divide, or one for each dispatch. */
-  encode(places: readonly number[], lookup: Lookup): GPUCommandBuffer {
-    const encoder = this.device.createCommandEncoder();
+  encode(encoder: GPUCommandEncoder, places: readonly number[], lookup: Lookup): void {
     let pass: GPUComputePassEncoder | null = null;
     let dispatches = 0;
     const end = (): void => {
@@ -93,7 +92,6 @@ export class Program {
     }
     end();
     this.stamps?.tell(encoder, lookup(places.at(-1) ?? 0));
-    return encoder.finish();
   }
 
   private copy(

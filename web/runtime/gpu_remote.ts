@@ -5,6 +5,7 @@ import type { GpuFacts } from "./gpu_facts";
 import { MOST_UNDERWAY, type Answer, type GpuHost } from "./gpu_host";
 import type { FromGpu, ToGpu } from "./gpu_messages";
 import { newAnswer, newStatus, SharedAnswer, Status } from "./gpu_shared";
+import { sizeOf, type BufferCopy, type Piece } from "./gpu_triples";
 import { GpuTrouble } from "./gpu_trouble";
 import GpuWorker from "./gpu_worker?worker";
 
@@ -64,21 +65,16 @@ export class RemoteGpu implements GpuHost {
     this.post({ kind: "write", buffer, bytes: copy }, copy.buffer);
   }
 
-  read(buffer: number, size: number): Answer<Uint8Array> {
+  read(pieces: readonly Piece[]): Answer<Uint8Array> {
     this.begin();
-    const read = this.ask(size, (answer) => ({ kind: "read", buffer, size, answer }), (b) => b);
+    const read = this.ask(sizeOf(pieces), (answer) => ({ kind: "read", pieces, answer }), (b) => b);
     return { ready: () => read.ready(), take: () => this.checked(read.take()) };
   }
 
-  copy(source: number, target: number, size: number): void {
-    this.begin();
-    this.post({ kind: "copy", source, target, size });
-  }
-
-  load(image: Uint8Array<ArrayBuffer>): Answer<number> {
+  load(commands: Uint8Array<ArrayBuffer>): Answer<number> {
     this.begin();
     const program = ++this.numbers;
-    return this.ask(0, (answer) => ({ kind: "load", program, image, answer }), () => program);
+    return this.ask(0, (answer) => ({ kind: "load", program, commands, answer }), () => program);
   }
 
   unload(program: number): void {
@@ -99,10 +95,10 @@ export class RemoteGpu implements GpuHost {
     };
   }
 
-  run(program: number, places: readonly number[]): void {
+  run(program: number, places: readonly number[], copies: readonly BufferCopy[]): void {
     this.begin();
     this.submitted += 1;
-    this.post({ kind: "run", program, places });
+    this.post({ kind: "run", program, places, copies });
   }
 
   settled(): Answer<null> {

@@ -1,15 +1,15 @@
 /** Pipelines, made once for each different shader, however many programs use it. */
 
 import { COMPUTE } from "./gpu_flags";
-import { isDispatch, usesOf, type GpuImage } from "./gpu_image";
+import { isDispatch, usesOf, type Commands } from "./gpu_commands";
 import type { Shader } from "./gpu_program";
 import { GpuTrouble } from "./gpu_trouble";
 
 /** Shaders kept for programs to come: those of a few dozen models. */
 const MOST = 4096;
 
-/** How each shader of an image is bound; its dispatches agree, as the code declares it. */
-function usesOfShaders({ shaders, steps }: GpuImage): readonly string[] {
+/** How each shader of a program is bound; its dispatches agree, as the code declares it. */
+function usesOfShaders({ shaders, steps }: Commands): readonly string[] {
   const uses = new Array<string>(shaders.length).fill("");
   for (const step of steps) if (isDispatch(step)) uses[step.shader] = usesOf(step);
   return uses;
@@ -31,11 +31,11 @@ export class Shaders {
   private readonly known = new Map<string, Promise<Shader>>();
   constructor(private readonly device: GPUDevice) {}
 
-  /** The shaders of an image; those that are new compile side by side. */
-  of(image: GpuImage): Promise<readonly Shader[]> {
-    const uses = usesOfShaders(image);
-    return Promise.all(image.shaders.map((code, i) =>
-      this.shader(code, uses[i] ?? "", image.names[i] ?? "")));
+  /** The shaders of a program; those that are new compile side by side. */
+  of(commands: Commands): Promise<readonly Shader[]> {
+    const uses = usesOfShaders(commands);
+    return Promise.all(commands.shaders.map((code, i) =>
+      this.shader(code, uses[i] ?? "", commands.names[i] ?? "")));
   }
 
   private shader(code: string, uses: string, name: string): Promise<Shader> {

@@ -1,4 +1,4 @@
-/** The GPU's time before and after each dispatch of a program: what an image's `stamps` ask for. */
+/** The GPU's time before and after each dispatch of a program whose commands have `stamps`. */
 
 import { COPY_SRC, QUERY_RESOLVE } from "./gpu_flags";
 

@@ -3,6 +3,7 @@
 import { Device } from "./gpu_device";
 import type { FromGpu, ToGpu } from "./gpu_messages";
 import { Reply, Status } from "./gpu_shared";
+import type { BufferCopy } from "./gpu_triples";
 import { asTrouble } from "./gpu_trouble";
 
 type Command = Exclude<ToGpu, { readonly kind: "open" }>;
@@ -37,11 +38,10 @@ class Server {
       case "create": return device.create(command.buffer, command.size);
       case "free": return device.free(command.buffer);
       case "write": return device.write(command.buffer, command.bytes);
-      case "read": return answer(command.answer, device.read(command.buffer, command.size));
-      case "copy": return device.copy(command.source, command.target, command.size);
-      case "load": return answer(command.answer, device.load(command.program, command.image));
+      case "read": return answer(command.answer, device.read(command.pieces));
+      case "load": return answer(command.answer, device.load(command.program, command.commands));
       case "unload": return device.unload(command.program);
-      case "run": return this.run(command.program, command.places);
+      case "run": return this.run(command.program, command.places, command.copies);
       case "counts": return new Reply(command.answer).done(textOf(device.counts));
       case "settled": return answer(command.answer, device.settled());
       case "renew": return answer(command.answer, this.renew());
@@ -50,13 +50,15 @@ class Server {
     }
   }
 
-  private run(program: number, places: readonly number[]): void {
+  private run(
+    program: number, places: readonly number[], copies: readonly BufferCopy[],
+  ): void {
     const { device } = this;
     const ended = (): void => {
       if (this.device === device) this.status.ended();
     };
     try {
-      device.run(program, places).then(ended, ended);
+      device.run(program, places, copies).then(ended, ended);
     } catch (error) {
       ended(); // or Python would wait for it
       throw error;

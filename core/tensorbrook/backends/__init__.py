@@ -29,10 +29,11 @@ class Program(Protocol):
 class Backend(Protocol):
     """All that the rest of Tensorbrook asks of a backend.
 
-    `recall` finds the program of a simplified graph that was loaded before, perhaps in an earlier
-    session; a backend that keeps none gives None. `device` is "CPU" or "GPU", of which `details`
-    tell what there is to know. `lost` tells whether it is no more: whoever asks for the backend by
-    name is given another then."""
+    `read_many` tells what several of its storages hold, as quickly as what one does. `recall` finds
+    the program of a simplified graph that was loaded before, perhaps in an earlier session; a
+    backend that keeps none gives None. `device` is "CPU" or "GPU", of which `details` tell what
+    there is to know. `lost` tells whether it is no more: whoever asks for the backend by name is
+    given another then."""
 
     name: str
     device: str
@@ -41,6 +42,7 @@ class Backend(Protocol):
     lost: bool
 
     def put(self, data: HostData) -> Storage: ...
+    def read_many(self, storages: Sequence[Any]) -> list[bytes]: ...
     def load(self, plan: Plan) -> Program: ...
     def recall(self, graph: Graph) -> Program | None: ...
     def counters(self) -> dict[str, int]: ...

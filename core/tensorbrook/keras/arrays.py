@@ -9,7 +9,7 @@ import tensorbrook as tf
 
 from ..base.errors import InvalidArgumentError
 from ..base.tree import tree_map
-from ..tensor import as_tensor
+from ..tensor import as_tensor, fetched
 
 # A page may do without NumPy; there results stay Tensors.
 HAS_NUMPY = importlib.util.find_spec("numpy") is not None
@@ -41,6 +41,13 @@ def autocast(values: Any, dtype: tf.DType) -> Any:
 def to_result(tensor: tf.Tensor) -> Any:
     """A NumPy array where NumPy is there, else the Tensor itself."""
     return tensor.numpy() if HAS_NUMPY else tensor
+
+
+def to_results(variables: list[tf.Variable]) -> list[Any]:
+    """The values of Variables, read at once."""
+    if not HAS_NUMPY:
+        return [v.value() for v in variables]
+    return [tensor.numpy() for tensor in fetched(variables)]
 
 
 def uploaded(tensor: tf.Tensor) -> tf.Tensor:

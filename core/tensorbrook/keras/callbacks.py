@@ -6,7 +6,10 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import tensorbrook as tf
+
 from ..base.errors import InvalidArgumentError
+from ..tensor import fetched
 from . import checks
 
 HOOKS = tuple(f"on_{kind}_{end}" for kind in (
@@ -71,15 +74,20 @@ class CallbackList:
 
 
 class Logs(Mapping):
-    """The results of a step by name, read from the backend when somebody looks."""
+    """The results of a step by name, read from the backend when somebody looks at one: all numbers
+    at once, as that takes no longer."""
 
     def __init__(self, tensors: dict[str, Any]):
         self._tensors, self._read = tensors, {}
 
     def __getitem__(self, name: str) -> float:
         if name not in self._read:
-            self._read[name] = number(self._tensors[name])
+            self._fetch([n for n, t in self._tensors.items() if n == name or is_number(t)])
         return self._read[name]
+
+    def _fetch(self, names: list[str]) -> None:
+        values = fetched([self._tensors[name] for name in names])
+        self._read |= {n: v.tolist() if hasattr(v, "tolist") else v for n, v in zip(names, values)}
 
     def __iter__(self):
         return iter(self._tensors)
@@ -91,9 +99,8 @@ class Logs(Mapping):
         return repr(dict(self))
 
 
-def number(value: Any) -> Any:
-    """A result as a Python number, or as nested lists where it is several."""
-    return value.tolist() if hasattr(value, "tolist") else value
+def is_number(value: Any) -> bool:
+    return isinstance(value, tf.Tensor | tf.Variable) and not value.shape
 
 
 class History(Callback):

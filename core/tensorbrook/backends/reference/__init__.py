@@ -31,6 +31,9 @@ class Reference:
         value = np.frombuffer(bytes(data.data), data.dtype.name).reshape(data.shape)
         return Array(value, self)
 
+    def read_many(self, storages) -> list[bytes]:
+        return [storage.read() for storage in storages]
+
     def load(self, plan: Plan) -> "Program":
         self.loaded += 1
         return Program(plan.graph, self)

@@ -62,6 +62,9 @@ class Wasm:
             self.host.write(buffer.address, view)
         return buffer
 
+    def read_many(self, storages) -> list[bytes]:
+        return [storage.read() for storage in storages]
+
     def recall(self, graph: Graph) -> "Program | None":
         """The program of a graph that this host has kept."""
         if self.host.kept is None or self.profile: return None

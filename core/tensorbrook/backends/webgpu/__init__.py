@@ -4,6 +4,7 @@ from __future__ import annotations
 import importlib
 import sys
 import weakref
+from collections.abc import Sequence
 from typing import Any
 
 from ...base.errors import UnavailableError, UnimplementedError
@@ -50,9 +51,7 @@ class Buffer:
         return whole_lines(self.count * device_bytes(self.dtype), WORD)
 
     def read(self) -> bytes:
-        if not self.count:
-            return b""
-        return narrowed(self.backend.host.read(self.number, self.size), self.dtype, self.count)
+        return self.backend.read_many([self])[0]
 
     def __del__(self, ending=sys.is_finalizing):
         if self.capacity and not ending():
@@ -91,11 +90,15 @@ class WebGPU:
             self.host.write(buffer.number, widened(data, dtype))
         return buffer
 
+    def read_many(self, storages: Sequence[Buffer]) -> list[bytes]:
+        there = self.host.read_many([(s.number, s.size) for s in storages])
+        return [narrowed(data, s.dtype, s.count) for data, s in zip(there, storages)]
+
     def recall(self, graph: Graph) -> Program | None:
         """The program of a graph that this host has kept."""
         if self.profile: return None
-        image = self.host.kept.get(self._key(graph)) if self.host.kept else None
-        return None if image is None else Program(image, graph, self)
+        data = self.host.kept.get(self._key(graph)) if self.host.kept else None
+        return None if data is None else Program(Image.from_bytes(data), graph, self)
 
     def _key(self, graph: Graph) -> str:
         """What an image depends on, but for the version of the compiler, which the host knows."""
@@ -110,10 +113,10 @@ class WebGPU:
         self.compiled += 1
         if self.profile:
             return self.profile.program(plan, self)
-        data = image_of(plan, self.host.facts).to_bytes()
-        program = Program(data, plan.graph, self)
+        image = image_of(plan, self.host.facts)
+        program = Program(image, plan.graph, self)
         if self.host.kept is not None:
-            self.host.kept.put(self._key(plan.graph), data)
+            self.host.kept.put(self._key(plan.graph), image.to_bytes())
         return program
 
     def _demand(self, user: str, dtype: str) -> None:
@@ -150,8 +153,8 @@ class WebGPU:
 class Program:
     """An image, loaded, with its constants on the device."""
 
-    def __init__(self, data: bytes, graph: Graph, backend: WebGPU):
-        image, self.backend = Image.from_bytes(data), backend
+    def __init__(self, image: Image, graph: Graph, backend: WebGPU):
+        self.backend = backend
         self.constants = [backend.put_bytes(c, dtype, len(c) // host_bytes(dtype))
                           for dtype, c in image.constants]
         self.numbers = [c.number for c in self.constants]
@@ -162,7 +165,7 @@ class Program:
         # What nobody else holds: to stage pieces in, and for stamps.
         self.own = [Buffer(backend, "int32", size // 4) for size in (image.staging, image.stamps)
                     if size]
-        self.id = backend.host.load(data, graph) if image.steps else None
+        self.id = backend.host.load(image, graph) if image.writes else None
         if self.id is not None:
             weakref.finalize(self, backend.host.unload, self.id)
 
@@ -170,7 +173,7 @@ class Program:
         """One call of the host. What updates an input is written over it, or over a copy of it if
         somebody else looks."""
         backend, inputs = self.backend, list(inputs)
-        outputs = []
+        outputs, copies = [], []
         for dtype, count, old in self.results:
             if old is None:
                 outputs.append(Buffer(backend, dtype, count))
@@ -178,20 +181,22 @@ class Program:
             if inputs[old].shared:
                 copy = Buffer(backend, dtype, count)
                 if count:
-                    backend.host.copy(inputs[old].number, copy.number, copy.size)
+                    copies.append((inputs[old].number, copy.number, copy.size))
                 inputs[old] = copy
             outputs.append(inputs[old])
-        if self.id is None:
-            return outputs
-        slots = [b.number for b in inputs]
-        slots += self.numbers
-        slots += [b.number for b in outputs]
-        slots += [b.number for b in self.own]
+        assert self.id is not None or not copies, "what updates an input is a step"
+        if self.id is not None:
+            self._call([b.number for b in inputs], [b.number for b in outputs], copies)
+        return outputs
+
+    def _call(self, inputs: list[int], outputs: list[int], copies: list) -> None:
+        backend, own = self.backend, [b.number for b in self.own]
         with backend.lock:
-            backend.host.run(self.id, backend.arena_of(self.arena_size), *slots)
+            arena = backend.arena_of(self.arena_size)
+            places = (arena, *inputs, *self.numbers, *outputs, *own)
+            backend.host.run(self.id, places, copies)
             backend.programs_run += 1
             backend.bytes_moved += self.bytes_moved
-        return outputs
 
 
 def create() -> WebGPU:

@@ -5,7 +5,7 @@ import struct
 from collections.abc import Callable, Sequence
 
 from . import Buffer, WebGPU
-from .image import STAMP, Binding, Dispatch, Image
+from .image import STAMP, Binding, Commands, Dispatch, Image
 from .part import over
 from .templates import template
 
@@ -56,10 +56,12 @@ def _nanoseconds(backend: WebGPU, shader: str, steps: tuple[Dispatch, ...],
                  buffers: list[Buffer]) -> float:
     """From the first step's begin to the last one's end."""
     size = 2 * STAMP * len(steps)
-    image = Image((shader,), ("a ceiling",), steps, (), len(buffers), (), {}, 0, 0, 0, stamps=size)
+    commands, slots = Commands((shader,), ("a ceiling",), steps, size), len(buffers)
+    image = Image(commands.to_bytes(), (), slots, (), {}, commands.written(slots), 0, 0, 0,
+                  stamps=size)
     host, stamps = backend.host, Buffer(backend, "int32", size // 4)
-    program = host.load(image.to_bytes())
-    host.run(program, backend.arena.number, *(b.number for b in buffers), stamps.number)
+    program = host.load(image)
+    host.run(program, [b.number for b in (backend.arena, *buffers, stamps)])
     ticks = struct.unpack(f"<{size // STAMP}Q", stamps.read())
     host.unload(program)
     return (max(ticks) - min(ticks)) * host.facts.tick_ns

@@ -2,15 +2,21 @@
 from __future__ import annotations
 
 import json
+from collections import deque
 from contextlib import contextmanager
+from functools import partial
+from itertools import chain
+from operator import call
 
 import tensorbrook_page as page  # pyright: ignore[reportMissingImports]
 from pyodide.ffi import JsException, can_run_sync, run_sync  # pyright: ignore[reportMissingImports]
 
 from ...base.aside import aside
-from ...base.errors import FailedPreconditionError, OpError, UnavailableError
+from ...base.errors import FailedPreconditionError, UnavailableError
 from ..kept_in_page import Kept
+from .batches import Piece, read_in_batches
 from .facts import Facts
+from .host import NOTHING
 from .trouble import trouble
 
 LARGE = 1 << 20          # bytes; of a buffer this large it is asked whether there was memory
@@ -71,43 +77,31 @@ class Host:
         with _told():
             self.page.write(buffer, memoryview(data))
 
-    def read(self, buffer: int, size: int) -> bytes:
-        with _told():
-            return self._waited(self.page.read(buffer, size)).to_bytes()
-
     def read_many(self, which) -> list[bytes]:
-        """All copies are under way before one is waited for: other tasks may run meanwhile."""
-        with _told():
-            pending = [self.page.read(buffer, size) for buffer, size in which]
-        found, errors = [], []
-        for each in pending:
-            try:
-                with _told():
-                    found.append(self._waited(each).to_bytes())
-            except OpError as error:
-                errors.append(error)         # each is waited for, or the page calls it unhandled
-        if errors:
-            raise errors[0]
-        return found
+        return read_in_batches(which, self._staged)
 
-    def copy(self, source: int, target: int, size: int) -> None:
+    def _staged(self, pieces: list[Piece]) -> bytes:
         with _told():
-            self.page.copy(source, target, size)
+            return self._waited(self.page.read(*chain.from_iterable(pieces))).to_bytes()
 
     # ── programs ──
 
-    def load(self, image: bytes) -> int:
+    def load(self, commands: bytes) -> int:
         with _told():
-            return self._waited(self.page.load(image))
+            return self._waited(self.page.load(commands))
 
     def unload(self, program: int) -> None:
         self.page.unload(program)
 
-    def run(self, program: int, arena: int, *slots: int) -> None:
-        try:
-            if self._full():
+    def make_room(self) -> None:
+        if self._full():
+            with _told():
                 self._waited(self.page.room())
-            self._run(program, arena, *slots)
+
+    def run(self, program: int, places, copies=(), then=NOTHING) -> None:
+        run = partial(self._run, program, len(copies), *chain.from_iterable(copies), *places)
+        try:
+            deque(map(call, (run, then)), maxlen=0)      # in one go, which no interrupt divides
         except JsException as error:
             raise _error(error) from None
 

@@ -2,10 +2,11 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from itertools import accumulate, count, groupby, pairwise
+from functools import partial
+from itertools import accumulate, count, groupby
+from operator import call
 
 import wgpu
 from wgpu.backends.wgpu_native import GPUShaderModule, ffi, lib
@@ -13,8 +14,10 @@ from wgpu.backends.wgpu_native._api import libf
 from wgpu.backends.wgpu_native.extras import set_instance_extras
 
 from ...base.errors import UnavailableError
+from .batches import Piece, read_in_batches
 from .facts import Facts
-from .image import STAMP, Binding, Copy, Dispatch, Image
+from .host import NOTHING
+from .image import STAMP, Binding, Commands, Copy, Dispatch
 from .trouble import OF_KERNEL, trouble
 
 # OpenGL has no compute shaders on many machines, and asking for it makes noise.
@@ -31,7 +34,6 @@ TO_READ = wgpu.BufferUsage.MAP_READ | wgpu.BufferUsage.COPY_DST
 TO_RESOLVE = wgpu.BufferUsage.QUERY_RESOLVE | wgpu.BufferUsage.COPY_SRC
 MOST_QUERIES = 4096                      # of one set (w3.org/TR/webgpu, createQuerySet)
 UNDER_WAY = 2                            # runs that may wait for the device
-MOST_STAGED = 1 << 26                    # bytes read at once: a device that has no room is lost
 KEPT_GROUPS = 8                          # bind groups kept for each dispatch, the latest
 MOST_PIPELINES = 4096                    # kept for programs to come: those of a few dozen models
 
@@ -88,21 +90,11 @@ class Host:
         with _told():
             self.device.queue.write_buffer(self._buffers[buffer], 0, data)
 
-    def read(self, buffer: int, size: int) -> bytes:
-        self.calls += 1
-        with _told():
-            return bytes(self.device.queue.read_buffer(self._buffers[buffer], 0, size))
-
     def read_many(self, which) -> list[bytes]:
         self.calls += 1
-        pieces = [(buffer, begin, min(MOST_STAGED, size - begin))
-                  for buffer, size in which for begin in range(0, size, MOST_STAGED)]
-        data = b"".join(map(self._staged, _batches(pieces)))
-        ends = accumulate((size for _, size in which), initial=0)
-        return [data[begin:end] for begin, end in pairwise(ends)]
+        return read_in_batches(which, self._staged)
 
-    def _staged(self, pieces: list[tuple[int, int, int]]) -> bytes:
-        """What pieces of buffers hold: (number, first byte, bytes)."""
+    def _staged(self, pieces: list[Piece]) -> bytes:
         ends = list(accumulate((size for _, _, size in pieces), initial=0))
         with _told():
             staging = self.device.create_buffer(size=ends[-1], usage=TO_READ)
@@ -115,38 +107,37 @@ class Host:
             staging.destroy()
         return data
 
-    def copy(self, source: int, target: int, size: int) -> None:
-        self.calls += 1
-        with _told():
-            encoder = self.device.create_command_encoder()
-            encoder.copy_buffer_to_buffer(self._buffers[source], 0, self._buffers[target], 0, size)
-            self._submit(encoder)
-
     # ── programs ──
 
-    def load(self, image: bytes) -> int:
+    def load(self, commands: bytes) -> int:
         self.calls += 1
-        loaded = Image.from_bytes(image)
+        told = Commands.from_bytes(commands)
         number = next(self._numbers)
         with _told():
-            steps = [self._prepared(step, loaded) for step in loaded.steps]
-            stamps = _Stamps(self.device, loaded.stamps) if loaded.stamps else None
+            steps = [self._prepared(step, told) for step in told.steps]
+            stamps = _Stamps(self.device, told.stamps) if told.stamps else None
         self._programs[number] = _Loaded(steps, stamps)
         return number
 
     def unload(self, program: int) -> None:
         del self._programs[program]
 
-    def run(self, program: int, arena: int, *slots: int) -> None:
+    def make_room(self) -> None:
+        while len(self._under_way) >= UNDER_WAY:
+            lib.wgpuDevicePoll(self.device._internal, True, self._under_way.popleft())
+
+    def run(self, program: int, places, copies=(), then=NOTHING) -> None:
         self.calls += 1
         try:
-            self._run(self._programs[program], (arena, *slots))
+            self._run(self._programs[program], tuple(places), copies, then)
         except wgpu.GPUError as error:
             raise _error(error) from None
 
-    def _run(self, loaded: _Loaded, numbers: tuple[int, ...]) -> None:
+    def _run(self, loaded: _Loaded, numbers: tuple[int, ...], copies, then) -> None:
         passes = loaded.bound.get(numbers) or self._bound(loaded, numbers)
         encoder = self.device.create_command_encoder()
+        for source, target, size in copies:
+            encoder.copy_buffer_to_buffer(self._buffers[source], 0, self._buffers[target], 0, size)
         for is_copy, steps, stamped in passes:
             if is_copy:
                 for step in steps:
@@ -158,33 +149,29 @@ class Host:
         if loaded.stamps:
             loaded.stamps.tell(encoder, self._buffers[numbers[-1]])
         self.dispatches += loaded.dispatches
-        self._wait_for_the_last_but_one()
-        self._under_way.append(self._submit(encoder))
+        self._under_way.append(self._submit(encoder, then))
 
     def close(self) -> None:
         self.device.destroy()
 
-    def _submit(self, encoder):
-        """Hand the commands over; returns what to wait for. wgpu-native's own function gives it,
-        and its promise for the end of work does not work in wgpu 0.32."""
+    def _submit(self, encoder, then=NOTHING):
+        """Hand the commands over, and call `then`; returns what to wait for. wgpu-native's own
+        function gives it, and its promise for the end of work does not work in wgpu 0.32."""
         self.submits += 1
         commands = encoder.finish()
         pointer = ffi.new("WGPUCommandBuffer[]", [commands._internal])
-        index = lib.wgpuQueueSubmitForIndex(self.device.queue._internal, 1, pointer)
+        submit = partial(lib.wgpuQueueSubmitForIndex, self.device.queue._internal, 1, pointer)
+        index, _ = map(call, (submit, then))     # one step of Python, which no interrupt divides
         return ffi.new("WGPUSubmissionIndex *", index)
 
-    def _wait_for_the_last_but_one(self) -> None:
-        while len(self._under_way) >= UNDER_WAY:
-            lib.wgpuDevicePoll(self.device._internal, True, self._under_way.popleft())
-
-    def _prepared(self, step: Dispatch | Copy, image: Image):
+    def _prepared(self, step: Dispatch | Copy, told: Commands):
         if isinstance(step, Copy):
             return step
         access = tuple(b.writes for b in step.bindings)
         try:
-            pipeline = self._pipeline(image.shaders[step.shader], access)
+            pipeline = self._pipeline(told.shaders[step.shader], access)
         except wgpu.GPUError as error:
-            raise _error(error, f"{OF_KERNEL}{image.names[step.shader]!r}: ") from None
+            raise _error(error, f"{OF_KERNEL}{told.names[step.shader]!r}: ") from None
         return step, pipeline, self._layout(access)[0]
 
     def _bound(self, loaded: _Loaded, numbers: tuple[int, ...]) -> list:
@@ -293,19 +280,6 @@ def _adapter():
     except RuntimeError:
         raise UnavailableError("backend webgpu", "this machine has no adapter for WebGPU",
                                "install a Vulkan driver, or compute on wasm") from None
-
-
-def _batches(pieces: list[tuple[int, int, int]]) -> Iterator[list[tuple[int, int, int]]]:
-    """Pieces in order, as many at once as may be staged."""
-    batch, room = [], MOST_STAGED
-    for piece in pieces:
-        if piece[2] > room:
-            yield batch
-            batch, room = [], MOST_STAGED
-        batch.append(piece)
-        room -= piece[2]
-    if batch:
-        yield batch
 
 
 def spelled(code: str) -> str:

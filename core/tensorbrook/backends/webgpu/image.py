@@ -1,7 +1,7 @@
 """A program as one piece of bytes: its shaders, its dispatches, and what the host must know.
 
-An image needs neither the plan nor the compiler. It is a line of JSON, which both hosts read, and
-then the constants.
+An image needs neither the plan nor the compiler. It is a line of JSON for Python, another one for
+the host, and then the constants. Each line is read by the one whom it is for, once.
 """
 from __future__ import annotations
 
@@ -39,10 +39,8 @@ class Copy:
 
 
 @dataclass(frozen=True)
-class Image:
-    """Slots are inputs, `constants`, outputs, and one more of `staging` bytes if there are any.
-    `names` tells people what each shader is for, `kernels` which kernel of the plan each dispatch
-    carries out: its number, and below that of a Repeat the number within.
+class Commands:
+    """What a host carries out. `names` tells people what each shader is for.
 
     With `stamps`, a number of bytes, there is a last slot of that size, and each dispatch is a pass
     of its own: dispatch n begins at stamp 2 n there and ends at stamp 2 n + 1, which are ticks of
@@ -51,37 +49,77 @@ class Image:
     shaders: tuple[str, ...]
     names: tuple[str, ...]
     steps: tuple[Union[Dispatch, Copy], ...]
+    stamps: int = 0
+
+    def to_bytes(self) -> bytes:
+        return json.dumps(asdict(self)).encode()
+
+    @staticmethod
+    def from_bytes(data: bytes) -> Commands:
+        told = json.loads(data)
+        return Commands(tuple(told["shaders"]), tuple(told["names"]),
+                        tuple(map(_step, told["steps"])), told["stamps"])
+
+    def written(self, slots: int) -> tuple[int, ...]:
+        """Which of so many slots it writes."""
+        bound = [b for step in self.steps
+                 for b in ((step.target,) if isinstance(step, Copy) else step.bindings)]
+        return tuple(sorted({b.buffer - 1 for b in bound if b.writes and 0 < b.buffer <= slots}))
+
+
+@dataclass(frozen=True)
+class Image:
+    """What Python must know of a program. Slots are inputs, `constants`, outputs, one more of
+    `staging` bytes if there are any, and one of `stamps` bytes if it has stamps."""
+
+    commands: bytes                  # those of Commands
     constants: tuple[tuple[str, bytes], ...]         # dtype, elements as the host has them
     inputs: int
     outputs: tuple[tuple[str, int], ...]             # dtype, count of elements
     updates: dict[int, int]          # output -> the input whose buffer it may be handed
+    writes: tuple[int, ...]          # the slots that it writes, but for the last two
     arena_size: int
     staging: int
     bytes_moved: int                 # of all that its dispatches bind, and twice of what is copied
+    # Which kernel of the plan each dispatch carries out: its number, and below that of a Repeat the
+    # number within.
     kernels: tuple[tuple[int, ...], ...] = ()
     stamps: int = 0
 
+    # For who looks at a program; its host reads the commands once.
+    @property
+    def shaders(self) -> tuple[str, ...]:
+        return Commands.from_bytes(self.commands).shaders
+
+    @property
+    def steps(self) -> tuple[Union[Dispatch, Copy], ...]:
+        return Commands.from_bytes(self.commands).steps
+
+    @property
+    def first_output(self) -> int:
+        """The slot of it."""
+        return self.inputs + len(self.constants)
+
     def to_bytes(self) -> bytes:
-        plain = ("shaders", "names", "inputs", "outputs", "arena_size", "staging", "bytes_moved",
-                 "kernels", "stamps")
+        plain = ("inputs", "outputs", "writes", "arena_size", "staging", "bytes_moved", "kernels",
+                 "stamps")
         head = {name: getattr(self, name) for name in plain}
-        head["steps"] = [asdict(step) for step in self.steps]
         head["parts"] = [(dtype, len(data)) for dtype, data in self.constants]
         head["updates"] = list(self.updates.items())
-        return b"".join([json.dumps(head).encode(), b"\n", *(data for _, data in self.constants)])
+        return b"".join([json.dumps(head).encode(), b"\n", self.commands, b"\n",
+                         *(data for _, data in self.constants)])
 
     @staticmethod
     def from_bytes(data: bytes) -> Image:
-        line, rest = data.split(b"\n", 1)
+        line, commands, rest = data.split(b"\n", 2)
         head, constants, begin = json.loads(line), [], 0
         for dtype, size in head.pop("parts"):
             constants.append((dtype, rest[begin:begin + size]))
             begin += size
-        head["steps"] = tuple(map(_step, head["steps"]))
-        head |= {"shaders": tuple(head["shaders"]), "names": tuple(head["names"]),
-                 "updates": dict(head["updates"]), "kernels": tuple(map(tuple, head["kernels"])),
+        head |= {"updates": dict(head["updates"]), "writes": tuple(head["writes"]),
+                 "kernels": tuple(map(tuple, head["kernels"])),
                  "outputs": tuple((dtype, count) for dtype, count in head["outputs"])}
-        return Image(constants=tuple(constants), **head)
+        return Image(commands, tuple(constants), **head)
 
 
 def _step(step: dict) -> Dispatch | Copy:

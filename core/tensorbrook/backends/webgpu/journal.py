@@ -12,8 +12,9 @@ from __future__ import annotations
 import sys
 import threading
 import warnings
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from itertools import count
 from math import inf
 from time import monotonic
@@ -23,8 +24,8 @@ from .. import Kept
 from ...base.errors import InternalError, UnavailableError
 from ...ir import Graph
 from .facts import Facts
-from .host import Host
-from .image import Copy, Image
+from .host import NOTHING, Copies, Host
+from .image import Image
 from .neighbours import checked
 from .substitute import Substitute
 
@@ -39,18 +40,28 @@ ATTEMPTS = 2             # devices asked for, as a program may lose each one aga
 
 @dataclass(frozen=True)
 class Loaded:
-    """A program as another host needs it, and the slots that it writes."""
+    """A program as another host needs it."""
 
-    image: bytes
+    image: Image                     # without its constants
     graph: Graph | None
-    writes: tuple[int, ...]
+    first_output: int                # the slot of it
+
+
+@dataclass(frozen=True)
+class State:
+    """How things were at one moment, and what came after."""
+
+    sizes: dict[int, int]            # of the buffers there were,
+    contents: dict[int, bytes | memoryview]              # what those held that matter,
+    log: list[tuple]                 # and all commands since: (name, *arguments)
 
 
 class Journal:
-    """See host.py; `load` takes the graph of the program besides its image. Numbers of buffers and
-    programs are its own, and stay when the device is another.
+    """See host.py; `load` takes an image and its graph. Numbers of buffers and programs are its
+    own, and stay when the device is another.
 
-    `spare` tells the buffers whose contents nobody needs any more."""
+    `spare` tells the buffers whose contents nobody needs any more. An interrupt may come at any
+    line: what the device was told to run is in the log, and nothing else is; a state is whole."""
 
     def __init__(self, host: Host):
         self.host: Host | Substitute = host
@@ -62,14 +73,12 @@ class Journal:
         self._programs: dict[int, Loaded] = {}
         self._ended: list[int] = []      # programs that nobody runs any more
         self._sizes: dict[int, int] = {}                 # of the buffers there are
-        # The last good state: the buffers there were, and what those held that matter; and since
-        # then all commands, (name, *arguments), None when they are not written down any more.
-        self._sizes_then: dict[int, int] = {}
-        self._contents: dict[int, bytes | memoryview] = {}
-        self._log: list[tuple] | None = []
+        self._state: State | None = State({}, {}, [])    # None while there is too much to keep
         self._logged = 0                 # bytes of what was written
+        self._commands = 0               # that there were
         self._due = monotonic() + EVERY_S
         self._own = [0, 0]               # calls and submits that keeping took
+        self._whole = True               # whether the host has all that it should
         self._forget_numbers()
 
     def _forget_numbers(self) -> None:
@@ -109,17 +118,15 @@ class Journal:
     def write(self, buffer: int, data) -> None:
         view = memoryview(data)
         self._command("write", buffer, view if isinstance(view.obj, bytes) else bytes(view))
-        self._logged += view.nbytes if self._log is not None else 0
+        self._logged += view.nbytes if self._state is not None else 0
 
-    def copy(self, source: int, target: int, size: int) -> None:
-        self._command("copy", source, target, size)
+    def run(self, program: int, places: Sequence[int], copies: Copies = ()) -> None:
+        self._command("run", program, places, copies)
 
-    def run(self, program: int, arena: int, *slots: int) -> None:
-        self._command("run", program, arena, slots)
-
-    def load(self, image: bytes, graph: Graph | None = None) -> int:
+    def load(self, image: Image, graph: Graph | None = None) -> int:
         number = next(self._numbers)
-        self._programs[number] = Loaded(image, graph, _writes(Image.from_bytes(image)))
+        bare = replace(image, constants=())
+        self._programs[number] = Loaded(bare, graph, image.first_output)
         try:
             with self.lock:
                 self._safely(lambda: self._program(number))
@@ -131,9 +138,10 @@ class Journal:
     def unload(self, program: int) -> None:
         self._ended.append(program)      # a finalizer may call this at any moment
 
-    def read(self, buffer: int, size: int) -> bytes:
+    def read_many(self, which: Sequence[tuple[int, int]]) -> list[bytes]:
         with self.lock:
-            return self._safely(lambda: self.host.read(self._number(buffer), size))
+            return self._safely(lambda: self.host.read_many(
+                [(self._number(buffer), size) for buffer, size in which]))
 
     def close(self) -> None:
         self.host.close()
@@ -141,23 +149,33 @@ class Journal:
     def _command(self, *command):
         """Carry out a command, and write it down."""
         with self.lock:
+            self._commands += 1
             if monotonic() > self._due or self._logged > MOST_LOGGED:
                 self.keep()
-            result = self._safely(lambda: self._carry_out(command))
-            if self._log is not None:
-                self._log.append(command)
-        return result
+            return self._safely(lambda: self._carry_out(command, entered=True))
 
     def _safely(self, act: Callable):
         """What a call of the host gives, on another device if this one is lost."""
         try:
+            if not self._whole:
+                raise _gone()
             return act()
         except UnavailableError as error:
             return self._again(act, error)
 
-    def _carry_out(self, command: tuple):
+    def _carry_out(self, command: tuple, entered: bool = False):
         name, *arguments = command
-        return getattr(self, f"_{name}")(*arguments)
+        if name == "run":
+            return self._run(*arguments, entry=command if entered else None)
+        result = getattr(self, f"_{name}")(*arguments)
+        self._entering(command if entered else None)()
+        return result
+
+    def _entering(self, command: tuple | None) -> Callable[[], object]:
+        """What writes a command down when it is called."""
+        if self._state is None or command is None:
+            return NOTHING
+        return partial(self._state.log.append, command)
 
     def _new(self, buffer: int, size: int) -> int:
         self._at[buffer] = self.host.new(size)
@@ -165,23 +183,22 @@ class Journal:
         return buffer
 
     def _free(self, buffer: int) -> None:
+        del self._sizes[buffer]
         if buffer in self._at:               # else it went with a device that is lost for good
             self.host.free(self._at.pop(buffer))
-        del self._sizes[buffer]
 
     def _write(self, buffer: int, data) -> None:
         self.host.write(self._number(buffer), data)
 
-    def _copy(self, source: int, target: int, size: int) -> None:
-        self.host.copy(self._number(source), self._number(target), size)
-
-    def _run(self, program: int, arena: int, slots: tuple[int, ...]) -> None:
-        at = self._at
-        try:
-            numbers = [at[n] for n in (arena, *slots)]
-        except KeyError as missing:
-            raise _gone() from missing
-        self.host.run(self._program(program), *numbers)
+    def _run(self, program: int, places: Sequence[int], copies: Copies,
+             entry: tuple | None) -> None:
+        # While these wait other tasks may run, which may keep what there is or change the device.
+        self.host.make_room()
+        number = self._program(program)
+        at = self._number
+        self.host.run(number, tuple(map(at, places)),
+                      [(at(source), at(target), size) for source, target, size in copies],
+                      self._entering(entry))
 
     def _number(self, buffer: int) -> int:
         if buffer not in self._at:
@@ -192,17 +209,18 @@ class Journal:
         """The host's number of a program, which is loaded when it is first needed."""
         if program not in self._there:
             loaded = self._programs[program]
-            self._there[program] = self.host.load(loaded.image, loaded.graph) \
-                if isinstance(self.host, Substitute) else self.host.load(loaded.image)
+            self._there[program] = self.host.load(loaded.graph, loaded.first_output) \
+                if isinstance(self.host, Substitute) else self.host.load(loaded.image.commands)
         return self._there[program]
 
     # ── the last good state ──
 
     def keep(self) -> None:
-        """Copy what buffers hold, and begin the log anew."""
+        """Copy what buffers hold, and begin the log anew. While that is more than can be kept there
+        is no log, and a loss is one; a later call finds that it fits again."""
         began, self._due = monotonic(), inf
         try:
-            if self._log is None:
+            if self.lost:
                 self._unload()
             else:
                 self._copy_contents()
@@ -210,10 +228,10 @@ class Journal:
             self._due = monotonic() + max(EVERY_S, SHARE * (monotonic() - began))
 
     def _copy_contents(self) -> None:
-        before, length = (self.host.calls, self.host.submits), len(self._log or ())
+        before, commands = (self.host.calls, self.host.submits), self._commands
         contents, changed = self._since()
         if sum(map(len, contents.values())) + sum(self._sizes[n] for n in changed) > MOST_KEPT:
-            self._give_up()
+            self._go_by(None)
             return
         try:
             found = self.host.read_many([(self._number(n), self._sizes[n]) for n in changed])
@@ -221,34 +239,34 @@ class Journal:
             self._again(lambda: None, error)
             return
         except (MemoryError, InternalError):
-            self._give_up()                  # training goes on without
+            self._go_by(None)                # training goes on without
             return
         self._own = [own + now - then for own, now, then in
                      zip(self._own, (self.host.calls, self.host.submits), before)]
         # While a page waits for a read other tasks may run; then this is no state of one moment.
-        if len(self._log or ()) == length:
-            self._contents = contents | dict(zip(changed, found))
-            self._sizes_then, self._log, self._logged = dict(self._sizes), [], 0
-            self._unload()
+        if self._commands == commands:
+            self._go_by(State(dict(self._sizes), contents | dict(zip(changed, found)), []))
 
-    def _give_up(self) -> None:
-        """Keep nothing from now on: a loss will be one."""
-        self._contents, self._log, self._logged = {}, None, 0
+    def _go_by(self, state: State | None) -> None:
+        """Come back to this state after a loss, to none if it is None."""
+        self._state, self._logged = state, 0
+        self._unload()
 
     def _since(self) -> tuple[dict[int, bytes | memoryview], set[int]]:
         """Of the buffers that matter: what they hold as far as we know, and those that programs
-        have written to since the last good state."""
-        contents, changed = dict(self._contents), set()
-        for name, *arguments in self._log or ():
+        have written to since the last good state; all of them where there is none."""
+        matter = set(self._sizes) - self.spare()
+        if self._state is None:
+            return {}, matter
+        contents, changed = dict(self._state.contents), set()
+        for name, *arguments in self._state.log:
             if name == "write":
                 contents[arguments[0]] = arguments[1]
                 changed.discard(arguments[0])
-            elif name == "copy":
-                changed.add(arguments[1])
             elif name == "run":
-                program, _, slots = arguments
-                changed.update(slots[n] for n in self._programs[program].writes)
-        matter = set(self._sizes) - self.spare()
+                program, (_, *slots), copies = arguments
+                changed.update(target for _, target, _ in copies)
+                changed.update(slots[n] for n in self._programs[program].image.writes)
         changed &= matter
         return {n: data for n, data in contents.items() if n in matter - changed}, changed
 
@@ -264,14 +282,16 @@ class Journal:
 
     def _again(self, act: Callable, error: UnavailableError):
         """Come to where we were on another device, or elsewhere, and do what met the loss."""
-        if self.lost:
-            raise error
-        if self._log is None:
+        if self._state is None and not self.lost:
             self.lost = True
-            raise _gone(f"{error.what}, and with it what it held, more than could be kept as well")
+            error = _gone(
+                f"{error.what}, and with it what it held, more than could be kept as well")
+        if self._state is None:
+            raise error
         why = error.what
-        for _ in range(ATTEMPTS):
+        for _ in range(0 if self.lost else ATTEMPTS):
             try:
+                self._whole = False          # an interrupt leaves that to the next call
                 self.host.renew()
                 if checked(self.host) != self.facts:
                     raise _gone("the GPU is another one now")
@@ -287,34 +307,27 @@ class Journal:
         return act()
 
     def _replay(self) -> None:
+        assert self._state is not None, "there is something to go by"
+        self._whole = False
         self._forget_numbers()
-        try:
-            for buffer, size in self._sizes_then.items():
-                self._new(buffer, size)
-            for buffer, data in self._contents.items():
-                self._write(buffer, data)
-            for command in self._log or ():
-                self._carry_out(command)
-        except BaseException:
-            self._forget_numbers()           # halfway is nowhere: the next call comes here again
-            raise
+        for buffer, size in self._state.sizes.items():
+            self._new(buffer, size)
+        for buffer, data in self._state.contents.items():
+            self._write(buffer, data)
+        for command in self._state.log:
+            self._carry_out(command)
+        self._whole = True
 
     def _substitute(self, error: UnavailableError) -> None:
         """Come to where we were on another backend, which is never lost."""
+        self.lost = True
         if backends.elsewhere is None:
-            self.lost = True
+            self._state, self._whole = None, True
+            self._forget_numbers()
             raise error
-        self.lost, self.host = True, Substitute(self.facts, backends.elsewhere)
+        self.host = Substitute(self.facts, backends.elsewhere)
         self._replay()
-        self._log, self._contents = None, {}
-
-
-def _writes(image: Image) -> tuple[int, ...]:
-    """The slots that a program writes, but for the one that it stages in."""
-    slots = image.inputs + len(image.constants) + len(image.outputs)
-    bound = [b for step in image.steps
-             for b in ((step.target,) if isinstance(step, Copy) else step.bindings)]
-    return tuple(sorted({b.buffer - 1 for b in bound if b.writes and 0 < b.buffer <= slots}))
+        self._state = None
 
 
 def _gone(what: str = "a tensor lay on a GPU that was lost") -> UnavailableError:

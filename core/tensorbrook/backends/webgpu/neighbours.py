@@ -11,7 +11,7 @@ from dataclasses import replace
 from ...base.errors import InternalError
 from .facts import Facts
 from .host import Host
-from .image import Binding, Dispatch, Image
+from .image import Binding, Commands, Dispatch
 from .templates import template
 
 LANES = 32, 256              # of a small workgroup, and of a large one
@@ -42,11 +42,10 @@ def _asked(host: Host) -> list[int]:
     steps = tuple(Dispatch(n, (Binding(0, n * PLACE, 4 * lanes, True),), (1, 1, 1))
                   for n, lanes in enumerate(LANES))
     size = PLACE * len(LANES)
-    image = Image(codes, ("subgroups",) * len(codes), steps, (), 0, (), {}, size, 0, size)
     answers = host.new(size)
-    program = host.load(image.to_bytes())
-    host.run(program, answers)
-    data = memoryview(host.read(answers, size)).cast("I")
+    program = host.load(Commands(codes, ("subgroups",) * len(codes), steps).to_bytes())
+    host.run(program, (answers,))
+    data = memoryview(host.read_many([(answers, size)])[0]).cast("I")
     host.unload(program)
     host.free(answers)
     return [place for n, lanes in enumerate(LANES)

@@ -54,7 +54,7 @@ class Profiled(Program):
         self.profile = profile
         self.tick_ms = backend.host.facts.tick_ns / 1e6
         image = image_of(plan, backend.host.facts, stamps=self.tick_ms > 0)
-        super().__init__(image.to_bytes(), plan.graph, backend)
+        super().__init__(image, plan.graph, backend)
         self.kernels = image.kernels
         self.stamps = image.stamps // STAMP
         dispatches = Counter(number[0] for number in image.kernels)
@@ -71,7 +71,7 @@ class Profiled(Program):
             if self.stamps:
                 self._note(self.own[-1].read())
             else:
-                self.backend.host.read(self.backend.arena.number, 4)     # which waits for all
+                self.backend.host.read_many([(self.backend.arena.number, 4)])    # waits for all
                 self.times.ran(1e3 * (perf_counter() - begin))
         return outputs
 

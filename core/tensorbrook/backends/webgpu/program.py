@@ -16,7 +16,7 @@ from ...ir import Atom, Call, Kernel, Loop, Plan, Repeat, Step, Var, whole_lines
 from .calls import CALLS
 from .facts import Facts
 from .memory import rounded
-from .image import STAMP, Binding, Copy, Dispatch, Image
+from .image import STAMP, Binding, Commands, Copy, Dispatch, Image
 from .loops import parts as loop_parts
 from .part import Part, Scratch
 
@@ -43,9 +43,11 @@ def image_of(plan: Plan, facts: Facts, stamps: bool = False) -> Image:
     p.demand_arena()
     constants = tuple((c.spec.dtype.name, bytes(c.value)) for c in plan.constants)
     outputs = tuple((o.spec.dtype.name, o.spec.count) for o in plan.outputs)
-    return Image(tuple(p.shaders), tuple(p.names), tuple(p.steps), constants, len(plan.inputs),
-                 outputs, dict(plan.updates), p.arena_size, p.staging, p.bytes_moved,
-                 tuple(p.kernels), 2 * STAMP * len(p.kernels) if stamps else 0)
+    stamped = 2 * STAMP * len(p.kernels) if stamps else 0
+    commands = Commands(tuple(p.shaders), tuple(p.names), tuple(p.steps), stamped)
+    writes = commands.written(len(plan.inputs) + len(constants) + len(outputs))
+    return Image(commands.to_bytes(), constants, len(plan.inputs), outputs, dict(plan.updates),
+                 writes, p.arena_size, p.staging, p.bytes_moved, tuple(p.kernels), stamped)
 
 
 class _Program:

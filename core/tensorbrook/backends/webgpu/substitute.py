@@ -2,7 +2,7 @@
 """
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import count
 from math import prod
 
@@ -11,12 +11,12 @@ from ...ir import Graph, Spec
 from .. import Program, Storage
 from .elements import narrowed, widened
 from .facts import Facts
-from .image import Image
+from .host import NOTHING, Copies
 
 
 class Substitute:
-    """See host.py; `load` takes the graph of the program besides its image. A buffer is the bytes
-    that were written to it, or a storage of the other backend and its dtype."""
+    """See host.py; `load` takes the graph of a program and the slot of its first output. A buffer
+    is the bytes that were written to it, or a storage of the other backend and its dtype."""
 
     calls = submits = dispatches = pipelines = 0
     kept = None
@@ -39,34 +39,40 @@ class Substitute:
     def write(self, buffer: int, data) -> None:
         self._buffers[buffer] = bytes(data)
 
-    def read(self, buffer: int, size: int) -> bytes:
+    def read_many(self, which) -> list[bytes]:
+        return [self._bytes(buffer)[:size].ljust(size, b"\0") for buffer, size in which]
+
+    def _bytes(self, buffer: int) -> bytes:
         held = self._buffers[buffer]
-        data = held if isinstance(held, bytes) else bytes(widened(held[0].read(), held[1]))
-        return data[:size].ljust(size, b"\0")
+        return held if isinstance(held, bytes) else bytes(widened(held[0].read(), held[1]))
 
-    def copy(self, source: int, target: int, size: int) -> None:
-        held = self._buffers[source]
-        if not isinstance(held, bytes):
-            held[0].shared = True
-        self._buffers[target] = held
-
-    def load(self, image: bytes, graph: Graph | None) -> int:
+    def load(self, graph: Graph | None, first_output: int) -> int:
         assert graph is not None, "another backend needs to know what a program means"
-        number, told = next(self._numbers), Image.from_bytes(image)
-        self._programs[number] = graph, [], told.inputs + len(told.constants)
+        number = next(self._numbers)
+        self._programs[number] = graph, [], first_output
         return number
 
     def unload(self, program: int) -> None:
         del self._programs[program]
 
-    def run(self, program: int, arena: int, *slots: int) -> None:
-        graph, compiled, first_output = self._programs[program]
+    def make_room(self) -> None:
+        """Nothing: a run is done when its call is."""
+
+    def run(self, program: int, places: Sequence[int], copies: Copies = (),
+            then: Callable[[], object] = NOTHING) -> None:
+        for source, target, _ in copies:
+            held = self._buffers[source]
+            if not isinstance(held, bytes):
+                held[0].shared = True
+            self._buffers[target] = held
+        (_, *slots), (graph, compiled, first_output) = places, self._programs[program]
         if not compiled:
             compiled.append(self._compiled(graph))
         inputs = [self._storage(n, var.spec, compiled[0]) for n, var in zip(slots, graph.inputs)]
         outs = compiled[0].run(inputs)
         for number, var, out in zip(slots[first_output:], graph.outputs, outs):
             self._buffers[number] = out, var.spec.dtype.name
+        then()
 
     def _storage(self, buffer: int, spec: Spec, reader: Program) -> Storage:
         """A buffer as the input of a program."""

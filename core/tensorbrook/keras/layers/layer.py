@@ -264,7 +264,7 @@ class Layer:
 
     def get_weights(self) -> list[Any]:
         """The weights as arrays; Tensors where there is no NumPy."""
-        return [arrays.to_result(w.value()) for w in self.weights]
+        return arrays.to_results(self.weights)
 
     def set_weights(self, weights: Any) -> None:
         own = self.weights

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { isDispatch, readImage, usesOf, type Dispatch } from "./gpu_image";
+import { isDispatch, readCommands, usesOf, type Dispatch } from "./gpu_commands";
 
 const DISPATCH: Dispatch = {
   shader: 0,
@@ -10,23 +10,19 @@ const DISPATCH: Dispatch = {
   groups: [4, 1, 1],
 };
 
-describe("an image", () => {
-  it("is a line of JSON before the constants, whatever these hold", () => {
-    const line = `${JSON.stringify({ shaders: ["ü"], steps: [DISPATCH] })}\n`;
-    const { shaders, steps } = readImage(new TextEncoder().encode(`${line}{}\n\n`));
+describe("the commands of a program", () => {
+  it("come as JSON", () => {
+    const line = JSON.stringify({ shaders: ["ü"], names: ["u"], steps: [DISPATCH] });
+    const { shaders, steps } = readCommands(new TextEncoder().encode(line));
     expect(shaders).toEqual(["ü"]);
     expect(steps).toEqual([DISPATCH]);
   });
 
-  it("tells dispatches from copies, and what a dispatch writes", () => {
+  it("are dispatches and copies, and tell what a dispatch writes", () => {
     const [source, target] = DISPATCH.bindings;
     if (source === undefined || target === undefined) throw new Error("there are two");
     expect(isDispatch(DISPATCH)).toBe(true);
     expect(isDispatch({ source, target })).toBe(false);
     expect(usesOf(DISPATCH)).toBe("rw");
-  });
-
-  it("that is none is refused", () => {
-    expect(() => readImage(new Uint8Array(3))).toThrow("a line of JSON");
   });
 });

@@ -1,4 +1,4 @@
-/** A program's image, as backends/webgpu/image.py writes it: a line of JSON, then its constants. */
+/** What a host carries out of a program: the Commands of backends/webgpu/image.py, as JSON. */
 
 /** Bytes of a buffer: 0 is the arena, 1 + n is slot n. */
 export interface Binding {
@@ -21,8 +21,7 @@ export interface Copy {
 
 export type Step = Dispatch | Copy;
 
-/** What a host needs of an image; Python keeps the rest to itself. */
-export interface GpuImage {
+export interface Commands {
   readonly shaders: readonly string[];
   /** What each shader is for. */
   readonly names: readonly string[];
@@ -31,15 +30,10 @@ export interface GpuImage {
   readonly stamps: number;
 }
 
-const LINE_END = 10;
-
 export const isDispatch = (step: Step): step is Dispatch => "shader" in step;
 
-export function readImage(bytes: Uint8Array): GpuImage {
-  const end = bytes.indexOf(LINE_END);
-  if (end < 0) throw new Error("an image of a program begins with a line of JSON");
-  return JSON.parse(new TextDecoder().decode(bytes.subarray(0, end)));
-}
+export const readCommands = (bytes: Uint8Array): Commands =>
+  JSON.parse(new TextDecoder().decode(bytes));
 
 /** How the bindings of a dispatch are used, a letter each; with the code it makes a pipeline. */
 export const usesOf = ({ bindings }: Dispatch): string =>
