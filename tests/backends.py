@@ -1,4 +1,5 @@
 """Computing on a chosen backend within a block."""
+from collections.abc import Callable, Iterable
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 
@@ -50,6 +51,15 @@ def gpu(**facts):
             yield EAGER.backend
         tf.random.set_seed(0)                # or its state would lie on what is no more
         host.close()
+
+
+def by_threads(names: Iterable[str], run: Callable) -> dict:
+    """What `run(name)` gives on 1, 2 and 3 threads, by names and numbers of threads."""
+    found = {}
+    for count in (1, 2, 3):
+        with threads(count):
+            found |= {(name, count): run(name) for name in names}
+    return found
 
 
 def least_gpu():

@@ -1,8 +1,11 @@
 """What the table's lines should give: the reference backend in double precision."""
 import functools
+from collections.abc import Callable
 
 import numpy as np
+import pytest
 
+import tensorbrook as tf
 from backends import on
 from cases import CASES
 from measures import derivatives, differentiable, inputs, results
@@ -21,6 +24,20 @@ def assert_close(actual, expected, tolerance: float, what: str):
         finite = np.abs(e[np.isfinite(e)]) if e.dtype.kind == "f" else np.ones(())
         scale = max(1.0, finite.max(initial=0.0))
         np.testing.assert_allclose(a, e, rtol=0, atol=tolerance * scale, err_msg=what)
+
+
+def assert_refused(mistake: Callable, message: str, error=tf.errors.InvalidArgumentError):
+    """The error says what the message begins with."""
+    with pytest.raises(error) as caught:
+        mistake()
+    assert str(caught.value).startswith(message)
+
+
+def assert_same_bytes(by_threads: dict[tuple[str, int], list], name: str):
+    """A program gives the same on one thread as on two and three."""
+    for count in (2, 3):
+        for one, more in zip(by_threads[name, 1], by_threads[name, count], strict=True):
+            np.testing.assert_array_equal(more, one, err_msg=f"{name} on {count} threads")
 
 
 @functools.cache

@@ -2,9 +2,10 @@
 import numpy as np
 import pytest
 
+import backends
 import tensorbrook as tf
-from backends import COMPILED, on, threads
-from expected import assert_close
+from backends import COMPILED, on
+from expected import assert_close, assert_same_bytes
 from plans import plan_of
 from shaders import code_of
 from tensorbrook.ir import Call, Plan
@@ -130,18 +131,12 @@ def test_plans(name):
 
 @pytest.fixture(scope="module")
 def by_threads() -> dict:
-    found = {}
-    for count in (1, 2, 3):
-        with threads(count):
-            found |= {(name, count): results(name) for name in PROGRAMS}
-    return found
+    return backends.by_threads(PROGRAMS, results)
 
 
 @pytest.mark.parametrize("name", PROGRAMS)
 def test_results_do_not_depend_on_the_number_of_threads(name, by_threads):
-    for count in (2, 3):
-        for one, more in zip(by_threads[name, 1], by_threads[name, count]):
-            np.testing.assert_array_equal(more, one, err_msg=f"{name} on {count} threads")
+    assert_same_bytes(by_threads, name)
 
 
 def test_a_product_that_others_read_first_is_not_followed():

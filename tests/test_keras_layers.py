@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 
-import backends
 import tensorbrook as tf
 from tensorbrook.keras import Sequential, initializers, layers
 from tensorbrook.keras.layers import (
@@ -21,6 +20,8 @@ from tensorbrook.keras.layers import (
     Reshape,
     Softmax,
 )
+
+pytestmark = pytest.mark.usefixtures("anew")
 
 # layer, input shape, output shape, parameters
 TABLE = [
@@ -45,14 +46,6 @@ TABLE = [
     (lambda: ReLU(), (None, 2, 3), (None, 2, 3), 0),
     (lambda: Softmax(), (None, 3), (None, 3), 0),
 ]
-
-
-@pytest.fixture(params=backends.ALL, autouse=True)
-def backend(request):
-    with backends.on(request.param):
-        tf.keras.utils.clear_session()
-        tf.random.set_seed(3)
-        yield request.param
 
 
 def images(*shape):

@@ -3,16 +3,10 @@
 import numpy as np
 import pytest
 
-import backends
 import tensorbrook as tf
 from tensorbrook.keras import losses, metrics, optimizers
 
-
-@pytest.fixture(params=backends.ALL, autouse=True)
-def backend(request):
-    with backends.on(request.param):
-        yield request.param
-
+pytestmark = pytest.mark.usefixtures("backend")
 
 RANDOM = np.random.default_rng(11)
 LOGITS = RANDOM.normal(size=(6, 4)).astype("float32") * 2

@@ -5,7 +5,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-import backends
 import tensorbrook as tf
 from plans import plan_of
 from tensorbrook.errors import InvalidArgumentError
@@ -13,13 +12,7 @@ from tensorbrook.ir import Repeat
 from tensorbrook.keras import initializers, layers
 from tensorbrook.keras.layers import GRU, LSTM, SimpleRNN
 
-
-@pytest.fixture(params=backends.ALL, autouse=True)
-def backend(request):
-    with backends.on(request.param):
-        tf.keras.utils.clear_session()
-        tf.random.set_seed(3)
-        yield request.param
+pytestmark = pytest.mark.usefixtures("anew")
 
 
 def numbers(*shape, seed=5):

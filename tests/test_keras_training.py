@@ -16,12 +16,9 @@ X = RANDOM.normal(size=(50, 6)).astype("float32")
 Y = (X[:, :3].argmax(1)).astype("int64")
 
 
-@pytest.fixture(params=backends.ALL, autouse=True)
-def backend(request):
-    with backends.on(request.param):
-        tf.keras.utils.clear_session()
-        tf.random.set_seed(7)
-        yield request.param
+@pytest.fixture(autouse=True)
+def seed(anew):
+    tf.random.set_seed(7)
 
 
 def classifier(*more, optimizer="adam", **arguments):

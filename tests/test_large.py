@@ -5,9 +5,10 @@ import functools
 import numpy as np
 import pytest
 
+import backends
 import tensorbrook as tf
-from backends import on, threads
-from expected import assert_close
+from backends import on
+from expected import assert_close, assert_same_bytes
 from measures import gradient
 
 PROGRAMS = {
@@ -53,10 +54,11 @@ def program(name: str):
 
 def on_reference(name: str) -> list[np.ndarray]:
     with on("reference"):
-        return flat(program(name)(*map(tf.constant, inputs(name))))
+        return results(name)
 
 
-def flat(found) -> list[np.ndarray]:
+def results(name: str) -> list[np.ndarray]:
+    found = program(name)(*map(tf.constant, inputs(name)))
     leaves = [found] if isinstance(found, tf.Tensor) else [*found[0], *found[1]]
     return [np.asarray(x) for x in leaves]
 
@@ -64,23 +66,15 @@ def flat(found) -> list[np.ndarray]:
 @pytest.mark.parametrize("name", PROGRAMS)
 def test_large(name):
     with on("wasm"):
-        found = flat(program(name)(*map(tf.constant, inputs(name))))
+        found = results(name)
     assert_close(found, on_reference(name), 3e-5, name)
 
 
 @pytest.fixture(scope="module")
 def by_threads() -> dict:
-    """What each program gives on 1, 2 and 3 threads."""
-    found = {}
-    for count in (1, 2, 3):
-        with threads(count):
-            for name in PROGRAMS:
-                found[name, count] = flat(program(name)(*map(tf.constant, inputs(name))))
-    return found
+    return backends.by_threads(PROGRAMS, results)
 
 
 @pytest.mark.parametrize("name", PROGRAMS)
 def test_results_do_not_depend_on_the_number_of_threads(name, by_threads):
-    for count in (2, 3):
-        for one, more in zip(by_threads[name, 1], by_threads[name, count]):
-            np.testing.assert_array_equal(more, one, err_msg=f"{name} on {count} threads")
+    assert_same_bytes(by_threads, name)
