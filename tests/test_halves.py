@@ -15,7 +15,7 @@ from tensorbrook.backends.webgpu import limits_of
 from tensorbrook.backends.webgpu.facts import Facts
 from tensorbrook.base import tree
 from tensorbrook.compiler import fuse, plan, simplify, widened
-from tensorbrook.ir import Limits, Plan
+from tensorbrook.ir import Limits, Mark, Plan
 from tensorbrook.ir.check import check_plan
 
 # Backends that compute float16.
@@ -285,9 +285,9 @@ def test_casts_are_made_where_elements_are_read():
         return g * tf.where(tf.reduce_all(tf.math.is_finite(g)), 1.0, 0.0)
 
     made = planned_on_a_gpu(checked, x, w)
-    product, *loops = (s.kernel for s in made.steps)
-    assert product.epilogue is None and product.kept
-    assert all(product.outs[0] in k.reads for k in loops)
+    _, product, *loops = (s.kernel for s in made.steps)
+    assert [type(s) for s in product.epilogue.stores] == [Mark] and product.kept
+    assert [product.outs[0] in k.reads for k in loops] == [False, True]
     assert not any(a.spec.count == 64 and a.spec.dtype is tf.float32
                    for k in loops for a in k.writes if a not in made.outputs)
     with on("webgpu"):

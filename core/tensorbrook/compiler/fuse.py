@@ -17,6 +17,7 @@ from ..base.views import View
 from ..ir import PRIMS, Atom, Call, Const, Eqn, Graph, Kernel, Limits, Repeat, Spec, Var
 from .buffers import Buffers
 from .epilogue import Followed, divided, followed
+from .finite import marked
 from .group import Group
 from .memory import may_lie_over
 from .merge import merge
@@ -41,7 +42,7 @@ def fuse(graph: Graph, limits: Limits, known: Mapping[Var, Atom] = MappingProxyT
             lean = without_casts(kernels, outputs, limits)
             fits = all(may_lie_over(outputs[i], graph.inputs[j], lean, limits)
                        for i, j in in_place.items())
-            return lean if fits else kernels, outputs
+            return marked(lean if fits else kernels, limits), outputs
         in_place = stay                  # kernels with the others may touch more than was counted
 
 
@@ -102,10 +103,18 @@ class _Fusion:
         if latest is not None:
             yield latest
         bases = {base for base, _ in map(self.source, e.args) if isinstance(base, Var)}
+        if any(self.may_be_followed(b) for b in bases):
+            # To share one number, as a rate, saves less than to follow a product of one's own.
+            bases = {b for b in bases if b.spec.count > 1}
         for k in range(0 if latest is None else latest + 1, len(self.kernels)):
             group = self.kernels[k]
             if isinstance(group, Group) and not bases.isdisjoint(group.read[False]):
                 yield k
+
+    def may_be_followed(self, base: Var) -> bool:
+        """Whether a product makes it that takes an epilogue."""
+        k = self.kernels[self.maker[base]] if base in self.maker else None
+        return isinstance(k, Call) and k.function in self.limits.epilogues
 
     def joins(self, k: int, e: Eqn) -> bool:
         """Put a map into kernel k, if its space, its values and the limits allow."""

@@ -11,6 +11,7 @@ from dataclasses import replace
 from ..base import dtypes
 from ..ir import (PRIMS, Atom, Body, Eqn, Graph, Limits, Spec, Var, every_equation, function_of,
                   several)
+from .finite import asked_of_makers
 
 
 def widened(graph: Graph, limits: Limits) -> Graph:
@@ -19,13 +20,18 @@ def widened(graph: Graph, limits: Limits) -> Graph:
     if limits.halves is None or not has_halves(graph):
         return graph
     eqns: list[Eqn] = []
+    whole = _Unrounded(graph, limits)
     for e in graph.eqns:
         if e.prim.kind == "scan":
             *casts, loop = _cast_once(_inside(e, limits))
-            eqns += [*casts, *_in_whole_words(loop)]
+            made = [*casts, *_in_whole_words(loop)]
+        elif e.attrs.get("rounded", True):
+            made = _between_casts(e) if _has_halves(e) and _is_wide(e, limits) else [e]
         else:
-            eqns += _between_casts(e) if _has_halves(e) and _is_wide(e, limits) else [e]
-    return Graph(graph.inputs, eqns, graph.outputs, graph.updates)
+            made = whole.cast(e)
+        whole.learn(made)
+        eqns += made
+    return asked_of_makers(Graph(graph.inputs, eqns, graph.outputs, graph.updates), limits)
 
 
 def has_halves(graph: Graph) -> bool:
@@ -51,6 +57,43 @@ def _between_casts(e: Eqn) -> list[Eqn]:
     made = [out if out.spec == spec else Var(spec) for out, spec in zip(e.outs, specs)]
     after = [_cast(new, out) for new, out in zip(made, e.outs) if new is not out]
     return [*before, Eqn(e.prim, tuple(args), e.attrs, tuple(made)), *after]
+
+
+class _Unrounded:
+    """Casts to float32 that need not be of float16: they go on with what was rounded to it."""
+
+    def __init__(self, graph: Graph, limits: Limits):
+        self.limits = limits
+        self.makers: dict[Atom, Eqn] = {}        # of the graph as it becomes
+        self.readers: dict[Atom, int] = {}
+        for a in (*(a for e in graph.eqns for a in e.args), *graph.outputs):
+            self.readers[a] = self.readers.get(a, 0) + 1
+
+    def learn(self, eqns: list[Eqn]) -> None:
+        self.makers.update((out, e) for e in eqns for out in e.outs)
+
+    def cast(self, e: Eqn) -> list[Eqn]:
+        """The equations that make the result of such a cast."""
+        found = self.made(e.args[0], e.out)
+        return found or [Eqn(e.prim, e.args, {"dtype": e.out.spec.dtype}, e.outs)]
+
+    def made(self, half: Atom, out: Var) -> list[Eqn] | None:
+        """Equations that give `out` what a float16 was rounded from; None if nobody knows it."""
+        e = self.makers.get(half)
+        if e is None:
+            return None
+        if e.prim.name == "cast" and e.args[0].spec.dtype is dtypes.float32:
+            return [Eqn(PRIMS["reshape"], e.args, {"shape": out.spec.shape}, (out,))]
+        if e.prim.kind == "view":
+            before = Var(Spec(e.args[0].spec.shape, dtypes.float32))
+            found = self.made(e.args[0], before)
+            return found and [*found, Eqn(e.prim, (before,), e.attrs, (out,))]
+        if e.prim.kind == "call" and function_of(e) in self.limits.casts \
+                and self.readers[half] == 1:
+            casts: list[Eqn] = []
+            args = tuple(_single(a, casts) for a in e.args)
+            return [*casts, Eqn(e.prim, args, e.attrs, (out,))]
+        return None
 
 
 def _cast(x: Atom, out: Var) -> Eqn:

@@ -77,6 +77,8 @@ class _Sources:
             view = Eqn(PRIMS["reshape"], (x,), e.attrs, (out,))
             return view.out, dtype, [*views, view]
         x, = e.args
+        if x.spec.shape != atom.spec.shape:
+            return plain                         # a number in place of a tensor that repeats it
         if (x.spec.dtype, atom.spec.dtype) == (dtypes.float16, dtypes.float32):
             return self.of(x)
         if (x.spec.dtype, atom.spec.dtype) == (dtypes.float32, dtypes.float16) \

@@ -5,7 +5,7 @@ from math import prod
 from ..base import shapes
 from ..base.views import View
 from .graph import Atom, Const, Eqn, Graph, Var, several
-from .kernel import Apply, Call, Index, Kernel, Load, Loop, Plan, Reduced, Repeat, Step
+from .kernel import Apply, Call, Index, Kernel, Load, Loop, Mark, Plan, Reduced, Repeat, Step
 
 
 def check_graph(graph: Graph) -> None:
@@ -121,6 +121,10 @@ def check_loop(loop: Loop) -> None:
             assert loop.parts[value.arg] == (loop.parts[i][0], False), "a fold of another stage"
     for s in loop.stores:
         _check_view(s.view, loop.outer if loop.parts[s.value][1] else loop.space, s.target)
+        if isinstance(s, Mark):
+            assert s.target.spec.count == 1 and loop.values[s.value].dtype.is_floating, \
+                "a mark is one truth about floats"
+            continue
         assert loop.values[s.value].dtype is s.target.spec.dtype, "a store changes the dtype"
         places = list(_places(s.view))
         assert len(set(places)) == len(places), "two elements are stored to one place"

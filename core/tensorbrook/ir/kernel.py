@@ -78,6 +78,12 @@ class Store:
 
 
 @dataclass(frozen=True, eq=False)
+class Mark(Store):
+    """The one truth `target` becomes false unless value `value` is finite at every index; the view
+    names it at each. Several kernels may have marks for one truth, which another one begins."""
+
+
+@dataclass(frozen=True, eq=False)
 class Stage:
     """One pass over a row, and what follows from its folds."""
 

@@ -2,7 +2,7 @@
 from .body import Body
 from .graph import Const, Graph, Var
 from .measure import amount, bytes_moved, operations
-from .kernel import Call, Index, Kernel, Load, Loop, Number, Plan, Reduced, Repeat
+from .kernel import Call, Index, Kernel, Load, Loop, Mark, Number, Plan, Reduced, Repeat
 
 
 class Names:
@@ -113,7 +113,9 @@ def _loop_text(loop: Loop, where) -> str:
         if i and stage > loop.parts[i - 1][0]:
             lines.append("      again over the row")
         lines.append(f"       {'  ' * late}v{i} = {_value_text(value, where)}")
-    lines += [f"       {where(s.target)}{_view_text(s.view)} = v{s.value}" for s in loop.stores]
+    lines += [f"       {where(s.target)} = false unless v{s.value} is finite"
+              if isinstance(s, Mark) else
+              f"       {where(s.target)}{_view_text(s.view)} = v{s.value}" for s in loop.stores]
     return "\n".join(lines)
 
 

@@ -122,12 +122,13 @@ relu = elementwise("relu", "max(x, 0)", lambda np, x: np.maximum(x, 0),
 identity = elementwise("identity", "x", lambda np, x: x, lambda g, out, x: (g,))
 
 
-def _cast_spec(x: Spec, dtype) -> Spec:
+def _cast_spec(x: Spec, dtype, rounded=True) -> Spec:
     return Spec(x.shape, dtype)
 
 
-def _cast(np, x, dtype):
-    """Floats beyond the range of int32 become its nearest end, NaN becomes 0; uint8 wraps."""
+def _cast(np, x, dtype, rounded=True):
+    """Floats beyond the range of int32 become its nearest end, NaN becomes 0; uint8 wraps. Unless
+    `rounded`, it may as well be of what `x` was before it was rounded to float16."""
     if x.dtype.kind != "f" or dtype.kind in "fb":
         return x != 0 if dtype.kind == "b" else x.astype(dtype.name)
     whole = np.nan_to_num(np.clip(x.astype("float64"), -(2.0**31), 2.0**31 - 1), nan=0.0).astype(
@@ -136,9 +137,15 @@ def _cast(np, x, dtype):
     return whole.astype(dtype.name)
 
 
-cast = primitive("cast", "map", _cast_spec, lambda g, out, x, dtype:
-                 (cast(g, dtype=x.dtype) if x.dtype.is_floating and dtype.is_floating else None,),
-                 _cast, formula="cast(x)")
+def _cast_shares(g, out, x, dtype, rounded=True):
+    if not (x.dtype.is_floating and dtype.is_floating):
+        return None,
+    # A gradient on its way to float32 need not have been float16 at the end.
+    widens = (g.dtype, x.dtype) == (dtypes.float16, dtypes.float32)
+    return cast(g, dtype=x.dtype, **({"rounded": False} if widens else {})),
+
+
+cast = primitive("cast", "map", _cast_spec, _cast_shares, _cast, formula="cast(x)")
 
 # ── comparisons, logic, bits ──────────────────────────────────────────────────────────────────
 

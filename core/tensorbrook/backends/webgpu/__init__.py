@@ -24,7 +24,8 @@ TAKE_EPILOGUES = frozenset({"gemm", "conv2d", "conv2d_input_grad", "conv2d_filte
 TAKE_HALVES = TAKE_EPILOGUES | {
     "gather", "max_pool", "max_pool_select", "max_pool_scatter", "avg_pool", "avg_pool_grad",
     "attention", "attention_masked", "attention_grad", "attention_grad_masked"}
-CAST = frozenset({"gemm"})           # whose templates include pieces/taken.wgsl
+# Whose templates include pieces/taken.wgsl, and what becomes marks of loops (compiler/finite.py).
+CAST = frozenset({"gemm", "all_finite"})
 
 
 def limits_of(facts) -> Limits:

@@ -154,7 +154,7 @@ class _Cut:
         moved = len(body) - len(self.stage.body)
         tail = tuple(self.late(v, order.get(i + len(self.stage.body)), moved)
                      for i, v in enumerate(self.stage.tail))
-        stores = tuple(Store(s.value + moved, s.target, self.outer(s.view))
+        stores = tuple(replace(s, value=s.value + moved, view=self.outer(s.view))
                        for s in self.loop.stores if self.loop.parts[s.value][1])
         return Loop((*kept, self.count), (self.kept,), (Stage(tuple(body), tail),), stores,
                     self.loop.eqns)

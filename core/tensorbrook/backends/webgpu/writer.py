@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from ...base.dtypes import DType
 from ...base.views import View
-from ...ir import Apply, Atom, Index, Load, Loop, Number, Store
+from ...ir import Apply, Atom, Index, Load, Loop, Mark, Number, Store
 from .formulas import TYPES, Term, library_for, literal, render
 from .part import WGSL_TYPES
 
@@ -44,7 +44,7 @@ class Writer:
             if isinstance(value, Load):
                 self.dtypes[value.source] = value.source.spec.dtype
         for store in loop.stores:
-            self.dtypes[store.target] = loop.values[store.value].dtype
+            self.dtypes[store.target] = store.target.spec.dtype
         for atom in self.dtypes:
             self.names[atom] = name.format(len(self.names))
 
@@ -105,6 +105,11 @@ class Writer:
 
     def put(self, store: Store, copy: int, text: str) -> None:
         """One element."""
+        if isinstance(store, Mark):
+            # All that write it write the same, so the order in which they do does not matter.
+            flag = f"&{self.names[store.target]}[0]"
+            self.line(f"if (!is_finite({text})) {{ atomicStore({flag}, 0u); }}")
+            return
         dtype, name = self.dtypes[store.target], self.names[store.target]
         self.line(f"{name}[{self.index(store.view, copy)}] = {to_memory(text, dtype)};")
 
@@ -185,6 +190,8 @@ class Writer:
     def declared(self, number: int, atom: Atom) -> str:
         kind = WGSL_TYPES[self.dtypes[atom].name]
         kind = f"vec4<{kind}>" if atom in self.wide else kind
+        marks = any(isinstance(s, Mark) and s.target is atom for s in self.loop.stores)
+        kind = f"atomic<{kind}>" if marks else kind
         access = "read_write" if atom in self.loop.writes else "read"
         return declaration(number, self.names[atom], kind, access)
 

@@ -94,15 +94,17 @@ class LossScaleOptimizer(Optimizer):
         pairs = [(g, v) for g, v in zip(grads, trainable_variables) if g is not None]
         finite = _all_finite([g for g, _ in pairs])
         # It hangs on the check, so that an update is one pass after that, and no new value waits in
-        # memory for it.
+        # memory for it; and it says how the check went, so that the pass reads one number.
         smaller = tf.where(finite, 1.0 / self.dynamic_scale, 0.0)
-        unscaled = [g if g is None else g * tf.cast(smaller, g.dtype) for g in grads]
+        changes = tf.greater(smaller, 0.0)
         self.inner_optimizer.build(v for _, v in pairs)
+        self.inner_optimizer.rate_of_step()      # before what reads it, for the pass to take it in
+        unscaled = [g if g is None else g * tf.cast(smaller, g.dtype) for g in grads]
         changing = [*(v for _, v in pairs), *self.inner_optimizer.state]
         before = [v.value() for v in changing]
         self.inner_optimizer.apply(unscaled, trainable_variables)
         for variable, old in zip(changing, before):
-            variable.assign(tf.where(finite, variable.value(), old))
+            variable.assign(tf.where(changes, variable.value(), old))
         self._move_scale(finite)
 
     def _move_scale(self, finite: tf.Tensor) -> None:

@@ -1,0 +1,190 @@
+"""Whether all numbers are finite, asked in the kernels that make them: a flag that each may lower.
+
+A step of training in mixed precision changes nothing unless all gradients are finite. To read them
+all for that, and again for the update, costs more than float16 saves, and the update could no
+longer follow the product that makes a gradient. But a product of float16 in float32 is finite just
+where both of its sides are: float32 holds the sum of 10^28 products of float16, and an infinity or
+a NaN on one side shows in each product it takes part in. So the sides are asked for, which are
+there before any product of a weight's gradient; and whoever makes them has them in registers.
+"""
+from collections.abc import Iterator
+from dataclasses import replace
+from math import prod
+
+from ..base import dtypes
+from ..base.views import View
+from ..ir import (Atom, Call, Const, Eqn, Graph, Kernel, Limits, Load, Loop, Mark, Number, Prim,
+                  Spec, Stage, Store, Var)
+
+NAME = "all_finite"
+TRUTH = Spec((), dtypes.bool_)
+ALL_FINITE = Prim(
+    NAME, "call", lambda *given: TRUTH, None,
+    lambda np, *xs: np.all([np.isfinite(x).all() for x in xs]),
+    call=lambda given, out: (NAME, (), sum(each.count for each in given)))
+
+
+# ── in a graph: who must be finite ────────────────────────────────────────────────────────────
+
+
+def asked_of_makers(graph: Graph, limits: Limits) -> Graph:
+    """The graph with one equation for each truth that tensors are all finite, of those that decide
+    it; where a backend does that."""
+    if NAME not in limits.casts:
+        return graph
+    asked = _Asked(graph)
+    eqns = []
+    for e in graph.eqns:
+        found = asked.roots.get(e.outs[0])
+        if found:
+            deciding = dict.fromkeys(d for a in found for d in asked.deciding(a))
+            e = Eqn(ALL_FINITE, tuple(deciding), {}, e.outs)
+        eqns.append(e)
+    return Graph(graph.inputs, eqns, graph.outputs, graph.updates)
+
+
+class _Asked:
+    def __init__(self, graph: Graph):
+        self.makers = {out: e for e in graph.eqns for out in e.outs}
+        self.read_by_calls: set[Atom] = set()
+        # Truths that all of some tensors are finite; `roots` are those that do not just go on into
+        # another one.
+        self.truths: dict[Var, list[Atom]] = {}
+        inner, read = set(), set(graph.outputs)
+        for e in graph.eqns:
+            found = self.truth(e)
+            if e.prim.kind == "call":
+                self.read_by_calls.update(map(self.behind, e.args))
+            if found is None:
+                read.update(e.args)
+            else:
+                self.truths[e.out] = found
+                inner.update(e.args)
+        self.roots = {v: found for v, found in self.truths.items()
+                      if found and (v in read or v not in inner)}
+
+    def made(self, atom: Atom, *names: str) -> Eqn | None:
+        """The equation that makes it, if that is one of these."""
+        e = self.makers.get(atom)
+        return e if e is not None and e.prim.name in names else None
+
+    def truth(self, e: Eqn) -> list[Atom] | None:
+        """The tensors of which an equation's result says that they are finite."""
+        if e.prim.name == "bitwise_and" and e.out.spec == TRUTH:
+            parts = [self.known(a) for a in e.args]
+            return None if None in parts else [a for part in parts for a in part]
+        if e.prim.name != "greater" or e.out.spec != TRUTH or not _is(e.args[1], 0):
+            return None
+        fold = self.made(e.args[0], "reduce_min")
+        ones = fold and self.made(fold.args[0], "cast")
+        each = ones and self.made(ones.args[0], "is_finite")
+        return [each.args[0]] if each else None
+
+    def known(self, atom: Atom) -> list[Atom] | None:
+        return [] if _is(atom, True) else self.truths.get(atom)
+
+    def behind(self, atom: Atom) -> Atom:
+        """Whose elements these are, of whatever float and shape."""
+        e = self.made(atom, "reshape", "cast", "transpose")
+        floats = e is not None and all(a.spec.dtype.is_floating for a in (*e.args, *e.outs))
+        return self.behind(e.args[0]) if floats else atom
+
+    def deciding(self, atom: Atom) -> list[Atom]:
+        """The tensors that are all finite just where this one is."""
+        e = self.made(atom, "reshape", "transpose", "matmul", "reduce_sum", "cast")
+        if e is None or not atom.spec.count or atom.spec.dtype is not dtypes.float32:
+            return [atom]
+        if e.prim.name in ("reshape", "transpose"):
+            return self.deciding(e.args[0])
+        halves = [self.half(a) for a in e.args]
+        if None in halves or prod(a.spec.count for a in e.args) == 0:
+            return [atom]
+        # Of a sum, what is in memory anyway: a kernel reads it.
+        there = e.prim.name != "reduce_sum" or self.behind(halves[0]) in self.read_by_calls
+        return halves if there else [atom]
+
+    def half(self, atom: Atom) -> Atom | None:
+        """The float16 that this is, in another float or shape."""
+        if atom.spec.dtype is dtypes.float16:
+            return atom
+        e = self.made(atom, "reshape", "transpose", "cast")
+        return self.half(e.args[0]) if e and e.args[0].spec.dtype.is_floating else None
+
+
+def _is(atom: Atom, number) -> bool:
+    return isinstance(atom, Const) and atom.is_number and atom.value == number
+
+
+# ── among kernels: who asks ───────────────────────────────────────────────────────────────────
+
+
+def marked(kernels: list[Kernel], limits: Limits) -> list[Kernel]:
+    """The kernels with marks in those that make what must be finite. What none of them can ask
+    for, a loop reads."""
+    for k in [k for k in kernels if isinstance(k, Call) and k.function == NAME]:
+        at, flag, rest = kernels.index(k), k.outs[0], []
+        kernels = list(kernels)
+        for atom, dtype in zip(k.args, k.loads or [a.spec.dtype for a in k.args]):
+            n = _maker(kernels, atom, limits) if dtype is atom.spec.dtype else None
+            if n is None:
+                rest.append(Load(atom, View.of((atom.spec.count,)), dtype))
+            else:
+                kernels[n] = _with_mark(kernels[n], atom, flag)
+        kernels[at:at + 1] = _readers(rest, k, limits)
+        kernels.insert(0, _raised(k))
+    return kernels
+
+
+def _raised(k: Call) -> Loop:
+    """The flag as it begins."""
+    store = Store(0, k.outs[0], View.of((1,)))
+    return Loop((1,), (), (Stage((Number(1, dtypes.bool_),)),), (store,), k.eqns)
+
+
+def _maker(kernels: list[Kernel], atom: Atom, limits: Limits) -> int | None:
+    """The kernel that makes all of an atom, if it has room for a mark."""
+    makers = [n for n, k in enumerate(kernels) if atom in k.writes]
+    if len(makers) != 1:
+        return None
+    k = kernels[makers[0]]
+    takes = isinstance(k, Loop) or isinstance(k, Call) and k.function in limits.epilogues
+    room = len({*k.reads, *k.writes}) < limits.buffers
+    return makers[0] if takes and room and len(list(_stores(k, atom))) < 2 else None
+
+
+def _stores(k: Kernel, atom: Atom) -> Iterator[Store]:
+    loop = k if isinstance(k, Loop) else k.epilogue if isinstance(k, Call) else None
+    return (s for s in (loop.stores if loop else ()) if s.target is atom)
+
+
+def _with_mark(k: Kernel, atom: Atom, flag: Var) -> Kernel:
+    if isinstance(k, Loop):
+        return _marking(k, next(_stores(k, atom)).value, flag)
+    assert isinstance(k, Call)
+    if atom not in k.outs:
+        return replace(k, epilogue=_marking(k.epilogue, next(_stores(k, atom)).value, flag))
+    if k.epilogue is None:
+        load = Load(atom, View.of(k.rectangle), atom.spec.dtype)
+        alone = Loop(k.rectangle, (), (Stage((load,)),), (), k.eqns)
+        return replace(k, epilogue=_marking(alone, 0, flag))
+    own = (i for i, v in enumerate(k.epilogue.values)
+           if isinstance(v, Load) and v.source is atom and v.dtype is atom.spec.dtype)
+    return replace(k, epilogue=_marking(k.epilogue, next(own), flag))
+
+
+def _marking(loop: Loop, value: int, flag: Var) -> Loop:
+    space = loop.outer if loop.parts[value][1] else loop.space
+    mark = Mark(value, flag, View(space, (0,) * len(space)))
+    return replace(loop, stores=(*loop.stores, mark))
+
+
+def _readers(loads: list[Load], k: Call, limits: Limits) -> list[Loop]:
+    """Loops over tensors of one size each."""
+    found, most = [], limits.buffers - 1
+    for count in dict.fromkeys(load.source.spec.count for load in loads):
+        alike = [load for load in loads if load.source.spec.count == count]
+        for n in range(0, len(alike) if count else 0, most):
+            some = tuple(alike[n:n + most])
+            marks = tuple(Mark(i, k.outs[0], View((count,), (0,))) for i in range(len(some)))
+            found.append(Loop((count,), (), (Stage(some),), marks, k.eqns))
+    return found
