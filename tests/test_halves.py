@@ -143,6 +143,22 @@ def test_a_gradient_through_a_cast_comes_back_as_what_went_in(halves):
     assert slope().dtype is tf.float32 and slope().tolist() == [[1.0, 1.0], [2.0, 2.0]]
 
 
+def test_a_gradient_on_its_way_to_float32_is_not_rounded(halves):
+    """Of a product, of a sum, and of either in another shape."""
+    w, b = tf.Variable([300.0]), tf.Variable([[0.0]])
+    x = half([[300.0]] * 100)
+
+    @tf.function
+    def slopes():
+        with tf.GradientTape() as tape:
+            kernel = tf.reshape(tf.cast(w, tf.float16), (1, 1))
+            y = tf.matmul(x, kernel) + tf.cast(b, tf.float16)
+            total = tf.reduce_sum(tf.cast(y, tf.float32) * 700.0)
+        return tape.gradient(total, [w, b])
+
+    assert [g.tolist() for g in slopes()] == [[21e6], [[7e4]]]
+
+
 ATTENTIONS = {"causal": {"is_causal": True}, "masked": {"mask": np.arange(45) % 3 > 0},
               "scores written out": {"is_causal": True, "flash_attention": False}}
 
