@@ -54,13 +54,13 @@ def windows(image, filters, **settings):
     return gradients(lambda x, w: tf.nn.conv2d(x, w, **settings), image, filters)
 
 
-def attended(causal: bool, mask=None):
+def attended(causal: bool, mask=None, width: int = 24):
     """Attention and its gradients over two heads."""
     def f(q, k, v):
         shown = () if mask is None else (tf.zeros(mask, tf.int32) == 0,)
         return att.attention(q, k, v, *shown, causal=causal, scale=0.3)[0]
 
-    return gradients(f, (2, 40, 2, 24), (2, 50, 2, 24), (2, 50, 2, 24))
+    return gradients(f, (2, 40, 2, width), (2, 50, 2, width), (2, 50, 2, width))
 
 
 def rows(count: int, n: int):
@@ -72,10 +72,14 @@ PROGRAMS = {
     **{f"product {size} {a:d}{b:d}": product(*size, a, b) for a, b in SIDES
        for size in ((512, 256, 320), (301, 211, 323), (3, 5, 7), (1, 2048, 512), (1, 1023, 517),
                     (2048, 1, 512), (1021, 3, 517), (64, 64, 8192), (3, 8, 60000))},
+    "product in larger tiles": product(1024, 1024, 64, False, False),
+    "product in the largest tiles": product(1500, 1500, 300, False, False),
     "products of a batch": product(70, 60, 300, False, True, (6,)),
     "no product": product(3, 4, 0, False, False),
     "convolution": windows((4, 28, 28, 1), (5, 5, 1, 6)),
     "convolution by four": windows((8, 16, 16, 32), (3, 3, 32, 64), padding="SAME"),
+    "convolution of many pixels": windows((16, 64, 64, 4), (3, 3, 4, 64), padding="SAME"),
+    "convolution of many channels": windows((1, 4, 4, 512), (3, 3, 512, 512)),
     "convolution, stride": windows((2, 57, 57, 3), (7, 7, 3, 64), strides=2),
     "depthwise": windows((2, 9, 9, 8), (3, 3, 1, 8)),
     "depthwise, odd": windows((2, 9, 9, 5), (3, 3, 1, 5), padding="SAME"),
@@ -86,6 +90,7 @@ PROGRAMS = {
                                 (2, 7, 7, 3)),
     "mean": gradients(lambda x: tf.nn.avg_pool2d(x, 3, 2, "SAME"), (2, 7, 7, 3)),
     "attention": attended(False), "attention, causal": attended(True),
+    "attention, wide": attended(False, width=140),
     "attention, masked": attended(False, (2, 1, 40, 50)),
     "attention, both": attended(True, (1, 2, 40, 50)),
     "gather": (tf.gather, arguments((9, 3), Whole((4,), 0, 9))),

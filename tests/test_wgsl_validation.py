@@ -148,3 +148,9 @@ def test_a_template_is_rendered_in_each_variant(name, rendered):
     wanted = {(name, flag, holds) for flag in flags_of(name) for holds in (True, False)}
     missing = ({(name, "", True)} | wanted) - rendered.variants
     assert not missing, f"no program of gpu_programs.py renders {sorted(missing)}"
+
+
+@pytest.mark.parametrize("constant", [
+    "ROWS: u32 = 128u", "TILE_ROWS: u32 = 128u", "SPANS: u32 = 2u", "SPAN: u32 = 1024u"])
+def test_what_takes_most_of_a_workgroup_is_rendered(constant, rendered):
+    assert any(f"\nconst {constant};" in code for code in rendered.shaders["plain"])
