@@ -9,7 +9,7 @@ from tensorbrook.backends.webgpu import limits_of, widened
 from tensorbrook.backends.webgpu.facts import Facts
 from tensorbrook.backends.webgpu.host import Host
 from tensorbrook.backends.webgpu.elements import device_bytes
-from tensorbrook.backends.webgpu.image import Image
+from tensorbrook.backends.webgpu.image import Commands, Image
 from tensorbrook.backends.webgpu.program import image_of
 from tensorbrook.base import dtypes
 from tensorbrook.ir import Call, Graph, Place, Plan, Spec, Step, Var
@@ -54,7 +54,9 @@ def code_of(plan: Plan, **more) -> tuple[str, ...]:
 
 
 def _changed(image: Image, change) -> Image:
-    return replace(image, shaders=tuple(map(change, image.shaders)))
+    commands = Commands.from_bytes(image.commands)
+    commands = replace(commands, shaders=tuple(map(change, commands.shaders)))
+    return replace(image, commands=commands.to_bytes())
 
 
 def one_call(call: Call) -> Plan:
