@@ -177,6 +177,7 @@ def test_softmax_of_large_numbers_does_not_overflow(backend):
     assert float(tf.reduce_logsumexp(tf.constant([-INF, -INF]))) == -INF
     assert float(tf.nn.softplus(tf.constant(-200.0))) == 0
     assert float(tf.nn.softplus(tf.constant(200.0))) == 200
+    assert float(tf.nn.silu(tf.constant(-1e38))) == 0, "not -1e38 times the least sigmoid"
     sure = tf.nn.sigmoid_cross_entropy_with_logits(tf.ones(()), tf.constant(20.0))
     assert float(sure) == pytest.approx(np.exp(-20), rel=1e-5), "digits beside 20 are not lost"
 

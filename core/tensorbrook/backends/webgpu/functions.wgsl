@@ -126,7 +126,7 @@ fn sigmoid_f32(x: f32) -> f32 {
   let near = clamp(-x, -87.0, 88.0);
   let n = powers(near);
   let y = 1.0 / fma(exp_rest(reduced(near, n)) + 1.0, two_to(i32(n)), 1.0);
-  return select(y, x, is_nan(x));
+  return select(select(y, 0.0, x < -88.0), x, is_nan(x));
 }
 
 // ── logarithms ──
