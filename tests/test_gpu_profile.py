@@ -87,6 +87,22 @@ def test_the_trace_has_kernels_one_after_the_other_and_dispatches_within(program
                    part["ts"] + part["dur"] <= e["ts"] + e["dur"] + slack for e in wholes)
 
 
+def test_a_plan_tells_the_dispatches_of_its_kernels():
+    with gpu():
+        v = tf.Variable(tf.zeros((3, 7)))
+        f = tf.function(lambda x: v.assign(tf.scan(lambda h, x: tf.matmul(h, x), x, v)[-1]))
+        x = tf.ones((5, 7, 7))
+        before = tf.config.get_counters()["kernels"]
+        f(x)
+        count = tf.config.get_counters()["kernels"] - before
+        shown = str(f.plan)
+    with on("wasm"):
+        assert "dispatch" not in str(f.plan) and "thread" in str(f.plan)
+    assert "thread" not in shown and "barrier" not in shown
+    assert f"2 kernels, {count} dispatches" in shown
+    assert shown.count(" 0: 5 dispatches") == 2 and " 1: 1 dispatch, " in shown
+
+
 def test_dispatches_of_a_loop_are_named_for_the_kernels_of_its_turns():
     with profiled() as profile:
         recurrent()

@@ -5,6 +5,7 @@ import functools
 import warnings
 from collections import deque
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from .base import tree
@@ -63,8 +64,9 @@ class ConcreteFunction:
     @property
     def plan(self) -> Plan:
         """How the program goes about it, for people: made anew, as programs do not keep theirs."""
-        on = self.program.backend
-        return planned(simplified(self.graph, on), on)
+        program = self.program
+        on = program.backend
+        return replace(planned(simplified(self.graph, on), on), dispatches=program.dispatches)
 
     def _place(self, held: list) -> None:
         """Find the program for the way that things go now, or make it."""

@@ -1,6 +1,6 @@
 """Layer 5: what carries out plans. Each backend is a folder here and sees plans, never tensors."""
 import importlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 from ..base.errors import InvalidArgumentError
@@ -19,9 +19,10 @@ class Storage(Protocol):
 
 
 class Program(Protocol):
-    """A plan, loaded."""
+    """A plan, loaded; `dispatches` as a plan has them."""
 
     backend: "Backend"
+    dispatches: Mapping[tuple[int, ...], int] | None
 
     def run(self, inputs: Sequence[Storage]) -> list[Storage]: ...
 

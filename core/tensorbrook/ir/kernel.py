@@ -294,6 +294,9 @@ class Plan:
     live_bytes: int = 0              # of the arena, the most in use at once
     moving: int = 0
     limits: Limits = Limits()        # what it was made for
+    # For people, where a GPU carries it out: of kernels by their numbers, those within a Repeat by
+    # its number and their own, how many dispatches they are, in all turns.
+    dispatches: Mapping[tuple[int, ...], int] | None = None
 
     @property
     def slots(self) -> int:

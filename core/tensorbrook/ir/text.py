@@ -45,27 +45,37 @@ def _plain(value) -> str:
 
 
 def plan_text(plan: Plan) -> str:
-    """Every step with its place among the threads, its kernel, and where its buffers lie."""
+    """Every step with its place among the threads, or how many dispatches it is, its kernel, and
+    where its buffers lie."""
     names = Names()
+    parts = f"{sum(s.barrier for s in plan.steps)} barriers" if plan.dispatches is None else \
+        _dispatches(plan, ())
     lines = [f"inputs {', '.join(map(names.typed, plan.inputs))}",
              f"arena {plan.arena_size} bytes, {plan.live_bytes} in use at once, "
-             f"{len(plan.steps)} kernels, {sum(s.barrier for s in plan.steps)} barriers, "
-             f"{_amounts(*(s.kernel for s in plan.steps))}"]
+             f"{len(plan.steps)} kernels, {parts}, {_amounts(*(s.kernel for s in plan.steps))}"]
     lines += _steps_text(plan.steps, names, plan)
     lines.append(f"outputs {', '.join(map(names.of, plan.outputs))}")
     lines += [f"output {i} over input {j}" for i, j in plan.updates.items()]
     return "\n".join(lines)
 
 
-def _steps_text(steps, names: Names, plan: Plan):
+def _steps_text(steps, names: Names, plan: Plan, above: tuple[int, ...] = ()):
     for n, step in enumerate(steps):
-        threads = "all threads" if step.split else "one thread"
-        if step.barrier:
+        who = "all threads" if step.split else "one thread"
+        if plan.dispatches is not None:
+            who = _dispatches(plan, (*above, n))
+        elif step.barrier:
             yield "  ---- barrier"
-        yield f"  {n}: {threads}, {_amounts(step.kernel)}: " + kernel_text(
-            step.kernel, names, plan)
-        yield from (f"    {line}" for each in _steps_text(step.inside, names, plan)
+        yield f"  {n}: {who}, {_amounts(step.kernel)}: " + kernel_text(step.kernel, names, plan)
+        yield from (f"    {line}" for each in _steps_text(step.inside, names, plan, (*above, n))
                     for line in each.splitlines())
+
+
+def _dispatches(plan: Plan, number: tuple[int, ...]) -> str:
+    """How many those of that number are, and of all within."""
+    assert plan.dispatches is not None, "a plan for a GPU"
+    count = sum(n for each, n in plan.dispatches.items() if each[:len(number)] == number)
+    return f"{count} dispatch{'' if count == 1 else 'es'}"
 
 
 def _amounts(*kernels: Kernel) -> str:

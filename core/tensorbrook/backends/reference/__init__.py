@@ -52,6 +52,8 @@ class Reference:
 class Program:
     """Runs a graph's equations one by one."""
 
+    dispatches = None
+
     def __init__(self, graph: Graph, backend: Reference):
         self.graph, self.backend = graph, backend
 

@@ -118,6 +118,8 @@ class Wasm:
 class Program:
     """An image, loaded, with its block of arguments and its constants in memory."""
 
+    dispatches = None
+
     def __init__(self, image: Image, backend: Wasm):
         self.image, self.backend = image, backend
         host = backend.host

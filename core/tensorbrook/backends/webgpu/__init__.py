@@ -4,6 +4,7 @@ from __future__ import annotations
 import importlib
 import sys
 import weakref
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -160,7 +161,7 @@ class Program:
                           for dtype, c in image.constants]
         self.numbers = [c.number for c in self.constants]
         self.updates, self.arena_size = image.updates, image.arena_size
-        self.bytes_moved = image.bytes_moved
+        self.bytes_moved, self.dispatches = image.bytes_moved, Counter(image.kernels)
         self.results = [(dtype, count, image.updates.get(i))
                         for i, (dtype, count) in enumerate(image.outputs)]
         # What nobody else holds: to stage pieces in, and for stamps.

@@ -57,8 +57,8 @@ class Profiled(Program):
         super().__init__(image, plan.graph, backend)
         self.kernels = image.kernels
         self.stamps = image.stamps // STAMP
-        dispatches = Counter(number[0] for number in image.kernels)
-        self.times = Times(plan, profile, [_aside(dispatches[n]) for n in range(len(plan.steps))],
+        whole = Counter(number[0] for number in image.kernels)
+        self.times = Times(plan, profile, [_aside(whole[n]) for n in range(len(plan.steps))],
                            f"{len(plan.steps)} kernels, {len(image.kernels)} dispatches")
         self.names = _names(plan, image.kernels, self.times.number)
 
