@@ -133,6 +133,7 @@ POOL = [  # n, h, w, c, kernel, stride, padding (top, left, bottom, right)
     (1, 2, 2, 3, (3, 3), (1, 1), (0, 0, 0, 0)),
     (2, 9, 7, 7, (3, 2), (4, 5), (1, 0, 1, 1)),
     (3, 4, 5, 21, (4, 5), (4, 5), (0, 0, 0, 0)),
+    (1, 3, 3, 2, (1, 1), (2, 2), (1, 1, 1, 1)),            # the outer windows hold no cell
 ]
 
 

@@ -10,17 +10,14 @@
 fn main(@builtin(workgroup_id) block: vec3u, @builtin(num_workgroups) blocks: vec3u,
         @builtin(local_invocation_index) lane: u32) {
   let at = (block.y * blocks.x + block.x) * LANES + lane;
-  let channel = at % C;
-  let line = at / C / OW;
-  if (line >= N * OH) { return; }
-  let down = cells_of(line % OH, KH, SH, PT, H);
-  let across = cells_of(at / C % OW, KW, SW, PL, W);
+  let window = place_of(at, OH, OW);
+  if (window.image >= N) { return; }
+  let rows = cells_of(window.row, KH, SH, PT, H);
+  let columns = cells_of(window.column, KW, SW, PL, W);
   var sum = 0.0;
-  for (var i = down.begin; i < down.end; i++) {
-    for (var j = across.begin; j < across.end; j++) {
-      sum += f32(x[((line / OH * H + i) * W + j) * C + channel]);
-    }
+  for (var i = rows.begin; i < rows.end; i++) {
+    for (var j = columns.begin; j < columns.end; j++) { sum += f32(x[cell_at(window, i, j)]); }
   }
-  let count = (down.end - down.begin) * (across.end - across.begin);
+  let count = (rows.end - rows.begin) * (columns.end - columns.begin);
   out[at] = element(sum / f32(max(count, 1)));
 }

@@ -29,15 +29,14 @@ fn rank(value: f32) -> i32 {
   return select(size, -size, bits < 0);
 }
 
-fn winner(image: u32, down: Span, across: Span, channel: u32) -> u32 {
+fn winner(window: Place, rows: Span, columns: Span) -> u32 {
   var best = NOWHERE;
   var highest = 0;
-  for (var i = down.begin; i < down.end; i++) {
-    for (var j = across.begin; j < across.end; j++) {
-      let cell = i * W + j;
-      let height = rank(f32(x[(image * H * W + cell) * C + channel]));
+  for (var i = rows.begin; i < rows.end; i++) {
+    for (var j = columns.begin; j < columns.end; j++) {
+      let height = rank(f32(x[cell_at(window, i, j)]));
       if (best == NOWHERE || height > highest) {
-        best = cell;
+        best = i * W + j;
         highest = height;
       }
     }
@@ -49,25 +48,22 @@ fn winner(image: u32, down: Span, across: Span, channel: u32) -> u32 {
 fn main(@builtin(workgroup_id) block: vec3u, @builtin(num_workgroups) blocks: vec3u,
         @builtin(local_invocation_index) lane: u32) {
   let at = (block.y * blocks.x + block.x) * LANES + lane;
-  let channel = at % C;
-  let line = at / C / OW;
-  if (line >= N * OH) { return; }
-  let image = line / OH;
-  let down = cells_of(line % OH, KH, SH, PT, H);
-  let across = cells_of(at / C % OW, KW, SW, PL, W);
-  let best = winner(image, down, across, channel);
+  let window = place_of(at, OH, OW);
+  if (window.image >= N) { return; }
+  let rows = cells_of(window.row, KH, SH, PT, H);
+  let columns = cells_of(window.column, KW, SW, PL, W);
+  let best = winner(window, rows, columns);
   // if WINNER
   out[at] = best;
   // end
   // if SPREAD
-  for (var i = down.begin; i < down.end; i++) {
-    for (var j = across.begin; j < across.end; j++) {
-      let cell = i * W + j;
-      out[(image * H * W + cell) * C + channel] = select(0, g[at], cell == best);
+  for (var i = rows.begin; i < rows.end; i++) {
+    for (var j = columns.begin; j < columns.end; j++) {
+      out[cell_at(window, i, j)] = select(0, g[at], i * W + j == best);
     }
   }
   // end
-  let chosen = (image * H * W + min(best, H * W - 1)) * C + channel;
+  let chosen = cell_at(window, 0, min(best, H * W - 1));
   // if SELECT
   out[at] = select(y[chosen], 0, best == NOWHERE);
   // end

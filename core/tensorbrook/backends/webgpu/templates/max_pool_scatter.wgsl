@@ -11,17 +11,15 @@
 fn main(@builtin(workgroup_id) block: vec3u, @builtin(num_workgroups) blocks: vec3u,
         @builtin(local_invocation_index) lane: u32) {
   let at = (block.y * blocks.x + block.x) * LANES + lane;
-  let channel = at % C;
-  let line = at / C / W;
-  if (line >= N * H) { return; }
-  let cell = at / C % (H * W);
-  let down = windows_of(line % H, KH, SH, PT, OH);
-  let across = windows_of(at / C % W, KW, SW, PL, OW);
+  let cell = place_of(at, H, W);
+  if (cell.image >= N) { return; }
+  let down = windows_of(cell.row, KH, SH, PT, OH);
+  let across = windows_of(cell.column, KW, SW, PL, OW);
   var sum = 0.0;
   for (var i = down.begin; i < down.end; i++) {
     for (var j = across.begin; j < across.end; j++) {
-      let window = ((line / H * OH + i) * OW + j) * C + channel;
-      if (winners[window] == cell) { sum += f32(g[window]); }
+      let window = window_at(cell, i, j);
+      if (winners[window] == cell.row * W + cell.column) { sum += f32(g[window]); }
     }
   }
   out[at] = element(sum);

@@ -16,6 +16,23 @@ override PT: u32;
 override PL: u32;
 override LANES: u32;
 
+// A cell or a window of a channel: which image, and where in it.
+struct Place { image: u32, row: u32, column: u32, channel: u32 }
+
+fn place_of(at: u32, height: u32, width: u32) -> Place {
+  let line = at / C / width;
+  return Place(line / height, line % height, at / C % width, at % C);
+}
+
+// Where a cell lies in x, or a window in the result, of the image and channel of a place.
+fn cell_at(p: Place, row: u32, column: u32) -> u32 {
+  return ((p.image * H + row) * W + column) * C + p.channel;
+}
+
+fn window_at(p: Place, row: u32, column: u32) -> u32 {
+  return ((p.image * OH + row) * OW + column) * C + p.channel;
+}
+
 // What lies from `begin` up to `end` along an axis, without `end`.
 struct Span { begin: u32, end: u32 }
 
