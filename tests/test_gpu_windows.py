@@ -133,8 +133,8 @@ POOL = [  # n, h, w, c, kernel, stride, padding (top, left, bottom, right)
     (1, 2, 2, 3, (3, 3), (1, 1), (0, 0, 0, 0)),
     (2, 9, 7, 7, (3, 2), (4, 5), (1, 0, 1, 1)),
     (3, 4, 5, 21, (4, 5), (4, 5), (0, 0, 0, 0)),
-    (1, 3, 3, 2, (1, 1), (2, 2), (1, 1, 1, 1)),            # the outer windows hold no cell
 ]
+EMPTY = (1, 3, 3, 2, (1, 1), (2, 2), (1, 1, 1, 1))          # the outer windows hold no cell
 
 
 def pool_of(case):
@@ -161,7 +161,7 @@ def check_pool(function, args, out, meaning, attrs, tolerance=0.0):
 
 
 @pytest.mark.parametrize("make", [floats, tied])
-@pytest.mark.parametrize("case", POOL, ids=str)
+@pytest.mark.parametrize("case", [*POOL, EMPTY], ids=str)
 def test_max_pool(case, make):
     attrs = pool_of(case)
     x, y, g = make(*attrs["image"]), floats(*attrs["image"], seed=1), floats(*attrs["result"])
@@ -185,3 +185,15 @@ def test_avg_pool(case):
     attrs = pool_of(case)
     check_pool("avg_pool", [floats(*attrs["image"])], "result", "mean", attrs, 1e-6)
     check_pool("avg_pool_grad", [floats(*attrs["result"])], "image", "spread", attrs, 1e-6)
+
+
+def test_the_mean_of_no_cells_is_0():
+    attrs = pool_of(EMPTY)
+    x, g = floats(*attrs["image"]), floats(*attrs["result"])
+    numbers = windows.pool_numbers(**attrs)
+    means, = run("avg_pool", [x], [(attrs["result"], "f4")], *numbers)
+    shares, = run("avg_pool_grad", [g], [(attrs["image"], "f4")], *numbers)
+    wanted, spread = np.zeros_like(g), np.zeros_like(x)
+    wanted[:, 1, 1], spread[:, 1, 1] = x[:, 1, 1], g[:, 1, 1]
+    np.testing.assert_array_equal(means, wanted)
+    np.testing.assert_array_equal(shares, spread)
