@@ -35,8 +35,10 @@ def played(code: str, size: int | None) -> str:
     kinds = set()
 
     def call(found: re.Match) -> str:
-        kinds.add(_kind_of(found[1], code))
-        return f"shuffled_{_kind_of(found[1], code)}({found[1]}, "
+        function = code[code.rindex("\nfn ", 0, found.start()):found.start()]
+        kind = _kind_of(found[1], function)
+        kinds.add(kind)
+        return f"shuffled_{kind}({found[1]}, "
 
     code = _SHUFFLE.sub(call, code)
     code = _MAIN.sub(lambda found: f"{found[0]}\n  my_number = {found[2]};", code)
@@ -47,9 +49,9 @@ def played(code: str, size: int | None) -> str:
     return f"{code}\nconst subgroup = {size}u;\n"
 
 
-def _kind_of(text: str, code: str) -> str:
-    """The type of what is shuffled."""
-    if text.startswith("u32("):
-        return "u32"
-    declared = re.search(rf"var {text.split('[')[0]}: (?:array<)?(\w+)", code)
-    return declared[1] if declared else "f32"
+def _kind_of(text: str, function: str) -> str:
+    """The type of what a function shuffles: that of a variable, or of the argument it begins as."""
+    name = text.split("[")[0]
+    begun = re.search(rf"var {name} = (\w+);", function)
+    declared = re.search(rf"\b{begun[1] if begun else name}: (?:array<)?(\w+)", function)
+    return "u32" if text.startswith("u32(") else declared[1] if declared else "f32"

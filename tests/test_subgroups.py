@@ -4,6 +4,7 @@ import functools
 import numpy as np
 import pytest
 import shaders
+from attentions import check as check_attention
 from backends import on
 from plans import plan_of
 from subgroups import WAYS, played
@@ -72,6 +73,13 @@ def test_where_invocations_wait(shape, least, barriers, declared):
 def test_products(p, plan, least, size, monkeypatch):
     monkeypatch.setitem(gemm.__globals__, "route", lambda *_: plan)
     check(strides(p), shaders.facts(subgroups=least), change=lambda code: played(code, size))
+
+
+@pytest.mark.parametrize("least, size", WAYS)
+def test_attention(least, size):
+    run = functools.partial(shaders.run, facts=shaders.facts(subgroups=least),
+                            change=lambda code: played(code, size))
+    check_attention(run, (2, 1, 65, 130, 9, 17), "heads", True)
 
 
 class Says:

@@ -19,7 +19,7 @@ def attention(call: Call, facts: Facts) -> list[Part]:
     _, _, t_q, _, _, d_v, *_ = call.numbers
     names = ("q", "k", "v", "mask")[:len(call.args)]
     atoms = dict(zip((*names, "out", "lse"), (*call.args, *call.outs)))
-    return _parts(call, facts, "attention", atoms, t_q, d_v)
+    return _parts(call, facts, "attention", atoms, t_q, d_v, SUBGROUPS=facts.subgroups > 0)
 
 
 def attention_grad(call: Call, facts: Facts) -> list[Part]:
@@ -39,7 +39,8 @@ def attention_grad(call: Call, facts: Facts) -> list[Part]:
             *_parts(call, facts, "attention_grad_keys", scored | of_dv, t_k, d_v)]
 
 
-def _parts(call: Call, facts: Facts, file: str, atoms: dict, rows: int, width: int) -> list[Part]:
+def _parts(call: Call, facts: Facts, file: str, atoms: dict, rows: int, width: int,
+           **flags: bool) -> list[Part]:
     """The part of a template for so many rows of each head, where a result is `width` wide."""
     batch, heads, *rest = call.numbers
     pieces, blocks = -(-width // COLUMNS), -(-rows // ROWS)
@@ -50,7 +51,7 @@ def _parts(call: Call, facts: Facts, file: str, atoms: dict, rows: int, width: i
     constants = dict(zip(NUMBERS + STRIDES, (heads, *rest)))
     constants |= {"ROWS": ROWS, "COLUMNS": COLUMNS, "BLOCKS": blocks, "UNITS": units,
                   "SPLITS": splits, "SPANS": max(1, min(pieces, SPANS))}
-    flags = {flag: True for name, flag in FLAGS.items() if name in atoms}
+    flags |= {flag: True for name, flag in FLAGS.items() if name in atoms}
     element = WGSL_TYPES[call.args[0].spec.dtype.name]       # lse and delta are float32 always
     code = template(file, element=element, **flags, **constants)
     return [Part(code, atoms, over(units, 1, facts.workgroups))]

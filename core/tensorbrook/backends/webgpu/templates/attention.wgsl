@@ -1,3 +1,7 @@
+// if SUBGROUPS
+enable subgroups;
+
+// end
 // Attention by blocks: the softmax is made as the scores come (Milakov and Gimelshein 2018,
 // arXiv:1805.02867; Dao et al. 2022, arXiv:2205.14135), so that no more than a block of them is
 // ever kept. out (batch, t_q, heads, d_v), lse (batch, t_q, heads). One workgroup for some queries of
@@ -43,21 +47,33 @@ fn power(s: vec4f, top: vec4f) -> vec4f {
   return select(exp2(s - top), vec4f(), s == vec4f(NEVER));
 }
 
-// The largest, and the sum, of what the invocations with the same queries have.
-fn largest(x: vec4f, lane: u32) -> vec4f {
-  staged[lane] = x;
-  workgroupBarrier();
+// The largest, and the sum, of what the invocations with the same queries have. `near` neighbours are
+// one subgroup: they shuffle, and only if ACROSS are more, staged memory brings these together.
+fn largest(x: vec4f, near: u32, lane: u32) -> vec4f {
   var most = x;
-  for (var i = 0u; i < ACROSS; i++) { most = max(most, staged[lane / ACROSS * ACROSS + i]); }
+  // if SUBGROUPS
+  for (var d = 1u; d < near; d *= 2) { most = max(most, subgroupShuffleXor(most, d)); }
+  if (near == ACROSS) { return most; }
+  // end
+  staged[lane] = most;
+  workgroupBarrier();
+  for (var i = 0u; i < ACROSS; i += near) {
+    most = max(most, staged[lane / ACROSS * ACROSS + i]);
+  }
   workgroupBarrier();
   return most;
 }
 
-fn total(x: vec4f, lane: u32) -> vec4f {
-  staged[lane] = x;
+fn total(x: vec4f, near: u32, lane: u32) -> vec4f {
+  var sum = x;
+  // if SUBGROUPS
+  for (var d = 1u; d < near; d *= 2) { sum += subgroupShuffleXor(sum, d); }
+  if (near == ACROSS) { return sum; }
+  // end
+  staged[lane] = sum;
   workgroupBarrier();
-  var sum = vec4f();
-  for (var i = 0u; i < ACROSS; i++) { sum += staged[lane / ACROSS * ACROSS + i]; }
+  sum = vec4f();
+  for (var i = 0u; i < ACROSS; i += near) { sum += staged[lane / ACROSS * ACROSS + i]; }
   workgroupBarrier();
   return sum;
 }
@@ -77,10 +93,18 @@ fn put_lse(t: Task, i: u32, top: f32, sum: f32) {
 
 @compute @workgroup_size(LANES)
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u,
+        // if SUBGROUPS
+        @builtin(subgroup_size) subgroup: u32,
+        // end
         @builtin(local_invocation_index) lane: u32) {
   let unit = group.y * groups.x + group.x;
   if (unit >= UNITS) { return; }
   let t = task_of(unit);
+  // if SUBGROUPS
+  let near = min(subgroup, ACROSS);
+  // else
+  let near = 1u;
+  // end
   let i = t.row + lane / ACROSS * 4;
   var top = vec4f(NEVER);            // of each query the largest score so far,
   var sum = vec4f();                 // the sum of the exponentials above it,
@@ -91,11 +115,11 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
     let j = key + lane % ACROSS * 4;
     s = mat4x4f(shown_to_all(t, i, j, s[0]), shown_to_all(t, i, j + 1, s[1]),
                 shown_to_all(t, i, j + 2, s[2]), shown_to_all(t, i, j + 3, s[3]));
-    let now = max(top, largest(max(max(s[0], s[1]), max(s[2], s[3])), lane));
+    let now = max(top, largest(max(max(s[0], s[1]), max(s[2], s[3])), near, lane));
     s = mat4x4f(power(s[0], now), power(s[1], now), power(s[2], now), power(s[3], now));
     put_weights(s, lane);
     let fade = exp2(top - now);
-    sum = sum * fade + total(s[0] + s[1] + s[2] + s[3], lane);
+    sum = sum * fade + total(s[0] + s[1] + s[2] + s[3], near, lane);
     top = now;
     for (var span = 0u; span < SPANS; span++) {
       // unroll
