@@ -1,5 +1,6 @@
 """A GPU that is lost, has no memory left, refuses a shader, or is not there."""
 
+import gc
 import inspect
 import os
 import subprocess
@@ -126,6 +127,79 @@ def test_fit_goes_on_without_a_gpu(gpu, undisturbed, monkeypatch):
     same(found, undisturbed, tolerance=1e-5)
     assert (x * 2.0).tolist() == [6.0, 12.0] and flags.tolist() == [False, True]
     assert (x * 2.0).storage.backend.name == "wasm"
+
+
+KIND = "a GPU of another kind has taken over"
+OTHER = {"name": "another", "storage_buffers": 8, "invocations": 128, "alignment": 256,
+         "subgroups": 0}
+
+
+def another_kind(monkeypatch, gpu, **facts):
+    """That the next device after this one can do less."""
+    host = gpu.host.host
+    renew = host.renew
+
+    def smaller():
+        renew()
+        host.facts = replace(host.facts, **OTHER | facts)
+
+    monkeypatch.setattr(host, "renew", smaller)
+
+
+def test_a_device_of_another_kind(gpu, undisturbed, monkeypatch):
+    """Programs are compiled anew for it, and it is a device like any other."""
+    another_kind(monkeypatch, gpu)
+    raw, held = gpu.host.host, tf.Variable([1.0, 2.0])
+    step = tf.function(lambda: held.assign_add([1.0, 1.0]))
+    step()
+    before = held.value()
+    gpu.host.keep()
+    lose(gpu)
+    with told(KIND):
+        step()
+    heir = backends.made("webgpu")
+    assert heir is not gpu and heir.host.facts.name == "another" and heir.limits.buffers == 8
+    step()
+    assert (before.tolist(), held.tolist()) == ([2.0, 3.0], [4.0, 5.0])
+    assert held.storage.backend is heir and tf.config.get_backend() == "webgpu"
+    raw.destroy()
+    with told(ANOTHER):
+        assert held.tolist() == [4.0, 5.0] and before.tolist() == [2.0, 3.0]
+    heir.host.close()
+
+
+def test_fit_goes_on_on_a_device_of_another_kind(gpu, undisturbed, monkeypatch):
+    another_kind(monkeypatch, gpu)
+    with told(KIND):
+        found = trained(train_2=gpu.host.keep, train_4=lambda: lose(gpu))
+    same(found, undisturbed, tolerance=1e-5)
+    gc.collect()
+    there = [held for held in gpu.host.host._buffers.values() if not isinstance(held, bytes)]
+    assert len(there) < 5, "what went to the other device is still held here"
+    backends.made("webgpu").host.close()
+
+
+@pytest.mark.parametrize("other", [True, False], ids=["another GPU", "no GPU"])
+def test_float16_goes_on_where_there_is_none(gpu, monkeypatch, other):
+    if other:
+        another_kind(monkeypatch, gpu, f16=False)
+    else:
+        no_other(monkeypatch, gpu)
+    v = tf.Variable([1.0, 2.0])
+    half = tf.cast(v, tf.float16)
+
+    @tf.function
+    def step():
+        v.assign_add(tf.cast(tf.cast(v, tf.float16) * 0.5 + half, tf.float32))
+
+    step()
+    lose(gpu)
+    with told(KIND if other else CPU, "backend reference does, which is slow"):
+        step()
+        assert v.tolist() == [4.75, 9.5]
+    with tf.device("/GPU:0"), told():
+        step()
+    assert v.tolist() == [8.125, 16.25] and half.tolist() == [1.0, 2.0]
 
 
 def test_a_device_that_the_program_itself_loses(gpu, monkeypatch):

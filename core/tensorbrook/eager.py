@@ -12,7 +12,7 @@ from .base.hostdata import HostData
 from .base.views import View
 from .compiler import has_halves
 from .ir import Eqn, Graph, Prim, Spec, Var, several
-from .placement import WASM, WEBGPU, Placement, compile, planned, simplified
+from .placement import WASM, Placement, compile, planned, simplified
 from .tensor import Tensor, Variable, constant_bytes, context, contexts, leaked
 
 __all__ = ["EAGER", "Eager", "compile", "init_scope", "planned", "simplified"]
@@ -119,11 +119,8 @@ def _one_equation(prim: Prim, args: list[Tensor], attrs, spec) -> Graph:
     return Graph(list(inputs), [Eqn(prim, tuple(inputs), attrs, outs)], list(outs))
 
 
-def _elsewhere(graph: Graph) -> Program:
-    """The program of a graph whose GPU is no more; what comes goes to the CPU at once."""
-    if backends.made(WEBGPU) is None and not EAGER.no_gpu:
-        EAGER.lose_gpu()
-    return compile(graph, backends.backend(WASM))
+def _elsewhere(graph: Graph, device: str) -> Program:
+    return EAGER.way_on(device).load(graph)
 
 
 EAGER = Eager(os.environ.get("TENSORBROOK_BACKEND"))

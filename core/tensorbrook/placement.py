@@ -210,11 +210,23 @@ class Placement:
         return None
 
     def lose_gpu(self) -> None:
-        """Do without a GPU from now on: its device is lost, and there is no other."""
+        """Do without a GPU from now on: its device is lost, and there is no other. Who demanded it
+        goes on where we choose."""
         self.no_gpu, self._real = "it was lost, and there is no other", False
-        self.chosen = WASM if self.chosen == WEBGPU else self.chosen
+        self.chosen = None if self.chosen == WEBGPU else self.chosen
         if self.soft or self.asked is None:
             self.settle()
+
+    def way_on(self, device: str) -> Way:
+        """The way of what lay on a GPU that is lost: to the one there is now, or, as there is none,
+        to the CPU. What comes goes there at once."""
+        if device == GPU:
+            self._real = None                # perhaps a processor plays this one
+            self.settle()
+            return self._kept(WEBGPU, WASM, REFERENCE)
+        if backends.made(WEBGPU) is None and not self.no_gpu:
+            self.lose_gpu()
+        return self._kept(WASM, REFERENCE)
 
     def in_use(self) -> list[Backend]:
         """The backends that programs may go to now, as far as they are made."""

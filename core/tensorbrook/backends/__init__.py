@@ -57,9 +57,9 @@ class Kept(Protocol):
     def put(self, key: str, data: bytes) -> None: ...
 
 
-# The program of a graph on a backend that has no device to lose; the conductors know how to come to
-# it, and fill it in.
-elsewhere: Callable[[Graph], Program] | None = None
+# The program of a graph whose device was lost: on the one there is now ("GPU"), or on one that
+# cannot be lost ("CPU"). The conductors know how to come to it, and fill it in.
+elsewhere: Callable[[Graph, str], Program] | None = None
 
 NAMES = ("wasm", "webgpu", "reference")
 _made: dict[str, Backend] = {}
@@ -74,6 +74,12 @@ def backend(name: str) -> Backend:
     if made(name) is None:
         _made[name] = importlib.import_module(f".{name}", __name__).create()
     return _made[name]
+
+
+def follow(old: Backend, new: Backend) -> None:
+    """Let a backend take the place of one that has lost its device."""
+    if _made.get(old.name) is old:
+        _made[old.name] = new
 
 
 def made(name: str) -> Backend | None:

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
+from ... import backends
 from ...base.errors import UnavailableError, UnimplementedError
 from ...base.hostdata import HostData
 from ...ir import Graph, Limits, Plan, digest, every_equation, whole_lines
@@ -73,6 +74,7 @@ class WebGPU:
         self.lock = self.host.lock                         # held by the program that runs
         self.programs_run = self.compiled = self.bytes_moved = 0
         self.host.spare = lambda: {*self.memory.idle_numbers(), self.arena.number}
+        self.host.heir = lambda host: backends.follow(self, WebGPU(host))
 
     @property
     def lost(self) -> bool:

@@ -79,6 +79,8 @@ class Journal:
         self._due = monotonic() + EVERY_S
         self._own = [0, 0]               # calls and submits that keeping took
         self._whole = True               # whether the host has all that it should
+        # Makes the backend of a device of another kind, on which all goes on.
+        self.heir: Callable[[Host], object] = NOTHING
         self._forget_numbers()
 
     def _forget_numbers(self) -> None:
@@ -288,23 +290,39 @@ class Journal:
                 f"{error.what}, and with it what it held, more than could be kept as well")
         if self._state is None:
             raise error
-        why = error.what
-        for _ in range(0 if self.lost else ATTEMPTS):
+        why, self._whole = error.what, False     # an interrupt leaves the rest to the next call
+        for attempt in range(ATTEMPTS + 1):
             try:
-                self._whole = False          # an interrupt leaves that to the next call
-                self.host.renew()
-                if checked(self.host) != self.facts:
-                    raise _gone("the GPU is another one now")
+                self._take_another(error, attempt == ATTEMPTS)
                 self._replay()
                 result = act()
             except UnavailableError as again:
                 error = again
             else:
-                _tell(why, "another device has taken over where it stood")
-                return result
-        self._substitute(error)
-        _tell(why, "the CPU has taken over where it stood")
-        return act()
+                break
+        else:
+            raise error
+        by = "another device"
+        if isinstance(self.host, Substitute):    # which is never lost, so that nothing is kept
+            self._state, by = None, self.host.name
+            for buffer in self.spare():
+                self.forget(buffer)
+        _tell(why, f"{by} has taken over where it stood")
+        return result
+
+    def _take_another(self, error: UnavailableError, last: bool) -> None:
+        """Another host in the place of this one; the last there is if so."""
+        if not last or self.lost:
+            self.host.renew()
+        if self.lost or not last and checked(self.host) == self.facts:
+            return
+        if backends.elsewhere is None:
+            self.lost, self._state, self._whole = True, None, True
+            self._forget_numbers()
+            raise error
+        if not last:
+            self.heir(self.host)
+        self.lost, self.host = True, Substitute(self.facts, "CPU" if last else "GPU")
 
     def _replay(self) -> None:
         assert self._state is not None, "there is something to go by"
@@ -318,16 +336,11 @@ class Journal:
             self._carry_out(command)
         self._whole = True
 
-    def _substitute(self, error: UnavailableError) -> None:
-        """Come to where we were on another backend, which is never lost."""
-        self.lost = True
-        if backends.elsewhere is None:
-            self._state, self._whole = None, True
-            self._forget_numbers()
-            raise error
-        self.host = Substitute(self.facts, backends.elsewhere)
-        self._replay()
-        self._state = None
+    def forget(self, buffer: int) -> None:
+        """Let go of what a buffer holds that nobody holds any more, on a host that is not a device;
+        a finalizer may call this at any moment."""
+        if self._state is None and isinstance(self.host, Substitute) and buffer in self._at:
+            self.host.forget(self._at[buffer])
 
 
 def _gone(what: str = "a tensor lay on a GPU that was lost") -> UnavailableError:

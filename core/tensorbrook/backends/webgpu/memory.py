@@ -54,6 +54,8 @@ class Memory:
 
     def give_back(self, number: int, capacity: int) -> None:
         self._returned.append((number, capacity))
+        if self.host.lost:
+            self.host.forget(number)
 
     def _sort_in(self) -> None:
         while self._returned:

@@ -1,11 +1,12 @@
-"""Another backend as a host of the GPU's programs: what carries them out when there is no GPU left.
-"""
+"""Other backends as a host of the GPU's programs: what carries them out when there is no such GPU
+left. It may be the CPU, or a GPU of another kind, for which each program is compiled anew."""
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from itertools import count
 from math import prod
 
+from ... import backends
 from ...base.hostdata import HostData
 from ...ir import Graph, Spec
 from .. import Program, Storage
@@ -21,9 +22,14 @@ class Substitute:
     calls = submits = dispatches = pipelines = 0
     kept = None
 
-    def __init__(self, facts: Facts, compiled: Callable[[Graph], Program]):
-        self.facts, self._compiled = facts, compiled
+    def __init__(self, facts: Facts, device: str):
+        self.facts, self.device = facts, device          # "CPU", or "GPU" for one of another kind
+        self.name = {"CPU": "the CPU", "GPU": "a GPU of another kind"}[device]
         self._numbers = count(1)
+        self.renew()
+
+    def renew(self) -> None:
+        """Begin with nothing."""
         self._buffers: dict[int, bytes | tuple[Storage, str]] = {}
         # Of each program: its graph, itself once it is needed, and the slot of its first output.
         self._programs: dict[int, tuple[Graph, list[Program], int]] = {}
@@ -35,6 +41,10 @@ class Substitute:
 
     def free(self, buffer: int) -> None:
         del self._buffers[buffer]
+
+    def forget(self, buffer: int) -> None:
+        """Let go of what it holds."""
+        self._buffers[buffer] = b""
 
     def write(self, buffer: int, data) -> None:
         self._buffers[buffer] = bytes(data)
@@ -67,10 +77,15 @@ class Substitute:
             self._buffers[target] = held
         (_, *slots), (graph, compiled, first_output) = places, self._programs[program]
         if not compiled:
-            compiled.append(self._compiled(graph))
+            assert backends.elsewhere is not None, "there is somewhere else to go"
+            compiled.append(backends.elsewhere(graph, self.device))
         inputs = [self._storage(n, var.spec, compiled[0]) for n, var in zip(slots, graph.inputs)]
+        written = slots[first_output:]
+        for number, storage in zip(slots, inputs):
+            if number not in written:
+                storage.shared = True            # the other's plan may update more in place
         outs = compiled[0].run(inputs)
-        for number, var, out in zip(slots[first_output:], graph.outputs, outs):
+        for number, var, out in zip(written, graph.outputs, outs):
             self._buffers[number] = out, var.spec.dtype.name
         then()
 
@@ -81,7 +96,10 @@ class Substitute:
             dtype, size = spec.dtype, prod(spec.shape)
             data = narrowed(held.ljust(4 * size, b"\0"), dtype.name, size)
             held = reader.backend.put(HostData(data, spec.shape, dtype)), dtype.name
-            self._buffers[buffer] = held
+        elif held[0].backend is not reader.backend:
+            data = HostData(held[0].read(), spec.shape, spec.dtype)
+            held = reader.backend.put(data), held[1]
+        self._buffers[buffer] = held
         return held[0]
 
     def close(self) -> None:
