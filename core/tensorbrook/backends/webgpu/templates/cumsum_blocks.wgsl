@@ -15,7 +15,7 @@ override BLOCKS: u32;                       // of a line
 override EACH: u32;                         // elements of a lane, one after the other
 const BLOCK = LANES * EACH;
 
-var<workgroup> sums: array<element, LANES>;
+// include "pieces/lanes_sum.wgsl"
 
 @compute @workgroup_size(LANES)
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u,
@@ -27,14 +27,11 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
   let end = min(N, begin + EACH);
   var own = element();
   for (var i = begin; i < end; i++) { own += x[at(line, i)]; }
+  // if SUMS
+  own = lanes_sum(own, lane, 1u);
+  if (lane == 0) { out[unit] = own; }
+  // else
   sums[lane] = own;
-// if SUMS
-  for (var half = LANES / 2; half > 0; half /= 2) {
-    workgroupBarrier();
-    if (lane < half) { sums[lane] += sums[lane + half]; }
-  }
-  if (lane == 0) { out[unit] = sums[0]; }
-// else
   for (var reach = 1u; reach < LANES; reach *= 2) {
     workgroupBarrier();
     var more = element();
@@ -46,9 +43,9 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
   // Not sums[lane] - own, which would make NaN of infinities.
   var sum = element();
   if (lane > 0) { sum = sums[lane - 1]; }
-// if MORE
+  // if MORE
   sum += before[unit];
-// end
+  // end
   for (var i = begin; i < end; i++) { sum = put(at(line, i), sum); }
-// end
+  // end
 }

@@ -18,7 +18,7 @@ override LANES: u32;
 const ELEMENTS: u32 = LANES / SHARE;        // of the result, for each workgroup
 
 // if SHARED
-var<workgroup> sums: array<element, LANES>;
+// include "pieces/lanes_sum.wgsl"
 // end
 
 // What lane number `first` of SHARE has to add up.
@@ -37,13 +37,8 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
   let inside = at < ROWS * INNER;
   var sum = element();
   if (inside) { sum = sum_of(at / INNER, at % INNER, lane / ELEMENTS); }
-// if SHARED
-  sums[lane] = sum;
-  for (var half = LANES / 2; half >= ELEMENTS; half /= 2) {
-    workgroupBarrier();
-    if (lane < half) { sums[lane] += sums[lane + half]; }
-  }
-  sum = sums[lane];
-// end
+  // if SHARED
+  sum = lanes_sum(sum, lane, ELEMENTS);
+  // end
   if (inside && lane < ELEMENTS) { out[at] = sum; }
 }

@@ -8,7 +8,7 @@ override COUNT: u32;
 override COLUMNS: u32;
 const STRIPS: u32 = (INNER + COLUMNS - 1) / COLUMNS;
 
-var<workgroup> sums: array<element, LANES>;
+// include "pieces/lanes_sum.wgsl"
 
 @compute @workgroup_size(LANES)
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u,
@@ -32,10 +32,6 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
       sum += updates[items[p].x * INNER + column];
     }
   }
-  sums[lane] = sum;
-  for (var half = LANES / 2; half >= COLUMNS; half /= 2) {
-    workgroupBarrier();
-    if (lane < half) { sums[lane] += sums[lane + half]; }
-  }
-  if (mine && lane < COLUMNS) { out[row * INNER + column] = sums[lane]; }
+  sum = lanes_sum(sum, lane, COLUMNS);
+  if (mine && lane < COLUMNS) { out[row * INNER + column] = sum; }
 }

@@ -35,11 +35,11 @@ fn item_of(tile: u32, i: u32) -> vec2u {
   let row = tile / TILES;
   let at = tile % TILES * TILE + i;
   if (row >= ROWS || at >= COUNT) { return NOTHING; }
-// if FIRST
+  // if FIRST
   return vec2u(at, key_of(x[row * N + at]));
-// else
+  // else
   return items[row * COUNT + at];
-// end
+  // end
 }
 
 // Put the lower of two items first.
@@ -68,12 +68,12 @@ fn sort_tiles(lane: u32) {
 }
 
 fn put(tile: u32, i: u32, item: vec2u) {
-// if LAST
+  // if LAST
   values[tile * K + i] = x[tile * N + item.x];
   places[tile * K + i] = item.x;
-// else
+  // else
   out[tile * K + i] = item;
-// end
+  // end
 }
 
 @compute @workgroup_size(LANES)
