@@ -122,4 +122,5 @@ HALVES = ("product (512, 256, 320) 00", "product (1, 2048, 512) 01", "product (3
 # Those that cast what they load there.
 CAST = ("product (512, 256, 320) 00", "product (301, 211, 323) 10", "product (1, 2048, 512) 01",
         "product (1, 1023, 517) 01", "product (2048, 1, 512) 10", "product (1021, 3, 517) 10",
-        "product (3, 5, 7) 00")
+        "product (3, 5, 7) 00", "convolution", "convolution by four", "depthwise",
+        "depthwise, odd", "groups")

@@ -91,13 +91,16 @@ class _Asked:
 
     def deciding(self, atom: Atom) -> list[Atom]:
         """The tensors that are all finite just where this one is."""
-        e = self.made(atom, "reshape", "transpose", "matmul", "reduce_sum", "cast")
+        e = self.made(atom, "reshape", "transpose", "matmul", "conv2d_filter_grad", "reduce_sum",
+                      "cast")
         if e is None or not atom.spec.count or atom.spec.dtype is not dtypes.float32:
             return [atom]
         if e.prim.name in ("reshape", "transpose"):
             return self.deciding(e.args[0])
         halves = [self.half(a) for a in e.args]
         if None in halves or prod(a.spec.count for a in e.args) == 0:
+            return [atom]
+        if e.prim.name == "conv2d_filter_grad" and not _all_meet(e):
             return [atom]
         # Of a sum, what is in memory anyway: a kernel reads it.
         there = e.prim.name != "reduce_sum" or self.behind(halves[0]) in self.read_by_calls
@@ -109,6 +112,17 @@ class _Asked:
             return atom
         e = self.made(atom, "reshape", "transpose", "cast")
         return self.half(e.args[0]) if e and e.args[0].spec.dtype.is_floating else None
+
+
+def _all_meet(e: Eqn) -> bool:
+    """Whether every pixel of an image takes part in the gradient of a filter, and every gradient of
+    a pixel: not where steps leave some out, nor where a window may lie beside the image."""
+    given = [a.spec for a in e.args]
+    _, h, w, _, kh, kw, _, oh, ow, *steps, top, left, _ = e.prim.call(
+        given, e.out.spec, **e.attrs)[1]
+    below, right = oh - 1 + kh - h - top, ow - 1 + kw - w - left
+    return steps == [1, 1, 1, 1] and all(0 <= pad < k for pad, k in (
+        (top, kh), (below, kh), (left, kw), (right, kw)))
 
 
 def _is(atom: Atom, number) -> bool:

@@ -27,7 +27,7 @@ TAKE_HALVES = TAKE_EPILOGUES | {
     "gather", "max_pool", "max_pool_select", "max_pool_scatter", "avg_pool", "avg_pool_grad",
     "attention", "attention_masked", "attention_grad", "attention_grad_masked"}
 # Whose templates include pieces/taken.wgsl, and what becomes marks of loops (compiler/finite.py).
-CAST = frozenset({"gemm", "all_finite"})
+CAST = TAKE_EPILOGUES | {"all_finite"}
 
 
 def limits_of(facts) -> Limits:

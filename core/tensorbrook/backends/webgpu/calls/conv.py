@@ -10,7 +10,7 @@ from ..facts import Facts
 from ..loops import takes_four
 from ..part import Part, over
 from . import gemm
-from .endings import element_of, last, summed, zeros
+from .endings import element_of, last, operands, summed, zeros
 
 # Untuned estimates: no GPU was at hand.
 WORKGROUPS = 256                     # tiles that keep a GPU busy
@@ -124,7 +124,8 @@ def direct(call: Call, facts: Facts, p: Conv, turned: bool) -> Part:
     four = p.is_depthwise and by_four(call, 0, p.c) and by_four(call, 1, p.c)
     groups = over(call.outs[0].spec.count // (4 if four else 1), LANES, facts.workgroups)
     return last(call, "conv_direct", dict(zip("xw", call.args)), groups, TURNED=turned,
-                BY_FOUR=four, LANES=LANES, element=element_of(call), **p.constants(turned))
+                BY_FOUR=four, LANES=LANES, sum_type=element_of(call), **operands(call),
+                **p.constants(turned))
 
 
 def filter_direct(call: Call, facts: Facts, p: Conv) -> list[Part]:
@@ -133,7 +134,7 @@ def filter_direct(call: Call, facts: Facts, p: Conv) -> list[Part]:
     pieces = limited(ceiling(INVOCATIONS, count), p.n * p.oh * p.ow // PIXELS)
     groups = over(count * pieces, LANES, facts.workgroups)
     return summed(call, facts, pieces, "conv_filter_direct", "xg", groups, BY_FOUR=four,
-                  LANES=LANES, element=element_of(call), **p.constants())
+                  LANES=LANES, **operands(call), **p.constants())
 
 
 # ── tiles ──
@@ -150,7 +151,7 @@ def tiles(call: Call, facts: Facts, p: Conv, turned: bool) -> list[Part]:
     tile |= {"PERIOD_Y": p.sh // gcd(p.sh, p.dh), "PERIOD_X": p.sw // gcd(p.sw, p.dw)}
     groups = over(x * y * layers * pieces, 1, facts.workgroups)
     return summed(call, facts, pieces, "conv", "xw", groups, TURNED=turned, TILES=x * y,
-                  QUADS=TILE_K // 4, element=element_of(call), NUMBERED=not facts.software,
+                  QUADS=TILE_K // 4, NUMBERED=not facts.software, **operands(call),
                   X_BY_FOUR=by_four(call, 0, sizes["CHANNELS"]),
                   W_BY_FOUR=not turned and by_four(call, 1, sizes["COLUMNS"]),
                   OUT_BY_FOUR=ends_by_four(call, sizes["COLUMNS"], pieces), **sizes, **tile)
@@ -162,7 +163,7 @@ def filter_tiles(call: Call, facts: Facts, p: Conv) -> list[Part]:
     tile, (x, y), pieces = shape_of(rows, sizes["COLUMNS"], p.n * p.oh * p.ow, p.groups)
     groups = over(x * y * p.groups * pieces, 1, facts.workgroups)
     return summed(call, facts, pieces, "conv_filter", "xg", groups, NUMBERED=not facts.software,
-                  element=element_of(call), X_BY_FOUR=by_four(call, 0, sizes["CHANNELS"]),
+                  **operands(call), X_BY_FOUR=by_four(call, 0, sizes["CHANNELS"]),
                   G_BY_FOUR=by_four(call, 1, sizes["COLUMNS"]),
                   OUT_BY_FOUR=ends_by_four(call, sizes["COLUMNS"], pieces),
                   TALL=tile["ROWS"] // 4, **sizes, **tile)

@@ -7,7 +7,8 @@
 // into PARTS, one matrix in `out` for each. NUMBERED takes long to compile and is what devices need
 // that are fast.
 
-alias element = f32;
+alias first_type = f32;
+alias second_type = f32;
 alias sum_type = f32;
 
 // include "pieces/convolution.wgsl"
@@ -20,9 +21,9 @@ override TILES: u32;
 override QUADS: u32;
 
 // if W_BY_FOUR
-@group(0) @binding(1) var<storage, read> w: array<vec4<element>>;
+@group(0) @binding(1) var<storage, read> w: array<vec4<second_type>>;
 // else
-@group(0) @binding(1) var<storage, read> w: array<element>;
+@group(0) @binding(1) var<storage, read> w: array<second_type>;
 // end
 // include "pieces/tile_of_windows.wgsl"
 
@@ -102,7 +103,7 @@ fn gathered(v: Window, k: u32, k_end: u32, taps_x: u32, group: u32) -> vec4f {
 fn fetched(k: u32, column: u32, k_end: u32, down: Axis, across: Axis, group: u32) -> vec4f {
   let inside = (k < k_end) & (column < COLUMNS);
   let at = (k * OUT_C + group * COLUMNS + column) / 4u;
-  return select(vec4f(), vec4f(w[select(0u, at, inside)]), inside);
+  return select(vec4f(), taken_second(vec4f(w[select(0u, at, inside)])), inside);
 }
 // else
 fn fetched(k: u32, column: u32, k_end: u32, down: Axis, across: Axis, group: u32) -> vec4f {
@@ -117,7 +118,8 @@ fn fetched(k: u32, column: u32, k_end: u32, down: Axis, across: Axis, group: u32
   // else
   let at = select(vec4u(), k * OUT_C + group * COLUMNS + columns, inside);
   // end
-  return select(vec4f(), vec4f(f32(w[at.x]), f32(w[at.y]), f32(w[at.z]), f32(w[at.w])), inside);
+  let four = vec4f(f32(w[at.x]), f32(w[at.y]), f32(w[at.z]), f32(w[at.w]));
+  return select(vec4f(), taken_second(four), inside);
 }
 // end
 

@@ -3,7 +3,9 @@
 // TURNED, for the gradient of the image, x is the gradient of the result. BY_FOUR, where every group
 // is one channel of both (depthwise), an invocation makes four columns.
 
-alias element = f32;
+alias first_type = f32;
+alias second_type = f32;
+alias sum_type = f32;
 
 // include "pieces/convolution.wgsl"
 
@@ -11,16 +13,18 @@ override LANES: u32;
 
 // if BY_FOUR
 const WIDTH = 4u;
-@group(0) @binding(0) var<storage, read> x: array<vec4<element>>;
-@group(0) @binding(1) var<storage, read> w: array<vec4<element>>;
+@group(0) @binding(0) var<storage, read> x: array<vec4<first_type>>;
+@group(0) @binding(1) var<storage, read> w: array<vec4<second_type>>;
 // else
 const WIDTH = 1u;
-@group(0) @binding(0) var<storage, read> x: array<element>;
-@group(0) @binding(1) var<storage, read> w: array<element>;
+@group(0) @binding(0) var<storage, read> x: array<first_type>;
+@group(0) @binding(1) var<storage, read> w: array<second_type>;
 // end
-@group(0) @binding(2) var<storage, read_write> out: array<element>;
+@group(0) @binding(2) var<storage, read_write> out: array<sum_type>;
 
-fn put(row: u32, column: u32, value: f32) { out[row * OUT_C + column] = element(value); }
+// include "pieces/taken.wgsl"
+
+fn put(row: u32, column: u32, value: f32) { out[row * OUT_C + column] = sum_type(value); }
 
 // The row or column of x that a pixel of out meets at a tap, or one beyond any size.
 // if TURNED
@@ -37,7 +41,8 @@ fn meet(pixel: u32, tap: u32, stride: u32, dilation: u32, padding: u32) -> u32 {
 // What the channels that a column is connected with add at a tap; `at` is a pixel of x.
 // if BY_FOUR
 fn product(at: u32, tap: u32, column: u32) -> vec4f {
-  return vec4f(x[(at * IN_C + column) / 4]) * vec4f(w[(tap * OUT_C + column) / 4]);
+  return taken_first(vec4f(x[(at * IN_C + column) / 4]))
+    * taken_second(vec4f(w[(tap * OUT_C + column) / 4]));
 }
 // else
 fn product(at: u32, tap: u32, column: u32) -> f32 {
@@ -49,7 +54,8 @@ fn product(at: u32, tap: u32, column: u32) -> f32 {
     // else
     let with_x = (tap * CHANNELS + channel) * OUT_C + column;
     // end
-    sum += f32(x[at * IN_C + group * CHANNELS + channel]) * f32(w[with_x]);
+    let here = taken_first(vec4f(f32(x[at * IN_C + group * CHANNELS + channel]))).x;
+    sum += here * taken_second(vec4f(f32(w[with_x]))).x;
   }
   return sum;
 }

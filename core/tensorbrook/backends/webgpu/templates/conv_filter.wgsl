@@ -4,7 +4,8 @@
 // the results few, so the pixels are cut into PARTS, one matrix in `out` for each. NUMBERED takes
 // long to compile and is what devices need that are fast.
 
-alias element = f32;
+alias first_type = f32;
+alias second_type = f32;
 alias sum_type = f32;
 
 // include "pieces/convolution.wgsl"
@@ -13,9 +14,9 @@ alias sum_type = f32;
 override TALL: u32;
 
 // if G_BY_FOUR
-@group(0) @binding(1) var<storage, read> g: array<vec4<element>>;
+@group(0) @binding(1) var<storage, read> g: array<vec4<second_type>>;
 // else
-@group(0) @binding(1) var<storage, read> g: array<element>;
+@group(0) @binding(1) var<storage, read> g: array<second_type>;
 // end
 // include "pieces/tile_of_windows.wgsl"
 
@@ -62,14 +63,15 @@ fn gathered(pixel: u32, row: u32, group: u32) -> vec4f {
 fn fetched(pixel: u32, column: u32, group: u32) -> vec4f {
   let inside = (pixel < PIXELS) & (column < COLUMNS);
   let at = (pixel * OUT_C + group * COLUMNS + column) / 4u;
-  return select(vec4f(), vec4f(g[select(0u, at, inside)]), inside);
+  return select(vec4f(), taken_second(vec4f(g[select(0u, at, inside)])), inside);
 }
 // else
 fn fetched(pixel: u32, column: u32, group: u32) -> vec4f {
   let columns = vec4u(column, column + 1u, column + 2u, column + 3u);
   let inside = vec4<bool>(pixel < PIXELS) & (columns < vec4u(COLUMNS));
   let at = select(vec4u(), pixel * OUT_C + group * COLUMNS + columns, inside);
-  return select(vec4f(), vec4f(f32(g[at.x]), f32(g[at.y]), f32(g[at.z]), f32(g[at.w])), inside);
+  let four = vec4f(f32(g[at.x]), f32(g[at.y]), f32(g[at.z]), f32(g[at.w]));
+  return select(vec4f(), taken_second(four), inside);
 }
 // end
 

@@ -4,7 +4,8 @@
 // each. BY_FOUR, where every group is one channel of both (depthwise), an invocation makes four
 // columns.
 
-alias element = f32;
+alias first_type = f32;
+alias second_type = f32;
 alias sum_type = f32;
 
 // include "pieces/convolution.wgsl"
@@ -18,14 +19,16 @@ const SHARE = (PIXELS + PARTS - 1) / PARTS;
 
 // if BY_FOUR
 const WIDTH = 4u;
-@group(0) @binding(0) var<storage, read> x: array<vec4<element>>;
-@group(0) @binding(1) var<storage, read> g: array<vec4<element>>;
+@group(0) @binding(0) var<storage, read> x: array<vec4<first_type>>;
+@group(0) @binding(1) var<storage, read> g: array<vec4<second_type>>;
 // else
 const WIDTH = 1u;
-@group(0) @binding(0) var<storage, read> x: array<element>;
-@group(0) @binding(1) var<storage, read> g: array<element>;
+@group(0) @binding(0) var<storage, read> x: array<first_type>;
+@group(0) @binding(1) var<storage, read> g: array<second_type>;
 // end
 @group(0) @binding(2) var<storage, read_write> out: array<sum_type>;
+
+// include "pieces/taken.wgsl"
 
 fn put(row: u32, column: u32, value: f32) { out[row * OUT_C + column] = sum_type(value); }
 
@@ -53,9 +56,10 @@ fn main(@builtin(workgroup_id) block: vec3u, @builtin(num_workgroups) blocks: ve
     let from_x = ((line / OUT_Y * IN_Y + in_y) * IN_X + in_x) * IN_C + channel;
     let from_g = pixel * OUT_C + column;
     // if BY_FOUR
-    sum += vec4f(x[from_x / 4]) * vec4f(g[from_g / 4]);
+    sum += taken_first(vec4f(x[from_x / 4])) * taken_second(vec4f(g[from_g / 4]));
     // else
-    sum += f32(x[from_x]) * f32(g[from_g]);
+    let here = taken_first(vec4f(f32(x[from_x]))).x;
+    sum += here * taken_second(vec4f(f32(g[from_g]))).x;
     // end
   }
   // if BY_FOUR

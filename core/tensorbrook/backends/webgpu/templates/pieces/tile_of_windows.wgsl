@@ -18,15 +18,17 @@ const_assert 4 * GATHERS * LANES == TILE_ROWS * TILE_K && FETCHES * LANES == TIL
 const TILES_X = (COLUMNS + TILE_COLUMNS - 1) / TILE_COLUMNS;
 
 // if X_BY_FOUR
-@group(0) @binding(0) var<storage, read> x: array<vec4<element>>;
+@group(0) @binding(0) var<storage, read> x: array<vec4<first_type>>;
 // else
-@group(0) @binding(0) var<storage, read> x: array<element>;
+@group(0) @binding(0) var<storage, read> x: array<first_type>;
 // end
 // if OUT_BY_FOUR
 @group(0) @binding(2) var<storage, read_write> out: array<vec4<sum_type>>;
 // else
 @group(0) @binding(2) var<storage, read_write> out: array<sum_type>;
 // end
+
+// include "pieces/taken.wgsl"
 
 // Four columns of a row of a group's result, those of them that there are.
 // if OUT_BY_FOUR
@@ -59,10 +61,13 @@ fn place_of(image: u32, y: u32, column: u32, channel: u32, asked: bool) -> Place
 
 // What x has at four places, or at one and the three channels after it.
 // if X_BY_FOUR
-fn four_at(p: Place) -> vec4f { return select(vec4f(), vec4f(x[p.at / 4u]), p.inside); }
+fn four_at(p: Place) -> vec4f {
+  return select(vec4f(), taken_first(vec4f(x[p.at / 4u])), p.inside);
+}
 // else
 fn four_at(p0: Place, p1: Place, p2: Place, p3: Place) -> vec4f {
-  return select(vec4f(), vec4f(f32(x[p0.at]), f32(x[p1.at]), f32(x[p2.at]), f32(x[p3.at])),
+  let four = vec4f(f32(x[p0.at]), f32(x[p1.at]), f32(x[p2.at]), f32(x[p3.at]));
+  return select(vec4f(), taken_first(four),
                 vec4<bool>(p0.inside, p1.inside, p2.inside, p3.inside));
 }
 // end
