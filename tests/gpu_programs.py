@@ -54,6 +54,17 @@ def windows(image, filters, **settings):
     return gradients(lambda x, w: tf.nn.conv2d(x, w, **settings), image, filters)
 
 
+def slopes_of_windows(image, filters, slopes, **settings):
+    """Both gradients of a convolution, for gradients that come in."""
+    def f(x, w, g):
+        with tf.GradientTape() as tape:
+            tape.watch((x, w))
+            y = tf.nn.conv2d(x, w, **settings)
+        return tape.gradient(y, (x, w), g)
+
+    return f, arguments(image, filters, slopes)
+
+
 def attended(causal: bool, mask=None, width: int = 24):
     """Attention and its gradients over two heads."""
     def f(q, k, v):
@@ -84,6 +95,9 @@ PROGRAMS = {
     "depthwise": windows((2, 9, 9, 8), (3, 3, 1, 8)),
     "depthwise, odd": windows((2, 9, 9, 5), (3, 3, 1, 5), padding="SAME"),
     "groups": windows((2, 9, 9, 8), (3, 3, 4, 6)),
+    "slopes of a convolution": slopes_of_windows((2, 7, 7, 3), (3, 3, 3, 5), (2, 5, 5, 5)),
+    "slopes by four": slopes_of_windows((2, 7, 7, 4), (3, 3, 4, 16), (2, 5, 5, 16)),
+    "depthwise slopes": slopes_of_windows((2, 7, 7, 3), (3, 3, 1, 3), (2, 5, 5, 3)),
     "no images": windows((0, 5, 5, 2), (3, 3, 2, 4)),
     "largest": gradients(lambda x: tf.nn.max_pool2d(x, 2), (2, 6, 6, 3)),
     "largest, twice": gradients(lambda x: gradients(lambda x: tf.nn.max_pool2d(x, 3, 2))[0](x)[0],
@@ -123,4 +137,4 @@ HALVES = ("product (512, 256, 320) 00", "product (1, 2048, 512) 01", "product (3
 CAST = ("product (512, 256, 320) 00", "product (301, 211, 323) 10", "product (1, 2048, 512) 01",
         "product (1, 1023, 517) 01", "product (2048, 1, 512) 10", "product (1021, 3, 517) 10",
         "product (3, 5, 7) 00", "convolution", "convolution by four", "depthwise",
-        "depthwise, odd", "groups")
+        "depthwise, odd", "groups", "slopes of a convolution", "slopes by four", "depthwise slopes")

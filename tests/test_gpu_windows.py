@@ -4,6 +4,7 @@ import pytest
 from shaders import facts, run
 
 from tensorbrook.backends.webgpu.calls import conv
+from tensorbrook.base.dtypes import float16
 from tensorbrook.ops import windows
 
 CONV = [  # n, h, w, c, kh, kw, co, strides, dilations, padding (top, left, bottom, right), groups
@@ -101,6 +102,23 @@ OF_EACH_KIND = [case for case in CONV if case[:4] in (
 def test_convolution_of_float16(function, case):
     """Added up in float32, rounded once."""
     check_conv(function, case, dtype="f2", tolerance=2**-11)
+
+
+@pytest.mark.parametrize("case", OF_EACH_KIND, ids=str)
+@pytest.mark.parametrize("function", CONVOLUTIONS)
+def test_a_cast_while_loading_is_the_cast_before(function, case):
+    """The same bits, whichever argument is cast, and whether the result is float16 or float32."""
+    *of, out, _ = CONVOLUTIONS[function]
+    attrs = conv_of(case)
+    wide = [floats(*attrs[name], seed=i) for i, name in enumerate(of)]
+    halves = [x.astype("f2") for x in wide]
+    for dtype in ("f2", "f4"):
+        right, *found = (
+            run(function, args, [(attrs[out], dtype)], *windows.conv_numbers(**attrs),
+                loads=2 * [float16])
+            for args in (halves, wide, (wide[0], halves[1]), (halves[0], wide[1])))
+        for each, in found:
+            np.testing.assert_array_equal(each, right[0])
 
 
 @pytest.mark.parametrize("function", CONVOLUTIONS)
