@@ -132,7 +132,7 @@ def _is(atom: Atom, number) -> bool:
 # ── among kernels: who asks ───────────────────────────────────────────────────────────────────
 
 
-def marked(kernels: list[Kernel], limits: Limits) -> list[Kernel]:
+def marked(kernels: list[Kernel], outputs: list[Var], limits: Limits) -> list[Kernel]:
     """The kernels with marks in those that make what must be finite. What none of them can ask
     for, a loop reads."""
     for k in [k for k in kernels if isinstance(k, Call) and k.function == NAME]:
@@ -145,14 +145,30 @@ def marked(kernels: list[Kernel], limits: Limits) -> list[Kernel]:
             else:
                 kernels[n] = _with_mark(kernels[n], atom, flag)
         kernels[at:at + 1] = _readers(rest, k, limits)
-        kernels.insert(0, _raised(k))
+        kernels = _raised(k, kernels, outputs, limits)
     return kernels
 
 
-def _raised(k: Call) -> Loop:
-    """The flag as it begins."""
-    store = Store(0, k.outs[0], View.of((1,)))
-    return Loop((1,), (), (Stage((Number(1, dtypes.bool_),)),), (store,), k.eqns)
+def _raised(k: Call, kernels: list[Kernel], outputs: list[Var], limits: Limits) -> list[Kernel]:
+    """The kernels with one at the beginning that raises the flag: if there is one that makes single
+    numbers of what comes in, it does so too."""
+    made = {v for other in kernels for v in other.writes}
+    early = [n for n, loop in enumerate(kernels)
+             if isinstance(loop, Loop) and prod(loop.space) == 1 and len(loop.stages) == 1
+             and not loop.axes and made.isdisjoint(loop.reads)
+             and not {*outputs, *k.outs} & {*loop.writes}
+             and len({*loop.reads, *loop.writes}) < limits.buffers]
+    if not early:
+        return [_raising(Loop((1,), (), (Stage(()),), (), k.eqns), k.outs[0]), *kernels]
+    first = kernels.pop(early[0])
+    return [_raising(first, k.outs[0]), *kernels]
+
+
+def _raising(loop: Loop, flag: Var) -> Loop:
+    stage, = loop.stages
+    stored = Store(len(stage.body), flag, View.of(loop.space))
+    body = (*stage.body, Number(1, dtypes.bool_))
+    return replace(loop, stages=(Stage(body),), stores=(*loop.stores, stored))
 
 
 def _maker(kernels: list[Kernel], atom: Atom, limits: Limits) -> int | None:

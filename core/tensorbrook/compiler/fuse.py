@@ -42,7 +42,7 @@ def fuse(graph: Graph, limits: Limits, known: Mapping[Var, Atom] = MappingProxyT
             lean = without_casts(kernels, outputs, limits)
             fits = all(may_lie_over(outputs[i], graph.inputs[j], lean, limits)
                        for i, j in in_place.items())
-            return marked(lean if fits else kernels, limits), outputs
+            return marked(lean if fits else kernels, outputs, limits), outputs
         in_place = stay                  # kernels with the others may touch more than was counted
 
 
@@ -102,19 +102,13 @@ class _Fusion:
         latest = self.latest(e.args)
         if latest is not None:
             yield latest
-        bases = {base for base, _ in map(self.source, e.args) if isinstance(base, Var)}
-        if any(self.may_be_followed(b) for b in bases):
-            # To share one number, as a rate, saves less than to follow a product of one's own.
-            bases = {b for b in bases if b.spec.count > 1}
+        # Where one number is all that is shared, as a rate, room would tear two updates apart.
+        bases = {base for base, _ in map(self.source, e.args) if isinstance(base, Var)
+                 and (base.spec.count > 1 or e.out.spec.count == 1)}
         for k in range(0 if latest is None else latest + 1, len(self.kernels)):
             group = self.kernels[k]
             if isinstance(group, Group) and not bases.isdisjoint(group.read[False]):
                 yield k
-
-    def may_be_followed(self, base: Var) -> bool:
-        """Whether a product makes it that takes an epilogue."""
-        k = self.kernels[self.maker[base]] if base in self.maker else None
-        return isinstance(k, Call) and k.function in self.limits.epilogues
 
     def joins(self, k: int, e: Eqn) -> bool:
         """Put a map into kernel k, if its space, its values and the limits allow."""
@@ -282,7 +276,8 @@ class _Fusion:
             return followed(first, second, self.limits, self.regrouped, self.buffers)
         rows = second if second.axes else first
         whole = self.regrouped(rows.space, rows.axes, first.eqns + second.eqns)
-        return None if whole and first.axes and not whole.goes_over_rows() else whole
+        again = whole and any(stage for stage, _ in whole.parts)
+        return None if again and first.axes and not whole.goes_over_rows() else whole
 
     def regrouped(self, space, axes, eqns: Iterable[Eqn]) -> Group | None:
         """A group of its own for these equations, if they fit."""

@@ -105,7 +105,7 @@ class LossScaleOptimizer(Optimizer):
         self.inner_optimizer.apply(unscaled, trainable_variables)
         for variable, old in zip(changing, before):
             variable.assign(tf.where(changes, variable.value(), old))
-        self._move_scale(finite)
+        self._move_scale(changes)
 
     def _move_scale(self, finite: tf.Tensor) -> None:
         scale, steps = self.dynamic_scale.value(), self.step_counter.value()
