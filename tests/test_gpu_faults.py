@@ -247,15 +247,21 @@ def test_a_loop_of_ones_own(gpu):
     np.testing.assert_allclose(seen, right, rtol=1e-5)
 
 
-def test_a_model_larger_than_what_is_kept(gpu, monkeypatch):
+def test_a_model_larger_than_what_is_kept(gpu, undisturbed, monkeypatch):
     monkeypatch.setattr(journal, "MOST_KEPT", 100)
     with pytest.raises(tf.errors.UnavailableError, match="more than could be kept as well; make "
                        "the model anew, or load what was saved of it"):
         trained(train_2=gpu.host.keep, train_3=lambda: lose(gpu))
     assert gpu.lost
-    monkeypatch.undo()
-    with on("reference"), on("webgpu"):
-        trained()                            # on a new device
+    monkeypatch.setattr(journal, "MOST_KEPT", 1 << 30)
+    x = tf.constant([3.0, 4.0])
+    assert (x + 1.0).tolist() == [4.0, 5.0], "what comes goes to a new device"
+    drawn = tf.random.normal((8,))
+    assert set(drawn.tolist()).isdisjoint(tf.random.normal((8,)).tolist()), "a stream goes on"
+    same(trained(), undisturbed)
+    heir = backends.made("webgpu")
+    assert heir is not gpu and tf.config.get_backend() == "webgpu"
+    heir.host.close()
 
 
 def test_a_model_that_is_too_large_for_a_while(gpu, undisturbed, monkeypatch):

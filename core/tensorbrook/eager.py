@@ -12,7 +12,8 @@ from .base.hostdata import HostData
 from .base.views import View
 from .compiler import has_halves
 from .ir import Eqn, Graph, Prim, Spec, Var, several
-from .placement import WASM, Placement, compile, planned, simplified
+from .ops import random
+from .placement import CPU, WASM, Placement, compile, planned, simplified
 from .tensor import Tensor, Variable, constant_bytes, context, contexts, leaked
 
 __all__ = ["EAGER", "Eager", "compile", "init_scope", "planned", "simplified"]
@@ -87,9 +88,14 @@ class Eager(Placement):
                 raise leaked(held)
             storage = held.storage = self._put_constant(held, backend)
         elif storage.backend is not backend:
-            data = HostData(storage.read(), held.spec.shape, held.spec.dtype)
-            storage = held.storage = self._put(data, backend)
+            storage = held.storage = self._moved(held, backend)
         return storage
+
+    def _moved(self, held: Tensor | Variable, backend: Backend) -> Storage:
+        """The elements of a concrete tensor on another backend."""
+        if isinstance(held, Tensor) and held.atom is not None:
+            return self._put_constant(held, backend)         # still known, and nothing to wait for
+        return self._put(HostData(held.storage.read(), held.spec.shape, held.spec.dtype), backend)
 
     def _put_constant(self, tensor: Tensor, backend: Backend) -> Storage:
         const = tensor.atom
@@ -123,9 +129,17 @@ def _elsewhere(graph: Graph, device: str) -> Program:
     return EAGER.way_on(device).load(graph)
 
 
+def _gone() -> None:
+    EAGER.enter(CPU)                         # without asking for another device yet
+    try:
+        random.get_global_generator().follow_lost()
+    finally:
+        EAGER.leave()
+
+
 EAGER = Eager(os.environ.get("TENSORBROOK_BACKEND"))
 contexts().append(EAGER)
-backends.elsewhere = _elsewhere
+backends.elsewhere, backends.gone = _elsewhere, _gone
 
 
 def init_scope():

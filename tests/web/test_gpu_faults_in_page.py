@@ -95,6 +95,26 @@ with tf.device("/GPU:0"):
     x = tf.ones((2, 4)) @ tf.ones((4, 2))
     print(x.tolist(), x.device[-5:])
 """
+TOO_LARGE = TRAINING.partition("right = ")[0] + """
+from tensorbrook.backends.webgpu import journal
+
+right, most = trained(), journal.MOST_KEPT
+journal.MOST_KEPT, journal.EVERY_S, journal.SHARE = 100, 0.0, 0
+host._due = 0.0
+print(trained() == right, host._state)
+try:
+    trained(3)
+except tf.errors.UnavailableError as error:
+    print(error)
+print(backends.made("webgpu"))
+journal.MOST_KEPT = most
+host = backends.backend("webgpu").host
+with warnings.catch_warnings(record=True) as told:
+    warnings.simplefilter("always")
+    print(trained() == right, trained(4) == right)
+for one in told:
+    print(one.message)
+"""
 TAKEN_OVER = "another device has taken over where it stood, and nothing is lost"
 
 
@@ -107,7 +127,7 @@ def own_browser(browser: Browser) -> Iterator[Browser]:
 
 
 def lines(outcome: dict) -> list[str]:
-    assert outcome["error"] is None, outcome
+    assert outcome["error"] is None, outcome["error"]
     return outcome["stdout"].splitlines()
 
 
@@ -118,6 +138,18 @@ def test_a_device_that_is_destroyed(gpu_browser: Browser, address: str, way: str
     assert same == "True" and state == "False webgpu"
     assert len(told) == 3
     assert all(t.startswith("webgpu: the GPU was lost") and t.endswith(TAKEN_OVER) for t in told)
+    page.close()
+
+
+def test_a_model_larger_than_what_is_kept(gpu_browser: Browser, address: str):
+    page = opened(gpu_browser, f"{address}run.html")
+    trains, lost, made, again, *told = lines(
+        page.evaluate("source => tensorbrook.runPython(source)", TOO_LARGE))
+    assert (trains, made, again) == ("True None", "None", "True True")
+    assert lost.startswith("webgpu: the GPU was lost") and lost.endswith(
+        ", and with it what it held, more than could be kept as well; make the model anew, or load "
+        'what was saved of it; tf.config.set_backend("wasm") does without a GPU')
+    assert len(told) == 1 and told[0].endswith(TAKEN_OVER)
     page.close()
 
 

@@ -60,6 +60,8 @@ class Kept(Protocol):
 # The program of a graph whose device was lost: on the one there is now ("GPU"), or on one that
 # cannot be lost ("CPU"). The conductors know how to come to it, and fill it in.
 elsewhere: Callable[[Graph, str], Program] | None = None
+# Told when a backend is lost with what it held, and so what comes must go to another.
+gone: Callable[[], object] = bool
 
 NAMES = ("wasm", "webgpu", "reference")
 _made: dict[str, Backend] = {}

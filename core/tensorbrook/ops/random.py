@@ -37,6 +37,11 @@ class Generator:
         if self._state is not None:
             self._state.assign(_state_of(seed))
 
+    def follow_lost(self) -> None:
+        """Begin another stream if the state of this one was lost with its device."""
+        if self._state is not None and self._state.storage.backend.lost:
+            self.reset_from_seed(self._seed + 2**32)
+
     def bits(self, shape) -> Tensor:
         """Random int32, every bit of which is 0 or 1 with equal chance."""
         shape = shapes.as_shape("random", shape)

@@ -23,7 +23,8 @@ LARGE = 1 << 20          # bytes; of a buffer this large it is asked whether the
 
 
 class Host:
-    """See host.py. The page has opened its device already, and it ends with the page."""
+    """See host.py. The page has opened its device already, and it ends with the page. One that was
+    lost, with more on it than could be kept, is followed by another."""
 
     def __init__(self):
         self.page = gpu = page.gpu
@@ -32,6 +33,8 @@ class Host:
                                    "compute on wasm, or open the page where there is a GPU "
                                    "(tensorbrook run: --software-gpu lets the processor play it)")
         self.facts = Facts(**json.loads(gpu.facts()))
+        if self.lost:
+            self.renew()
         self.kept = Kept()
         # Bound once: looking a method up on the module costs five times the call.
         self._run, self._full = gpu.run, gpu.full

@@ -284,11 +284,10 @@ class Journal:
 
     def _again(self, act: Callable, error: UnavailableError):
         """Come to where we were on another device, or elsewhere, and do what met the loss."""
-        if self._state is None and not self.lost:
-            self.lost = True
-            error = _gone(
-                f"{error.what}, and with it what it held, more than could be kept as well")
         if self._state is None:
+            if not self.lost:
+                error = self._end(_gone(
+                    f"{error.what}, and with it what it held, more than could be kept as well"))
             raise error
         why, self._whole = error.what, False     # an interrupt leaves the rest to the next call
         for attempt in range(ATTEMPTS + 1):
@@ -317,12 +316,17 @@ class Journal:
         if self.lost or not last and checked(self.host) == self.facts:
             return
         if backends.elsewhere is None:
-            self.lost, self._state, self._whole = True, None, True
-            self._forget_numbers()
-            raise error
+            raise self._end(error)
         if not last:
             self.heir(self.host)
         self.lost, self.host = True, Substitute(self.facts, "CPU" if last else "GPU")
+
+    def _end(self, error: UnavailableError) -> UnavailableError:
+        """There is nothing left, for this reason."""
+        self.lost, self._state, self._whole = True, None, True
+        self._forget_numbers()
+        backends.gone()
+        return error
 
     def _replay(self) -> None:
         assert self._state is not None, "there is something to go by"
