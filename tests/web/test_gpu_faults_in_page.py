@@ -95,6 +95,29 @@ with tf.device("/GPU:0"):
     x = tf.ones((2, 4)) @ tf.ones((4, 2))
     print(x.tolist(), x.device[-5:])
 """
+# The values between take a buffer of 1 GB, for which SwiftShader has no memory when it is asked.
+OUT_OF_MEMORY = """
+import tensorbrook as tf
+from tensorbrook import backends
+
+tf.config.set_backend("webgpu")
+backend = backends.backend("webgpu")
+w = tf.Variable(tf.ones((1, 1 << 14)))
+
+@tf.function
+def step(x):
+    w.assign_sub(1e-3 * tf.matmul(x, tf.tanh(tf.matmul(x, w)), transpose_a=True))
+    return tf.reduce_sum(w)
+
+first, in_use = float(step(tf.ones((4, 1)))), backend.memory.in_use
+for _ in range(2):
+    try:
+        step(tf.ones((15700, 1)))
+    except tf.errors.ResourceExhaustedError as error:
+        print(error)
+print(float(tf.reduce_sum(w)) == first, backend.memory.in_use - in_use < 1 << 20)
+print(float(step(tf.ones((4, 1)))) < first, backend.lost)
+"""
 TOO_LARGE = TRAINING.partition("right = ")[0] + """
 from tensorbrook.backends.webgpu import journal
 
@@ -150,6 +173,18 @@ def test_a_model_larger_than_what_is_kept(gpu_browser: Browser, address: str):
         ", and with it what it held, more than could be kept as well; make the model anew, or load "
         'what was saved of it; tf.config.set_backend("wasm") does without a GPU')
     assert len(told) == 1 and told[0].endswith(TAKEN_OVER)
+    page.close()
+
+
+def test_memory_that_runs_out(gpu_browser: Browser, address: str):
+    """Truly: the driver refuses it, whenever it is asked. Variables are as before the step, and a
+    smaller batch goes on."""
+    page = opened(gpu_browser, f"{address}run.html")
+    *told, same, goes_on = lines(
+        page.evaluate("source => tensorbrook.runPython(source)", OUT_OF_MEMORY))
+    assert (same, goes_on) == ("True True", "True False")
+    assert told == ["memory: the device has no 1024 MB beside 0 MB in use (a buffer holds at most "
+                    "1024 MB); use a smaller batch or model"] * 2
     page.close()
 
 

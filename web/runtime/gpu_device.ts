@@ -24,8 +24,8 @@ const NEWS_MS = 200;
 export class Device {
   /** Why the device is no more, or null. */
   lost: string | null = null;
-  /** Told of errors that no call waits for. */
-  onTrouble: (trouble: Trouble) => void = () => undefined;
+  /** Called when there is an error that no call waits for. */
+  onTrouble: () => void = () => undefined;
   private readonly buffers = new Map<number, GPUBuffer>();
   private readonly programs = new Map<number, Program>();
   private readonly staging = new Map<number, GPUBuffer>();
@@ -57,12 +57,17 @@ export class Device {
     return new Device(await adapter.requestDevice(fullDevice(adapter)), factsOf(adapter));
   }
 
-  /** Throw what no call has waited for: the first of it, as what follows from it says less. */
-  check(): void {
+  /** What no call has waited for: the first of it, as what follows from it says less. */
+  news(): Trouble | null {
     const { trouble } = this;
-    if (trouble === null) return;
     if (this.lost === null) this.trouble = null; // a lost device stays lost
-    throw new GpuTrouble(trouble.kind, trouble.message);
+    return trouble;
+  }
+
+  /** Throw it. */
+  check(): void {
+    const trouble = this.news();
+    if (trouble !== null) throw new GpuTrouble(trouble.kind, trouble.message);
   }
 
   get counts(): Counts {
@@ -73,7 +78,9 @@ export class Device {
   /** A new buffer of zeros. */
   create(number: number, size: number): void {
     const usage = STORAGE | COPY_SRC | COPY_DST;
-    this.buffers.set(number, this.device.createBuffer({ size, usage }));
+    this.heeding("out-of-memory", () => {
+      this.buffers.set(number, this.device.createBuffer({ size, usage }));
+    });
   }
 
   free(number: number): void {
@@ -140,14 +147,23 @@ export class Device {
     this.device.destroy();
   }
 
-  /** Within an error scope, of which only the first error is heard: the others follow from it. */
   private submit(encode: (encoder: GPUCommandEncoder) => void): void {
-    this.device.pushErrorScope("validation");
-    try {
+    this.heeding("validation", () => {
       const encoder = this.device.createCommandEncoder();
       encode(encoder);
       this.device.queue.submit([encoder.finish()]);
       this.submits += 1;
+    });
+  }
+
+  /**
+   * Within an error scope, of which only the first error is heard: the others follow from it. Scopes
+   * tell in order, so what `settled` waits for comes after; an event may come later.
+   */
+  private heeding(kind: GPUErrorFilter, act: () => void): void {
+    this.device.pushErrorScope(kind);
+    try {
+      act();
     } finally {
       this.device.popErrorScope().then((error) => {
         if (error !== null) this.note({ kind: kindOf(error), message: error.message });
@@ -172,7 +188,7 @@ export class Device {
   private note(trouble: Trouble): void {
     if (this.trouble !== null && trouble.kind !== "lost") return;
     this.trouble = trouble;
-    this.onTrouble(trouble);
+    this.onTrouble();
   }
 
   /** What a promise comes to, unless the device is lost before. */
@@ -183,14 +199,14 @@ export class Device {
     try {
       return await Promise.race([promise, lost]);
     } catch (error) {
-      if (!(error instanceof GpuTrouble)) await this.news();
+      if (!(error instanceof GpuTrouble)) await this.newsOfLoss();
       if (this.lost !== null) throw new GpuTrouble("lost", this.lost);
       throw error;
     }
   }
 
   /** A call may fail before the news comes that the device was lost. */
-  private news(): Promise<void> {
+  private newsOfLoss(): Promise<void> {
     return Promise.race([this.end, new Promise<void>((go) => setTimeout(go, NEWS_MS))]);
   }
 }

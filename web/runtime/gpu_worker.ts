@@ -76,8 +76,9 @@ class Server {
 
   private listen(): void {
     const { device } = this;
-    device.onTrouble = (trouble) => {
-      if (this.device === device) this.status.tell(trouble);
+    device.onTrouble = () => {
+      const trouble = device.news();
+      if (this.device === device && trouble !== null) this.status.tell(trouble);
     };
   }
 }
