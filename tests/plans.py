@@ -1,19 +1,21 @@
 """Plans carried out by NumPy: an arena that is really reused, Variables really overwritten."""
+from dataclasses import replace
+
 import numpy as np
 from loop_meaning import interpret
 
-from tensorbrook.backends.wasm.program import TAKE_EPILOGUES
+from tensorbrook.backends.wasm import Wasm
 from tensorbrook.compiler import fuse, plan, simplify
-from tensorbrook.ir import Call, Const, Graph, Limits, Loop, Plan, Repeat, several
+from tensorbrook.ir import Call, Const, Graph, Loop, Plan, Repeat, several
 from tensorbrook.ir.check import check_graph, check_plan
 
 
-def compiled(graph: Graph, buffers: int = 1 << 30) -> Plan:
-    """The plan of a graph, checked at every stage."""
+def compiled(graph: Graph, buffers: int = 1 << 30, **others) -> Plan:
+    """The plan of a graph for limits like those of `wasm`, checked at every stage."""
     check_graph(graph)
     simple = simplify(graph)
     check_graph(simple)
-    limits = Limits(buffers, TAKE_EPILOGUES)
+    limits = replace(Wasm.limits, buffers=buffers, **others)
     made = plan(simple, *fuse(simple, limits), limits)
     check_plan(made)
     return made

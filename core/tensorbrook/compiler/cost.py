@@ -5,6 +5,7 @@ small ones by as much, as every dispatch costs it more than a small kernel takes
 """
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from ..ir import Eqn, Graph
@@ -30,7 +31,15 @@ CPU_THREAD = Rates(operations=50e9, bytes=40e9, kernel=8e-6, run=10e-6)
 # 67 GB/s; a dispatch takes 24 to 71 us (arXiv:2604.02344, four vendors); the run is our estimate.
 GPU = Rates(operations=900e9, bytes=60e9, kernel=36e-6, run=500e-6)
 
+# What functions in formulas take where a sum takes 1: a quotient or a root the time of so many; the
+# others are polynomials of about that length (wasm/functions.py, webgpu/functions.wgsl).
+STEPS = {"sqrt": 8, "floordiv": 8, "exp": 16, "expm1": 20, "log": 20, "log1p": 24, "tanh": 24,
+         "sin": 24, "cos": 24, "erf": 28, "sigmoid": 24, "pow": 50}
+QUOTIENT = 8
+
 MARGIN = 1.5             # what is won must pay for moving the data too; an estimate
+
+_NAMES = re.compile(r"[a-z]\w*(?=\()").findall
 
 
 @dataclass(frozen=True)
@@ -72,6 +81,13 @@ def _of_equation(e: Eqn) -> Work:
     if e.prim.kind == "reduce":
         return Work(elements, moved, 1)
     return Work(elements if e.prim.kind == "map" else 0)
+
+
+def operations_of(formula: str) -> int:
+    """About how many operations a formula of a map takes for an element; a copy takes none."""
+    if "/" in formula:
+        return QUOTIENT
+    return 0 if formula == "x" else sum(STEPS.get(name, 0) for name in _NAMES(formula)) or 1
 
 
 def wants_gpu(graph: Graph, threads: int) -> bool:

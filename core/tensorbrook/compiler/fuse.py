@@ -15,6 +15,7 @@ from types import MappingProxyType
 from ..base import shapes
 from ..base.views import View
 from ..ir import PRIMS, Atom, Call, Const, Eqn, Graph, Kernel, Limits, Repeat, Spec, Var
+from .again import computed_anew
 from .buffers import Buffers
 from .epilogue import Followed, divided, followed
 from .finite import marked
@@ -42,7 +43,9 @@ def fuse(graph: Graph, limits: Limits, known: Mapping[Var, Atom] = MappingProxyT
             lean = without_casts(kernels, outputs, limits)
             fits = all(may_lie_over(outputs[i], graph.inputs[j], lean, limits)
                        for i, j in in_place.items())
-            return marked(lean if fits else kernels, outputs, limits), outputs
+            over = {outputs[i]: graph.inputs[j] for i, j in in_place.items()}
+            lean = computed_anew(lean if fits else kernels, outputs, graph, over, limits)
+            return marked(lean, outputs, limits), outputs
         in_place = stay                  # kernels with the others may touch more than was counted
 
 

@@ -226,6 +226,11 @@ class Repeat:
 Kernel = Union[Loop, Call, Repeat]
 
 
+def generated(k: Kernel) -> Loop | None:
+    """What of a kernel a backend generates: all of it, its epilogue, or nothing."""
+    return k if isinstance(k, Loop) else k.epilogue if isinstance(k, Call) else None
+
+
 LINE = 64            # bytes of a cache line
 
 
@@ -250,6 +255,9 @@ class Limits:
     line: int = LINE                 # buffers begin on multiples of so many bytes
     widths: Mapping[str, int] = field(default_factory=dict)  # bytes of elements, where not usual
     typed: bool = False              # whether what takes a buffer's place must be of its dtype
+    # How many operations on its elements a loop carries out while memory moves a byte of them. What
+    # costs less than to write and read it is computed anew (compiler/again.py); with 0 nothing is.
+    operations_per_byte: float = 0
 
     def bytes_of(self, spec: Spec) -> int:
         """How many bytes a tensor takes on the backend."""

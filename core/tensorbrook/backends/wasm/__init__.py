@@ -21,6 +21,11 @@ WAYS_OUT = {"float16": "make it float32 with tf.constant(array, tf.float32), lea
                        'policy "float32", or compute on a GPU: tf.config.set_backend("webgpu")'}
 
 
+# Steps on two threads (wasmtime 50, 2026-11) with 0, 1/4, 1 and 15: GPT 69.0, 66.4, 65.2 and 65.6
+# ms, ResNet-20 68.7, 66.8, 66.6 and 68.4. With 15 the sigmoid in GELU is computed twice, too.
+OPERATIONS_PER_BYTE = 1
+
+
 class Buffer:
     """A block of the linear memory as a Storage; it goes back when nobody holds it."""
 
@@ -43,7 +48,7 @@ class Buffer:
 class Wasm:
     name, device = "wasm", "CPU"
     lost = False
-    limits = Limits(epilogues=TAKE_EPILOGUES)
+    limits = Limits(epilogues=TAKE_EPILOGUES, operations_per_byte=OPERATIONS_PER_BYTE)
     profile: Profile | None = None       # of all, while they are profiled
 
     def __init__(self, host: Host):

@@ -28,6 +28,9 @@ TAKE_HALVES = TAKE_EPILOGUES | {
     "attention", "attention_masked", "attention_grad", "attention_grad_masked"}
 # Whose templates include pieces/taken.wgsl, and what becomes marks of loops (compiler/finite.py).
 CAST = TAKE_EPILOGUES | {"all_finite"}
+# A laptop's GPU of 2020, the rates of compiler/cost.py: 900 G operations and 60 GB a second. Others
+# have more.
+OPERATIONS_PER_BYTE = 15
 
 
 def limits_of(facts) -> Limits:
@@ -35,7 +38,8 @@ def limits_of(facts) -> Limits:
     return Limits(buffers=facts.storage_buffers, epilogues=TAKE_EPILOGUES, staged=False,
                   halves=TAKE_HALVES if facts.f16 else None,
                   casts=CAST if facts.f16 else frozenset(),
-                  line=max(64, facts.alignment), widths=dict.fromkeys(BYTES, WORD), typed=True)
+                  line=max(64, facts.alignment), widths=dict.fromkeys(BYTES, WORD), typed=True,
+                  operations_per_byte=OPERATIONS_PER_BYTE)
 
 
 class Buffer:
