@@ -189,6 +189,19 @@ def test_weights_come_and_go():
     np.testing.assert_array_equal(again(x).numpy(), layer(x).numpy())
 
 
+def test_weights_that_are_traced_are_not_given_as_they_were_before():
+    layer = Dense(1)
+    layer.build((None, 1))
+
+    @tf.function
+    def weights():
+        layer.bias.assign_add([5.0])
+        return layer.get_weights()
+
+    with pytest.raises(tf.errors.FailedPreconditionError, match="is being traced"):
+        weights()
+
+
 LIMITS = {  # initializer -> (standard deviation, largest magnitude) for shape (3, 3, 40, 50)
     "glorot_uniform": (np.sqrt(2 / 810), np.sqrt(6 / 810)),
     "glorot_normal": (np.sqrt(2 / 810), 2 * np.sqrt(2 / 810) / 0.8796),

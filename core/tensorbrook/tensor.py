@@ -298,8 +298,8 @@ class Variable(_Handle):
         return self.assign(self - delta)
 
     def _bytes(self) -> bytes:
-        if _contexts[-1] is not _contexts[0]:
-            return self.value()._bytes()         # which says that it is being traced
+        if _tracing():
+            return self.value()._bytes()         # which says so, unless it was given a constant
         return self.storage.read()           # at once, so that the next update may be in place
 
     def __reduce__(self):
@@ -350,12 +350,18 @@ def constant_of(host: hostdata.HostData) -> Tensor:
     return Tensor(spec, atom=Const(spec, bytes(host.data)))
 
 
+def _tracing() -> bool:
+    """Whether a Variable may hold what no device has yet."""
+    return _contexts[-1] is not _contexts[0]
+
+
 def fetched(values: Sequence[Any]) -> list[Any]:
     """The same values, tensors and Variables among them with their elements in the host's memory:
-    those that lie on one device are read at once."""
+    those that lie on one device are read at once. While Variables are traced, they stay."""
     found, lying = list(values), {}
+    held = Tensor if _tracing() else (Tensor, Variable)
     for i, value in enumerate(values):
-        if isinstance(value, (Tensor, Variable)) and value.storage is not None:
+        if isinstance(value, held) and value.storage is not None:
             lying.setdefault(value.storage.backend, []).append(i)
     for backend, places in lying.items():
         data = backend.read_many([values[i].storage for i in places])
