@@ -53,9 +53,9 @@ class Memory:
         return number, capacity
 
     def give_back(self, number: int, capacity: int) -> None:
-        self._returned.append((number, capacity))
         if self.host.lost:
-            self.host.forget(number)
+            self.host.forget(number)         # before another thread may take it
+        self._returned.append((number, capacity))
 
     def _sort_in(self) -> None:
         while self._returned:
