@@ -54,8 +54,8 @@ def test_training_goes_on(gpu_browser: Browser, address: str, way: str):
     start(page)
     right = losses(page)
     page.evaluate(HIDE)
-    start(page)
     session = page.context.new_cdp_session(page)
+    start(page)
     assert page.evaluate("window.told.length") == 1, "it is under way"
     session.send("Page.setWebLifecycleState", {"state": "frozen"})
     page.wait_for_timeout(500)

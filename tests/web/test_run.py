@@ -86,7 +86,7 @@ def test_output_streams(script, where: list[str]):
         assert process.stdout.readline() == "first\n"
         first = time.monotonic()
         assert process.stdout.readline() == "second\n"
-        assert time.monotonic() - first > 1.5
+        assert time.monotonic() - first > 0.1       # else both come at the end
     assert process.returncode == 0
 
 
@@ -104,9 +104,7 @@ finally:
     with start(path, *where) as process:
         assert process.stdout.readline() == "waiting\n"
         process.send_signal(signal.SIGINT)
-        begun = time.monotonic()
         out, err = process.communicate(timeout=60)
-    assert time.monotonic() - begun < 10
     assert out == "cleaned\n"
     assert "KeyboardInterrupt" in err
     assert process.returncode == 130

@@ -10,6 +10,7 @@ from playwright.sync_api import Browser, Error, Page
 
 ENDLESS = "print('begun', flush=True)\nwhile True: pass"
 DRAW = "import random\nprint(random.random())"
+SECONDS_TO_LEAVE = 20  # on a machine that is busy; what is left takes a moment to tidy up
 DEAF = "while True:\n    try:\n        while True: pass\n    except BaseException: pass"
 
 
@@ -161,14 +162,15 @@ def test_reading_from_the_terminal_ends_at_once(runtime: Page):
 
 
 def test_output_comes_while_the_script_runs(runtime: Page):
-    source = "import time\nfor i in range(3):\n    print(i)\n    time.sleep(0.2)"
-    times = runtime.evaluate("""async (source) => {
-      const times = [];
-      await tensorbrook.runtime.run(source, { onStdout: () => times.push(performance.now()) });
-      return times;
-    }""", source)
-    assert len(times) == 3
-    assert times[2] - times[0] > 100
+    heard = runtime.evaluate("""async (source) => {
+      const heard = [];
+      await tensorbrook.runtime.run(source, { onStdout: (text) => {
+        heard.push(text);
+        tensorbrook.runtime.stop();
+      } });
+      return heard;
+    }""", ENDLESS)
+    assert heard == ["begun\n"]
 
 
 def test_an_endless_loop_stops_and_the_runtime_lives_on(runtime: Page):
@@ -328,8 +330,7 @@ def test_a_page_that_is_left_computes_no_more(browser: Browser, address: str, le
     before = busy(browser)
     assert before > 0.02
     leave(page)
-    time.sleep(1)
-    assert busy(browser) < before / 4
+    assert any(busy(browser) < before / 4 for _ in range(SECONDS_TO_LEAVE))
     if not page.is_closed():
         page.close()
 
