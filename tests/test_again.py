@@ -47,7 +47,7 @@ def formulas(plan: Plan) -> list[list[str]]:
 # ── bits ──────────────────────────────────────────────────────────────────────────────────────
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.integers(0, 2**32), st.integers(1, 25), st.sampled_from((4, 8, 1 << 30)))
 def test_random_programs_give_the_same_bits(seed, length, most):
     """NumPy joins no products and sums, so nothing may differ; Variables are written over."""

@@ -486,7 +486,7 @@ def stage(draw_one, build, dtype, folded):
                                 dtype=dtype, late=True))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(loops(), st.integers(1, 4))
 def test_any_loop(build, threads):
     # Where the build fuses a product and a sum, they are rounded once; elsewhere all is exact.

@@ -40,7 +40,7 @@ def agree(ours, theirs, program: RandomProgram, tolerance: float = 1e-4):
                                        err_msg=f"{vars(program)} in call {call}")
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(SEEDS, LENGTHS)
 def test_the_plan_means_what_the_graph_means(seed, length):
     """Checked at every stage, then carried out by NumPy, with the arena reused as planned."""
@@ -58,14 +58,14 @@ def test_the_plan_means_what_the_graph_means(seed, length):
           [expected[len(concrete.out_specs):]], program)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(SEEDS, LENGTHS)
 def test_wasm_computes_what_the_reference_says(seed, length):
     program = RandomProgram(seed, length)
     agree(run(program, "wasm"), right(program), program)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(SEEDS, LENGTHS)
 def test_float16_is_the_same_wherever_it_lies(seed, length):
     """In a register or in memory; but for functions that differ in a last digit before it is
@@ -74,7 +74,7 @@ def test_float16_is_the_same_wherever_it_lies(seed, length):
     agree(run(program, "webgpu"), right(program), program, tolerance=3e-2)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(SEEDS, LENGTHS)
 def test_a_gpu_that_can_do_the_least_computes_what_the_reference_says(least, seed, length):
     """Eight buffers a kernel, small workgroups, no subgroups."""
@@ -88,7 +88,7 @@ def least():
         yield
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(SEEDS, LENGTHS)
 def test_threads_that_share_every_kernel_wait_for_each_other(seed, length):
     """As if no kernel were too small to be split, so that every barrier counts."""
@@ -99,14 +99,14 @@ def test_threads_that_share_every_kernel_wait_for_each_other(seed, length):
         agree(run(program, "wasm"), right(program), program)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(SEEDS, LENGTHS)
 def test_a_simplified_graph_means_the_same(seed, length):
     program = RandomProgram(seed, length)
     agree(run(program, "reference"), right(program), program)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(SEEDS, st.integers(1, 25), st.integers(4, 10))
 def test_kernels_touch_no_more_buffers_than_allowed(seed, length, most):
     program = RandomProgram(seed, length)
