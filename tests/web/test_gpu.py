@@ -108,6 +108,14 @@ print(host.submits - before, result() == RIGHT)
 """) == "1 True True True\n2 True\n"
 
 
+def test_its_subgroups_hold_neighbours(page: Page):
+    """Those of SwiftShader are four invocations."""
+    assert printed(page, RAW + """
+from tensorbrook.backends.webgpu.neighbours import checked
+print(host.facts.subgroups, checked(host).subgroups)
+""").split() == ["4", "4"]
+
+
 def test_many_runs_queue_up_in_order_and_two_are_under_way(page: Page):
     assert printed(page, RAW + """
 most = 0
