@@ -264,6 +264,18 @@ def test_a_model_larger_than_what_is_kept(gpu, undisturbed, monkeypatch):
     heir.host.close()
 
 
+def test_programs_of_single_operations_go_with_their_device(gpu, monkeypatch):
+    monkeypatch.setattr(journal, "MOST_KEPT", 0)
+    with tf.device("/GPU:0"):
+        assert (tf.ones((4, 5)) + 1.0).tolist() == [[2.0] * 5] * 4
+        gpu.host.keep()
+        lose(gpu)
+        with pytest.raises(tf.errors.UnavailableError, match="more than could be kept"):
+            tf.ones((4, 5)) + 1.0
+        assert (tf.ones((4, 5)) + 1.0).tolist() == [[2.0] * 5] * 4
+    backends.made("webgpu").host.close()
+
+
 def test_a_model_that_is_too_large_for_a_while(gpu, undisturbed, monkeypatch):
     """It trains as any other, and once more fits it is kept again."""
     begun = []

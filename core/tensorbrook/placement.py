@@ -45,25 +45,31 @@ class Way:
 
     def __init__(self, *names: str):
         self.names = names
+        self.used: set[Backend] = set()
         self.programs: dict[Any, tuple[Program, Spec | tuple[Spec, ...]]] = {}
         self.numbers: dict[Any, Storage] = {}
         self.told = False                    # that something runs on backend reference
 
     @cached_property
     def backend(self) -> Backend:
-        return backends.backend(self.names[0])
+        return self._called(self.names[0])
+
+    def _called(self, name: str) -> Backend:
+        found = backends.backend(name)
+        self.used.add(found)
+        return found
 
     @property
     def stale(self) -> bool:
-        """Whether its backend is not the one of that name any more."""
-        return vars(self).get("backend") not in (None, backends.made(self.names[0]))
+        """Whether one of its backends is not the one of that name any more."""
+        return any(backends.made(each.name) is not each for each in self.used)
 
     def load(self, graph: Graph) -> Program:
         """The program of a graph on the first backend that can compute it."""
         refused: OpError | None = None
         for name in self.names:
             try:
-                program = compile(graph, backends.backend(name))
+                program = compile(graph, self._called(name))
             except (UnimplementedError, ResourceExhaustedError, InternalError) as error:
                 if name != WEBGPU and isinstance(error, ResourceExhaustedError):
                     raise                    # the CPU's memory is the last
@@ -97,7 +103,8 @@ class Automatic(Way):
     """Where nobody chose: the CPU, and once a large program has found a GPU, either of two ways."""
 
     def __init__(self, cpu: Way, gpu: Way | None):
-        self.names, self.programs, self.numbers = cpu.names, cpu.programs, cpu.numbers
+        self.names, self.used = cpu.names, cpu.used
+        self.programs, self.numbers = cpu.programs, cpu.numbers
         self.cpu, self.gpu = cpu, gpu
 
     def toward(self, held: Iterable[Any]) -> Way:
