@@ -69,6 +69,9 @@ def test_what_a_template_does_not_have_is_a_mistake(monkeypatch):
     monkeypatch.setattr(templates, "source", lambda name: TEXT.replace("i++", "i += 1u"))
     with pytest.raises(AssertionError, match="another form"):
         templates.template("a", WIDE=True)
+    monkeypatch.setattr(templates, "source", lambda name: TEXT.replace("let y", "let element"))
+    with pytest.raises(AssertionError, match="element is a type"):
+        templates.template("a", WIDE=True)
     monkeypatch.setattr(templates, "source", lambda name: "override ROWS: u32;\n")
     with pytest.raises(AssertionError, match="a.wgsl is not told ROWS"):
         templates.template("a")
@@ -121,3 +124,9 @@ def source_of(files: dict[str, str], folder: Path, monkeypatch) -> str:
 def test_every_piece_is_included_and_every_include_is_there():
     asked = re.findall(r'// include "(.*?)"', "".join(map(Path.read_text, FOLDER.rglob("*.wgsl"))))
     assert {file.relative_to(FOLDER).as_posix() for file in FOLDER.glob("*/**/*.wgsl")} == {*asked}
+
+
+def test_lines_are_no_longer_than_those_of_python():
+    long = [f"{file.name}: {line}" for file in FOLDER.rglob("*.wgsl")
+            for line in file.read_text().splitlines() if len(line) > 100]
+    assert not long

@@ -8,9 +8,9 @@ says so, in templates and in other pieces. What is chosen for each use is an `ov
 sizes, so that loops have known lengths, and tunables. `template` turns them into constants. One
 without a value must be given; so what Python goes by as well, as how many invocations a workgroup
 has, is said in Python alone. What elements are is an `alias` of the file, as in
-`alias element = f32;`, which is replaced by its type wherever it stands. Texts between
-`// if NAME` and `// end` lines stay where NAME is true; `// else` may stand between. A loop below a
-line `// unroll`,
+`alias element = f32;`, which is replaced by its type wherever it stands. WGSL's extensions are
+enabled where the text uses them. Texts between `// if NAME` and `// end` lines stay where NAME is
+true; `// else` may stand between. A loop below a line `// unroll`,
 
     // unroll
     for (var i = 0u; i < COUNT; i++) {
@@ -29,6 +29,7 @@ _INCLUDE = re.compile(r'^// include "([\w/]+\.wgsl)"\n', re.M)
 _UNROLLED = re.compile(r"^( *)// unroll\n *for \(var (\w+) = 0u; \2 < (\w+); \2\+\+\) \{"
                        r"( [^\n]* |\n.*?^\1)\}\n", re.M | re.S)
 _OVERRIDE = re.compile(r"^override (\w+): (\w+)( = [^;]+)?;", re.M)
+_EXTENSIONS = {"f16": r"\bf16\b", "subgroups": r"\bsubgroup(_size\b|[A-Z])"}
 _ALIAS = re.compile(r"^alias (\w+) = (\w+);\n", re.M)
 
 
@@ -62,7 +63,7 @@ def template(name: str, **constants: int | float | bool | str) -> str:
             (f" = {_literal(constants[key], kind)};" if key in constants else f"{value};")
 
     text = _OVERRIDE.sub(constant, _typed(_chosen(source(name), constants), constants, used))
-    text = _unrolled(text)
+    text = _enabled(_unrolled(text))
     flags = set(re.findall(r"^\s*// if (\w+)$", source(name), re.M))
     assert set(constants) <= used | flags, f"{name}.wgsl has no {set(constants) - used - flags}"
     return text
@@ -73,10 +74,16 @@ def _typed(text: str, types, used: set[str]) -> str:
     chosen = {name: types.get(name, kind) for name, kind in _ALIAS.findall(text)}
     text = _ALIAS.sub("", text)
     for name, kind in chosen.items():
+        assert not re.search(rf"\b(let|var|const|fn) {name}\b", text), f"{name} is a type"
         text = re.sub(rf"\b{name}\b", kind, text)
     used |= set(chosen)
-    missing = "f16" in chosen.values() and "enable f16;" not in text
-    return f"enable f16;\n{text}" if missing else text
+    return text
+
+
+def _enabled(text: str) -> str:
+    """The text behind the names of the extensions that it uses."""
+    return "".join(f"enable {name};\n" for name, sign in _EXTENSIONS.items()
+                   if re.search(sign, text)) + text
 
 
 def _literal(value: int | float | bool, kind: str) -> str:

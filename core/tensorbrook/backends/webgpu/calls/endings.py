@@ -31,7 +31,7 @@ def operands(call: Call, first: int = 0) -> dict[str, str | bool]:
     types = [WGSL_TYPES[a.spec.dtype.name] for a in args]
     found = {"first_type": types[0], "second_type": types[1], "ROUND": any(rounds),
              "ROUND_FIRST": rounds[0], "ROUND_SECOND": rounds[1]}
-    return found | ({"half": "f16"} if any(rounds) else {})
+    return found | ({"half_type": "f16"} if any(rounds) else {})
 
 
 def last(call: Call, name: str, buffers: dict, groups, **constants) -> Part:

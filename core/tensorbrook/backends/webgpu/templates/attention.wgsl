@@ -1,11 +1,7 @@
-// if SUBGROUPS
-enable subgroups;
-
-// end
 // Attention by blocks: the softmax is made as the scores come (Milakov and Gimelshein 2018,
 // arXiv:1805.02867; Dao et al. 2022, arXiv:2205.14135), so that no more than a block of them is
-// ever kept. out (batch, t_q, heads, d_v), lse (batch, t_q, heads). One workgroup for some queries of
-// a head, and for at most SPANS * COLUMNS columns of out.
+// ever kept. out (batch, t_q, heads, d_v), lse (batch, t_q, heads). One workgroup for some queries
+// of a head, and for at most SPANS * COLUMNS columns of out.
 
 // include "pieces/attention.wgsl"
 // include "pieces/attention_values.wgsl"
@@ -47,8 +43,8 @@ fn power(s: vec4f, top: vec4f) -> vec4f {
   return select(exp2(s - top), vec4f(), s == vec4f(NEVER));
 }
 
-// The largest, and the sum, of what the invocations with the same queries have. `near` neighbours are
-// one subgroup: they shuffle, and only if ACROSS are more, staged memory brings these together.
+// The largest, and the sum, of what the invocations with the same queries have. `near` neighbours
+// are one subgroup: they shuffle, and only if ACROSS are more, staged memory brings these together.
 fn largest(x: vec4f, near: u32, lane: u32) -> vec4f {
   var most = x;
   // if SUBGROUPS

@@ -1,6 +1,6 @@
-// The gradients of attention's keys and values, dk and dv: as attention.wgsl, but for some keys of a
-// head block of queries by block of queries. One workgroup makes at most SPANS * COLUMNS columns of
-// dk and as many of dv.
+// The gradients of attention's keys and values, dk and dv: as attention.wgsl, but for some keys of
+// a head block of queries by block of queries. One workgroup makes at most SPANS * COLUMNS columns
+// of dk and as many of dv.
 
 // include "pieces/attention.wgsl"
 // include "pieces/attention_gradient.wgsl"

@@ -3,8 +3,8 @@
 
 @group(0) @binding(0) var<storage, read_write> out: array<vec4<f32>>;
 
-override LANES: u32 = 256;
-override TURNS: u32 = 256;
+override LANES: u32;
+override TURNS: u32;
 
 @compute @workgroup_size(LANES)
 fn main(@builtin(local_invocation_index) lane: u32) {

@@ -3,9 +3,9 @@
 // A workgroup makes a tile of TILE_ROWS pixels and TILE_COLUMNS columns, one invocation ROWS pixels
 // and four columns of it. Forward x is the image; TURNED, for the gradient of the image, x is the
 // gradient of the result: under a stride s only every s-th pixel meets a given tap, so pixels that
-// are alike modulo s form a phase, which is a convolution with every PERIOD-th tap. The sums are cut
-// into PARTS, one matrix in `out` for each. NUMBERED takes long to compile and is what devices need
-// that are fast.
+// are alike modulo s form a phase, which is a convolution with every PERIOD-th tap. The sums are
+// cut into PARTS, one matrix in `out` for each. NUMBERED takes long to compile and is what devices
+// need that are fast.
 
 alias first_type = f32;
 alias second_type = f32;

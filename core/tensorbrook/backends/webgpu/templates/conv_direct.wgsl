@@ -1,7 +1,7 @@
 // A convolution of few channels a group, element by element: out[pixel, column] = the sum over taps
 // and the group's channels of x where the tap of the pixel lies, times w. Forward x is the image;
-// TURNED, for the gradient of the image, x is the gradient of the result. BY_FOUR, where every group
-// is one channel of both (depthwise), an invocation makes four columns.
+// TURNED, for the gradient of the image, x is the gradient of the result. BY_FOUR, where every
+// group is one channel of both (depthwise), an invocation makes four columns.
 
 alias first_type = f32;
 alias second_type = f32;

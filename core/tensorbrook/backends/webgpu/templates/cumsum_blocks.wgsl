@@ -1,6 +1,7 @@
 // The same as cumsum.wgsl for long lines: a workgroup takes BLOCK elements of a line. If SUMS it
 // leaves their sum in out (OUTER * INNER, BLOCKS); else each element's sum, on top of that of all
-// blocks before its own, which `before` (OUTER * INNER, BLOCKS) tells where there are MORE than one.
+// blocks before its own, which `before` (OUTER * INNER, BLOCKS) tells where there are MORE than
+// one.
 
 // include "pieces/lines.wgsl"
 

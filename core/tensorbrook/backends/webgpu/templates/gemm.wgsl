@@ -6,26 +6,18 @@
 // k follow each other in `out`, each a whole result. Buffers FOUR_... have rows of whole fours.
 // NUMBERED takes long to compile and is what devices need that are fast.
 
-alias first_type = f32;
-alias second_type = f32;
-alias sum_type = f32;
+// include "pieces/product.wgsl"
 
-override BATCH: u32 = 1;
-override M: u32 = 1;
-override N: u32 = 1;
-override K: u32 = 1;
-override TRANSPOSE_A: bool = false;
-override TRANSPOSE_B: bool = false;
-override STRIDE_A: u32 = 0;              // numbers from one a[i] to the next
-override STRIDE_B: u32 = 0;
-override PARTS: u32 = 1;
-override SPLIT: u32 = 1;                 // of K; a multiple of DEPTH where PARTS > 1
+override TRANSPOSE_A: bool;
+override TRANSPOSE_B: bool;
+override PARTS: u32;
+override SPLIT: u32;                     // of K; a multiple of DEPTH where PARTS > 1
 
-override ROWS: u32 = 128;
-override COLUMNS: u32 = 128;
-override TALL: u32 = 2;                  // an invocation sums 4 * TALL rows
-override WIDE: u32 = 2;                  // of 4 * WIDE columns
-override DEPTH: u32 = 16;                // places of k that lie in workgroup memory at a time
+override ROWS: u32;
+override COLUMNS: u32;
+override TALL: u32;                      // an invocation sums 4 * TALL rows
+override WIDE: u32;                      // of 4 * WIDE columns
+override DEPTH: u32;                     // places of k that lie in workgroup memory at a time
 
 const ACROSS = COLUMNS / (4u * WIDE);    // invocations side by side: a multiple of 8
 const DOWN = ROWS / (4u * TALL);         // and one below the other: a multiple of 4

@@ -1,21 +1,13 @@
 // out[i] = op(a[i]) @ op(b[i]), one of its numbers for each invocation: for small products, and to
 // say what the others mean. Sums in f32, in the order of k. Tolerance 1e-5. NUMBERED as in gemm.
 
-alias first_type = f32;
-alias second_type = f32;
-alias sum_type = f32;
+// include "pieces/product.wgsl"
 
-override BATCH: u32 = 1;
-override M: u32 = 1;
-override N: u32 = 1;
-override K: u32 = 1;
-override STRIDE_A: u32 = 0;              // numbers from one a[i] to the next
-override STRIDE_B: u32 = 0;
-override ROW: u32 = 1;                   // numbers of a from one row of op(a) to the next
-override STEP_A: u32 = 1;                // and from one place of k to the next
-override COLUMN: u32 = 1;                // numbers of b from one column of op(b) to the next
-override STEP_B: u32 = 1;
-override LANES: u32 = 256;
+override ROW: u32;                       // numbers of a from one row of op(a) to the next
+override STEP_A: u32;                    // and from one place of k to the next
+override COLUMN: u32;                    // numbers of b from one column of op(b) to the next
+override STEP_B: u32;
+override LANES: u32;
 
 @group(0) @binding(0) var<storage, read> a: array<first_type>;
 @group(0) @binding(1) var<storage, read> b: array<second_type>;

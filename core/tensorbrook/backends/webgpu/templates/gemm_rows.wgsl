@@ -1,58 +1,27 @@
-// if SUBGROUPS
-enable subgroups;
-
-// end
 // COUNT vectors of each item times a matrix whose rows lie along k: LANES invocations make the
 // products of one row with all vectors. Sums in f32: every LANES-th of k (or four of them), then a
 // tree: by shuffles where the device has subgroups, of LEAST or more. Tolerance 1e-5.
-//
-// out[i] is (COUNT, WIDTH), or (WIDTH, COUNT) with DOWN. As in gemm.wgsl, PARTS parts of k follow
-// each other in `out`.
 
-alias first_type = f32;
-alias second_type = f32;
-alias sum_type = f32;
-
-override BATCH: u32 = 1;
-override COUNT: u32 = 1;
-override WIDTH: u32 = 1;
-override N: u32 = 1;                     // of the result: WIDTH, or COUNT with DOWN
-override K: u32 = 1;
-override DOWN: bool = false;
-override STRIDE_MATRIX: u32 = 0;         // numbers from one item's matrix to the next
-override STRIDE_VECTORS: u32 = 0;
-override VECTOR: u32 = 1;                // from one vector to the next
-override STEP: u32 = 1;                  // from one place of k to the next in a vector
-override PARTS: u32 = 1;
-override SPLIT: u32 = 1;                 // of K
-
-override LANES: u32 = 32;
-override ROWS: u32 = 8;                  // rows that a workgroup takes
+override LANES: u32;
+override ROWS: u32;                      // rows that a workgroup takes
 // if SUBGROUPS
 override LEAST: u32;                     // invocations of a subgroup
 // end
 
-const LINES = PARTS * BATCH * WIDTH;
-
-// if FOUR
-@group(0) @binding(0) var<storage, read> matrix: array<vec4<first_type>>;
-// else
-@group(0) @binding(0) var<storage, read> matrix: array<first_type>;
-// end
 // if FOUR_VECTORS
 @group(0) @binding(1) var<storage, read> vectors: array<vec4<second_type>>;
 // else
 @group(0) @binding(1) var<storage, read> vectors: array<second_type>;
 // end
-@group(0) @binding(2) var<storage, read_write> out: array<sum_type>;
+// include "pieces/vectors.wgsl"
+
+const LINES = PARTS * BATCH * WIDTH;
 
 // if SUBGROUPS
 var<workgroup> partial: array<array<f32, max(LANES * ROWS / LEAST, 1u)>, COUNT>;
 // else
 var<workgroup> partial: array<array<f32, LANES * ROWS>, COUNT>;
 // end
-
-// include "pieces/taken.wgsl"
 
 // The product of places k to k + 3 (or of place k) with a vector that begins at `first`.
 // if FOUR
@@ -66,29 +35,11 @@ fn share(four: vec4f, first: u32, k: u32) -> f32 {
   return dot(four, taken_second(others));
   // end
 }
-const PLACES = 4u;
-fn places(at: u32) -> vec4f { return taken_first(vec4f(matrix[at / 4u])); }
 // else
 fn share(one: f32, first: u32, k: u32) -> f32 {
   return one * taken_second(vec4f(f32(vectors[first + k * STEP]))).x;
 }
-const PLACES = 1u;
-fn places(at: u32) -> f32 { return taken_first(vec4f(f32(matrix[at]))).x; }
 // end
-
-fn put(row: u32, column: u32, value: f32) {
-  out[row * N + column] = sum_type(value);
-}
-
-// Number v of a line.
-fn put_one(line: u32, v: u32, value: f32) {
-  let whole = line / WIDTH;
-  if (DOWN) {
-    put(whole * WIDTH + line % WIDTH, v, value);
-  } else {
-    put(whole * COUNT + v, line % WIDTH, value);
-  }
-}
 
 // if SUBGROUPS
 // The sum of what `width` neighbours have.
@@ -107,11 +58,13 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
         @builtin(local_invocation_index) index: u32) {
   let line = (group.y * groups.x + group.x) * ROWS + index / LANES;
   let lane = index % LANES;
-  let item = line / WIDTH % BATCH;
+  let whole = line / WIDTH;
+  let place = line % WIDTH;
+  let item = whole % BATCH;
   let part = line / (WIDTH * BATCH);
   var sums: array<f32, COUNT>;
   if (line < LINES) {
-    let row = item * STRIDE_MATRIX + line % WIDTH * K;
+    let row = item * STRIDE_MATRIX + place * K;
     let end = min(K, (part + 1u) * SPLIT);
     for (var k = part * SPLIT + lane * PLACES; k < end; k += LANES * PLACES) {
       let here = places(row + k);
@@ -135,13 +88,15 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
     // unroll
     for (var v = 0u; v < COUNT; v++) {
       sums[v] = 0.0;
-      for (var i = lane % width; i < LANES / width; i += width) { sums[v] += partial[v][first + i]; }
+      for (var i = lane % width; i < LANES / width; i += width) {
+        sums[v] += partial[v][first + i];
+      }
       sums[v] = together(sums[v], width);
     }
   }
   if (line >= LINES) { return; }
   // unroll
-  for (var v = 0u; v < COUNT; v++) { if (lane == v % LANES) { put_one(line, v, sums[v]); } }
+  for (var v = 0u; v < COUNT; v++) { if (lane == v % LANES) { put_one(whole, v, place, sums[v]); } }
   // else
   // unroll
   for (var v = 0u; v < COUNT; v++) { partial[v][index] = sums[v]; }
@@ -154,6 +109,6 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
   }
   workgroupBarrier();
   if (line >= LINES) { return; }
-  for (var v = lane; v < COUNT; v += LANES) { put_one(line, v, partial[v][index - lane]); }
+  for (var v = lane; v < COUNT; v += LANES) { put_one(whole, v, place, partial[v][index - lane]); }
   // end
 }

@@ -1,7 +1,5 @@
-enable subgroups;
-
-// Whether invocations whose numbers are neighbours share a subgroup, as kernels that shuffle take it:
-// places[i] is the size of invocation i's, or 0 where another is where it was looked for.
+// Whether invocations whose numbers are neighbours share a subgroup, as kernels that shuffle take
+// it: places[i] is the size of invocation i's, or 0 where another is where it was looked for.
 
 @group(0) @binding(0) var<storage, read_write> places: array<u32>;
 

@@ -1,6 +1,6 @@
 // The rows that scatter_rows.wgsl leaves out. Among the COUNT items each has one whose number is a
-// multiple of LONG: the workgroups of the first of them take the row, COLUMNS elements each. The lanes
-// share what there is to add up for an element, and add up what they have in a fixed tree.
+// multiple of LONG: the workgroups of the first of them take the row, COLUMNS elements each. The
+// lanes share what there is to add up for an element, and add up what they have in a fixed tree.
 
 // include "pieces/scatter_items.wgsl"
 

@@ -1,5 +1,5 @@
-// The same as scatter_add.wgsl where `items` are the i in the order of their indices: the elements of
-// a row add them up one after the other. Rows of more than LONG are left to scatter_long.wgsl.
+// The same as scatter_add.wgsl where `items` are the i in the order of their indices: the elements
+// of a row add them up one after the other. Rows of more than LONG are left to scatter_long.wgsl.
 
 // include "pieces/scatter_items.wgsl"
 

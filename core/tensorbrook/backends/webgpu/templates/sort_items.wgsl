@@ -1,5 +1,5 @@
-// An item for each of COUNT numbers in rows of N: its place in the row, and its key. With INDICES the
-// numbers are indices and their own keys; all that lie outside of 0..ROWS-1 are ROWS.
+// An item for each of COUNT numbers in rows of N: its place in the row, and its key. With INDICES
+// the numbers are indices and their own keys; all that lie outside of 0..ROWS-1 are ROWS.
 
 @group(0) @binding(0) var<storage, read> x: array<u32>;
 @group(0) @binding(1) var<storage, read_write> items: array<vec2u>;

@@ -1,7 +1,3 @@
-// if SUBGROUPS
-enable subgroups;
-
-// end
 // The sum of PARTS matrices of COUNT elements: out[i] = the sum of pieces[part, i]. A
 // workgroup adds up COLUMNS elements; LINES invocations share the parts of each, as a fixed tree.
 // Those of BESIDE elements side by side are neighbours: with subgroups few, a sector of memory, so
@@ -9,12 +5,12 @@ enable subgroups;
 
 alias element = f32;
 
-override PARTS: u32 = 2;
-override COUNT: u32 = 4;
-override WIDTH: u32 = 4;                 // of a matrix, in elements
-override COLUMNS: u32 = 256;
-override LINES: u32 = 1;                 // a power of two
-override BESIDE: u32 = 256;              // one that divides COLUMNS
+override PARTS: u32;
+override COUNT: u32;
+override WIDTH: u32;                     // of a matrix, in elements
+override COLUMNS: u32;
+override LINES: u32;                     // a power of two
+override BESIDE: u32;                    // one that divides COLUMNS
 
 @group(0) @binding(0) var<storage, read> pieces: array<f32>;
 @group(0) @binding(1) var<storage, read_write> out: array<element>;

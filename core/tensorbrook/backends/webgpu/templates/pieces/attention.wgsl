@@ -1,7 +1,8 @@
 // What the kernels of attention have in common: q (batch, t_q, heads, d), k (batch, t_k, heads, d)
-// and the rest, heads apart. A workgroup has ROWS queries of a head, or keys: its rows. It meets the
-// others, keys or queries, block by block: first come the products of rows with others, along d or
-// d_v, then what follows from them weighs the others' rows, of which COLUMNS are summed at a time.
+// and the rest, heads apart. A workgroup has ROWS queries of a head, or keys: its rows. It meets
+// the others, keys or queries, block by block: first come the products of rows with others, along d
+// or d_v, then what follows from them weighs the others' rows, of which COLUMNS are summed at a
+// time.
 //
 // The module tells by three functions which rows these are, `valued` where they are d_v wide:
 //
@@ -133,8 +134,8 @@ fn put_weights(s: mat4x4f, lane: u32) {
   for (var n = 0u; n < 4; n++) { weights[at + n * ROWS / 4] = s[n]; }
 }
 
-// What some of the others, PIECE of them from `begin` of the block at `other` on, add to four columns
-// of four rows: one column after the other.
+// What some of the others, PIECE of them from `begin` of the block at `other` on, add to four
+// columns of four rows: one column after the other.
 fn weighted(t: Task, other: u32, begin: u32, column: u32, valued: bool, lane: u32) -> mat4x4f {
   for (var i = lane / ACROSS; i < PIECE; i += LANES / ACROSS) {
     staged[i * ACROSS + lane % ACROSS] =

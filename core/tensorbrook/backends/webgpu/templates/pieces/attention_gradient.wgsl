@@ -1,6 +1,6 @@
-// What both kernels of attention's gradient have: g, the gradient of out, and lse. The probabilities
-// are made again from lse. delta (batch, t_q, heads), which one of them may do without, are the sums
-// of g * out, less the gradient of lse.
+// What both kernels of attention's gradient have: g, the gradient of out, and lse. The
+// probabilities are made again from lse. delta (batch, t_q, heads), which one of them may do
+// without, are the sums of g * out, less the gradient of lse.
 
 @group(0) @binding(4) var<storage, read> g: array<element>;
 @group(0) @binding(5) var<storage, read> lse: array<f32>;

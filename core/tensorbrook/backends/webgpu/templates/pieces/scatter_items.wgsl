@@ -1,5 +1,5 @@
-// Updates whose `items` are in the order of the rows they are for: row r has those from starts[r] up
-// to starts[r + 1].
+// Updates whose `items` are in the order of the rows they are for: row r has those from starts[r]
+// up to starts[r + 1].
 
 alias element = f32;
 

@@ -1,0 +1,12 @@
+// The sizes of products of matrices, out[i] = op(a[i]) @ op(b[i]).
+
+alias first_type = f32;
+alias second_type = f32;
+alias sum_type = f32;
+
+override BATCH: u32;
+override M: u32;
+override N: u32;
+override K: u32;
+override STRIDE_A: u32;                  // numbers from one a[i] to the next
+override STRIDE_B: u32;
