@@ -116,6 +116,25 @@ print(host.facts.subgroups, checked(host).subgroups)
 """).split() == ["4", "4"]
 
 
+def test_a_profile_times_every_kernel(page: Page):
+    assert printed(page, """
+import tensorbrook as tf
+from tensorbrook.backends.webgpu import WebGPU
+from tensorbrook.backends.webgpu.profile import GpuProfile
+tf.config.set_backend("webgpu")
+WebGPU.profile = profile = GpuProfile()
+f = tf.function(lambda x: tf.nn.softmax(tf.matmul(x, x) * 3.25))
+x = tf.ones((33, 33))
+for _ in range(3):
+    f(x)
+WebGPU.profile = None
+times = profile.programs[-1]
+print(times.runs, [t.calls for t in times.steps] == [3] * len(f.plan.steps))
+print(all(t.busy_ms > 0 for t in times.steps))
+tf.config.set_backend("wasm")
+""") == "3 True\nTrue\n"
+
+
 def test_many_runs_queue_up_in_order_and_two_are_under_way(page: Page):
     assert printed(page, RAW + """
 most = 0

@@ -11,6 +11,7 @@ from typing import Union
 
 STAMP = 8                            # bytes
 
+
 @dataclass(frozen=True)
 class Binding:
     """Bytes of a buffer: 0 is the arena, 1 + n is slot n."""
