@@ -5,7 +5,7 @@ kernels; they compute what the others compute. wasm/profile.py and webgpu/profil
 """
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -74,16 +74,20 @@ class Profile:
     """The programs of a backend that were made since it began, and what their runs have told."""
 
     BETWEEN: str                             # what it calls the time that no kernel took
+    # Makes a program, of (plan, backend, profile), which writes its Times into the profile.
+    PROGRAM: Callable[[Plan, Any, Any], Any]
 
     def __init__(self):
         self.programs: list[Times] = []
         self.events: list[Event] = []
+        self.backend: Any = None                 # that of the programs, once there are any
 
     def program(self, plan: Plan, backend: Any) -> Any:
         """The program of a plan that tells its times."""
-        raise NotImplementedError
+        self.backend = backend
+        return self.PROGRAM(plan, backend, self)
 
-    def place(self, backend: Any) -> str:
+    def place(self) -> str:
         """On what the programs ran, in words."""
         raise NotImplementedError
 
@@ -91,6 +95,7 @@ class Profile:
         """What a track of the trace is."""
         raise NotImplementedError
 
-    def ceilings(self, backend: Any) -> tuple[float, float] | None:
-        """What the machine can do at all: (GFLOP/s, GB/s read and written), measured now."""
+    def ceilings(self) -> tuple[float, float] | None:
+        """What the machine can do at all: (GFLOP/s, GB/s read and written), measured now; None
+        where that cannot be."""
         raise NotImplementedError

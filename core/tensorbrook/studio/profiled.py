@@ -10,7 +10,6 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
-from .. import backends
 from ..backends.profile import Event, Profile, Times
 from ..backends.wasm import Wasm
 from ..backends.wasm.profile import WasmProfile
@@ -41,20 +40,19 @@ def main(path: str, shown: str, words: Sequence[str], trace: str = "", top: int 
               "with --backend", file=sys.stderr)
         return FAILED
     folder = os.path.dirname(path)
-    profiles = {"wasm": WasmProfile(), "webgpu": GpuProfile()}
-    Wasm.profile, WebGPU.profile = profiles.values()
+    Wasm.profile, WebGPU.profile = profiles = WasmProfile(), GpuProfile()
     try:
         error, code = script.run(path, shown, list(words))
     finally:
         Wasm.profile = WebGPU.profile = None
     if error:
         sys.stderr.write(error)
-    for name, profile in profiles.items():
+    for profile in profiles:
         if any(p.runs for p in profile.programs):
-            print(table(profile, backends.backend(name), top))
+            print(table(profile, top))
     if trace:
         with open(os.path.join(folder, trace), "w", encoding="utf-8") as file:
-            json.dump(trace_of(profiles.values()), file)
+            json.dump(trace_of(profiles), file)
     return code
 
 
@@ -76,8 +74,8 @@ def rows_of(p: Times) -> list[Row]:
             for name, t, flops, size in zip(p.names, p.steps, done, moved) if t.calls]
 
 
-def table(profile: Profile, backend: backends.Backend, top: int) -> str:
-    found, ceilings = rows(profile), profile.ceilings(backend)
+def table(profile: Profile, top: int) -> str:
+    found, ceilings = rows(profile), profile.ceilings()
     total = sum(p.total_ms for p in profile.programs)
     busy = sum(row.ms for row in found)
     head = ("kernel", "calls", "ms", "share", "GFLOP/s", "GB/s", "of ceiling")
@@ -91,7 +89,7 @@ def table(profile: Profile, backend: backends.Backend, top: int) -> str:
         if ceilings else "its ceilings are not known"
     lines = [f"{sum(p.runs for p in profile.programs)} runs of "
              f"{sum(p.runs > 0 for p in profile.programs)} programs, {total:.3f} ms on "
-             f"{profile.place(backend)}; {can}"]
+             f"{profile.place()}; {can}"]
     return "\n".join([*lines, *aligned([head, *body])])
 
 

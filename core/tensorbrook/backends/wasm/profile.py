@@ -11,24 +11,6 @@ from .image import image_of
 from .program import STAMP, stamps_of
 
 
-class WasmProfile(Profile):
-    """See backends/profile.py; a track is a thread."""
-
-    BETWEEN = "waiting for threads, and between kernels"
-
-    def program(self, plan: Plan, backend: Wasm) -> Profiled:
-        return Profiled(plan, backend, self)
-
-    def place(self, backend: Wasm) -> str:
-        return f"{backend.threads} threads"
-
-    def track(self, number: int) -> str:
-        return f"thread {number}"
-
-    def ceilings(self, backend: Wasm) -> tuple[float, float]:
-        return ceilings(backend)
-
-
 class Profiled(Program):
     """A program that notes the time before and after each step."""
 
@@ -62,3 +44,19 @@ class Profiled(Program):
             self.times.step(n, max(0.0, taken - self.stamp_ms))
             for thread, begin, end in spans:
                 self.times.event(n, thread, begin, end)
+
+
+class WasmProfile(Profile):
+    """See backends/profile.py; a track is a thread."""
+
+    BETWEEN = "waiting for threads, and between kernels"
+    PROGRAM = Profiled
+
+    def place(self) -> str:
+        return f"{self.backend.threads} threads"
+
+    def track(self, number: int) -> str:
+        return f"thread {number}"
+
+    def ceilings(self) -> tuple[float, float]:
+        return ceilings(self.backend)

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from itertools import groupby
 from time import perf_counter
 
+from ...base.errors import ResourceExhaustedError, UnavailableError
 from ...ir import Plan
 from ...ir.text import label
 from ..profile import Profile, Times
@@ -20,31 +21,6 @@ from .image import STAMP
 from .program import image_of
 
 GPU = 0                          # the only track
-
-
-class GpuProfile(Profile):
-    """See backends/profile.py; the GPU is one track."""
-
-    BETWEEN = "between kernels"
-
-    def __init__(self):
-        super().__init__()
-        self.zero = 0                        # the first stamp of all, from which times count
-
-    def program(self, plan: Plan, backend: WebGPU) -> Profiled:
-        return Profiled(plan, backend, self)
-
-    def place(self, backend: WebGPU) -> str:
-        facts = backend.host.facts
-        return facts.name if facts.tick_ns else \
-            f"{facts.name}, which tells no times of kernels (it has no timestamp-query): these " \
-            "are whole programs by the host's clock, from the call until the GPU is done"
-
-    def track(self, number: int) -> str:
-        return "GPU"
-
-    def ceilings(self, backend: WebGPU) -> tuple[float, float] | None:
-        return ceilings(backend) if backend.host.facts.tick_ns else None
 
 
 class Profiled(Program):
@@ -92,6 +68,34 @@ class Profiled(Program):
             self.times.event(step, GPU, begin, end)
             for _, (begin, end), name in parts if len(parts) > 1 else ():
                 self.times.event(step, GPU, begin, end, name)
+
+
+class GpuProfile(Profile):
+    """See backends/profile.py; the GPU is one track."""
+
+    BETWEEN = "between kernels"
+    PROGRAM = Profiled
+
+    def __init__(self):
+        super().__init__()
+        self.zero = 0                        # the first stamp of all, from which times count
+
+    def place(self) -> str:
+        facts = self.backend.host.facts
+        return facts.name if facts.tick_ns else \
+            f"{facts.name}, which tells no times of kernels (it has no timestamp-query): these " \
+            "are whole programs by the host's clock, from the call until the GPU is done"
+
+    def track(self, number: int) -> str:
+        return "GPU"
+
+    def ceilings(self) -> tuple[float, float] | None:
+        if self.backend.lost or not self.backend.host.facts.tick_ns:
+            return None
+        try:
+            return ceilings(self.backend)
+        except (ResourceExhaustedError, UnavailableError):
+            return None                      # no room for them beside what the script holds
 
 
 def in_order(ticks: Sequence[int]) -> bool:
