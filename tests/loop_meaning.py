@@ -6,7 +6,9 @@ import numpy as np
 from tensorbrook.ir import Apply, Index, Load, Loop, Number, Reduced
 
 FUNCTIONS = {"select": np.where, "exp": np.exp, "tanh": np.tanh, "abs": np.abs, "sqrt": np.sqrt,
-             "max": np.maximum, "min": np.minimum, "floor": np.floor, "sin": np.sin, "cos": np.cos}
+             "max": np.maximum, "min": np.minimum, "floor": np.floor, "sin": np.sin, "cos": np.cos,
+             "log": np.log, "pow": np.power, "sign": np.sign,
+             "sigmoid": lambda x: 1 / (1 + np.exp(-x))}
 
 
 def interpret(loop: Loop, arrays: dict) -> dict:

@@ -42,7 +42,7 @@ class RandomProgram:
                 v = draw.choice(variables)
                 v.assign(fitted(draw, draw.choice(tensors), v))
                 tensors.append(v.value())
-        return [draw.choice(tensors) for _ in range(draw.randint(1, 3))] + tensors[-1:]
+        return [draw.choice(tensors) for _ in range(draw.randint(1, 3))] + tensors[-3:]
 
 
 def fitted(draw, x, v):
@@ -155,6 +155,50 @@ def pick(draw, x, tensors):
     return tf.gather(x, [draw.randint(-1, x.shape[axis]) for _ in range(draw.randint(1, 4))], axis)
 
 
+def in_order(draw, x, tensors):
+    return tf.sort(x, draw.randrange(x.ndim)) if x.ndim else None
+
+
+def running_sum(draw, x, tensors):
+    if not x.ndim:
+        return None
+    sums = tf.cumsum(x, draw.randrange(x.ndim), draw.random() < 0.5, draw.random() < 0.5)
+    return tf.tanh(sums) if x.dtype.is_floating else tf.minimum(tf.maximum(sums, -99), 99)
+
+
+def convolve(draw, x, tensors):
+    """Many small images, whose windows leave them, and what follows the product."""
+    if not x.ndim or not x.dtype.is_floating or 0 in x.shape:
+        return None
+    rest, sides = prod(x.shape[:-1]), []
+    for most in (12, 3):
+        sides.append(draw.choice([n for n in range(1, most + 1) if rest % n == 0]))
+        rest //= sides[-1]
+    images = tf.reshape(x, (rest, *reversed(sides), x.shape[-1]))
+    size = (draw.choice((1, 3)), draw.choice((1, 2, 3)), x.shape[-1], draw.choice((1, 4, 16, 17)))
+    filters = tf.cast(tf.sin(tf.range(prod(size), dtype=tf.float32)), x.dtype)
+    y = tf.nn.conv2d(images, tf.reshape(filters, size) * (1 / prod(size[:3])),
+                     draw.choice((1, 1, 2)), "SAME")
+    return draw.choice((tf.tanh, lambda y: tf.abs(y) ** 1.5, lambda y: y + 0.25, tf.nn.silu))(y)
+
+
+def slope(draw, x, tensors):
+    """The gradient of something smooth, through one of the steps that are."""
+    if x.dtype != tf.float32 or 0 in x.shape:
+        return None
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        y = draw.choice((convolve, product, soft, fold_smoothly, turn, running_sum))(
+            draw, tf.tanh(x), tensors)
+        loss = tf.reduce_sum(tf.sin(tf.tanh(x) if y is None else y))
+    return tf.tanh(tape.gradient(loss, x))
+
+
+def fold_smoothly(draw, x, tensors):
+    axes = draw.sample(range(x.ndim), draw.randint(0, x.ndim))
+    return draw.choice((tf.reduce_logsumexp, tf.reduce_mean, tf.reduce_variance))(x, axes)
+
+
 def count_up(draw, x, tensors):
     n = x.shape[-1] if x.ndim else 4
     return tf.range(n) if x.dtype == tf.int32 else x + tf.range(n, dtype=x.dtype) * 0.01
@@ -167,4 +211,5 @@ def other_width(draw, x, tensors):
 
 
 STEPS = (one, one, one, two, two, two, two, choose, fold, fold, soft, turn, shape_anew, cut,
-         surround, join, stretch, product, pick, count_up)
+         surround, join, stretch, product, pick, count_up, in_order, running_sum, convolve,
+         convolve, slope, slope)

@@ -40,7 +40,7 @@ def agree(ours, theirs, program: RandomProgram, tolerance: float = 1e-4):
                                        err_msg=f"{vars(program)} in call {call}")
 
 
-@settings(max_examples=200)
+@settings(max_examples=150)
 @given(SEEDS, LENGTHS)
 def test_the_plan_means_what_the_graph_means(seed, length):
     """Checked at every stage, then carried out by NumPy, with the arena reused as planned."""
@@ -65,7 +65,7 @@ def test_wasm_computes_what_the_reference_says(seed, length):
     agree(run(program, "wasm"), right(program), program)
 
 
-@settings(max_examples=40)
+@settings(max_examples=25)
 @given(SEEDS, LENGTHS)
 def test_float16_is_the_same_wherever_it_lies(seed, length):
     """In a register or in memory; but for functions that differ in a last digit before it is
@@ -74,7 +74,7 @@ def test_float16_is_the_same_wherever_it_lies(seed, length):
     agree(run(program, "webgpu"), right(program), program, tolerance=3e-2)
 
 
-@settings(max_examples=40)
+@settings(max_examples=30)
 @given(SEEDS, LENGTHS)
 def test_a_gpu_that_can_do_the_least_computes_what_the_reference_says(least, seed, length):
     """Eight buffers a kernel, small workgroups, no subgroups."""
@@ -99,7 +99,7 @@ def test_threads_that_share_every_kernel_wait_for_each_other(seed, length):
         agree(run(program, "wasm"), right(program), program)
 
 
-@settings(max_examples=200)
+@settings(max_examples=100)
 @given(SEEDS, LENGTHS)
 def test_a_simplified_graph_means_the_same(seed, length):
     program = RandomProgram(seed, length)
