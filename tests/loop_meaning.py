@@ -7,7 +7,7 @@ from tensorbrook.ir import Apply, Index, Load, Loop, Number, Reduced
 
 FUNCTIONS = {"select": np.where, "exp": np.exp, "tanh": np.tanh, "abs": np.abs, "sqrt": np.sqrt,
              "max": np.maximum, "min": np.minimum, "floor": np.floor, "sin": np.sin, "cos": np.cos,
-             "log": np.log, "pow": np.power, "sign": np.sign,
+             "log": np.log, "pow": np.power, "sign": np.sign, "isfinite": np.isfinite,
              "sigmoid": lambda x: 1 / (1 + np.exp(-x))}
 
 

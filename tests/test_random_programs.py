@@ -65,7 +65,7 @@ def test_wasm_computes_what_the_reference_says(seed, length):
     agree(run(program, "wasm"), right(program), program)
 
 
-@settings(max_examples=25)
+@settings(max_examples=20)
 @given(SEEDS, LENGTHS)
 def test_float16_is_the_same_wherever_it_lies(seed, length):
     """In a register or in memory; but for functions that differ in a last digit before it is
