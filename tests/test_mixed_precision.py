@@ -1,9 +1,7 @@
 """Policies, what layers compute in and keep, and the scale of losses."""
 import copy
 import pickle
-from types import SimpleNamespace
 
-import golden_programs
 import numpy as np
 import pytest
 
@@ -11,11 +9,7 @@ import tensorbrook as tf
 from backends import on
 from expected import assert_refused
 from gpu_programs import mixed_step
-from tensorbrook.backends.webgpu import limits_of
-from tensorbrook.backends.webgpu.facts import Facts
-from tensorbrook.backends.webgpu.program import image_of
 from tensorbrook.base.aside import aside
-from tensorbrook.eager import planned, simplified
 from tensorbrook.keras import Sequential, layers, losses, mixed_precision, optimizers, policies
 from test_halves import COMPUTE_HALVES
 
@@ -406,28 +400,3 @@ def test_a_step_is_one_call_and_one_submit():
         after = tf.config.get_counters()
     told = ("host_calls", "programs", "submits", "compiled", "pipelines")
     assert [after[name] - before[name] for name in told] == [1, 1, 1, 0, 0]
-
-
-def test_a_step_moves_fewer_bytes_than_in_float32():
-    """LeNet, batch 64: what the dispatches' bindings hold on a device with float16."""
-    facts = Facts(f16=True)
-    device = SimpleNamespace(limits=limits_of(facts))
-
-    def image(policy, optimizer):
-        mixed_precision.set_global_policy(policy)
-        parts = [layers.Conv2D(6, 5, padding="same", activation="tanh"),
-                 layers.AveragePooling2D(2), layers.Conv2D(16, 5, activation="tanh"),
-                 layers.AveragePooling2D(2), layers.Flatten(), layers.Dense(120, activation="tanh"),
-                 layers.Dense(84, activation="tanh"), layers.Dense(10, dtype="float32")]
-        with on("reference"):
-            f, arguments = golden_programs.training(parts, (28, 28, 1), 64, optimizer)
-            graph = tf.function(f).get_concrete_function(*arguments).graph
-        return image_of(planned(simplified(graph, device), device), facts)
-
-    try:
-        whole = image("float32", optimizers.Adam())
-        half = image("mixed_float16", optimizers.LossScaleOptimizer(optimizers.Adam()))
-    finally:
-        mixed_precision.set_global_policy("float32")
-    assert half.bytes_moved < 0.65 * whole.bytes_moved
-    assert len(half.steps) < 1.8 * len(whole.steps)
