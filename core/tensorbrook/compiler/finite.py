@@ -7,7 +7,6 @@ where both of its sides are: float32 holds the sum of 10^28 products of float16,
 a NaN on one side shows in each product it takes part in. So the sides are asked for, which are
 there before any product of a weight's gradient; and whoever makes them has them in registers.
 """
-from collections.abc import Iterator
 from dataclasses import replace
 from math import prod
 
@@ -71,12 +70,12 @@ class _Asked:
     def truth(self, e: Eqn) -> list[Atom] | None:
         """The tensors of which an equation's result says that they are finite."""
         if e.prim.name == "bitwise_and" and e.out.spec == TRUTH:
-            parts = [self.known(a) for a in e.args]
-            return None if None in parts else [a for part in parts for a in part]
+            x, y = map(self.known, e.args)
+            return None if x is None or y is None else x + y
         if e.prim.name != "greater" or e.out.spec != TRUTH or not _is(e.args[1], 0):
             return None
-        fold = self.made(e.args[0], "reduce_min")
-        ones = fold and self.made(fold.args[0], "cast")
+        fold = self.made(e.args[0], "reduce_min")        # there is none of a single number
+        ones = self.made(fold.args[0] if fold else e.args[0], "cast")
         each = ones and self.made(ones.args[0], "is_finite")
         return [each.args[0]] if each else None
 
@@ -97,8 +96,8 @@ class _Asked:
             return [atom]
         if e.prim.name in ("reshape", "transpose"):
             return self.deciding(e.args[0])
-        halves = [self.half(a) for a in e.args]
-        if None in halves or prod(a.spec.count for a in e.args) == 0:
+        halves = [half for half in map(self.half, e.args) if half is not None]
+        if len(halves) < len(e.args) or prod(a.spec.count for a in e.args) == 0:
             return [atom]
         if e.prim.name == "conv2d_filter_grad" and not _all_meet(e):
             return [atom]
@@ -139,11 +138,13 @@ def marked(kernels: list[Kernel], outputs: list[Var], limits: Limits) -> list[Ke
         at, flag, rest = kernels.index(k), k.outs[0], []
         kernels = list(kernels)
         for atom, dtype in zip(k.args, k.loads or [a.spec.dtype for a in k.args]):
-            n = _maker(kernels, atom, limits) if dtype is atom.spec.dtype else None
-            if n is None:
+            makers = [n for n, other in enumerate(kernels) if atom in other.writes]
+            asking = _asking(kernels[makers[0]], atom, flag, limits) \
+                if len(makers) == 1 and dtype is atom.spec.dtype else None
+            if asking is None:
                 rest.append(Load(atom, View.of((atom.spec.count,)), dtype))
             else:
-                kernels[n] = _with_mark(kernels[n], atom, flag)
+                kernels[makers[0]] = asking
         kernels[at:at + 1] = _readers(rest, k, limits)
         kernels = _raised(k, kernels, outputs, limits)
     return kernels
@@ -157,6 +158,7 @@ def _raised(k: Call, kernels: list[Kernel], outputs: list[Var], limits: Limits) 
              if isinstance(loop, Loop) and prod(loop.space) == 1 and len(loop.stages) == 1
              and not loop.axes and made.isdisjoint(loop.reads)
              and not {*outputs, *k.outs} & {*loop.writes}
+             and not any(isinstance(s, Mark) for s in loop.stores)
              and len({*loop.reads, *loop.writes}) < limits.buffers]
     if not early:
         return [_raising(Loop((1,), (), (Stage(()),), (), k.eqns), k.outs[0]), *kernels]
@@ -171,35 +173,31 @@ def _raising(loop: Loop, flag: Var) -> Loop:
     return replace(loop, stages=(Stage(body),), stores=(*loop.stores, stored))
 
 
-def _maker(kernels: list[Kernel], atom: Atom, limits: Limits) -> int | None:
-    """The kernel that makes all of an atom, if it has room for a mark."""
-    makers = [n for n, k in enumerate(kernels) if atom in k.writes]
-    if len(makers) != 1:
+def _asking(k: Kernel, atom: Atom, flag: Var, limits: Limits) -> Kernel | None:
+    """The kernel that makes an atom, with a mark for it; None if it takes none."""
+    if len({*k.reads, *k.writes}) >= limits.buffers:
         return None
-    k = kernels[makers[0]]
-    takes = isinstance(k, Loop) or isinstance(k, Call) and k.function in limits.epilogues
-    room = len({*k.reads, *k.writes}) < limits.buffers
-    return makers[0] if takes and room and len(list(_stores(k, atom))) < 2 else None
-
-
-def _stores(k: Kernel, atom: Atom) -> Iterator[Store]:
-    loop = k if isinstance(k, Loop) else k.epilogue if isinstance(k, Call) else None
-    return (s for s in (loop.stores if loop else ()) if s.target is atom)
-
-
-def _with_mark(k: Kernel, atom: Atom, flag: Var) -> Kernel:
     if isinstance(k, Loop):
-        return _marking(k, next(_stores(k, atom)).value, flag)
-    assert isinstance(k, Call)
-    if atom not in k.outs:
-        return replace(k, epilogue=_marking(k.epilogue, next(_stores(k, atom)).value, flag))
-    if k.epilogue is None:
+        value = _value_of(k, atom)
+        return None if value is None else _marking(k, value, flag)
+    if not isinstance(k, Call) or k.function not in limits.epilogues:
+        return None
+    after = k.epilogue
+    if after is None:
         load = Load(atom, View.of(k.rectangle), atom.spec.dtype)
-        alone = Loop(k.rectangle, (), (Stage((load,)),), (), k.eqns)
-        return replace(k, epilogue=_marking(alone, 0, flag))
-    own = (i for i, v in enumerate(k.epilogue.values)
-           if isinstance(v, Load) and v.source is atom and v.dtype is atom.spec.dtype)
-    return replace(k, epilogue=_marking(k.epilogue, next(own), flag))
+        after = Loop(k.rectangle, (), (Stage((load,)),), (), k.eqns)
+    value = _value_of(after, atom)
+    return None if value is None else replace(k, epilogue=_marking(after, value, flag))
+
+
+def _value_of(loop: Loop, atom: Atom) -> int | None:
+    """The value of a loop that is all of an atom: what is stored there, or what a product gave, as
+    it is or as the float32 that it is just as well."""
+    stored = [s.value for s in loop.stores if s.target is atom]
+    given = [i for i, v in enumerate(loop.values) if isinstance(v, Load) and v.source is atom
+             and v.dtype in (atom.spec.dtype, dtypes.float32)]
+    found = stored or given
+    return found[0] if len(stored) < 2 and found else None
 
 
 def _marking(loop: Loop, value: int, flag: Var) -> Loop:

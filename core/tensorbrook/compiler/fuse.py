@@ -231,9 +231,8 @@ class _Fusion:
 
     def take_call(self, e: Eqn) -> None:
         reads = tuple(self.buffer(a) for a in e.args)
-        specs = tuple(out.spec for out in e.outs)
-        function, numbers, work = e.prim.call(
-            [a.spec for a in e.args], specs if len(specs) > 1 else specs[0], **e.attrs)
+        results = tuple(v.spec for v in e.outs) if len(e.outs) > 1 else e.out.spec
+        function, numbers, work = e.prim.call([a.spec for a in e.args], results, **e.attrs)
         loads = e.loads if isinstance(e, Casting) else ()
         k = self.open(Call(function, reads, e.outs, numbers, work, (e,),
                            staged=self.limits.staged, loads=loads))
@@ -279,8 +278,9 @@ class _Fusion:
             return followed(first, second, self.limits, self.regrouped, self.buffers)
         rows = second if second.axes else first
         whole = self.regrouped(rows.space, rows.axes, first.eqns + second.eqns)
-        again = whole and any(stage for stage, _ in whole.parts)
-        return None if again and first.axes and not whole.goes_over_rows() else whole
+        if whole is None or not first.axes or whole.goes_over_rows():
+            return whole
+        return None if any(stage for stage, _ in whole.parts) else whole
 
     def regrouped(self, space, axes, eqns: Iterable[Eqn]) -> Group | None:
         """A group of its own for these equations, if they fit."""
