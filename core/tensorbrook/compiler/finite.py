@@ -85,8 +85,9 @@ class _Asked:
     def behind(self, atom: Atom) -> Atom:
         """Whose elements these are, of whatever float and shape."""
         e = self.made(atom, "reshape", "cast", "transpose")
-        floats = e is not None and all(a.spec.dtype.is_floating for a in (*e.args, *e.outs))
-        return self.behind(e.args[0]) if floats else atom
+        if e is None or not all(a.spec.dtype.is_floating for a in (*e.args, *e.outs)):
+            return atom
+        return self.behind(e.args[0])
 
     def deciding(self, atom: Atom) -> list[Atom]:
         """The tensors that are all finite just where this one is."""
