@@ -29,6 +29,16 @@ def product(a, b, **turns):
     return tf.matmul(wide(a), wide(b), **turns)
 
 
+def slope(image, g, width, strides=1):
+    """The gradient of a filter that goes over an image, for those of the result."""
+    image, g = (tf.reshape(wide(a), (1, *a.shape, 1)) for a in (image, g))
+    w = tf.ones((width, width, 1, 1))
+    with tf.GradientTape() as tape:
+        tape.watch(w)
+        out = tf.nn.conv2d(image, w, strides=strides, padding="VALID")
+    return tape.gradient(out, w, g)
+
+
 DECIDING = {  # of tensors x and y, float16 of (4, 5) and (5, 6), and z, float32 of (4, 5)
     "a product: both sides": (lambda x, y, z: [product(x, y)], "x y"),
     "turned, in another shape": (
@@ -40,6 +50,8 @@ DECIDING = {  # of tensors x and y, float16 of (4, 5) and (5, 6), and z, float32
     "a product of float32": (lambda x, y, z: [tf.matmul(z, wide(y))], "product"),
     "a product that is rounded": (lambda x, y, z: [tf.matmul(x, y)], "product"),
     "a slice of a product": (lambda x, y, z: [product(x, y)[1:]], "product"),
+    "a filter's gradient: both sides": (lambda x, y, z: [slope(y, x, 2)], "x y"),
+    "one that leaves pixels out": (lambda x, y, z: [slope(y[1:], x[:2, :3], 1, 2)], "product"),
     "float32": (lambda x, y, z: [product(x, y), z], "x y z"),
 }
 

@@ -169,6 +169,21 @@ def test_a_device_of_another_kind(gpu, undisturbed, monkeypatch):
     heir.host.close()
 
 
+def test_what_somebody_holds_stays_on_a_device_of_another_kind(gpu, monkeypatch):
+    another_kind(monkeypatch, gpu)
+    v = tf.Variable([1.0, 2.0])
+    step = tf.function(lambda: v.assign_add([1.0, 1.0]))
+    step()
+    gpu.host.keep()
+    step()
+    before = v.value()
+    step()
+    lose(gpu)
+    with told(KIND):
+        assert (before.tolist(), v.tolist()) == ([3.0, 4.0], [4.0, 5.0])
+    backends.made("webgpu").host.close()
+
+
 def test_fit_goes_on_on_a_device_of_another_kind(gpu, undisturbed, monkeypatch):
     another_kind(monkeypatch, gpu)
     with told(KIND):

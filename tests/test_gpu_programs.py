@@ -301,8 +301,8 @@ def test_pipelines_are_kept_up_to_a_number(monkeypatch):
     host.close()
 
 
-@pytest.mark.parametrize("limit", [1 << 30, 40, 12])
-def test_many_buffers_are_read_at_once(limit, monkeypatch):
+@pytest.mark.parametrize("limit, submits", [(1 << 30, 1), (40, 2), (12, 6)])
+def test_many_buffers_are_read_at_once(limit, submits, monkeypatch):
     monkeypatch.setattr(batches, "MOST_STAGED", limit)
     host, sizes = host_wgpu.Host(), [16, 4, 32, 8]
     buffers = [host.new(size) for size in sizes]
@@ -310,5 +310,5 @@ def test_many_buffers_are_read_at_once(limit, monkeypatch):
         host.write(buffer, bytes(range(n, n + size)))
     right = [bytes(range(n, n + size)) for n, size in enumerate(sizes)]
     assert host.read_many(list(zip(buffers, sizes))) == right
-    assert host.read_many([]) == []
+    assert host.read_many([]) == [] and host.submits == submits
     host.close()

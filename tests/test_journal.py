@@ -135,21 +135,44 @@ def test_no_loss_shows(seed):
 
 def test_what_is_kept_is_what_matters():
     host = Journal(Paper())
-    x, y, z, idle, arena = (host.new(SIZE) for _ in range(5))
+    x, y, z, copied, idle, arena = (host.new(SIZE) for _ in range(6))
     host.spare = lambda: {idle, arena}
     run = host.load(program(2))
     for buffer in (x, y, idle):
         host.write(buffer, bytes([7, 0, 0, 0]))
-    host.run(run, (arena, x, y, z))
+    host.run(run, (arena, x, y, z), [(x, copied, SIZE)])
     before = host.calls
     host.keep()
     assert host._state.contents == {x: bytes([7, 0, 0, 0]), y: bytes([21, 0, 0, 0]),
-                                    z: bytes([21, 0, 0, 0])}
+                                    z: bytes([21, 0, 0, 0]), copied: bytes([7, 0, 0, 0])}
     assert host._state.log == [] and host.calls == before
+    host.free(copied)
     host.free(z)
     host.write(y, bytes(SIZE))
     host.keep()
     assert host._state.contents == {x: bytes([7, 0, 0, 0]), y: bytes(SIZE)}
+
+
+def test_what_other_tasks_do_while_contents_are_read_is_not_lost(monkeypatch):
+    paper = Paper(10**9, 10**9)
+    host = Journal(paper)
+    buffers, run = [host.new(SIZE) for _ in range(3)], host.load(program(2))
+    host.write(buffers[0], bytes([1, 0, 0, 0]))
+    host.run(run, (buffers[0], *buffers))
+    read_many = paper.read_many
+
+    def meanwhile(which):
+        found = read_many(which)
+        host.run(run, (buffers[0], *buffers))
+        return found
+
+    with monkeypatch.context() as waiting:
+        waiting.setattr(paper, "read_many", meanwhile)
+        host.keep()
+    right = host.read_many([(b, SIZE) for b in buffers])
+    paper.left[0] = 0
+    with pytest.warns(RuntimeWarning, match="nothing is lost"):
+        assert host.read_many([(b, SIZE) for b in buffers]) == right
 
 
 def test_programs_are_let_go_once_the_log_does_not_name_them():

@@ -68,6 +68,19 @@ def test_where_invocations_wait(shape, least, barriers, declared):
     assert (code.count("workgroupBarrier();"), code.count("var<workgroup>")) == (barriers, declared)
 
 
+@pytest.mark.parametrize("scaled, barriers", [(True, 1), (False, 0)])
+def test_who_may_write_over_what_all_lanes_read_waits_for_them(scaled, barriers):
+    """Where no tree has held them together."""
+    def f(x):
+        v.assign(tf.reduce_sum(x * v if scaled else x, 1, keepdims=True))
+
+    with on("reference"):
+        v = tf.Variable(tf.ones((5, 1)))
+        made = plan_of(tf.function(f), tf.zeros((5, 300)))
+    code = "".join(shaders.code_of(made, subgroups=32))
+    assert code.count("storageBarrier();") == barriers
+
+
 @pytest.mark.parametrize("p, plan", PRODUCTS, ids=str)
 @pytest.mark.parametrize("least, size", WAYS)
 def test_products(p, plan, least, size, monkeypatch):
