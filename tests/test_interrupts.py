@@ -6,6 +6,7 @@ import pytest
 
 import tensorbrook as tf
 from tensorbrook import tensor
+from tensorbrook.backends import wasm, webgpu
 
 pytestmark = pytest.mark.usefixtures("backend")
 
@@ -60,3 +61,8 @@ def test_an_interrupt_on_the_way_into_a_block_leaves_it():
                 with Interruption(n, tensor.__file__), block():
                     pass
                 assert (len(tensor.contexts()), tensor.observers()) == (1, [tape])
+
+
+@pytest.mark.parametrize("module", [wasm, webgpu])
+def test_an_interrupt_on_the_way_to_a_buffer_leaves_nothing_to_give_back(module):
+    module.Buffer.__new__(module.Buffer).__del__()

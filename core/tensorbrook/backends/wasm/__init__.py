@@ -32,7 +32,6 @@ class Buffer:
     __slots__ = ("address", "capacity", "size", "shared", "backend", "__weakref__")
 
     def __init__(self, backend: "Wasm", size: int):
-        self.capacity = 0                                  # until there is memory to give back
         self.size, self.shared, self.backend = size, False, backend
         self.address, self.capacity = backend.memory.take(size)
 
@@ -40,8 +39,9 @@ class Buffer:
         return self.backend.host.read(self.address, self.size)
 
     def __del__(self, ending=sys.is_finalizing):
-        # At the end of the process modules are taken apart, and the memory goes as a whole.
-        if self.capacity and not ending():
+        # At the end of the process modules are taken apart, and the memory goes as a whole. Nor is
+        # there any to give back where an error came before it.
+        if hasattr(self, "capacity") and not ending():
             self.backend.memory.give_back(self.address, self.capacity)
 
 

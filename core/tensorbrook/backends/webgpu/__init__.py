@@ -48,7 +48,6 @@ class Buffer:
     __slots__ = ("number", "capacity", "count", "dtype", "shared", "backend", "__weakref__")
 
     def __init__(self, backend: WebGPU, dtype: str, count: int):
-        self.capacity = 0                                  # until there is a buffer to give back
         self.dtype, self.count, self.shared, self.backend = dtype, count, False, backend
         self.number, self.capacity = backend.memory.take(self.size)
 
@@ -61,7 +60,7 @@ class Buffer:
         return self.backend.read_many([self])[0]
 
     def __del__(self, ending=sys.is_finalizing):
-        if self.capacity and not ending():
+        if hasattr(self, "capacity") and not ending():     # else an error has left it without
             self.backend.memory.give_back(self.number, self.capacity)
 
 
