@@ -15,6 +15,8 @@ from studio_pages import SOON_MS, studio
 from tensorbrook.studio.browser import SOFTWARE_GPU, launch_options
 from tensorbrook.studio.server import STATIC, Server
 
+expect.set_options(timeout=SOON_MS)      # Playwright's own 5 s are few on a machine that is busy
+
 PARTS = ("index.html", "run.html", "tensorbrook.whl", "pyodide/pyodide.mjs",
          "engine/engine-threads.wasm")
 
@@ -83,5 +85,5 @@ def runtime(browser: Browser, address: str) -> Iterator[Page]:
 def page(browser: Browser, address: str) -> Iterator[Page]:
     """A Studio of its own, with Python ready."""
     with studio(browser, address) as page:
-        expect(page.get_by_test_id("status")).to_have_text("Ready.", timeout=SOON_MS)
+        expect(page.get_by_test_id("status")).to_have_text("Ready.")
         yield page

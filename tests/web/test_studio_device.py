@@ -31,25 +31,25 @@ def test_without_a_gpu_the_choice_says_why(page: Page):
 
 def test_the_gpu_trains_and_hands_over(gpu_browser: Browser, address: str):
     with studio(gpu_browser, address, **small(address)) as page:
-        expect(hook(page, "status")).to_have_text("Ready.", timeout=SOON_MS)
+        expect(hook(page, "status")).to_have_text("Ready.")
         expect(hook(page, "device-note")).to_contain_text("which the processor plays")
         hook(page, "step").click()
         until(page, lambda: number(page, "train-loss") > 0)
         expect(hook(page, "device")).to_have_text("CPU")
         first = number(page, "train-loss")
         hook(page, "device-choice").get_by_text("GPU", exact=True).click()
-        expect(hook(page, "device")).to_have_text("GPU", timeout=SOON_MS)
+        expect(hook(page, "device")).to_have_text("GPU")
         expect(hook(page, "backend")).to_have_text("webgpu")
         hook(page, "train").click()
         until(page, lambda: number(page, "epoch") >= 2, 2 * SOON_MS)
         learnt = number(page, "train-loss")
         assert 0 < learnt < first
         choice(page, "CPU").press("Space")
-        expect(hook(page, "device")).to_have_text("CPU", timeout=SOON_MS)
+        expect(hook(page, "device")).to_have_text("CPU")
         until(page, lambda: number(page, "epoch") >= 10)
         assert number(page, "train-loss") < learnt
         hook(page, "device-choice").get_by_text("GPU", exact=True).click()
-        expect(hook(page, "device")).to_have_text("GPU", timeout=SOON_MS)
+        expect(hook(page, "device")).to_have_text("GPU")
         page.reload()
-        expect(choice(page, "GPU")).to_be_checked(timeout=SOON_MS)
-        expect(hook(page, "device")).to_have_text("GPU", timeout=SOON_MS)
+        expect(choice(page, "GPU")).to_be_checked()
+        expect(hook(page, "device")).to_have_text("GPU")

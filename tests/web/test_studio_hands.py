@@ -6,7 +6,7 @@ import re
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
-from studio_pages import (LEARNT_MS, SOON_MS, STARTER, hook, layer, likeliest, names, number,
+from studio_pages import (LEARNT_MS, STARTER, hook, layer, likeliest, names, number,
                           studio, until)
 
 PHONE = {"width": 390, "height": 844}
@@ -23,8 +23,8 @@ def test_no_width_scrolls_sideways(browser: Browser, address: str, width: int, v
 
 def test_a_phone_can_draw_with_a_finger(browser: Browser, address: str):
     with studio(browser, address, viewport=PHONE, has_touch=True, is_mobile=True) as page:
-        expect(hook(page, "status")).to_have_text("Ready.", timeout=SOON_MS)
-        expect(hook(page, "prediction")).to_contain_text("%", timeout=SOON_MS)
+        expect(hook(page, "status")).to_have_text("Ready.")
+        expect(hook(page, "prediction")).to_contain_text("%")
         before = hook(page, "prediction").inner_text()
         hook(page, "draw").tap()
         expect(hook(page, "prediction")).not_to_have_text(before)
@@ -91,7 +91,7 @@ def test_the_keyboard_moves_and_removes_layers_and_keeps_its_place(page: Page):
 
 
 def test_a_digit_is_drawn_by_keyboard(page: Page):
-    expect(hook(page, "prediction")).to_contain_text("%", timeout=SOON_MS)
+    expect(hook(page, "prediction")).to_contain_text("%")
     hook(page, "train").click()
     until(page, lambda: number(page, "test-accuracy") >= 96, LEARNT_MS)
     hook(page, "draw").focus()
@@ -103,7 +103,7 @@ def test_a_digit_is_drawn_by_keyboard(page: Page):
 
 
 def test_the_drawing_is_cleared_by_keyboard(page: Page):
-    expect(hook(page, "prediction").locator(".best")).to_have_count(1, timeout=SOON_MS)
+    expect(hook(page, "prediction").locator(".best")).to_have_count(1)
     page.get_by_role("button", name="Clear").focus()
     page.keyboard.press("Enter")
     expect(hook(page, "prediction").locator(".best")).to_have_count(0)
