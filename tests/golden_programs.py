@@ -164,6 +164,9 @@ PROGRAMS = {
     "gradient_of_gradient": lambda: (gradient_of_gradient, (zeros(7),)),
     "dense_gelu": lambda: gradients(
         lambda x, w, b: tf.nn.gelu(tf.matmul(x, w) + b), (12, 9), (9, 32), (32,)),
+    "gelu_layer": lambda: gradients(
+        lambda x, w, b, v: tf.matmul(tf.nn.gelu(tf.matmul(x, w) + b, approximate=True), v),
+        (12, 9), (9, 32), (32,), (32, 9)),
     "residual": lambda: (lambda x, w, r: r + tf.matmul(x, w), (
         zeros(9, 6), zeros(6, 20), zeros(9, 20))),
     "conv_relu": lambda: (convolution, (zeros(2, 6, 6, 3), zeros(3, 3, 3, 16), zeros(16))),

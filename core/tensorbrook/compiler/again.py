@@ -286,7 +286,9 @@ class _Choice:
             value = recipe.loop.values[i]
             if i in recipe.leaves:
                 source, view = recipe.leaves[i]
-                number[i] = rewriter.load(Load(source, view.reshape(load.view.shape), value.dtype))
+                number[i] = rewriter.leaf(Load(source, view.reshape(load.view.shape), value.dtype))
+            elif isinstance(value, Number):
+                number[i] = rewriter.leaf(value)
             else:
                 number[i] = rewriter.once((recipe.loop, i), renumbered(value, number))
         if load.dtype is load.source.spec.dtype:

@@ -2,7 +2,7 @@
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import replace
 
-from ..ir import Apply, Atom, Load, Loop, Reduced, Stage, Store, Value
+from ..ir import Apply, Atom, Load, Loop, Number, Reduced, Stage, Store, Value
 
 
 class Rewriter:
@@ -32,8 +32,11 @@ class Rewriter:
             self.at[key] = self.add(value)
         return self.at[key]
 
-    def load(self, value: Load) -> int:
-        return self.once((value.source, value.view, value.dtype), value)
+    def leaf(self, value: Load | Number) -> int:
+        """The position of what is loaded, or of a number."""
+        if isinstance(value, Load):
+            return self.once((value.source, value.view, value.dtype), value)
+        return self.once((repr(value.value), value.dtype), value)
 
     def done(self, loop: Loop, stores: Iterable[Store]) -> Loop:
         """The loop with these stages, but for those without values."""
@@ -46,9 +49,11 @@ def with_loads(loop: Loop, sources: Collection[Atom],
     """The loop with what `make` adds, and gives the position of, in place of its loads of some
     sources."""
     def position(value: Value) -> int:
-        if not isinstance(value, Load):
-            return rewriter.add(renumbered(value, number))
-        return make(rewriter, value) if value.source in sources else rewriter.load(value)
+        if isinstance(value, Load) and value.source in sources:
+            return make(rewriter, value)
+        if isinstance(value, (Load, Number)):
+            return rewriter.leaf(value)
+        return rewriter.add(renumbered(value, number))
 
     rewriter, number = Rewriter(), {}
     for i, (value, part) in enumerate(zip(loop.values, loop.parts)):
