@@ -183,7 +183,7 @@ class _Choice:
     def _serves(self, n: int) -> bool:
         """Whether kernel n can compute what it needs, to the same bits."""
         gone, leaves, users = self._gone_in(n), self._leaves_in(n), self.users
-        loop = generated(users.kernels[n])
+        loop = users.loop(n)
         loose = {v for v in gone if has_sums_of_products(self.recipes[v])}
         products = {v for v in gone if is_product(self.maker.loop, self.maker.targets[v])}
         return (self._fits(n, leaves) and not (loose and len(loop.stages) > 1)
@@ -223,7 +223,7 @@ class _Choice:
                                           if isinstance(maker.loop.values[i], Load)}
         saved = sum(map(bytes_of, self.gone | unread)) - sum(map(bytes_of, self.new.values()))
         for n in self.readers:
-            loop, gone = generated(self.users.kernels[n]), self._gone_in(n)
+            loop, gone = self.users.loop(n), self._gone_in(n)
             saved += sum(map(bytes_of, gone))
             saved -= sum(map(bytes_of, self._leaves_in(n).difference(loop.reads)))
             anew = set().union(*(self.recipes[v].computed for v in gone))
@@ -277,7 +277,7 @@ class _Choice:
     def _serving(self, n: int) -> Kernel:
         """Kernel n with what it computes anew."""
         k = self.users.kernels[n]
-        return _with_loop(k, with_loads(generated(k), self._gone_in(n), self._computed))
+        return _with_loop(k, with_loads(self.users.loop(n), self._gone_in(n), self._computed))
 
     def _computed(self, rewriter: Rewriter, load: Load) -> int:
         """The position of what a load gave, computed anew."""

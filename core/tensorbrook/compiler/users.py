@@ -2,7 +2,7 @@
 from collections.abc import Iterable, Mapping
 from math import prod
 
-from ..ir import Atom, Call, Kernel, Limits, Load, Var, generated, whole_lines
+from ..ir import Atom, Call, Kernel, Limits, Load, Loop, Var, generated, whole_lines
 
 
 class Users:
@@ -34,6 +34,12 @@ class Users:
             for atom in atoms:
                 found[atom].remove(n)
         self._enter(n, k)
+
+    def loop(self, n: int) -> Loop:
+        """What of kernel n is generated, where something is."""
+        loop = generated(self.kernels[n])
+        assert loop is not None, "a kernel of the engine loads nothing"
+        return loop
 
     def change(self, lives: Iterable[tuple[int, int, int]]) -> None:
         """Let so many bytes more be alive, each from one kernel to another."""
@@ -71,4 +77,5 @@ class Users:
                 more: set[Atom] = frozenset()) -> int:
         """How many buffers kernel n touches, or would without some and with others."""
         k = self.kernels[n]
-        return len({self.over.get(a, a) for a in {*k.reads, *k.writes} - gone | more})
+        atoms: set[Atom] = {*k.reads, *k.writes} - gone | more
+        return len(atoms) - sum(v in atoms and old in atoms for v, old in self.over.items())

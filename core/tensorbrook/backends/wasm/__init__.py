@@ -21,9 +21,9 @@ WAYS_OUT = {"float16": "make it float32 with tf.constant(array, tf.float32), lea
                        'policy "float32", or compute on a GPU: tf.config.set_backend("webgpu")'}
 
 
-# Training steps with 0, 1 and 4 (wasmtime 50, two threads, 2026-11): the GPT of the benchmarks 66.2,
-# 64.8 and 64.2 ms, with 71, 50 and 37 MB between its kernels; that of examples/ 24.7, 24.2 and 24.2
-# ms (lower quartiles), with 20.9, 16.2 and 15.5 MB; ResNet-20, LeNet and the MLP take the same time.
+# Training steps with 0, 1 and 4 (wasmtime 50, two threads, 2026-11): the GPT of the benchmarks
+# takes 66.2, 64.8 and 64.2 ms, with 71, 50 and 37 MB between its kernels; that of examples/ 24.7,
+# 24.2 and 24.2 ms (lower quartiles), with 20.9, 16.2 and 15.5 MB; the other networks the same time.
 OPERATIONS_PER_BYTE = 4
 
 
