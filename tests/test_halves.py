@@ -288,6 +288,17 @@ def planned_on_a_gpu(f, *xs, **others) -> Plan:
     return made
 
 
+def test_casts_that_are_parts_of_one_tensor_are_stored_together():
+    @tf.function
+    def joined(x):
+        wide = tf.cast(tf.cast(x + 1.0, tf.float16), tf.float32)
+        both = tf.concat([wide, wide[:, ::-1], wide], 1)
+        return tf.reduce_sum(both + both[::-1], 0)
+
+    with on("webgpu"):
+        assert joined(tf.reshape(tf.range(6.0), (3, 2))).tolist() == [18, 24, 24, 18, 18, 24]
+
+
 def test_casts_are_made_where_elements_are_read():
     """A bias has no copy in float16, and a gradient none in float32."""
     x, w, b = (tf.constant(np.ones(s, t)) for s, t in (

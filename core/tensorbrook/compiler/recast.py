@@ -5,6 +5,7 @@ and its traffic, and often a kernel of its own. So a Load may have another float
 source: of a bias that is added in float16 as it is, of a gradient that comes in float16 and is
 float32 for the optimizer, of a result in float16 that a layer goes on with in float32.
 """
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -24,7 +25,7 @@ def without_casts(kernels: list[Kernel], outputs: list[Var], limits: Limits) -> 
     for k in kernels:
         for atom in k.reads:
             readers[atom] = readers.get(atom, 0) + 1
-    needed = {*outputs, *(a for k in kernels for a in _not_loaded(k))}
+    needed = {*outputs, *(a for k in kernels for a in _not_loaded(k)), *_stored_in_parts(kernels)}
     there: dict[Var, Atom] = {}          # what is not written -> what is read in its place
     left: list[Kernel] = []
     for k in kernels:
@@ -40,6 +41,13 @@ def without_casts(kernels: list[Kernel], outputs: list[Var], limits: Limits) -> 
 
 def _loop_of(k: Kernel) -> Loop | None:
     return k if isinstance(k, Loop) else k.epilogue if isinstance(k, Call) else None
+
+
+def _stored_in_parts(kernels: list[Kernel]) -> list[Var]:
+    """What several stores make together, as a concatenation: no other buffer is all of it."""
+    loops = filter(None, map(_loop_of, kernels))
+    stores = Counter(s.target for loop in loops for s in loop.stores)
+    return [target for target, count in stores.items() if count > 1]
 
 
 def _not_loaded(k: Kernel) -> Iterator[Atom]:
