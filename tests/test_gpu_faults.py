@@ -16,6 +16,7 @@ from test_interrupts import Interruption
 
 import tensorbrook as tf
 from tensorbrook import backends, keras
+from tensorbrook.eager import EAGER
 from tensorbrook.backends.webgpu import WebGPU, journal, templates
 from tensorbrook.backends.webgpu.host_wgpu import Host
 
@@ -197,6 +198,7 @@ def test_fit_goes_on_on_a_device_of_another_kind(gpu, undisturbed, monkeypatch):
 
 @pytest.mark.parametrize("other", [True, False], ids=["another GPU", "no GPU"])
 def test_float16_goes_on_where_there_is_none(gpu, monkeypatch, other):
+    EAGER.way_to("CPU").told = False         # of backend reference, by an earlier test
     if other:
         another_kind(monkeypatch, gpu, f16=False)
     else:
