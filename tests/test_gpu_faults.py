@@ -16,9 +16,9 @@ from test_interrupts import Interruption
 
 import tensorbrook as tf
 from tensorbrook import backends, keras
-from tensorbrook.eager import EAGER
 from tensorbrook.backends.webgpu import WebGPU, journal, templates
 from tensorbrook.backends.webgpu.host_wgpu import Host
+from tensorbrook.eager import EAGER
 
 RNG = np.random.default_rng(0)
 X = RNG.standard_normal((120, 8)).astype("f4")
