@@ -153,12 +153,18 @@ def test_what_is_kept_is_what_matters():
     assert host._state.contents == {x: bytes([7, 0, 0, 0]), y: bytes(SIZE)}
 
 
-def test_what_other_tasks_do_while_contents_are_read_is_not_lost(monkeypatch):
+def after_a_run() -> tuple[Paper, Journal, list[int], int]:
+    """A journal with room for all, what it writes to, and the buffers of a program that ran."""
     paper = Paper(10**9, 10**9)
     host = Journal(paper)
     buffers, run = [host.new(SIZE) for _ in range(3)], host.load(program(2))
     host.write(buffers[0], bytes([1, 0, 0, 0]))
     host.run(run, (buffers[0], *buffers))
+    return paper, host, buffers, run
+
+
+def test_what_other_tasks_do_while_contents_are_read_is_not_lost(monkeypatch):
+    paper, host, buffers, run = after_a_run()
     read_many = paper.read_many
 
     def meanwhile(which):
@@ -261,11 +267,7 @@ def no_memory(which):
 @pytest.mark.parametrize("submitted", [False, True])
 def test_an_interrupted_run_was_either_done_or_not(monkeypatch, submitted):
     """It comes back after a loss as the device had it."""
-    paper = Paper(10**9, 10**9)
-    host = Journal(paper)
-    buffers, run = [host.new(SIZE) for _ in range(3)], host.load(program(2))
-    host.write(buffers[0], bytes([1, 0, 0, 0]))
-    host.run(run, (buffers[0], *buffers))
+    paper, host, buffers, run = after_a_run()
     whole = paper.run
 
     def interrupted(*arguments):
@@ -287,11 +289,7 @@ def test_an_interrupted_run_was_either_done_or_not(monkeypatch, submitted):
 def test_an_interrupt_at_any_line_divides_nothing():
     """Neither a command from its entry, nor what is kept from the log, nor the way back."""
     def told(n=0):
-        paper = Paper(10**9, 10**9)
-        host = Journal(paper)
-        buffers, run = [host.new(SIZE) for _ in range(3)], host.load(program(2))
-        host.write(buffers[0], bytes([1, 0, 0, 0]))
-        host.run(run, (buffers[0], *buffers))
+        paper, host, buffers, run = after_a_run()
         with (interruption := Interruption(n, module.__file__)):
             host.run(run, (buffers[0], *buffers))
             host.keep()

@@ -4,7 +4,7 @@ and what a training step costs in calls."""
 from __future__ import annotations
 
 import pytest
-from pages import opened
+from pages import opened, stopped
 from playwright.sync_api import Browser, Page
 from test_second_visit import visit
 
@@ -260,24 +260,11 @@ while True:
     host.run(program, (arena, x, out))
     read(out, 4)
 """
-STOP = """
-async (source) => {
-  const begun = Promise.withResolvers();
-  const running = tensorbrook.runtime.run(source, { onStdout: begun.resolve });
-  await begun.promise;
-  const restarts = [];
-  const unheard = tensorbrook.runtime.onEvent(({ kind, reason }) => {
-    if (kind === "restarting") restarts.push(reason);
-  });
-  tensorbrook.runtime.stop();
-  const { exit_code } = await running;
-  unheard();
-  return [exit_code, restarts];
-}"""
 
 
 def test_a_script_that_waits_for_the_gpu_again_and_again_stops(page: Page):
-    assert page.evaluate(STOP, ENDLESS) == [130, []]
+    outcome, restarts = stopped(page, ENDLESS, after_ms=None)
+    assert (outcome["exit_code"], restarts) == (130, [])
     assert printed(page, RAW + "host.run(program, (arena, x, out))\nprint(result() == RIGHT)") \
         == "True\n"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 import pytest
-from pages import opened
+from pages import opened, stopped
 from playwright.sync_api import Browser, Error, Page
 
 ENDLESS = "print('begun', flush=True)\nwhile True: pass"
@@ -20,26 +20,6 @@ def run_python(page: Page, source: str) -> dict:
 
 def capabilities(page: Page) -> dict:
     return page.evaluate("tensorbrook.runtime.boot()")
-
-
-STOP = """
-async ([source, milliseconds]) => {
-  const running = tensorbrook.runtime.run(source);
-  await new Promise((resolve) => setTimeout(resolve, milliseconds));
-  const restarts = [];
-  const unheard = tensorbrook.runtime.onEvent(({ kind, reason }) => {
-    if (kind === "restarting") restarts.push(reason);
-  });
-  tensorbrook.runtime.stop();
-  const outcome = await running;
-  unheard();
-  return [outcome, restarts];
-}"""
-
-
-def stopped(page: Page, source: str, after_ms: int = 300) -> tuple[dict, list[str]]:
-    """What came of a script that was stopped, and why the runtime had to start anew for it."""
-    return tuple(page.evaluate(STOP, [source, after_ms]))
 
 
 def test_an_isolated_page_runs_on_threads(runtime: Page):

@@ -21,7 +21,7 @@ from ..ir import (Apply, Atom, Call, Graph, Kernel, Limits, Load, Loop, Number, 
 from .bits import Recipe, has_sums_of_products, is_product, jumps, same_bits
 from .cost import operations_of
 from .memory import takes_the_place
-from .rewrite import Rewriter, needed, renumbered, with_loads, with_stores
+from .rewrite import Rewriter, needed, renumbered, with_loads, with_loop, with_stores
 from .users import Users
 
 
@@ -272,12 +272,12 @@ class _Choice:
                 k = replace(k, kept=True)
             else:
                 stores.append(Store(at, var, View.of(var.spec.shape)))
-        users.put(maker.n, _with_loop(k, with_stores(maker.loop, stores)))
+        users.put(maker.n, with_loop(k, with_stores(maker.loop, stores)))
 
     def _serving(self, n: int) -> Kernel:
         """Kernel n with what it computes anew."""
         k = self.users.kernels[n]
-        return _with_loop(k, with_loads(self.users.loop(n), self._gone_in(n), self._computed))
+        return with_loop(k, with_loads(self.users.loop(n), self._gone_in(n), self._computed))
 
     def _computed(self, rewriter: Rewriter, load: Load) -> int:
         """The position of what a load gave, computed anew."""
@@ -306,10 +306,3 @@ def _operations(loop: Loop, values: Iterable[int]) -> int:
     """What some of the values take at all indices."""
     found = (loop.values[i] for i in values if not loop.parts[i][1])
     return prod(loop.space) * sum(operations_of(v.formula) for v in found if isinstance(v, Apply))
-
-
-def _with_loop(k: Kernel, loop: Loop) -> Kernel:
-    if isinstance(k, Loop):
-        return loop
-    return replace(k, epilogue=loop if loop.stores else None)
-

@@ -10,7 +10,9 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from ..base import dtypes
-from ..ir import Apply, Atom, Call, Kernel, Limits, Load, Loop, Spec, Stage, Store, Var
+from ..ir import (Apply, Atom, Call, Kernel, Limits, Load, Loop, Spec, Stage, Store, Var,
+                  generated)
+from .rewrite import with_loop
 
 # From as many elements on, several readers of a cast to float16 read it from memory: each reads
 # half as much then. An estimate.
@@ -29,7 +31,7 @@ def without_casts(kernels: list[Kernel], outputs: list[Var], limits: Limits) -> 
     there: dict[Var, Atom] = {}          # what is not written -> what is read in its place
     left: list[Kernel] = []
     for k in kernels:
-        loop = _loop_of(k)
+        loop = generated(k)
         stores = [] if loop is None else [
             stored for s in loop.stores
             for stored in _stored(k, loop, s, s.target in needed, readers.get(s.target, 0), there)]
@@ -39,13 +41,9 @@ def without_casts(kernels: list[Kernel], outputs: list[Var], limits: Limits) -> 
     return [k for k in left if not isinstance(k, Loop) or k.stores]
 
 
-def _loop_of(k: Kernel) -> Loop | None:
-    return k if isinstance(k, Loop) else k.epilogue if isinstance(k, Call) else None
-
-
 def _stored_in_parts(kernels: list[Kernel]) -> list[Var]:
     """What several stores make together, as a concatenation: no other buffer is all of it."""
-    loops = filter(None, map(_loop_of, kernels))
+    loops = filter(None, map(generated, kernels))
     stores = Counter(s.target for loop in loops for s in loop.stores)
     return [target for target, count in stores.items() if count > 1]
 
@@ -84,15 +82,14 @@ def _stored(k: Kernel, loop: Loop, s: Store, is_needed: bool, readers: int,
 
 
 def _with_stores(k: Kernel, loop: Loop, stores: list[Store], there: dict[Var, Atom]) -> Kernel:
-    if isinstance(k, Loop):
-        return replace(k, stores=tuple(stores))
-    kept = k.kept or any(there.get(s.target) in k.outs for s in loop.stores)
-    return replace(k, epilogue=replace(loop, stores=tuple(stores)) if stores else None, kept=kept)
+    if isinstance(k, Call) and any(there.get(s.target) in k.outs for s in loop.stores):
+        k = replace(k, kept=True)
+    return with_loop(k, replace(loop, stores=tuple(stores)))
 
 
 def _reading(k: Kernel, there: dict[Var, Atom]) -> Kernel:
     """The kernel with loads of what is there."""
-    loop = _loop_of(k)
+    loop = generated(k)
     if loop is None or there.keys().isdisjoint(loop.reads):
         return k
 
@@ -102,5 +99,4 @@ def _reading(k: Kernel, there: dict[Var, Atom]) -> Kernel:
 
     stages = tuple(Stage(tuple(map(loaded, s.body)), tuple(map(loaded, s.tail)))
                    for s in loop.stages)
-    changed = replace(loop, stages=stages)
-    return changed if isinstance(k, Loop) else replace(k, epilogue=changed)
+    return with_loop(k, replace(loop, stages=stages))

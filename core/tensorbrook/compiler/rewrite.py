@@ -2,7 +2,7 @@
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import replace
 
-from ..ir import Apply, Atom, Load, Loop, Number, Reduced, Stage, Store, Value
+from ..ir import Apply, Atom, Call, Kernel, Load, Loop, Number, Reduced, Stage, Store, Value
 
 
 class Rewriter:
@@ -42,6 +42,13 @@ class Rewriter:
         """The loop with these stages, but for those without values."""
         stages = tuple(Stage(tuple(b), tuple(t)) for b, t in self.stages if b or t)
         return replace(loop, stages=stages, stores=tuple(stores))
+
+
+def with_loop(k: Kernel, loop: Loop) -> Kernel:
+    """The kernel with this in place of what of it is generated."""
+    if isinstance(k, Call):
+        return replace(k, epilogue=loop if loop.stores else None)
+    return loop
 
 
 def with_loads(loop: Loop, sources: Collection[Atom],

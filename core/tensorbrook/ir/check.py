@@ -5,7 +5,8 @@ from math import prod
 from ..base import shapes
 from ..base.views import View
 from .graph import Atom, Const, Eqn, Graph, Var, several
-from .kernel import Apply, Call, Index, Kernel, Load, Loop, Mark, Plan, Reduced, Repeat, Step
+from .kernel import (Apply, Call, Index, Kernel, Load, Loop, Mark, Plan, Reduced, Repeat, Step,
+                     generated)
 
 
 def check_graph(graph: Graph) -> None:
@@ -65,7 +66,7 @@ def check_plan(plan: Plan) -> None:
 
 def _loops(k: Kernel) -> list[Loop]:
     """What of a kernel is generated."""
-    after = k if isinstance(k, Loop) else k.epilogue if isinstance(k, Call) else None
+    after = generated(k)
     return [after] if after else []
 
 

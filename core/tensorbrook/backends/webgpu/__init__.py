@@ -103,7 +103,8 @@ class WebGPU:
 
     def recall(self, graph: Graph) -> Program | None:
         """The program of a graph that this host has kept."""
-        if self.profile: return None
+        if self.profile:
+            return None
         data = self.host.kept.get(self._key(graph)) if self.host.kept else None
         return None if data is None else Program(Image.from_bytes(data), graph, self)
 
