@@ -11,7 +11,7 @@ from playwright.sync_api import Browser, Page, sync_playwright
 
 from tensorbrook.studio.browser import launch_options
 
-from . import ceiling
+from . import peak_rates
 from .workloads import Workload
 
 OURS = Path(__file__).parent / "ours"
@@ -50,7 +50,7 @@ class BenchmarkPage:
         page.wait_for_function("globalThis.startBenchmark !== undefined")
         page.evaluate("async ([threads, sources, ceiling]) => "
                       "{ await startBenchmark(threads, sources, ceiling); }",
-                      [threads, our_sources(), list(ceiling.module())])
+                      [threads, our_sources(), list(peak_rates.module())])
 
     def prepare(self, workload: Workload, names: Sequence[str]) -> Mapping[str, dict]:
         return self.page.evaluate("words => benchmark.prepare(...words)",

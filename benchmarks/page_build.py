@@ -8,7 +8,7 @@ import sys
 
 import environment
 import node
-import stamps
+import build_cache
 
 PAGE = environment.ROOT / "benchmarks/page"
 BUILT = environment.ROOT / "build/benchmarks"
@@ -20,10 +20,10 @@ def build() -> None:
     build_project()
     tools = node.find()
     modules = PAGE / "node_modules"
-    key = stamps.digest(PAGE / "package.json", PAGE / "package-lock.json")
-    stamps.stage("npm peers", modules / ".installed.txt", key, [modules], lambda: install(tools))
-    stamps.stage("benchmark page", environment.ROOT / "build/stamps/benchmarks.txt",
-                 stamps.digest(PAGE), [BUILT / "index.html"], lambda: bundle(tools))
+    key = build_cache.digest(PAGE / "package.json", PAGE / "package-lock.json")
+    build_cache.stage("npm peers", modules / ".installed.txt", key, [modules], lambda: install(tools))
+    build_cache.stage("benchmark page", environment.ROOT / "build/stamps/benchmarks.txt",
+                 build_cache.digest(PAGE), [BUILT / "index.html"], lambda: bundle(tools))
 
 
 def build_project() -> None:

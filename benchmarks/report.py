@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from .figures import significant
+from .statistics import significant
 from .table import NONE, table
 
 RUN = "The run"

@@ -13,14 +13,14 @@ from pathlib import Path
 
 from playwright.sync_api import Browser
 
-from . import first_calls, machine, page_build, standing, start
+from . import first_call_latency, machine, page_build, scoreboard, time_to_first_step
 from .browser import BenchmarkPage, benchmark_page, chromium
-from .figures import median_of
-from .goals import ceiling_of
-from .parts import FIRST_CALLS, PARTS, PROFILED, kernel_times
+from .statistics import median_of
+from .targets import ceiling_of
+from .own_measurements import FIRST_CALLS, PARTS, PROFILED, kernel_times
 from .report import RUN, Report, heading, kernels_table, sizes_table, tell
-from .rounds import QUICK, Disagreement, Pace, compare
-from .site import Site
+from .interleaved_runs import QUICK, Disagreement, Pace, compare
+from .server import Site
 from .sizes import full_wheel, sizes
 from .table import goals_table, pairs_table, rounds_table
 from .workloads import (
@@ -128,12 +128,12 @@ class Run:
 
     def standing(self) -> None:
         """What each row reached, in one table."""
-        rows = standing.rows(self.report.results)
-        if rows: self.report.show("Where it stands", standing.shown(rows))
+        rows = scoreboard.rows(self.report.results)
+        if rows: self.report.show("Where it stands", scoreboard.shown(rows))
 
     def start(self) -> None:
-        found = self.report.results["start"] = start.measure(1 if self.asked.quick else 5)
-        found["first calls"] = first_calls.measure(FIRST_CALLS, 1 if self.asked.quick else 3)
+        found = self.report.results["start"] = time_to_first_step.measure(1 if self.asked.quick else 5)
+        found["first calls"] = first_call_latency.measure(FIRST_CALLS, 1 if self.asked.quick else 3)
         shown = {name: value for name, value in found.items() if not isinstance(value, list | dict)}
         shown |= {f"first call of the {name}, ms": ms for name, ms in found["first calls"].items()}
         self.report.show("Start, with nothing cached", pairs_table(["", "median"], shown))

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from .figures import best_peer, median_of, significant
-from .goals import Ceiling, asked, most, reached, verdict
+from .statistics import best_peer, median_of, significant
+from .targets import Ceiling, asked, most, reached, verdict
 from .workloads import OURS
 
 NONE = "–"

@@ -13,9 +13,9 @@ from pathlib import Path
 import environment
 import engine
 import node
-import notices
+import third_party_notices
 import page_wheel
-import stamps
+import build_cache
 import toolchain
 
 ROOT = environment.ROOT
@@ -43,13 +43,13 @@ def build_engine() -> None:
         made = engine.build()
     except toolchain.ToolchainError as error:
         sys.exit(str(error))
-    stamps.report("engine", bool(made), start)
+    build_cache.report("engine", bool(made), start)
 
 
 def build_page(tools: node.Node) -> None:
     """The web build, and beside it everything that the page fetches when it starts."""
-    key = stamps.digest(node.WEB)
-    stamps.stage("page", STAMPS / "page.txt", key, [STATIC / "index.html", STATIC / "run.html"],
+    key = build_cache.digest(node.WEB)
+    build_cache.stage("page", STAMPS / "page.txt", key, [STATIC / "index.html", STATIC / "run.html"],
                  lambda: bundle(tools))
     copy("pyodide", node.WEB / "node_modules/pyodide", PYODIDE)
     copy("engine", engine.ENGINE, ENGINES)
@@ -65,8 +65,8 @@ def bundle(tools: node.Node) -> None:
 def copy(folder: str, source: Path, names: tuple[str, ...]) -> None:
     """Files of one folder into the page's folder of this name."""
     target = STATIC / folder
-    key = stamps.digest(*(source / name for name in names))
-    stamps.stage(f"page/{folder}", STAMPS / f"page-{folder}.txt", key,
+    key = build_cache.digest(*(source / name for name in names))
+    build_cache.stage(f"page/{folder}", STAMPS / f"page-{folder}.txt", key,
                  [target / name for name in names],
                  lambda: copy_all(source, target, names))
 
@@ -79,17 +79,17 @@ def copy_all(source: Path, target: Path, names: tuple[str, ...]) -> None:
 
 def build_notices() -> None:
     out = STATIC / "THIRD_PARTY.txt"
-    key = stamps.digest(SCRIPTS / "notices.py", node.WEB / "package-lock.json")
-    stamps.stage("page/notices", STAMPS / "page-notices.txt", key, [out],
-                 lambda: notices.write(out))
+    key = build_cache.digest(SCRIPTS / "third_party_notices.py", node.WEB / "package-lock.json")
+    build_cache.stage("page/notices", STAMPS / "page-notices.txt", key, [out],
+                 lambda: third_party_notices.write(out))
 
 
 def build_page_wheel() -> None:
     wheel = STATIC / "tensorbrook.whl"
-    key = stamps.digest(SCRIPTS / "page_wheel.py", page_wheel.version(),
+    key = build_cache.digest(SCRIPTS / "page_wheel.py", page_wheel.version(),
                         *(str(path.relative_to(ROOT)) for path in page_wheel.members()),
                         *page_wheel.members())
-    stamps.stage("page wheel", STAMPS / "page-wheel.txt", key, [wheel],
+    build_cache.stage("page wheel", STAMPS / "page-wheel.txt", key, [wheel],
                  lambda: page_wheel.write(wheel))
 
 
@@ -97,8 +97,8 @@ def build_image(tools: node.Node) -> None:
     """Python's memory with the page's wheel imported, from which a page starts in half the time."""
     pyodide, wheel = STATIC / "pyodide", STATIC / "tensorbrook.whl"
     image, script = pyodide / "python.image", node.WEB / "snapshot.mjs"
-    key = stamps.digest(script, wheel, *(pyodide / name for name in PYODIDE))
-    stamps.stage("page/image", STAMPS / "page-image.txt", key, [image], lambda: environment.check(
+    key = build_cache.digest(script, wheel, *(pyodide / name for name in PYODIDE))
+    build_cache.stage("page/image", STAMPS / "page-image.txt", key, [image], lambda: environment.check(
         node.run(tools, "run", "image", "--", str(pyodide), str(wheel), str(image)),
         "could not make the image of Python that the page starts from: see above"))
 

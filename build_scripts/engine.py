@@ -49,7 +49,7 @@ def exports(references: bool = False) -> list[str]:
     """What engine.h declares: its functions and kernels, and the kernels' references if asked."""
     header = (SOURCES / "engine.h").read_text()
     kernels = KERNEL.findall(header)
-    return FUNCTION.findall(header) + kernels + [f"{k}_ref" for k in kernels if references]
+    return FUNCTION.findall(header) + kernels + [f"{k}_reference" for k in kernels if references]
 
 
 def build() -> list[Path]:

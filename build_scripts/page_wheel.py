@@ -9,20 +9,20 @@ import zipfile
 from pathlib import Path
 
 import environment
-import stamps
+import build_cache
 
 CORE = environment.ROOT / "core"
 PACKAGE = CORE / "tensorbrook"
 
 # Programs and hosts of the desktop; a page has no server, wasmtime or wgpu.
 NATIVE_ONLY = {"__main__.py", "cli.py", "backends/wasm/host_wasmtime.py",
-               "backends/webgpu/host_wgpu.py", "studio/browser.py", "studio/page_run.py",
+               "backends/webgpu/host_wgpu.py", "studio/browser.py", "studio/browser_runner.py",
                "studio/run.py", "studio/server.py"}
 
 
 def members() -> list[Path]:
     """The files of the wheel: sources and data, not what a build made beside them."""
-    files = [path for path in stamps.files_below(PACKAGE) if path.suffix != ".wasm"]
+    files = [path for path in build_cache.files_below(PACKAGE) if path.suffix != ".wasm"]
     return [path for path in files if path.relative_to(PACKAGE).as_posix() not in NATIVE_ONLY]
 
 

@@ -10,7 +10,7 @@ from tensorbrook import backends
 from tensorbrook.backends.wasm import Wasm
 from tensorbrook.backends.wasm.host_wasmtime import Host
 from tensorbrook.backends.webgpu import WebGPU
-from tensorbrook.backends.webgpu.facts import Facts
+from tensorbrook.backends.webgpu.device_info import DeviceInfo
 from tensorbrook.backends.webgpu.host_wgpu import Host as GpuHost
 from tensorbrook.eager import EAGER
 
@@ -20,7 +20,7 @@ COMPILED = ("wasm", "webgpu")            # what is tested against the reference
 
 @contextmanager
 def on(name: str):
-    before = EAGER.chosen                    # None where the choice is Tensorbrook's
+    before = EAGER.forced_backend                    # None where the choice is Tensorbrook's
     tf.config.set_backend(name)
     try:
         yield
@@ -41,11 +41,11 @@ def threads(count: int):
 
 
 @contextmanager
-def gpu(**facts):
-    """Another backend webgpu, with some facts of its own, for a while."""
+def gpu(**device_info):
+    """Another backend webgpu, with some device_info of its own, for a while."""
     with on("reference"), pytest.MonkeyPatch.context() as patch:
         host = GpuHost()
-        host.facts = replace(host.facts, **facts)
+        host.device_info = replace(host.device_info, **device_info)
         patch.setitem(backends._made, "webgpu", WebGPU(host))
         with on("webgpu"):
             yield EAGER.backend
@@ -64,4 +64,4 @@ def by_threads(names: Iterable[str], run: Callable) -> dict:
 
 def least_gpu():
     """Another backend webgpu, on a device that can do just what every one can, for a while."""
-    return gpu(**asdict(Facts()))
+    return gpu(**asdict(DeviceInfo()))

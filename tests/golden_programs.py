@@ -2,7 +2,7 @@
 import numpy as np
 
 import tensorbrook as tf
-from tensorbrook.ops.control import iterate
+from tensorbrook.ops.control_flow import scan_loop
 from tensorbrook import keras
 
 
@@ -101,7 +101,7 @@ def recurrent():
 
         with tf.GradientTape() as tape:
             tape.watch((w, u))
-            last, _ = iterate(step, tf.zeros((2, 4)), x)
+            last, _ = scan_loop(step, tf.zeros((2, 4)), x)
             y = tf.reduce_sum(last * last)
         return y, *tape.gradient(y, (w, u))
 

@@ -1,9 +1,9 @@
 """Programs that between them render every template of the GPU in each of its variants."""
 import tensorbrook as tf
-from case import Whole
+from op_case import Whole
 from golden_programs import gradients, zeros
 from tensorbrook.ops import attention as att
-from tensorbrook.ops import orders
+from tensorbrook.ops import sort_primitives
 
 
 def arguments(*shapes, dtype="float32"):
@@ -119,7 +119,7 @@ PROGRAMS = {
     "sort": (lambda x: tf.sort(x), arguments((3, 50))),
     "sort, whole": (lambda x: tf.sort(x, direction="DESCENDING"), rows(5000, 9)),
     "sort, long": (lambda x: tf.sort(x), arguments((1, 70000))),
-    "sort_count of nothing": (lambda x: orders.sort_count(x, digit=0, parts=2), arguments(
+    "radix_histogram of nothing": (lambda x: sort_primitives.radix_histogram(x, digit=0, parts=2), arguments(
         Whole((3, 0, 2), 0, 1))),
     "top_k": (lambda x: tf.math.top_k(x, 5), arguments((3, 50))),
     "top_k of many": (lambda x: tf.math.top_k(x, 100), arguments((2, 300000))),

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 import wasmtime
 
-from programs import one_loop, variable
+from wasm_program_runner import one_loop, variable
 from tensorbrook.backends.wasm.assembler import (
     F32,
     I32,
@@ -17,11 +17,11 @@ from tensorbrook.backends.wasm.assembler import (
     unsigned,
     v128_const,
 )
-from tensorbrook.backends.wasm.listing import listing_of
-from tensorbrook.backends.wasm.program import listing
+from tensorbrook.backends.wasm.disassembler import disassemble
+from tensorbrook.backends.wasm.module_codegen import disassemble_plan
 from tensorbrook.base.dtypes import float32
 from tensorbrook.base.views import View
-from tensorbrook.ir import Apply, Load, Loop, Reduced, Reduction, Stage, Store
+from tensorbrook.ir import ElementwiseOp, Load, LoopKernel, ReduceOp, Reduction, RowPass, Store
 
 # What stands behind the names of instructions that need more than operands.
 IMMEDIATES = {"br": "0", "br_if": "0", "call": "0", "local.get": "0", "local.set": "0",
@@ -127,7 +127,7 @@ def test_a_function_is_put_into_a_table():
     made = wasmtime.Instance(store, wasmtime.Module(store.engine, module.encode()), [table])
     made.exports(store)["run"](store)
     assert [not callable(table.get(store, i)) for i in range(4)] == [True, True, True, False]
-    assert "3 ref.func 0 table.set 0" in listing_of(module)
+    assert "3 ref.func 0 table.set 0" in disassemble(module)
 
 
 def test_a_shared_memory_is_imported_with_its_limit():
@@ -158,7 +158,7 @@ def test_every_kind_of_immediate_has_a_text():
 
 def listing_lines(module: Module) -> list[str]:
     """The statements of a module with one function."""
-    return [line.strip() for line in listing_of(module).splitlines()[3:] if line]
+    return [line.strip() for line in disassemble(module).splitlines()[3:] if line]
 
 
 ROW_SUMS = """\
@@ -202,8 +202,8 @@ function 1
 
 def test_listing_of_a_program():
     x, out = np.zeros((3, 9), np.float32), np.zeros((3, 1), np.float32)
-    body = Load(variable(x, float32), View.of((3, 9)), float32), Apply("x * 2", (0,), float32)
-    total = Reduced(1, Reduction("x + y", 0), float32)
+    body = Load(variable(x, float32), View.of((3, 9)), float32), ElementwiseOp("x * 2", (0,), float32)
+    total = ReduceOp(1, Reduction("x + y", 0), float32)
     store = Store(2, variable(out, float32), View.of((3, 1)))
-    plan = one_loop(Loop((3, 9), (1,), (Stage(body, (total,)),), (store,), ()))
-    assert listing(plan) == ROW_SUMS
+    plan = one_loop(LoopKernel((3, 9), (1,), (RowPass(body, (total,)),), (store,), ()))
+    assert disassemble_plan(plan) == ROW_SUMS

@@ -1,10 +1,10 @@
-"""The pieces of the benchmark: figures, rounds, table, ceiling. Nothing is timed."""
+"""The pieces of the benchmark: figures, rounds, table, peak_rates. Nothing is timed."""
 
 import gzip
 
 import pytest
-from benchmarks import ceiling, figures, goals, report, rounds, run, sizes, standing, table
-from benchmarks.ours.bench import FAMILIES
+from benchmarks import peak_rates, statistics, targets, report, interleaved_runs, run, sizes, scoreboard, table
+from benchmarks.ours.step_runner import FAMILIES
 from benchmarks.workloads import CONTENDERS, NATIVE, OURS, WORKLOADS, Goal, wanted
 from benchmarks.workloads.gemm import gemm
 from wasmtime import Config, Engine, Instance, Limits, Memory, MemoryType, Module, Store
@@ -33,25 +33,25 @@ AGREED = {OURS: [1.0, 2.0], "jax-js": [1.0, 2.0005], "tfjs": [1.0, 2.0]}
 
 
 def test_a_summary_has_the_middle_and_the_ends():
-    assert figures.summary([4.0, 1.0, 2.0]) == (2.0, 1.0, 4.0, 3)
+    assert statistics.summary([4.0, 1.0, 2.0]) == (2.0, 1.0, 4.0, 3)
 
 
 @pytest.mark.parametrize("number, text", [
     (0, "0"), (0.00213, "0.00213"), (7.4242, "7.42"), (128.4, "128"), (35400, "35400"),
     (0.00000213, "0.000002")])
 def test_numbers_as_people_write_them(number, text):
-    assert figures.significant(number) == text
+    assert statistics.significant(number) == text
 
 
 def test_steps_fill_a_turn():
-    assert figures.steps_for(100, 4) == 25
-    assert figures.steps_for(100, 400) == 1
-    assert figures.steps_for(100, 0) == 100_000
+    assert statistics.steps_for(100, 4) == 25
+    assert statistics.steps_for(100, 400) == 1
+    assert statistics.steps_for(100, 0) == 100_000
 
 
 def test_contenders_take_turns_and_those_who_cannot_are_named():
     arena = Fake({OURS: 1.0, "jax-js": 2.0, "tfjs": 4.0}, AGREED)
-    result = rounds.compare(arena, WORKLOAD, rounds.QUICK)
+    result = interleaved_runs.compare(arena, WORKLOAD, interleaved_runs.QUICK)
     measured = arena.turns[-9:]
     assert [name for name, _ in measured] == [OURS, "jax-js", "tfjs"] * 3
     assert {name: t["median"] for name, t in result["times_ms"].items()} == arena.step_ms
@@ -61,26 +61,26 @@ def test_contenders_take_turns_and_those_who_cannot_are_named():
 
 def test_what_differs_is_not_timed():
     arena = Fake({}, AGREED | {"jax-js": [1.0, 2.1]})
-    with pytest.raises(rounds.Disagreement, match="tensorbrook and jax-js computed different .*"
+    with pytest.raises(interleaved_runs.Disagreement, match="tensorbrook and jax-js computed different .*"
                                                   "figure 1: 2.0 and 2.1"):
-        rounds.compare(arena, WORKLOAD, rounds.QUICK)
+        interleaved_runs.compare(arena, WORKLOAD, interleaved_runs.QUICK)
     assert arena.turns == [] and arena.dropped
-    assert figures.difference([1.0], [1.0, 2.0], 1) == "1 figures and 2"
-    assert figures.difference([float("nan")], [1.0], 1)
+    assert statistics.difference([1.0], [1.0, 2.0], 1) == "1 figures and 2"
+    assert statistics.difference([float("nan")], [1.0], 1)
 
 
 def test_the_slow_have_fewer_turns_and_who_is_far_behind_has_its_warm_up():
-    most = rounds.Pace().turns
+    most = interleaved_runs.Pace().turns
     arena = Fake({OURS: 1.0, "jax-js": 1000.0, "tfjs": 300.0}, AGREED)
-    times = rounds.compare(arena, WORKLOAD, rounds.Pace())["turns_ms"]
+    times = interleaved_runs.compare(arena, WORKLOAD, interleaved_runs.Pace())["turns_ms"]
     assert {name: len(turns) for name, turns in times.items()} == {
         OURS: most, "jax-js": 1, "tfjs": 1}
     arena = Fake({OURS: 250.0, "jax-js": 1000.0, "tfjs": 10.0}, AGREED)
-    times = rounds.compare(arena, WORKLOAD, rounds.Pace())["turns_ms"]
+    times = interleaved_runs.compare(arena, WORKLOAD, interleaved_runs.Pace())["turns_ms"]
     assert {name: len(turns) for name, turns in times.items()} == {
         OURS: 1, "jax-js": 1, "tfjs": most}
     arena = Fake({OURS: 250.0, "jax-js": 1000.0, "tfjs": 101.0}, AGREED)
-    times = rounds.compare(arena, WORKLOAD, rounds.Pace())["turns_ms"]
+    times = interleaved_runs.compare(arena, WORKLOAD, interleaved_runs.Pace())["turns_ms"]
     assert {name: len(turns) for name, turns in times.items()} == {
         OURS: 3, "jax-js": 3, "tfjs": most}
 
@@ -92,8 +92,8 @@ def cells(row):
 def test_the_table_shows_times_rates_the_ratio_and_what_was_reached():
     arena = Fake({OURS: 1.0, "jax-js": 2.0, "tfjs": 4.0}, AGREED)
     workload = WORKLOAD._replace(goal=Goal(peer=3, fma=0.4))
-    rows = [rounds.compare(arena, workload, rounds.QUICK)]
-    text = table.goals_table(rows, CONTENDERS, goals.Ceiling(10.0))
+    rows = [interleaved_runs.compare(arena, workload, interleaved_runs.QUICK)]
+    text = table.goals_table(rows, CONTENDERS, targets.Ceiling(10.0))
     head, rule, row = text.splitlines()
     assert cells(row) == [
         "GEMM 128 NN", "1 (4.2 GF/s)", "2 (2.1 GF/s)", "4 (1 GF/s)", "2.00", "42%",
@@ -109,14 +109,14 @@ RESULT = {"name": "a", "flops": 8_000_000, "moved_bytes": 2_000_000, "same_size_
 
 
 def test_goals_are_judged_by_what_was_measured():
-    figures = goals.reached(RESULT, goals.Ceiling(10.0, 4.0), 0.5)
+    figures = targets.reached(RESULT, targets.Ceiling(10.0, 4.0), 0.5)
     assert figures == {"peer": 4, "jax": 5, "fma": 0.8, "copied": 0.5, "gemm": 0.5, "torch": 0.5}
-    assert goals.verdict(Goal(peer=4, copied=0.5)._asdict(), figures) == "met"
-    assert goals.verdict(Goal(peer=5, fma=0.9)._asdict(), figures) == "no: 4.00x, 80%"
-    assert goals.verdict(Goal(torch=0.4)._asdict(), {"peer": 4}) == "met but for torch"
-    assert goals.verdict(Goal(peer=2)._asdict(), {"fma": 0.8}) == "met"  # nobody else can
-    assert goals.verdict(Goal(peer=2)._asdict(), {}) == "no figure"
-    assert goals.verdict(Goal()._asdict(), figures) == ""
+    assert targets.verdict(Goal(peer=4, copied=0.5)._asdict(), figures) == "met"
+    assert targets.verdict(Goal(peer=5, fma=0.9)._asdict(), figures) == "no: 4.00x, 80%"
+    assert targets.verdict(Goal(torch=0.4)._asdict(), {"peer": 4}) == "met but for torch"
+    assert targets.verdict(Goal(peer=2)._asdict(), {"fma": 0.8}) == "met"  # nobody else can
+    assert targets.verdict(Goal(peer=2)._asdict(), {}) == "no figure"
+    assert targets.verdict(Goal()._asdict(), figures) == ""
 
 
 def test_what_ours_cannot_do_is_a_failure():
@@ -134,10 +134,10 @@ def test_single_figures_have_limits():
 
 def test_one_table_tells_where_it_stands():
     page = {n: {"workloads": [RESULT | {"times_ms": {OURS: {"median": 2.0 / n}}}],
-                "ceiling": {ceiling.GFLOPS: 16.0 * n, ceiling.STREAMED: 4.0}} for n in (1, 2)}
+                "ceiling": {peak_rates.GFLOPS: 16.0 * n, peak_rates.STREAMED: 4.0}} for n in (1, 2)}
     native = {2: [{"name": "a", "times_ms": {"torch": {"median": 0.5}}}]}
-    found = standing.rows({"page": page, "native": native})
-    head, _, row = standing.shown(found).splitlines()
+    found = scoreboard.rows({"page": page, "native": native})
+    head, _, row = scoreboard.shown(found).splitlines()
     shown = dict(zip(cells(head), cells(row)))
     assert (shown["ms, 1"], shown["ms, 2"], shown["scaling"]) == ("2", "1", "2.00x")
     assert shown["gemm"] == "25% / 50%" and shown["jax"] == "–"
@@ -189,13 +189,13 @@ def test_the_ceiling_s_loops_do_what_they_say():
     config.wasm_relaxed_simd = True
     store = Store(Engine(config))
     memory = Memory(store, MemoryType(Limits(2049, None)))
-    loops = Instance(store, Module(store.engine, ceiling.module()), [memory]).exports(store)
+    loops = Instance(store, Module(store.engine, peak_rates.module()), [memory]).exports(store)
     memory.write(store, bytes(range(128)), 0)
     loops["copy"](store, 2, 128)
-    assert memory.read(store, ceiling.COPY_BYTES, ceiling.COPY_BYTES + 128) == bytes(range(128))
+    assert memory.read(store, peak_rates.COPY_BYTES, peak_rates.COPY_BYTES + 128) == bytes(range(128))
     loops["multiply_add"](store, 3, 0)
     asked = []
-    rates = ceiling.measure(lambda *call: asked.append(call) or 2.0, threads=2, turns=3)
-    assert rates[ceiling.GFLOPS] == 96 * 4_000_000 * 2 / 2.0 / 1e6
-    assert rates[ceiling.STREAMED] == 2 * 4 * 1024 * 1024 * 400 / 2.0 / 1e6
+    rates = peak_rates.measure(lambda *call: asked.append(call) or 2.0, threads=2, turns=3)
+    assert rates[peak_rates.GFLOPS] == 96 * 4_000_000 * 2 / 2.0 / 1e6
+    assert rates[peak_rates.STREAMED] == 2 * 4 * 1024 * 1024 * 400 / 2.0 / 1e6
     assert len(asked) == 16

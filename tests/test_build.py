@@ -12,7 +12,7 @@ import environment
 import chromium
 import node
 import page_wheel
-import stamps
+import build_cache
 from tensorbrook.studio import server
 
 
@@ -33,7 +33,7 @@ def test_work_is_done_once_for_each_content(tmp_path):
 
     def run(text: str) -> bool:
         source.write_text(text)
-        return stamps.once(stamp, stamps.digest(source), [output], lambda: output.write_text(text))
+        return build_cache.once(stamp, build_cache.digest(source), [output], lambda: output.write_text(text))
 
     assert [run("a"), run("a"), run("b"), run("b")] == [True, False, True, False]
     output.unlink()
@@ -45,20 +45,20 @@ def test_work_that_failed_is_done_again(tmp_path):
         raise RuntimeError("disk full")
 
     stamp = tmp_path / "stamp"
-    stamps.once(stamp, "old", [], lambda: None)
+    build_cache.once(stamp, "old", [], lambda: None)
     with pytest.raises(RuntimeError):
-        stamps.once(stamp, "new", [], fail)
-    assert stamps.once(stamp, "old", [], lambda: None)
+        build_cache.once(stamp, "new", [], fail)
+    assert build_cache.once(stamp, "old", [], lambda: None)
 
 
 def test_a_digest_sees_names_and_contents_but_not_what_was_built(tmp_path):
     (tmp_path / "a").write_text("1")
-    first = stamps.digest(tmp_path)
+    first = build_cache.digest(tmp_path)
     (tmp_path / "node_modules").mkdir()
     (tmp_path / "node_modules" / "b").write_text("2")
-    assert stamps.digest(tmp_path) == first
+    assert build_cache.digest(tmp_path) == first
     (tmp_path / "a").rename(tmp_path / "c")
-    assert stamps.digest(tmp_path) != first
+    assert build_cache.digest(tmp_path) != first
 
 
 def test_an_old_python_is_told_what_to_install(monkeypatch):

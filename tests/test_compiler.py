@@ -7,16 +7,16 @@ import pytest
 
 import tensorbrook as tf
 from golden_programs import PROGRAMS, variable, zeros
-from plans import carry_out, compiled, plan_of, too_many_buffers
+from plan_interpreter import carry_out, compiled, plan_of, too_many_buffers
 from tensorbrook.base.dtypes import float32, int32
 from tensorbrook.compiler import simplify
-from tensorbrook.compiler.memory import enough
-from tensorbrook.ir import PRIMS, Apply, Call, Const, Eqn, Graph, Loop, Plan, Spec, Var, several
-from tensorbrook.ir.check import check_graph, check_plan
+from tensorbrook.compiler.buffer_assignment import memory_budget
+from tensorbrook.ir import PRIMITIVES, ElementwiseOp, KernelCall, Const, Eqn, Graph, LoopKernel, Plan, TensorSpec, Var, as_tuple
+from tensorbrook.ir.verifier import verify_graph, verify_plan
 
 
 def var(*shape, dtype=float32) -> Var:
-    return Var(Spec(shape, dtype))
+    return Var(TensorSpec(shape, dtype))
 
 
 class Writer:
@@ -26,20 +26,20 @@ class Writer:
         self.graph = Graph(list(inputs))
 
     def __call__(self, name: str, *args, **attrs) -> Any:
-        prim = PRIMS[name]
+        prim = PRIMITIVES[name]
         spec = prim.spec(*[a.spec for a in args], **attrs)
-        outs = tuple(map(Var, several(spec)))
+        outs = tuple(map(Var, as_tuple(spec)))
         self.graph.eqns.append(Eqn(prim, args, attrs, outs))
         return outs if isinstance(spec, tuple) else outs[0]
 
     def giving(self, *outputs) -> Graph:
         self.graph.outputs = list(outputs)
-        check_graph(self.graph)
+        verify_graph(self.graph)
         return self.graph
 
 
 def number(value, dtype=float32) -> Const:
-    return Const(Spec((), dtype), value)
+    return Const(TensorSpec((), dtype), value)
 
 
 def names(graph: Graph) -> list[str]:
@@ -52,8 +52,8 @@ def plan_with(f, *arguments) -> Plan:
 
 def kinds(plan: Plan) -> list[str]:
     """Each kernel: `loop`, `fold`, or the engine's function."""
-    return [step.kernel.function if isinstance(step.kernel, Call)
-            else "fold" if step.kernel.axes else "loop" for step in plan.steps]
+    return [step.kernel.kernel if isinstance(step.kernel, KernelCall)
+            else "fold" if step.kernel.reduction_axes else "loop" for step in plan.steps]
 
 
 # ── simplify ──────────────────────────────────────────────────────────────────────────────────
@@ -115,11 +115,11 @@ def test_long_folds_to_few_results_are_cut(shape, axes, cut):
     x = var(*shape)
     w = Writer(x)
     simple = simplify(w.giving(w("reduce_sum", x, axes=axes)))
-    check_graph(simple)
+    verify_graph(simple)
     assert names(simple) == (["reshape", "reduce_sum", "reduce_sum"] if cut else ["reduce_sum"])
     array = np.random.default_rng(0).normal(size=shape)
     for e in simple.eqns:
-        array = e.prim.meaning(np, array, **e.attrs)
+        array = e.prim.reference_impl(np, array, **e.attrs)
     expected = np.random.default_rng(0).normal(size=shape).sum(axes)
     np.testing.assert_allclose(array, expected, rtol=1e-9)
 
@@ -134,13 +134,13 @@ def test_columns_are_folded_in_strips(shape, axes, folds):
     x = var(*shape)
     w = Writer(x)
     simple = simplify(w.giving(w("reduce_max", x, axes=axes)))
-    check_graph(simple)
+    verify_graph(simple)
     found = [",".join(map(str, e.args[0].spec.shape)) for e in simple.eqns
              if e.prim.name == "reduce_max"]
     assert (len(found) if isinstance(folds, int) else found) == folds
     array = draw = np.random.default_rng(0).normal(size=shape)
     for e in simple.eqns:
-        array = e.prim.meaning(np, array, **e.attrs)
+        array = e.prim.reference_impl(np, array, **e.attrs)
     np.testing.assert_array_equal(array, draw.max(axes))
 
 
@@ -169,7 +169,7 @@ def test_a_fold_takes_its_producers_in_and_its_consumers_along():
     plan = plan_with(lambda x: tf.sqrt(tf.reduce_sum(tf.square(x - 1.0), 1)) * 0.5, zeros(8, 9))
     assert kinds(plan) == ["fold"]
     loop = plan.steps[0].kernel
-    assert [v.formula for v in loop.stages[0].tail if isinstance(v, Apply)] == ["sqrt(x)", "x * y"]
+    assert [v.formula for v in loop.passes[0].post_reduce if isinstance(v, ElementwiseOp)] == ["sqrt(x)", "x * y"]
 
 
 def test_two_folds_of_the_same_rows_are_one_pass():
@@ -233,8 +233,8 @@ def test_the_update_of_adam_is_one_pass_over_each_variable():
     weights = model.trainable_variables
     optimizer.build(weights)
     plan = plan_with(lambda g: optimizer.apply([g], weights) or None, zeros(300, 200))
-    passes = [s.kernel for s in plan.steps if isinstance(s.kernel, Loop)
-              and np.prod(s.kernel.space) == 300 * 200]
+    passes = [s.kernel for s in plan.steps if isinstance(s.kernel, LoopKernel)
+              and np.prod(s.kernel.iteration_space) == 300 * 200]
     assert len(passes) == 1 and len(passes[0].writes) == 3
 
 
@@ -274,11 +274,11 @@ def test_pieces_that_meet_or_leave_gaps_are_summed():
     x, y = var(2, 3), var(2, 3)
     for begin, whole in (((0, 2), 5), ((0, 3), 7)):
         w = Writer(x, y)
-        places = [w("place", piece, begin=(0, at), shape=(2, whole), steps=(1, 1))
+        places = [w("pad", piece, begin=(0, at), shape=(2, whole), steps=(1, 1))
                   for piece, at in zip((x, y), begin)]
         assert "concat" not in names(simplify(w.giving(w("add", *places))))
     w = Writer(x, y)
-    places = [w("place", piece, begin=(0, at), shape=(2, 6), steps=(1, 1))
+    places = [w("pad", piece, begin=(0, at), shape=(2, 6), steps=(1, 1))
               for piece, at in ((x, 3), (y, 0))]
     e, = simplify(w.giving(w("add", *places))).eqns
     assert (e.prim.name, e.args) == ("concat", (y, x))
@@ -300,7 +300,7 @@ def test_buffers_that_do_not_live_together_share_memory():
 def test_the_arena_is_hardly_larger_than_what_is_alive_at_once(name):
     f, arguments = PROGRAMS[name]()
     plan = plan_with(f, *arguments)
-    assert plan.live_bytes <= plan.arena_size <= enough(plan.live_bytes)
+    assert plan.peak_live_bytes <= plan.arena_size <= memory_budget(plan.peak_live_bytes)
 
 
 def test_a_result_takes_the_place_of_an_argument_that_dies():
@@ -322,20 +322,20 @@ def test_kernels_that_wait_for_the_same_one_stand_beside_each_other():
         return v - 0.1 * dv, w - 0.1 * dw
 
     plan = plan_with(step, *[zeros(128, 128)] * 3)
-    assert [s.barrier for s in plan.steps] == [False, True, True, False, True]
+    assert [s.barrier_before for s in plan.steps] == [False, True, True, False, True]
 
 
 def test_small_kernels_stay_on_one_thread_without_barriers():
     plan = plan_with(lambda x: tf.nn.softmax(tf.matmul(x, x)), zeros(8, 8))
-    assert not any(step.split or step.barrier for step in plan.steps)
+    assert not any(step.parallel or step.barrier_before for step in plan.steps)
 
 
 def test_a_barrier_stands_only_where_data_crosses_threads():
     x = zeros(256, 256)
     plan = plan_with(lambda x, y: (tf.matmul(x, x), tf.matmul(y, y)), x, x)
-    assert [s.barrier for s in plan.steps] == [False, False], "two products that share nothing"
+    assert [s.barrier_before for s in plan.steps] == [False, False], "two products that share nothing"
     plan = plan_with(lambda x: tf.matmul(tf.matmul(x, x), x), x)
-    assert [s.barrier for s in plan.steps] == [False, True]
+    assert [s.barrier_before for s in plan.steps] == [False, True]
 
 
 def test_a_variable_is_updated_in_place_without_a_copy():
@@ -370,7 +370,7 @@ def test_a_new_value_counts_as_a_buffer_unless_it_lies_over_the_old_one(read_lat
 
 def test_constants_get_slots():
     plan = plan_with(lambda x: x + tf.constant([1.0, 2.0, 3.0]), zeros(3))
-    assert len(plan.constants) == 1 and plan.places[plan.constants[0]].kind == "slot"
+    assert len(plan.constants) == 1 and plan.buffer_locations[plan.constants[0]].space == "slot"
 
 
 # ── the checks themselves ─────────────────────────────────────────────────────────────────────
@@ -382,29 +382,29 @@ def broken(plan: Plan, **parts) -> Plan:
 
 def test_the_check_sees_a_missing_barrier():
     plan = plan_with(lambda x: tf.matmul(tf.matmul(x, x), x), zeros(256, 256))
-    steps = tuple(type(s)(s.kernel, s.split, False) for s in plan.steps)
+    steps = tuple(type(s)(s.kernel, s.parallel, False) for s in plan.steps)
     with pytest.raises(AssertionError, match="needs a barrier"):
-        check_plan(broken(plan, steps=steps))
+        verify_plan(broken(plan, steps=steps))
 
 
 def test_the_check_sees_memory_in_use_twice():
     plan = plan_with(lambda x: tf.matmul(tf.matmul(x, x), tf.matmul(x, x[::-1])), zeros(64, 64))
-    places = {a: type(p)(p.kind, 0 if p.kind == "arena" else p.at) for a, p in plan.places.items()}
+    places = {a: type(p)(p.space, 0 if p.space == "arena" else p.offset) for a, p in plan.buffer_locations.items()}
     with pytest.raises(AssertionError, match="overwritten|writes over"):
-        check_plan(broken(plan, places=places))
+        verify_plan(broken(plan, buffer_locations=places))
 
 
 def test_the_check_sees_steps_in_the_wrong_order():
     plan = plan_with(lambda x: tf.matmul(tf.matmul(x, x), x), zeros(8, 8))
     with pytest.raises(AssertionError, match="before it is written"):
-        check_plan(broken(plan, steps=plan.steps[::-1]))
+        verify_plan(broken(plan, steps=plan.steps[::-1]))
 
 
 def test_the_check_sees_an_undefined_variable():
     x = var(3)
-    graph = Graph([x], [Eqn(PRIMS["exp"], (var(3),), {}, (var(3),))])
+    graph = Graph([x], [Eqn(PRIMITIVES["exp"], (var(3),), {}, (var(3),))])
     with pytest.raises(AssertionError, match="exp reads too early"):
-        check_graph(graph)
+        verify_graph(graph)
 
 
 def test_what_is_printed_names_every_kernel():

@@ -4,7 +4,7 @@ import pytest
 import tensorbrook as tf
 from tensorbrook import keras
 from tensorbrook.compiler import simplify
-from tensorbrook.compiler.cost import CPU_THREAD, GPU, wants_gpu, work
+from tensorbrook.compiler.cost_model import CPU_THREAD, GPU, prefers_gpu, estimate
 from tensorbrook.ir import Graph
 from tensorbrook.keras import layers
 
@@ -115,24 +115,24 @@ TABLE = {
 @pytest.mark.parametrize("name", TABLE)
 def test_who_goes_to_a_gpu(name):
     graph, of_two, of_eight = TABLE[name][0](), *TABLE[name][1:]
-    assert [wants_gpu(graph, threads) for threads in (2, 8)] == [of_two, of_eight]
+    assert [prefers_gpu(graph, threads) for threads in (2, 8)] == [of_two, of_eight]
 
 
 def test_work_of_a_product_and_what_follows_it():
-    found = work(map_of(lambda x: tf.nn.relu(x @ x), 64, 64))
+    found = estimate(map_of(lambda x: tf.nn.relu(x @ x), 64, 64))
     size = 4 * 64 * 64
     assert (found.operations, found.bytes) == (2 * 64 ** 3 + 64 * 64, 3 * size + 2 * size)
     assert found.kernels == 2
 
 
 def test_a_loop_counts_its_turns():
-    once = work(map_of(lambda x: x[0] @ x[0], 1, 32, 32))
-    loop = work(map_of(lambda x: tf.scan(lambda a, b: a @ b, x, x[0]), 50, 32, 32))
+    once = estimate(map_of(lambda x: x[0] @ x[0], 1, 32, 32))
+    loop = estimate(map_of(lambda x: tf.scan(lambda a, b: a @ b, x, x[0]), 50, 32, 32))
     assert loop.operations >= 50 * 2 * 32 ** 3 and loop.kernels >= 50 > once.kernels
 
 
 def test_threads_share_arithmetic_and_not_memory():
-    products, copies = (work(map_of(f, 512, 512)) for f in (lambda x: x @ x, lambda x: x + 1.0))
+    products, copies = (estimate(map_of(f, 512, 512)) for f in (lambda x: x @ x, lambda x: x + 1.0))
     assert products.seconds(CPU_THREAD, 8) < products.seconds(CPU_THREAD, 1) / 4
     assert copies.seconds(CPU_THREAD, 8) == copies.seconds(CPU_THREAD, 2)
     assert copies.seconds(GPU) > GPU.run + GPU.kernel

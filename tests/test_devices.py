@@ -10,9 +10,9 @@ import pytest
 import tensorbrook as tf
 from backends import on
 from tensorbrook import backends, tensor
-from tensorbrook.base.aside import aside
-from tensorbrook.compiler import cost
-from tensorbrook.devices import kind_of
+from tensorbrook.base.task_local import suspended_stacks
+from tensorbrook.compiler import cost_model
+from tensorbrook.devices import parse_device_type
 from tensorbrook.eager import EAGER
 
 CPU, GPU = (f"/job:localhost/replica:0/task:0/device:{kind}:0" for kind in ("CPU", "GPU"))
@@ -21,21 +21,21 @@ CPU, GPU = (f"/job:localhost/replica:0/task:0/device:{kind}:0" for kind in ("CPU
 @pytest.fixture(autouse=True)
 def automatic(monkeypatch):
     """Nobody has chosen anything, nor looked for a GPU."""
-    monkeypatch.setattr(EAGER, "no_gpu", "")
-    monkeypatch.setattr(EAGER, "_real", None)
-    before = EAGER.chosen
-    EAGER.choose(None)
+    monkeypatch.setattr(EAGER, "gpu_missing_reason", "")
+    monkeypatch.setattr(EAGER, "_gpu_is_hardware", None)
+    before = EAGER.forced_backend
+    EAGER.force_backend(None)
     yield
-    EAGER.soft, EAGER.hidden = True, False
-    EAGER.choose(before)
+    EAGER.soft_placement, EAGER.gpu_hidden = True, False
+    EAGER.force_backend(before)
 
 
 @pytest.fixture
 def real_gpu(monkeypatch):
     """A GPU that is one, beside a CPU to which a convolution is large."""
-    host = backends.backend("webgpu").host
-    monkeypatch.setattr(host, "facts", replace(host.facts, software=False))
-    monkeypatch.setattr(cost, "CPU_THREAD", replace(cost.CPU_THREAD, operations=1e7))
+    host = backends.get_backend("webgpu").host
+    monkeypatch.setattr(host, "device_info", replace(host.device_info, is_software=False))
+    monkeypatch.setattr(cost_model, "CPU_THREAD", replace(cost_model.CPU_THREAD, operations=1e7))
 
 
 @pytest.fixture
@@ -54,7 +54,7 @@ def no_gpu(monkeypatch):
     ("/device:GPU:*", "GPU"), ("/physical_device:GPU:0", "GPU"), ("/cpu:0", "CPU"), ("CPU", "CPU"),
     ("/job:localhost/device:CPU:0", "CPU")])
 def test_spellings(spelling, kind):
-    assert kind_of("tf.device", spelling) == kind
+    assert parse_device_type("tf.device", spelling) == kind
 
 
 @pytest.mark.parametrize("spelling", ["/TPU:0", "GPU:1", "/CPU:3", "", "GPU:0:0", "/GPU:0 ", 7])
@@ -85,24 +85,24 @@ def test_a_block_serves_again_and_ends_with_an_error():
     with pytest.raises(KeyError), block:
         with block:
             raise KeyError
-    assert EAGER.asked is None
+    assert EAGER.requested_device is None
     with block:
         assert tf.config.get_backend() == "webgpu"
 
 
 def test_a_task_that_waits_takes_its_blocks_along():
     with tf.device("/GPU:0"):
-        with aside():                        # other tasks run now
+        with suspended_stacks():                        # other tasks run now
             assert (tf.ones(2) + 1).device == CPU
-            with tf.device("/CPU:0"), aside():
-                assert EAGER.asked is None
+            with tf.device("/CPU:0"), suspended_stacks():
+                assert EAGER.requested_device is None
         assert (tf.ones(2) + 1).device == GPU
 
 
 def test_what_an_interrupt_left_open_is_closed():
     tf.device("/GPU:0").__enter__()
-    tensor.begin_anew()
-    assert EAGER.asked is None and (tf.ones(2) + 1).device == CPU
+    tensor.reset_context_stacks()
+    assert EAGER.requested_device is None and (tf.ones(2) + 1).device == CPU
 
 
 def test_variables_and_programs_go_with_the_block():
@@ -191,7 +191,7 @@ def test_functions_that_ran_follow_what_is_visible(real_gpu):
 
 def test_what_the_gpu_cannot_do_goes_to_the_cpu():
     x = tf.constant(np.array([4.0, 9.0]))
-    EAGER.way_to("GPU").told = False
+    EAGER.chain_for_device("GPU").warned_about_reference = False
     with tf.device("/GPU:0"), pytest.warns(RuntimeWarning, match="cannot compute float64, so "
                                            "backend reference does, which is slow"):
         y = tf.sqrt(x)
@@ -204,8 +204,8 @@ def test_what_the_gpu_cannot_do_goes_to_the_cpu():
     ("binding_bytes", "it needs 8.0 MB in one piece and the GPU binds at most 4 MB"),
     ("buffer_bytes", "MB and the GPU has buffers of at most 4 MB")])
 def test_what_the_gpu_has_no_room_for_goes_to_the_cpu(monkeypatch, limit, why):
-    host = backends.backend("webgpu").host
-    monkeypatch.setattr(host, "facts", replace(host.facts, **{limit: 1 << 22}))
+    host = backends.get_backend("webgpu").host
+    monkeypatch.setattr(host, "device_info", replace(host.device_info, **{limit: 1 << 22}))
 
     def f(x):
         y = tf.cumsum(tf.broadcast_to(x, (1024, 2048)))
@@ -265,9 +265,9 @@ def test_a_gpu_may_be_hidden():
 def test_details():
     cpu, gpu = tf.config.list_physical_devices()
     details = tf.config.experimental.get_device_details
-    facts = backends.backend("webgpu").host.facts
-    assert details(cpu) == {} and details(gpu)["device_name"] == facts.name
-    assert details(gpu)["software"] == facts.software
+    device_info = backends.get_backend("webgpu").host.device_info
+    assert details(cpu) == {} and details(gpu)["device_name"] == device_info.name
+    assert details(gpu)["software"] == device_info.is_software
     assert tf.config.experimental.get_memory_growth(gpu)
     tf.config.experimental.set_memory_growth(gpu, True)
     with pytest.raises(tf.errors.InvalidArgumentError, match="cannot be taken beforehand"):
@@ -286,7 +286,7 @@ def test_without_a_gpu(no_gpu):
     tf.config.set_soft_device_placement(False)
     with pytest.raises(tf.errors.UnavailableError, match=f"there is no GPU:0: {missing}"):
         tf.device("/GPU:0").__enter__()
-    assert EAGER.asked is None and (tf.ones(2) + 1).device == CPU
+    assert EAGER.requested_device is None and (tf.ones(2) + 1).device == CPU
 
 
 @pytest.mark.parametrize("name", ["CPU:0", "GPU:0"])
@@ -332,7 +332,7 @@ def test_a_large_program_goes_to_a_gpu_and_small_ones_go_after_their_tensors(rea
     assert float(one.small(tf.constant(1.0))) == pytest.approx(9) and one.w.device == CPU
     loss = one.step(x)
     assert (loss.device, one.w.device, one.total.device) == (GPU, GPU, GPU)
-    wasm, webgpu = backends.backend("wasm"), backends.backend("webgpu")
+    wasm, webgpu = backends.get_backend("wasm"), backends.get_backend("webgpu")
     ran, calls = wasm.programs_run, webgpu.host.calls
     for _ in range(3):
         one.step(x)
@@ -351,7 +351,7 @@ def test_float16_goes_to_a_gpu_however_small(real_gpu):
 
 
 def test_float16_goes_to_the_reference_where_no_gpu_is(no_gpu):
-    EAGER.way_to("CPU").told = False
+    EAGER.chain_for_device("CPU").warned_about_reference = False
     x = tf.constant(np.array([1.0, 2.0], "float16"))
     with pytest.warns(RuntimeWarning, match="backend wasm cannot compute float16, so backend ref"):
         assert (x * x).tolist() == [1.0, 4.0]
@@ -374,7 +374,7 @@ def test_a_gpu_that_does_not_come_up_stops_nobody(real_gpu, monkeypatch):
 
     monkeypatch.setattr(EAGER, "find_gpu", broken)
     assert Learner().step(tf.ones(IMAGES)).device == CPU
-    assert EAGER.no_gpu == "it does not come up: the driver has gone"
+    assert EAGER.gpu_missing_reason == "it does not come up: the driver has gone"
 
 
 def test_a_model_is_fitted_where_that_is_faster(real_gpu):
@@ -387,7 +387,7 @@ def test_a_model_is_fitted_where_that_is_faster(real_gpu):
     history = model.fit(x, y, batch_size=8, epochs=2, verbose=0, validation_data=(x, y))
     assert history.history["loss"][1] < history.history["loss"][0]
     assert {v.device for v in (*model.variables, *model.optimizer.variables)} == {GPU}
-    wasm, ran = backends.backend("wasm"), backends.backend("wasm").programs_run
+    wasm, ran = backends.get_backend("wasm"), backends.get_backend("wasm").programs_run
     assert model.evaluate(x, y, verbose=0)[0] < history.history["val_loss"][0]
     model.predict(x[:1], verbose=0)
     assert wasm.programs_run - ran <= 2 and model.weights[0].device == GPU
@@ -404,11 +404,11 @@ def test_and_back_when_that_is_chosen(real_gpu):
 
 
 def test_a_processor_that_plays_a_gpu_is_not_chosen(monkeypatch):
-    monkeypatch.setattr(cost, "CPU_THREAD", replace(cost.CPU_THREAD, operations=1e7))
-    host = backends.backend("webgpu").host
-    monkeypatch.setattr(host, "facts", replace(host.facts, software=True))
+    monkeypatch.setattr(cost_model, "CPU_THREAD", replace(cost_model.CPU_THREAD, operations=1e7))
+    host = backends.get_backend("webgpu").host
+    monkeypatch.setattr(host, "device_info", replace(host.device_info, is_software=True))
     one = Learner()
-    assert one.step(tf.ones(IMAGES)).device == CPU and EAGER._real is False
+    assert one.step(tf.ones(IMAGES)).device == CPU and EAGER._gpu_is_hardware is False
 
 
 def test_nobody_looks_for_a_gpu_before_a_program_is_large(monkeypatch):
@@ -416,7 +416,7 @@ def test_nobody_looks_for_a_gpu_before_a_program_is_large(monkeypatch):
     one = Learner()
     one.step(tf.ones(IMAGES))
     one.small(1.0)
-    assert EAGER._real is None
+    assert EAGER._gpu_is_hardware is None
 
 
 def test_an_import_and_small_programs_leave_the_gpu_alone():

@@ -5,7 +5,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from tensorbrook.keras import arrays
+from tensorbrook.keras import data_conversion
 from tensorbrook.keras.datasets import digits
 
 
@@ -33,7 +33,7 @@ def test_no_image_is_in_both_parts(data):
 
 
 def test_without_numpy_the_same_values_come_as_tensors(data, monkeypatch):
-    monkeypatch.setattr(arrays, "HAS_NUMPY", False)
+    monkeypatch.setattr(data_conversion, "HAS_NUMPY", False)
     (images, labels), _ = digits.load_data()
     assert tuple(images.shape) == (1437, 8, 8, 1)
     np.testing.assert_array_equal(np.asarray(images), data[0][0])

@@ -5,10 +5,10 @@ import pytest
 import backends
 import tensorbrook as tf
 from backends import COMPILED, on
-from expected import assert_close, assert_same_bytes
-from plans import plan_of
-from shaders import code_of
-from tensorbrook.ir import Call, Plan
+from assertions import assert_close, assert_same_bytes
+from plan_interpreter import plan_of
+from wgsl_runner import code_of
+from tensorbrook.ir import KernelCall, Plan
 
 
 def dense(activation):
@@ -108,8 +108,8 @@ def results(name: str) -> list[np.ndarray]:
     return [np.asarray(x) for x in (found if isinstance(found, (list, tuple)) else [found])]
 
 
-def followed(plan: Plan) -> list[Call]:
-    return [s.kernel for s in plan.steps if isinstance(s.kernel, Call) and s.kernel.epilogue]
+def followed(plan: Plan) -> list[KernelCall]:
+    return [s.kernel for s in plan.steps if isinstance(s.kernel, KernelCall) and s.kernel.epilogue]
 
 
 @pytest.mark.parametrize("backend", COMPILED)
@@ -162,7 +162,7 @@ def test_an_update_follows_the_gradient_of_its_variable():
     with on("reference"):
         plan = plan_of(tf.function(step), tf.ones((8, 30)))
     *_, update = followed(plan)
-    assert update.epilogue.writes == plan.outputs[1:] and dict(plan.updates) == {1: 1}
+    assert update.epilogue.writes == plan.outputs[1:] and dict(plan.input_output_aliases) == {1: 1}
 
 
 def test_a_product_of_a_variable_that_its_own_epilogue_updates():
@@ -182,7 +182,7 @@ def test_a_product_is_kept_where_somebody_else_reads_it(name, kept):
     with on("reference"):
         plan = plan_of(tf.function(PROGRAMS[name][0]), *inputs(name))
     call, = followed(plan)
-    assert call.kept == kept
+    assert call.result_escapes == kept
     put, = (text.split("fn put(")[1] for text in code_of(plan) if "fn put(" in text)
     put = put.split("\n}\n")[0]
     assert put.count("] = ") == len(call.epilogue.stores) + kept, put

@@ -10,9 +10,9 @@ import pytest
 import tensorbrook as tf
 from backends import on
 from golden_programs import CODE, PROGRAMS, SUBGROUPS, WGSL
-from plans import compiled, plan_of, too_many_buffers
-from shaders import code_of
-from tensorbrook.backends.wasm.program import listing
+from plan_interpreter import compiled, plan_of, too_many_buffers
+from wgsl_runner import code_of
+from tensorbrook.backends.wasm.module_codegen import disassemble_plan
 
 FOLDER = environment.ROOT / "tests" / "golden"
 
@@ -50,7 +50,7 @@ def test_few_buffers(name):
 
 @pytest.mark.parametrize("name", CODE)
 def test_code(name):
-    compare(f"{name}.code.txt", listing(plan_named(name)))
+    compare(f"{name}.code.txt", disassemble_plan(plan_named(name)))
 
 
 @pytest.mark.parametrize("name", WGSL)
@@ -60,7 +60,7 @@ def test_wgsl(name):
 
 @pytest.mark.parametrize("name", SUBGROUPS)
 def test_wgsl_with_subgroups(name):
-    compare(f"{name}.subgroups.txt", "\n".join(code_of(plan_named(name), subgroups=4)))
+    compare(f"{name}.subgroups.txt", "\n".join(code_of(plan_named(name), min_subgroup_size=4)))
 
 
 def test_no_file_is_left_over():

@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
-from attentions import check, check_gradients, floats
-from shaders import facts, run
+from attention_reference import check, check_gradients, floats
+from wgsl_runner import device_info, run
 
 # Sizes are (batch, heads, t_q, t_k, d, d_v). Workgroups have 32 queries or keys, blocks 64 of the
 # others; 16 of d are staged at once, and 128 columns are the most that a workgroup makes.
@@ -31,14 +31,14 @@ def test_attention_grad(size, kind, causal):
 @pytest.mark.parametrize("causal", [False, True])
 def test_gradients_with_eight_buffers_a_part(causal):
     """That is all that a WebGPU device must take."""
-    few = facts(storage_buffers=8)
-    check_gradients(lambda *problem: run(*problem, facts=few), (1, 2, 33, 40, 5, 7), "all", causal)
+    few = device_info(storage_buffers=8)
+    check_gradients(lambda *problem: run(*problem, device_info=few), (1, 2, 33, 40, 5, 7), "all", causal)
 
 
 def test_more_workgroups_than_one_dimension_takes():
-    few = facts(workgroups=3)
+    few = device_info(max_workgroups=3)
     for each in (check, check_gradients):
-        each(lambda *problem: run(*problem, facts=few), (2, 2, 40, 34, 3, 2), "none", False)
+        each(lambda *problem: run(*problem, device_info=few), (2, 2, 40, 34, 3, 2), "none", False)
 
 
 def test_large_scores_do_not_overflow():

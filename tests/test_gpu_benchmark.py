@@ -7,7 +7,7 @@ import sys
 import pytest
 from benchmarks.gpu.run import Devices, arguments
 from benchmarks.gpu.workloads import ENOUGH_FLOPS, workloads
-from benchmarks.rounds import QUICK, compare
+from benchmarks.interleaved_runs import QUICK, compare
 from benchmarks.workloads import OURS
 from benchmarks.workloads.spec import TORCH
 from environment import ROOT

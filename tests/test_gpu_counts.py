@@ -10,13 +10,13 @@ from backends import on
 from examples import example
 from tensorbrook import keras
 from tensorbrook.keras.callbacks import Logs
-from tensorbrook.backends.webgpu import limits_of
-from tensorbrook.backends.webgpu.facts import Facts
-from tensorbrook.backends.webgpu.image import Dispatch
-from tensorbrook.backends.webgpu.program import image_of
-from tensorbrook.eager import planned, simplified
-from tensorbrook.ir import Call
-from tensorbrook.ir.measure import bytes_moved
+from tensorbrook.backends.webgpu import target_info
+from tensorbrook.backends.webgpu.device_info import DeviceInfo
+from tensorbrook.backends.webgpu.compiled_program import Dispatch
+from tensorbrook.backends.webgpu.command_builder import image_of
+from tensorbrook.eager import plan_for, simplify_for
+from tensorbrook.ir import KernelCall
+from tensorbrook.ir.kernel_stats import bytes_moved
 
 
 def mlp():
@@ -51,18 +51,18 @@ COSTS = {"mlp": (11, 1.08), "lenet": (35, 1.14), "gpt": (120, 1.12)}
 
 @pytest.mark.parametrize("name", STEPS)
 def test_dispatches_and_bytes(name):
-    facts = Facts()
-    device = SimpleNamespace(limits=limits_of(facts))
+    device_info = DeviceInfo()
+    device = SimpleNamespace(target=target_info(device_info))
     with on("reference"):
         step, arguments = STEPS[name]()
         graph = step.get_concrete_function(*arguments).graph
-    plan = planned(simplified(graph, device), device)
-    image = image_of(plan, facts)
+    plan = plan_for(simplify_for(graph, device), device)
+    image = image_of(plan, device_info)
     assert all(isinstance(s, Dispatch) for s in image.steps), "something is copied"
-    assert all(len(s.bindings) <= facts.storage_buffers for s in image.steps)
-    calls = [s.kernel for s in plan.steps if isinstance(s.kernel, Call)]
-    passing = [out for k in calls if not k.kept for out in k.outs]
-    assert passing and plan.places.keys().isdisjoint(passing), "what nobody reads takes memory"
+    assert all(len(s.bindings) <= device_info.storage_buffers for s in image.steps)
+    calls = [s.kernel for s in plan.steps if isinstance(s.kernel, KernelCall)]
+    passing = [out for k in calls if not k.result_escapes for out in k.outs]
+    assert passing and plan.buffer_locations.keys().isdisjoint(passing), "what nobody reads takes memory"
     dispatches = len(image.steps)
     times = image.bytes_moved / sum(bytes_moved(s.kernel) for s in plan.steps)
     most, most_times = COSTS[name]

@@ -16,7 +16,7 @@ from test_interrupts import Interruption
 
 import tensorbrook as tf
 from tensorbrook import backends, keras
-from tensorbrook.backends.webgpu import WebGPU, journal, templates
+from tensorbrook.backends.webgpu import WebGPU, device_recovery, shader_templates
 from tensorbrook.backends.webgpu.host_wgpu import Host
 from tensorbrook.eager import EAGER
 
@@ -45,7 +45,7 @@ def lose(gpu):
 def no_other(monkeypatch, gpu):
     def renew():
         raise tf.errors.UnavailableError("webgpu", "there is no adapter", "compute on wasm")
-    monkeypatch.setattr(gpu.host.host, "renew", renew)
+    monkeypatch.setattr(gpu.host.host, "reopen_device", renew)
 
 
 @contextmanager
@@ -109,14 +109,14 @@ def same(found, right, tolerance=0.0):
     ("test_1", "train_6")])
 def test_fit_goes_on_as_if_nothing_had_been(gpu, undisturbed, kept, lost):
     with told(ANOTHER):
-        found = trained(**{kept or "": gpu.host.keep}, **{lost: lambda: lose(gpu)})
+        found = trained(**{kept or "": gpu.host.checkpoint}, **{lost: lambda: lose(gpu)})
     same(found, undisturbed)
 
 
 def test_losses_one_after_the_other(gpu, undisturbed):
     with told(ANOTHER, ANOTHER, ANOTHER):
         found = trained(train_2=lambda: lose(gpu), train_3=lambda: lose(gpu),
-                        train_4=gpu.host.keep, test_2=lambda: lose(gpu))
+                        train_4=gpu.host.checkpoint, test_2=lambda: lose(gpu))
     same(found, undisturbed)
 
 
@@ -125,7 +125,7 @@ def test_fit_goes_on_without_a_gpu(gpu, undisturbed, monkeypatch):
     x = tf.constant([1.0, 2.0]) * 3.0
     flags = tf.constant([1, 2]) > 1
     with told(CPU):
-        found = trained(train_2=gpu.host.keep, train_4=lambda: lose(gpu))
+        found = trained(train_2=gpu.host.checkpoint, train_4=lambda: lose(gpu))
     same(found, undisturbed, tolerance=1e-5)
     assert (x * 2.0).tolist() == [6.0, 12.0] and flags.tolist() == [False, True]
     assert (x * 2.0).storage.backend.name == "wasm"
@@ -136,16 +136,16 @@ OTHER = {"name": "another", "storage_buffers": 8, "invocations": 128, "alignment
          "subgroups": 0}
 
 
-def another_kind(monkeypatch, gpu, **facts):
+def another_kind(monkeypatch, gpu, **device_info):
     """That the next device after this one can do less."""
     host = gpu.host.host
-    renew = host.renew
+    renew = host.reopen_device
 
     def smaller():
         renew()
-        host.facts = replace(host.facts, **OTHER | facts)
+        host.device_info = replace(host.device_info, **OTHER | device_info)
 
-    monkeypatch.setattr(host, "renew", smaller)
+    monkeypatch.setattr(host, "reopen_device", smaller)
 
 
 def test_a_device_of_another_kind(gpu, undisturbed, monkeypatch):
@@ -155,12 +155,12 @@ def test_a_device_of_another_kind(gpu, undisturbed, monkeypatch):
     step = tf.function(lambda: held.assign_add([1.0, 1.0]))
     step()
     before = held.value()
-    gpu.host.keep()
+    gpu.host.checkpoint()
     lose(gpu)
     with told(KIND):
         step()
-    heir = backends.made("webgpu")
-    assert heir is not gpu and heir.host.facts.name == "another" and heir.limits.buffers == 8
+    heir = backends.existing_backend("webgpu")
+    assert heir is not gpu and heir.host.device_info.name == "another" and heir.target.max_buffers_per_kernel == 8
     step()
     assert (before.tolist(), held.tolist()) == ([2.0, 3.0], [4.0, 5.0])
     assert held.storage.backend is heir and tf.config.get_backend() == "webgpu"
@@ -175,30 +175,30 @@ def test_what_somebody_holds_stays_on_a_device_of_another_kind(gpu, monkeypatch)
     v = tf.Variable([1.0, 2.0])
     step = tf.function(lambda: v.assign_add([1.0, 1.0]))
     step()
-    gpu.host.keep()
+    gpu.host.checkpoint()
     step()
     before = v.value()
     step()
     lose(gpu)
     with told(KIND):
         assert (before.tolist(), v.tolist()) == ([3.0, 4.0], [4.0, 5.0])
-    backends.made("webgpu").host.close()
+    backends.existing_backend("webgpu").host.close()
 
 
 def test_fit_goes_on_on_a_device_of_another_kind(gpu, undisturbed, monkeypatch):
     another_kind(monkeypatch, gpu)
     with told(KIND):
-        found = trained(train_2=gpu.host.keep, train_4=lambda: lose(gpu))
+        found = trained(train_2=gpu.host.checkpoint, train_4=lambda: lose(gpu))
     same(found, undisturbed, tolerance=1e-5)
     gc.collect()
     there = [held for held in gpu.host.host._buffers.values() if not isinstance(held, bytes)]
     assert len(there) < 5, "what went to the other device is still held here"
-    backends.made("webgpu").host.close()
+    backends.existing_backend("webgpu").host.close()
 
 
 @pytest.mark.parametrize("other", [True, False], ids=["another GPU", "no GPU"])
 def test_float16_goes_on_where_there_is_none(gpu, monkeypatch, other):
-    EAGER.way_to("CPU").told = False         # of backend reference, by an earlier test
+    EAGER.chain_for_device("CPU").warned_about_reference = False         # of backend reference, by an earlier test
     if other:
         another_kind(monkeypatch, gpu, f16=False)
     else:
@@ -265,32 +265,32 @@ def test_a_loop_of_ones_own(gpu):
 
 
 def test_a_model_larger_than_what_is_kept(gpu, undisturbed, monkeypatch):
-    monkeypatch.setattr(journal, "MOST_KEPT", 100)
+    monkeypatch.setattr(device_recovery, "MAX_CHECKPOINT_BYTES", 100)
     with pytest.raises(tf.errors.UnavailableError, match="more than could be kept as well; make "
                        "the model anew, or load what was saved of it"):
-        trained(train_2=gpu.host.keep, train_3=lambda: lose(gpu))
-    assert gpu.lost
-    monkeypatch.setattr(journal, "MOST_KEPT", 1 << 30)
+        trained(train_2=gpu.host.checkpoint, train_3=lambda: lose(gpu))
+    assert gpu.is_lost
+    monkeypatch.setattr(device_recovery, "MAX_CHECKPOINT_BYTES", 1 << 30)
     x = tf.constant([3.0, 4.0])
     assert (x + 1.0).tolist() == [4.0, 5.0], "what comes goes to a new device"
     drawn = tf.random.normal((8,))
     assert set(drawn.tolist()).isdisjoint(tf.random.normal((8,)).tolist()), "a stream goes on"
     same(trained(), undisturbed)
-    heir = backends.made("webgpu")
+    heir = backends.existing_backend("webgpu")
     assert heir is not gpu and tf.config.get_backend() == "webgpu"
     heir.host.close()
 
 
 def test_programs_of_single_operations_go_with_their_device(gpu, monkeypatch):
-    monkeypatch.setattr(journal, "MOST_KEPT", 0)
+    monkeypatch.setattr(device_recovery, "MAX_CHECKPOINT_BYTES", 0)
     with tf.device("/GPU:0"):
         assert (tf.ones((4, 5)) + 1.0).tolist() == [[2.0] * 5] * 4
-        gpu.host.keep()
+        gpu.host.checkpoint()
         lose(gpu)
         with pytest.raises(tf.errors.UnavailableError, match="more than could be kept"):
             tf.ones((4, 5)) + 1.0
         assert (tf.ones((4, 5)) + 1.0).tolist() == [[2.0] * 5] * 4
-    backends.made("webgpu").host.close()
+    backends.existing_backend("webgpu").host.close()
 
 
 def test_a_model_that_is_too_large_for_a_while(gpu, undisturbed, monkeypatch):
@@ -298,13 +298,13 @@ def test_a_model_that_is_too_large_for_a_while(gpu, undisturbed, monkeypatch):
     begun = []
 
     def too_large():
-        monkeypatch.setattr(journal, "MOST_KEPT", 100)
-        gpu.host.keep()
+        monkeypatch.setattr(device_recovery, "MAX_CHECKPOINT_BYTES", 100)
+        gpu.host.checkpoint()
         begun.append(gpu.host._state)
 
     def room_again():
         monkeypatch.undo()
-        gpu.host.keep()
+        gpu.host.checkpoint()
 
     with told():
         same(trained(train_2=too_large), undisturbed)
@@ -320,11 +320,11 @@ def test_an_interrupt_at_any_line_leaves_what_the_journal_says(gpu):
     step = tf.function(lambda: v.assign_add([1.0, 1.0]))
     step()
     done = []
-    for file in map(inspect.getfile, (journal.Journal, Host)):
+    for file in map(inspect.getfile, (device_recovery.RecoverableHost, Host)):
         n, interruption = 0, None
         while interruption is None or interruption.n <= 0:
             n += 1
-            gpu.host.keep()
+            gpu.host.checkpoint()
             before = v.tolist()[0]
             with (interruption := Interruption(n, file)):
                 step()
@@ -342,7 +342,7 @@ def test_an_interrupt_at_any_line_leaves_what_the_journal_says(gpu):
 
 @pytest.mark.parametrize("limit", ["buffer_bytes", "binding_bytes"])
 def test_what_does_not_fit_leaves_all_as_it_was(gpu, limit):
-    gpu.host.facts = gpu.host.host.facts = replace(gpu.host.facts, **{limit: 1 << 20})
+    gpu.host.device_info = gpu.host.host.device_info = replace(gpu.host.device_info, **{limit: 1 << 20})
     w = tf.Variable(tf.ones((4, 64)))
 
     @tf.function
@@ -361,8 +361,8 @@ def test_what_does_not_fit_leaves_all_as_it_was(gpu, limit):
 
 
 def test_a_shader_that_is_refused(gpu, monkeypatch):
-    source = templates.source
-    monkeypatch.setattr(templates, "source", lambda name: source(name) + "\nfn broken( {\n")
+    source = shader_templates.load_source
+    monkeypatch.setattr(shader_templates, "load_source", lambda name: source(name) + "\nfn broken( {\n")
     with pytest.raises(tf.errors.InternalError) as refused:
         tf.ones((3, 4)) @ tf.ones((4, 5))
     text = str(refused.value)

@@ -10,15 +10,15 @@ from backends import gpu, on
 from tensorbrook.backends.webgpu import WebGPU, host_wgpu
 from tensorbrook.backends.webgpu.profile import GpuProfile, in_order, one_after_the_other
 from tensorbrook.eager import EAGER
-from tensorbrook.studio.profiled import rows, table, trace_of
+from tensorbrook.studio.profile_runner import rows, table, trace_of
 
 RUNS = 3
 
 
 @contextmanager
-def profiled(**facts):
+def profiled(**device_info):
     """The profile of another backend webgpu, for a while."""
-    with gpu(**facts), pytest.MonkeyPatch.context() as patch:
+    with gpu(**device_info), pytest.MonkeyPatch.context() as patch:
         patch.setattr(WebGPU, "profile", GpuProfile())
         yield WebGPU.profile
 
@@ -110,7 +110,7 @@ def test_dispatches_of_a_loop_are_named_for_the_kernels_of_its_turns():
     n, = (n for n, name in enumerate(times.names) if "repeat 5 times" in name)
     inside = {e["name"].split(" ")[0] for e in spans(profile)} - {
         name.split(" ")[0] for p in profile.programs for name in p.names}
-    turns = len(times.plan.steps[n].inside)
+    turns = len(times.plan.steps[n].body)
     assert {f"{times.number}.{n}.{i}" for i in range(turns)} <= inside
 
 
@@ -137,11 +137,11 @@ def test_stamps_go_on_where_a_set_of_queries_is_full(monkeypatch):
 
 
 def test_a_gpu_without_timestamps_tells_of_whole_programs():
-    with profiled(tick_ns=0.0) as profile:
+    with profiled(timestamp_period_ns=0.0) as profile:
         _, kernels = training()
         shown = table(profile, top=40)
     times = profile.programs[-1]
-    whole = next(row for row in rows(profile) if row.name == times.whole)
+    whole = next(row for row in rows(profile) if row.name == times.summary)
     assert whole.calls == RUNS and whole.ms > 0
     assert f"{times.number} {kernels} kernels, " in whole.name and "dispatches" in whole.name
     assert "it has no timestamp-query" in shown and "ceilings are not known" in shown
@@ -160,7 +160,7 @@ def test_what_another_device_carries_out_anew_has_times_and_what_the_cpu_does_ha
             with pytest.warns(RuntimeWarning, match="taken over") if lose else nullcontext():
                 values.append(f(x).numpy().tobytes())
             runs.append(next(p.runs for p in profile.programs if "exp" in p.names[0]))
-            if lose: monkeypatch.setattr(host, "renew", none)
+            if lose: monkeypatch.setattr(host, "reopen_device", none)
         shown = table(profile, top=40)
     assert runs == [1, 2, 2] and "ceilings are not known" in shown
     assert values[0] == values[1]

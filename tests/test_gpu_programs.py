@@ -8,19 +8,19 @@ import pytest
 import tensorbrook as tf
 from backends import least_gpu, on
 from golden_programs import PROGRAMS
-from tensorbrook.backends.webgpu import batches, host_wgpu, limits_of, widened
-from tensorbrook.backends.webgpu.facts import Facts
-from tensorbrook.backends.webgpu.host_wgpu import KEPT_GROUPS
-from tensorbrook.backends.webgpu.image import Binding, Commands, Copy, Dispatch, Image
-from tensorbrook.backends.webgpu.memory import rounded
-from tensorbrook.backends.webgpu.program import image_of
-from tensorbrook.base.hostdata import gather
-from tensorbrook.compiler import fuse, plan, simplify
+from tensorbrook.backends.webgpu import readback, host_wgpu, target_info, to_device_layout
+from tensorbrook.backends.webgpu.device_info import DeviceInfo
+from tensorbrook.backends.webgpu.host_wgpu import MAX_BIND_GROUPS
+from tensorbrook.backends.webgpu.compiled_program import Binding, Commands, Copy, Dispatch, Image
+from tensorbrook.backends.webgpu.buffer_pool import size_class
+from tensorbrook.backends.webgpu.command_builder import image_of
+from tensorbrook.base.host_array import from_python
+from tensorbrook.compiler import fuse, build_plan, simplify
 from tensorbrook.ir import Plan
-from tensorbrook.ops.control import iterate
+from tensorbrook.ops.control_flow import scan_loop
 
 # What the standard promises of every device, and one that asks for more room between bindings.
-DEVICES = (Facts(), Facts(storage_buffers=10, alignment=32, subgroups=4, f16=True))
+DEVICES = (DeviceInfo(), DeviceInfo(storage_buffers=10, offset_alignment=32, min_subgroup_size=4, f16=True))
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -29,27 +29,27 @@ def gpu():
         yield
 
 
-def planned(name: str, facts: Facts) -> Plan:
+def planned(name: str, device_info: DeviceInfo) -> Plan:
     make = PROGRAMS[name]
     f, arguments = make()
     graph = simplify(tf.function(f).get_concrete_function(*arguments).graph)
-    limits = limits_of(facts)
-    return plan(graph, *fuse(graph, limits), limits)
+    target = target_info(device_info)
+    return build_plan(graph, *fuse(graph, target), target)
 
 
-@pytest.mark.parametrize("facts", DEVICES, ids=("least", "more"))
+@pytest.mark.parametrize("device_info", DEVICES, ids=("least", "more"))
 @pytest.mark.parametrize("name", PROGRAMS)
-def test_bindings_are_what_a_device_takes(name, facts):
-    made = planned(name, facts)
-    image = image_of(made, facts)
-    sizes = {0: image.arena_size, 1 + made.slots - made.moving: image.staging}
+def test_bindings_are_what_a_device_takes(name, device_info):
+    made = planned(name, device_info)
+    image = image_of(made, device_info)
+    sizes = {0: image.arena_size, 1 + made.slots - made.rotating_slots: image.staging}
     for step in image.steps:
         for b in step.bindings if isinstance(step, Dispatch) else (step.source, step.target):
-            assert b.offset % (facts.alignment if isinstance(step, Dispatch) else 4) == 0
+            assert b.offset % (device_info.offset_alignment if isinstance(step, Dispatch) else 4) == 0
             assert b.offset + b.size <= sizes.get(b.buffer, 1 << 40), f"{b} leaves its buffer"
         if isinstance(step, Dispatch):
-            assert len(step.bindings) <= facts.storage_buffers
-            assert max(step.groups) <= facts.workgroups
+            assert len(step.bindings) <= device_info.storage_buffers
+            assert max(step.groups) <= device_info.max_workgroups
             written = {b.buffer for b in step.bindings if b.writes}
             assert all(b.writes for b in step.bindings if b.buffer in written), \
                 "a buffer is bound in one way"
@@ -63,12 +63,12 @@ def test_folds_of_two_types_find_room_in_a_workgroup():
         return tf.add_n([tf.reduce_sum(tf.bitwise.bitwise_xor(i, k), 1) for k in range(8)])
 
     x = np.random.default_rng(0).integers(-9, 9, (4, 1024)).astype(np.float32)
-    facts = Facts()
+    device_info = DeviceInfo()
     graph = simplify(tf.function(f).get_concrete_function(tf.constant(x)).graph)
-    kernels, outputs = fuse(graph, limits_of(facts))
-    shader, = image_of(plan(graph, kernels, outputs, limits_of(facts)), facts).shaders
+    kernels, outputs = fuse(graph, target_info(device_info))
+    shader, = image_of(build_plan(graph, kernels, outputs, target_info(device_info)), device_info).shaders
     cells = re.findall(r"^var<workgroup> \w+: array<[fi]32, (\d+)>", shader, re.M)
-    assert len(cells) == 32 and 4 * sum(map(int, cells)) <= facts.workgroup_bytes
+    assert len(cells) == 32 and 4 * sum(map(int, cells)) <= device_info.workgroup_bytes
     with least_gpu():
         found = tf.function(f)(x).numpy()
     with on("reference"):
@@ -91,7 +91,7 @@ def test_an_image_survives_as_bytes():
     ("float32", b"abcd", b"abcd"), ("uint8", b"\x01\xff", b"\x01\0\0\0\xff\0\0\0"),
     ("bool", b"", b""), ("float16", b"ab", b"ab\0\0")])
 def test_elements_are_widened_to_words(dtype, data, there):
-    assert bytes(widened(data, dtype)) == there
+    assert bytes(to_device_layout(data, dtype)) == there
 
 
 def test_whoever_holds_the_old_value_keeps_it():
@@ -108,9 +108,9 @@ def test_a_variable_is_written_where_it_lies():
     v = tf.Variable(np.zeros(1000, np.float32))
     step = tf.function(lambda: v.assign_add(tf.ones(1000)))
     step()
-    number = v.storage.number
+    number = v.storage.handle
     step()
-    assert v.storage.number == number
+    assert v.storage.handle == number
     assert np.asarray(v).tolist() == [2.0] * 1000
 
 
@@ -135,7 +135,7 @@ def test_turns_find_pieces_that_begin_anywhere(width, reverse):
     x = np.random.default_rng(1).normal(size=(7, 2, width)).astype(np.float32)
 
     def f(xs):
-        return iterate(lambda s, p: (tf.tanh(s + p), s * p), tf.zeros((2, width)), xs,
+        return scan_loop(lambda s, p: (tf.tanh(s + p), s * p), tf.zeros((2, width)), xs,
                        reverse=reverse)
 
     last, ys = tf.function(f)(tf.constant(x))
@@ -194,44 +194,44 @@ def test_a_matrix_times_itself_in_another_shape():
 def test_buffers_come_back():
     backend = tf.zeros(1).storage.backend
     gc.collect()
-    data = gather(np.zeros(300_000, np.float32))
-    held = backend.put(data)
-    calls, in_use, number = backend.host.calls, backend.memory.in_use, held.number
+    data = from_python(np.zeros(300_000, np.float32))
+    held = backend.upload(data)
+    calls, in_use, number = backend.host.calls, backend.memory.in_use, held.handle
     del held
-    again = backend.put(data)                      # in the same buffer: written, not made
-    assert (again.number, backend.host.calls, backend.memory.in_use) == (number, calls + 1, in_use)
+    again = backend.upload(data)                      # in the same buffer: written, not made
+    assert (again.handle, backend.host.calls, backend.memory.in_use) == (number, calls + 1, in_use)
     assert backend.memory.peak >= backend.memory.in_use
 
 
 def test_what_lies_idle_goes_while_contents_are_kept(monkeypatch):
     backend = tf.zeros(1).storage.backend
-    memory, host, spare = backend.memory, backend.host, backend.host.spare
-    monkeypatch.setattr("tensorbrook.backends.webgpu.memory.MOST_IDLE", 0)
+    memory, host, spare = backend.memory, backend.host, backend.host.unused_buffers
+    monkeypatch.setattr("tensorbrook.backends.webgpu.buffer_pool.MOST_IDLE", 0)
     held = tf.constant(np.arange(7, dtype=np.float32)) + 1.0
     before = memory.in_use
-    memory.release()
+    memory.trim()
     memory._free.clear()                           # what comes first there is gone through first
-    late = [memory.take(3 << 19)]
+    late = [memory.acquire(3 << 19)]
 
     def spared():
-        memory.give_back(*late.pop())              # somebody lets go of something meanwhile
+        memory.release(*late.pop())              # somebody lets go of something meanwhile
         return spare()
 
     for size in (1 << 16, 1 << 17) * 3 + (memory.in_use + (1 << 20),):
-        memory.give_back(*memory.take(size))
-    monkeypatch.setattr(host, "spare", spared)
+        memory.release(*memory.acquire(size))
+    monkeypatch.setattr(host, "unused_buffers", spared)
     monkeypatch.setattr(host, "_due", 0.0)         # so the first that goes meets it
-    memory.give_back(*memory.take(5000))
+    memory.release(*memory.acquire(5000))
     assert not late
-    assert (memory.in_use, memory.idle) == (before, rounded(5000) + rounded(3 << 19))
-    memory.give_back(*memory.take(3 << 19))
-    assert memory.idle == sum(size * len(numbers) for size, numbers in memory._free.items())
+    assert (memory.in_use, memory.idle_bytes) == (before, size_class(5000) + size_class(3 << 19))
+    memory.release(*memory.acquire(3 << 19))
+    assert memory.idle_bytes == sum(size * len(numbers) for size, numbers in memory._free.items())
     np.testing.assert_array_equal(held.numpy(), np.arange(7) + 1.0)
 
 
 @pytest.mark.parametrize("size", [1, 255, 256, 257, 4096, 5000, 1 << 20, (1 << 20) + 1])
 def test_capacities_waste_an_eighth_at_most(size):
-    assert size <= rounded(size) <= max(size + 255, size * 1.13)
+    assert size <= size_class(size) <= max(size + 255, size * 1.13)
 
 
 def test_what_does_not_fit_is_told():
@@ -269,7 +269,7 @@ def test_bind_groups_live_as_long_as_what_is_bound_with_them():
             v.assign_add(x)
             w.assign_add(y)
 
-        calls = [(i, 0) for i in range(KEPT_GROUPS)] + [(0, 1), (KEPT_GROUPS, 0), (0, 1)]
+        calls = [(i, 0) for i in range(MAX_BIND_GROUPS)] + [(0, 1), (MAX_BIND_GROUPS, 0), (0, 1)]
         for i, j in calls:
             step(xs[i], ys[j])
             gc.collect()
@@ -278,11 +278,11 @@ def test_bind_groups_live_as_long_as_what_is_bound_with_them():
 
 
 def test_more_than_a_device_binds_is_refused():
-    small = Facts(binding_bytes=1 << 20)
+    small = DeviceInfo(binding_bytes=1 << 20)
     f = tf.function(lambda x, i: tf.gather(x * 2.0, i))
     arguments = tf.zeros((600, 512)), tf.zeros((4,), tf.int32)
     graph = simplify(f.get_concrete_function(*arguments).graph)
-    made = plan(graph, *fuse(graph, limits_of(small)), limits_of(small))
+    made = build_plan(graph, *fuse(graph, target_info(small)), target_info(small))
     with pytest.raises(tf.errors.ResourceExhaustedError) as caught:
         image_of(made, small)
     assert str(caught.value) == (
@@ -303,7 +303,7 @@ def test_pipelines_are_kept_up_to_a_number(monkeypatch):
 
 @pytest.mark.parametrize("limit, submits", [(1 << 30, 1), (40, 2), (12, 6)])
 def test_many_buffers_are_read_at_once(limit, submits, monkeypatch):
-    monkeypatch.setattr(batches, "MOST_STAGED", limit)
+    monkeypatch.setattr(readback, "MAX_STAGING_BYTES", limit)
     host, sizes = host_wgpu.Host(), [16, 4, 32, 8]
     buffers = [host.new(size) for size in sizes]
     for n, (buffer, size) in enumerate(zip(buffers, sizes)):

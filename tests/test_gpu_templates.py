@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tensorbrook.backends.webgpu import calls, templates
+from tensorbrook.backends.webgpu import kernels, shader_templates
 
 TEXT = """\
 alias element = f32;
@@ -52,35 +52,35 @@ fn f(x: f16) {
 """
 
 
-FOLDER = Path(str(templates.FOLDER))
+FOLDER = Path(str(shader_templates.FOLDER))
 
 
 @pytest.mark.parametrize("settings, wanted", [
     ({}, PLAIN), ({"WIDE": True, "ROWS": 1, "SCALE": 0.5, "element": "f16"}, WRITTEN_OUT)])
 def test_settings_become_constants_flags_types_and_turns(settings, wanted, monkeypatch):
-    monkeypatch.setattr(templates, "source", lambda name: TEXT)
-    assert templates.template("a", **settings) == wanted
+    monkeypatch.setattr(shader_templates, "load_source", lambda name: TEXT)
+    assert shader_templates.instantiate("a", **settings) == wanted
 
 
 def test_what_a_template_does_not_have_is_a_mistake(monkeypatch):
-    monkeypatch.setattr(templates, "source", lambda name: TEXT)
+    monkeypatch.setattr(shader_templates, "load_source", lambda name: TEXT)
     with pytest.raises(AssertionError, match="no {'COLUMNS'}"):
-        templates.template("a", COLUMNS=2)
-    monkeypatch.setattr(templates, "source", lambda name: TEXT.replace("i++", "i += 1u"))
+        shader_templates.instantiate("a", COLUMNS=2)
+    monkeypatch.setattr(shader_templates, "load_source", lambda name: TEXT.replace("i++", "i += 1u"))
     with pytest.raises(AssertionError, match="another form"):
-        templates.template("a", WIDE=True)
-    monkeypatch.setattr(templates, "source", lambda name: TEXT.replace("let y", "let element"))
+        shader_templates.instantiate("a", WIDE=True)
+    monkeypatch.setattr(shader_templates, "load_source", lambda name: TEXT.replace("let y", "let element"))
     with pytest.raises(AssertionError, match="element is a type"):
-        templates.template("a", WIDE=True)
-    monkeypatch.setattr(templates, "source", lambda name: "override ROWS: u32;\n")
+        shader_templates.instantiate("a", WIDE=True)
+    monkeypatch.setattr(shader_templates, "load_source", lambda name: "override ROWS: u32;\n")
     with pytest.raises(AssertionError, match="a.wgsl is not told ROWS"):
-        templates.template("a")
+        shader_templates.instantiate("a")
 
 
 def test_no_number_stands_in_python_and_in_a_template():
     """Python gives it to the template, where it is an `override` without a value."""
-    modules = [importlib.import_module(f"{calls.__name__}.{found.name}")
-               for found in pkgutil.iter_modules(calls.__path__)]
+    modules = [importlib.import_module(f"{kernels.__name__}.{found.name}")
+               for found in pkgutil.iter_modules(kernels.__path__)]
     of_python = {name for module in modules for name, value in vars(module).items()
                  if name.isupper() and isinstance(value, int)}
     assert {"LANES", "TILE_K", "ROWS", "BITS"} <= of_python
@@ -93,16 +93,16 @@ def test_no_number_stands_in_python_and_in_a_template():
 
 
 def test_a_template_has_what_it_includes(tmp_path, monkeypatch):
-    files = {"a.wgsl": '// A.\n// include "pieces/b.wgsl"\nfn a() { b(); }\n',
-             "pieces/b.wgsl": '// B.\n// include "pieces/c.wgsl"\n\nfn b() { c(); }\n',
-             "pieces/c.wgsl": "// C.\nfn c() {}\n"}
+    files = {"a.wgsl": '// A.\n// include "include/b.wgsl"\nfn a() { b(); }\n',
+             "include/b.wgsl": '// B.\n// include "include/c.wgsl"\n\nfn b() { c(); }\n',
+             "include/c.wgsl": "// C.\nfn c() {}\n"}
     found = source_of(files, tmp_path, monkeypatch)
     assert found == "// A.\n// B.\n// C.\nfn c() {}\n\nfn b() { c(); }\nfn a() { b(); }\n"
 
 
 @pytest.mark.parametrize("files, said", [
-    ({"a.wgsl": '// include "pieces/b.wgsl"\n'},
-     r"there is no pieces/b.wgsl \(asked for: a.wgsl includes pieces/b.wgsl\)"),
+    ({"a.wgsl": '// include "include/b.wgsl"\n'},
+     r"there is no include/b.wgsl \(asked for: a.wgsl includes include/b.wgsl\)"),
     ({"a.wgsl": '// include "b.wgsl"\n', "b.wgsl": '// include "a.wgsl"\n'},
      "a circle: a.wgsl includes b.wgsl includes a.wgsl"),
     ({"a.wgsl": '  // include "b.wgsl"\n', "b.wgsl": ""}, "in a.wgsl has a form of its own"),
@@ -117,8 +117,8 @@ def source_of(files: dict[str, str], folder: Path, monkeypatch) -> str:
     (folder / "pieces").mkdir()
     for name, text in files.items():
         (folder / name).write_text(text)
-    monkeypatch.setattr(templates, "FOLDER", folder)
-    return templates.source.__wrapped__("a")
+    monkeypatch.setattr(shader_templates, "FOLDER", folder)
+    return shader_templates.load_source.__wrapped__("a")
 
 
 def test_every_piece_is_included_and_every_include_is_there():

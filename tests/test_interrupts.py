@@ -55,12 +55,12 @@ def test_an_interrupt_leaves_all_variables_stepped_or_none():
 
 
 def test_an_interrupt_on_the_way_into_a_block_leaves_it():
-    for block in (tensor.unobserved, lambda: tensor.context(object())):
+    for block in (tensor.tapes_paused, lambda: tensor.context(object())):
         for n in range(1, 5):
             with tf.GradientTape() as tape:
                 with Interruption(n, tensor.__file__), block():
                     pass
-                assert (len(tensor.contexts()), tensor.observers()) == (1, [tape])
+                assert (len(tensor.context_stack()), tensor.active_tapes()) == (1, [tape])
 
 
 @pytest.mark.parametrize("module", [wasm, webgpu])

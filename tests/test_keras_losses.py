@@ -267,6 +267,6 @@ def test_the_update_of_a_variable_is_one_kernel(name):
         optimizer.apply_gradients([(g, w)])
 
     step(tf.ones((7, 5)))
-    loops = [s.kernel for s in step.plan.steps if 35 in s.kernel.space]
+    loops = [s.kernel for s in step.plan.steps if 35 in s.kernel.iteration_space]
     assert len(loops) == 1
     assert len(loops[0].writes) == 1 + len(optimizer.slots())

@@ -7,7 +7,7 @@ import pytest
 from jax import lax
 
 import tensorbrook as tf
-from expected import assert_refused
+from assertions import assert_refused
 from tensorbrook.keras import layers
 from tensorbrook.keras.layers import (
     Add,

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import tensorbrook as tf
-from expected import assert_refused
+from assertions import assert_refused
 from tensorbrook.keras import layers
 from tensorbrook.keras.layers import BatchNormalization, Embedding, LayerNormalization
 

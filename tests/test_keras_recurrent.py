@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 import tensorbrook as tf
-from plans import plan_of
+from plan_interpreter import plan_of
 from tensorbrook.errors import InvalidArgumentError
-from tensorbrook.ir import Repeat
+from tensorbrook.ir import ScanKernel
 from tensorbrook.keras import initializers, layers
 from tensorbrook.keras.layers import GRU, LSTM, SimpleRNN
 
@@ -186,10 +186,10 @@ def test_dropout_is_the_same_at_every_step(make, settings, cell, count):
 def test_the_products_of_the_inputs_stand_before_the_loop():
     layer = built(LSTM, {}, 3)
     plan = plan_of(tf.function(layer), tf.zeros((2, 6, 3)))
-    loop, = (step.kernel for step in plan.steps if isinstance(step.kernel, Repeat))
+    loop, = (step.kernel for step in plan.steps if isinstance(step.kernel, ScanKernel))
     assert len(loop.kernels) == 2
-    products = [step.kernel for step in plan.steps if hasattr(step.kernel, "function")]
-    assert [k.numbers[1:4] for k in products] == [(12, 16, 3)]
+    products = [step.kernel for step in plan.steps if hasattr(step.kernel, "kernel")]
+    assert [k.params[1:4] for k in products] == [(12, 16, 3)]
 
 
 def test_a_model_learns_which_sequences_rise():

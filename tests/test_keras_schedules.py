@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import tensorbrook as tf
-from expected import assert_refused
+from assertions import assert_refused
 from tensorbrook.keras import optimizers
 from tensorbrook.keras.optimizers import schedules
 

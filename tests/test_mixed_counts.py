@@ -6,12 +6,12 @@ import pytest
 
 import tensorbrook as tf
 from backends import on
-from tensorbrook.backends.webgpu import limits_of
-from tensorbrook.backends.webgpu.facts import Facts
-from tensorbrook.backends.webgpu.image import Commands, Dispatch
-from tensorbrook.backends.webgpu.program import image_of
-from tensorbrook.eager import planned, simplified
-from tensorbrook.ir import Call, Graph
+from tensorbrook.backends.webgpu import target_info
+from tensorbrook.backends.webgpu.device_info import DeviceInfo
+from tensorbrook.backends.webgpu.compiled_program import Commands, Dispatch
+from tensorbrook.backends.webgpu.command_builder import image_of
+from tensorbrook.eager import plan_for, simplify_for
+from tensorbrook.ir import KernelCall, Graph
 from tensorbrook.keras import Model, Sequential, layers, losses, mixed_precision, optimizers
 
 
@@ -76,10 +76,10 @@ MODELS = {
 
 def made(name: str, buffers: int, policy: str):
     """What a device with float16 that binds so many buffers carries out, and the plan of it."""
-    facts = Facts(f16=True, storage_buffers=buffers)
-    device = SimpleNamespace(limits=limits_of(facts))
-    plan = planned(simplified(step_of(name, policy), device), device)
-    return image_of(plan, facts), plan
+    device_info = DeviceInfo(f16=True, storage_buffers=buffers)
+    device = SimpleNamespace(target=target_info(device_info))
+    plan = plan_for(simplify_for(step_of(name, policy), device), device)
+    return image_of(plan, device_info), plan
 
 
 @cache
@@ -132,6 +132,6 @@ def test_a_mixed_step_costs_less(name, buffers):
     assert half.arena_size <= share_of_arena * whole.arena_size
     casts = [s.kernel for s in plan.steps if all(e.prim.name == "cast" for e in s.kernel.eqns)]
     assert all(k.reads[0].spec.dtype is tf.int32 for k in casts), "a cast is a kernel of its own"
-    products = [s.kernel for s in plan.steps if isinstance(s.kernel, Call)]
+    products = [s.kernel for s in plan.steps if isinstance(s.kernel, KernelCall)]
     assert not any(v.spec.dtype is tf.float32 and v.spec.count >= 1 << 16
                    for k in products for v in k.writes if v not in plan.outputs)

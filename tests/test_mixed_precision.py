@@ -7,11 +7,11 @@ import pytest
 
 import tensorbrook as tf
 from backends import on
-from expected import assert_refused
+from assertions import assert_refused
 from gpu_programs import mixed_step
-from tensorbrook.base.aside import aside
-from tensorbrook.keras import Sequential, layers, losses, mixed_precision, optimizers, policies
-from test_halves import COMPUTE_HALVES
+from tensorbrook.base.task_local import suspended_stacks
+from tensorbrook.keras import Sequential, layers, losses, mixed_precision, optimizers, dtype_policies
+from test_float16 import COMPUTE_HALVES
 
 MIXED = mixed_precision.Policy("mixed_float16")
 HALF = 1e-2
@@ -43,10 +43,10 @@ class Waits(layers.Layer):
     on the way out."""
 
     def call(self, x, training=False):
-        with aside():
+        with suspended_stacks():
             self.others = layers.Dropout(0.5)(x).numpy(), self.scale.dtype
         self.own = layers.Dropout(0.5)(x).numpy(), self.scale.dtype
-        policies._read_as.append(tf.float16)
+        dtype_policies._autocast_dtype.append(tf.float16)
         return x
 
     def build(self, input_shape):
@@ -151,7 +151,7 @@ def test_a_layer_computes_in_float16_what_it_does_in_float32(name, where, traini
 
 def every(layer):
     yield layer
-    for inner in layer._parts(layers.Layer):
+    for inner in layer._tracked(layers.Layer):
         yield from every(inner)
 
 
@@ -222,7 +222,7 @@ def test_a_copied_weight_is_still_one(mixed):
     layer = Counts()
     layer.build((None, 2))
     for other in (copy.deepcopy(layer), pickle.loads(pickle.dumps(layer))):
-        assert type(other.scale) is type(layer.scale) and other.scale.casts
+        assert type(other.scale) is type(layer.scale) and other.scale.autocast
         assert other.scale.tolist() == [1.0, 1.0]
 
 
@@ -256,10 +256,10 @@ def test_an_overflow_skips_the_step_and_halves_the_scale(bad, backend):
     optimizer = optimizers.LossScaleOptimizer(optimizers.Adam(0.1), initial_scale=8.0)
     stepped(optimizer, w, [8.0, -8.0])
     np.testing.assert_allclose(w, [0.9, 2.1], atol=1e-6)
-    before = [v.tolist() for v in (w, *optimizer.inner_optimizer.state)]
+    before = [v.tolist() for v in (w, *optimizer.inner_optimizer.mutable_state)]
     assert (float(optimizer.dynamic_scale), int(optimizer.step_counter)) == (8.0, 1)
     stepped(optimizer, w, [1.0, bad])
-    assert [v.tolist() for v in (w, *optimizer.inner_optimizer.state)] == before
+    assert [v.tolist() for v in (w, *optimizer.inner_optimizer.mutable_state)] == before
     assert (float(optimizer.dynamic_scale), int(optimizer.step_counter)) == (4.0, 0)
     assert int(optimizer.iterations) == 1
 

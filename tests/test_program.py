@@ -2,24 +2,24 @@
 import numpy as np
 import pytest
 
-from programs import variable
+from wasm_program_runner import variable
 from tensorbrook.backends.wasm.host_wasmtime import Host
-from tensorbrook.backends.wasm.program import listing, render
+from tensorbrook.backends.wasm.module_codegen import disassemble_plan, emit_module
 from tensorbrook.base.dtypes import float32, int32
 from tensorbrook.base.views import View
 from tensorbrook.ir import (
-    Apply,
-    Call,
+    ElementwiseOp,
+    KernelCall,
     Graph,
     Load,
-    Loop,
-    Place,
+    LoopKernel,
+    BufferLocation,
     Plan,
-    Reduced,
+    ReduceOp,
     Reduction,
-    Spec,
-    Stage,
-    Step,
+    TensorSpec,
+    RowPass,
+    ScheduledKernel,
     Store,
     Var,
 )
@@ -34,17 +34,17 @@ def over(x: Var, space) -> Load:
 def dense_layer(split: bool) -> Plan:
     """relu(x @ w + b) and the sums of its columns, with the product in the arena."""
     x, w, b, product, out, sums = (
-        Var(Spec(shape, float32)) for shape in ((M, K), (K, N), (N,), (M, N), (M, N), (1, N)))
-    gemm = Call("gemm", (x, w), (product,), (1, M, N, K, 0, 0, 0, 0), M * N * K, ())
+        Var(TensorSpec(shape, float32)) for shape in ((M, K), (K, N), (N,), (M, N), (M, N), (1, N)))
+    gemm = KernelCall("gemm", (x, w), (product,), (1, M, N, K, 0, 0, 0, 0), M * N * K, ())
     space = M, N
-    body = over(product, space), over(b, space), Apply("max(x + y, 0)", (0, 1), float32)
-    relu = Loop(space, (), (Stage(body),), (Store(2, out, View.of(space)),), ())
-    total = Reduced(0, Reduction("x + y", 0), float32)
-    sums_of_columns = (Stage((over(out, space),), (total,)),)
-    fold = Loop(space, (0,), sums_of_columns, (Store(1, sums, View.of((1, N))),), ())
-    places = {v: Place("slot", i) for i, v in enumerate((x, w, b, out, sums))}
-    places[product] = Place("arena", 128)
-    steps = tuple(Step(kernel, split, i > 0) for i, kernel in enumerate((gemm, relu, fold)))
+    body = over(product, space), over(b, space), ElementwiseOp("max(x + y, 0)", (0, 1), float32)
+    relu = LoopKernel(space, (), (RowPass(body),), (Store(2, out, View.of(space)),), ())
+    total = ReduceOp(0, Reduction("x + y", 0), float32)
+    sums_of_columns = (RowPass((over(out, space),), (total,)),)
+    fold = LoopKernel(space, (0,), sums_of_columns, (Store(1, sums, View.of((1, N))),), ())
+    places = {v: BufferLocation("slot", i) for i, v in enumerate((x, w, b, out, sums))}
+    places[product] = BufferLocation("arena", 128)
+    steps = tuple(ScheduledKernel(kernel, split, i > 0) for i, kernel in enumerate((gemm, relu, fold)))
     return Plan((x, w, b), (), (out, sums), {}, places, steps, 128 + 4 * M * N,
                 Graph([x, w, b], [], [out, sums]))
 
@@ -60,7 +60,7 @@ def run(plan: Plan, threads: int, arrays, arena_size: int) -> list[np.ndarray]:
     for address, array in zip(addresses[2:], arrays):
         host.write(address, array)
     host.write(at, np.array([addresses[1], threads], np.uint32))
-    program = host.load(render(plan, host.relaxed, host.shared))
+    program = host.load(emit_module(plan, host.relaxed, host.shared))
     host.run(program, at, *addresses[2:2 + len(arrays)])
     found = [np.frombuffer(host.read(address, array.nbytes), array.dtype).reshape(array.shape)
              for address, array in zip(addresses[2:], arrays)]
@@ -83,10 +83,10 @@ def test_kernels_of_both_kinds_in_order(split, threads):
 
 @pytest.mark.parametrize("threads", [1, 3])
 def test_a_kernel_of_the_engine_alone_on_one_thread(threads):
-    state, bits = Var(Spec((4,), int32)), Var(Spec((11,), int32))
-    call = Call("random_bits", (state,), (bits,), (11,), 11, ())
-    places = {state: Place("slot", 0), bits: Place("slot", 1)}
-    plan = Plan((state,), (), (bits,), {}, places, (Step(call, False, False),), 0,
+    state, bits = Var(TensorSpec((4,), int32)), Var(TensorSpec((11,), int32))
+    call = KernelCall("random_bits", (state,), (bits,), (11,), 11, ())
+    places = {state: BufferLocation("slot", 0), bits: BufferLocation("slot", 1)}
+    plan = Plan((state,), (), (bits,), {}, places, (ScheduledKernel(call, False, False),), 0,
                 Graph([state], [], [bits]))
     found, = run(plan, threads, [np.zeros(4, np.int32), np.zeros(11, np.int32)], 0)
     # Random123's known answer for Philox 4x32-10 with key and counter 0.
@@ -95,12 +95,12 @@ def test_a_kernel_of_the_engine_alone_on_one_thread(threads):
 
 
 def test_listing_names_what_run_calls():
-    text = listing(dense_layer(split=True)).split("function ")[-1]
+    text = disassemble_plan(dense_layer(split=True)).split("function ")[-1]
     assert [line.split()[-2:] for line in text.splitlines() if "call" in line] == [
         ["call", "1"], ["call", "0"], ["call", "2"], ["call", "0"], ["call", "3"]]
 
 
 def test_a_program_without_steps_is_a_module():
     x = variable(np.zeros(3, np.float32), float32)
-    plan = Plan((x,), (), (), {}, {x: Place("slot", 0)}, (), 0, Graph([x]))
+    plan = Plan((x,), (), (), {}, {x: BufferLocation("slot", 0)}, (), 0, Graph([x]))
     assert run(plan, 2, [np.zeros(3, np.float32)], 0) == []

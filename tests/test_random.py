@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import tensorbrook as tf
 from backends import ALL, on
-from tensorbrook.ops import contractions
+from tensorbrook.ops import kernel_primitives
 from tensorbrook.ops.random import Generator
-from witnesses import block
+from numpy_jax_oracles import block
 
 # philox4x32-10 in Random123's tests/kat_vectors (github.com/DEShawResearch/random123). Our counter
 # is 64 bits wide, its upper half always 0, so the engine itself can reach the first alone;
@@ -31,7 +31,7 @@ def signed(word: int) -> int:
 
 def bits(key: int, counter: int, count: int):
     state = [key % 2**32, key >> 32, counter % 2**32, counter >> 32]
-    return contractions.random_bits(tf.constant(list(map(signed, state))), shape=(count,)).tolist()
+    return kernel_primitives.random_bits(tf.constant(list(map(signed, state))), shape=(count,)).tolist()
 
 
 @pytest.mark.parametrize("counter, key, answer", KNOWN)

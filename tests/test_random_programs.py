@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 import tensorbrook as tf
 from backends import least_gpu, on
-from plans import carry_out, compiled, too_many_buffers
+from plan_interpreter import carry_out, compiled, too_many_buffers
 from random_programs import RandomProgram
 
 SEEDS, LENGTHS = st.integers(0, 2**32), st.integers(0, 25)
@@ -94,8 +94,8 @@ def test_threads_that_share_every_kernel_wait_for_each_other(seed, length):
     """As if no kernel were too small to be split, so that every barrier counts."""
     program = RandomProgram(seed, length)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys.modules["tensorbrook.compiler.plan"], "SPLIT_WORK", 0)
-        patch.setattr(sys.modules["tensorbrook.compiler.plan"], "ALONE_NS", 0)
+        patch.setattr(sys.modules["tensorbrook.compiler.planner"], "MIN_PARALLEL_WORK", 0)
+        patch.setattr(sys.modules["tensorbrook.compiler.planner"], "SINGLE_THREAD_NS", 0)
         agree(run(program, "wasm"), right(program), program)
 
 

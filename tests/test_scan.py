@@ -6,28 +6,28 @@ import pytest
 
 import tensorbrook as tf
 from backends import on
-from cases import CASES
+from op_cases import CASES
 from golden_programs import variable, zeros
-from measures import inputs, results
-from plans import carry_out, plan_of
+from case_evaluation import inputs, results
+from plan_interpreter import carry_out, plan_of
 from tensorbrook.base import tree
 from tensorbrook.errors import InvalidArgumentError
-from tensorbrook.ir import Apply, Plan, Repeat
-from tensorbrook.ir.check import check_plan
-from tensorbrook.ops.control import iterate
+from tensorbrook.ir import ElementwiseOp, Plan, ScanKernel
+from tensorbrook.ir.verifier import verify_plan
+from tensorbrook.ops.control_flow import scan_loop
 
 LINES = [name for name in CASES if name.split("/")[0] == "scan"]
 
 
-def loops(plan: Plan) -> list[Repeat]:
-    return [step.kernel for step in plan.steps if isinstance(step.kernel, Repeat)]
+def loops(plan: Plan) -> list[ScanKernel]:
+    return [step.kernel for step in plan.steps if isinstance(step.kernel, ScanKernel)]
 
 
 def recurrent(x, h, w, u):
     def step(h, x):
         h = tf.tanh(tf.matmul(x, w) + tf.matmul(h, u))
         return h, h
-    return iterate(step, h, x)
+    return scan_loop(step, h, x)
 
 
 def loss_and_slopes(x, h, w, u):
@@ -65,7 +65,7 @@ def test_the_values_that_the_gradient_needs_come_from_the_same_loop():
     plan = plan_of(tf.function(loss_and_slopes), *(zeros(*shape) for shape in RNN))
     forward, back = loops(plan)
     assert (forward.reverse, back.reverse) == (False, True)
-    assert [c.function for c in forward.kernels if hasattr(c, "function")] == ["gemm", "gemm"]
+    assert [c.kernel for c in forward.kernels if hasattr(c, "kernel")] == ["gemm", "gemm"]
 
 
 def test_what_nobody_reads_is_not_kept():
@@ -79,15 +79,15 @@ def test_a_carry_that_nothing_depends_on_goes():
         a, b = state
         return (a + x, b * a), a
 
-    plan = plan_of(tf.function(lambda x: iterate(step, (0.0, 1.0), x)[1]), zeros(4))
+    plan = plan_of(tf.function(lambda x: scan_loop(step, (0.0, 1.0), x)[1]), zeros(4))
     assert [len(loop.carries) for loop in loops(plan)] == [1]
 
 
 def test_the_gradient_of_weights_is_one_product_after_the_loop():
     plan = plan_of(tf.function(loss_and_slopes), *(zeros(*shape) for shape in RNN))
-    at = [n for n, step in enumerate(plan.steps) if isinstance(step.kernel, Repeat)][-1]
-    products = [step.kernel for step in plan.steps[at:] if hasattr(step.kernel, "function")]
-    assert len(products) == 2 and all(k.numbers[3] == 5 * 6 for k in products)
+    at = [n for n, step in enumerate(plan.steps) if isinstance(step.kernel, ScanKernel)][-1]
+    products = [step.kernel for step in plan.steps[at:] if hasattr(step.kernel, "kernel")]
+    assert len(products) == 2 and all(k.params[3] == 5 * 6 for k in products)
 
 
 def test_what_does_not_change_is_computed_once():
@@ -96,10 +96,10 @@ def test_what_does_not_change_is_computed_once():
     def step(h, x):
         return tf.tanh(tf.matmul(h, tf.transpose(tf.exp(w)), transpose_b=True) + x), ()
 
-    plan = plan_of(tf.function(lambda h, x: iterate(step, h, x)[0]), zeros(2, 3), zeros(4, 2, 3))
+    plan = plan_of(tf.function(lambda h, x: scan_loop(step, h, x)[0]), zeros(2, 3), zeros(4, 2, 3))
     loop, = loops(plan)
     product, = loop.kernels
-    assert [v.formula for v in product.epilogue.values if isinstance(v, Apply)][:1] == ["x + y"]
+    assert [v.formula for v in product.epilogue.values if isinstance(v, ElementwiseOp)][:1] == ["x + y"]
 
 
 def test_two_loops_with_one_body_do_not_meet():
@@ -111,15 +111,15 @@ def test_two_loops_with_one_body_do_not_meet():
 def test_kernels_of_a_turn_wait_for_each_other_and_for_the_turn_before():
     plan = plan_of(tf.function(lambda *xs: recurrent(*xs)[0]), zeros(3, 300, 64),
                    zeros(300, 100), zeros(64, 100), zeros(100, 100))
-    step = next(s for s in plan.steps if isinstance(s.kernel, Repeat))
-    assert step.split and any(inner.barrier for inner in step.inside)
-    for n, inner in enumerate(step.inside):
-        if inner.barrier:
-            free = replace(inner, barrier=False)
-            inside = (*step.inside[:n], free, *step.inside[n + 1:])
-            steps = tuple(replace(s, inside=inside) if s is step else s for s in plan.steps)
+    step = next(s for s in plan.steps if isinstance(s.kernel, ScanKernel))
+    assert step.parallel and any(inner.barrier_before for inner in step.body)
+    for n, inner in enumerate(step.body):
+        if inner.barrier_before:
+            free = replace(inner, barrier_before=False)
+            inside = (*step.body[:n], free, *step.body[n + 1:])
+            steps = tuple(replace(s, body=inside) if s is step else s for s in plan.steps)
             with pytest.raises(AssertionError, match="needs a barrier"):
-                check_plan(replace(plan, steps=steps))
+                verify_plan(replace(plan, steps=steps))
 
 
 @pytest.mark.parametrize("batch, units", [(33, 40), (300, 100)])
@@ -146,7 +146,7 @@ def test_variables_may_be_read_and_assigned_in_a_body(backend):
 
     def run(x):
         with tf.GradientTape() as tape:
-            total, ys = iterate(step, 0.0, x)
+            total, ys = scan_loop(step, 0.0, x)
         return total, ys, tape.gradient(total, scale)
 
     for call in (run, tf.function(run)):
@@ -157,7 +157,7 @@ def test_variables_may_be_read_and_assigned_in_a_body(backend):
 
 def test_random_numbers_differ_from_turn_to_turn(backend):
     tf.random.set_seed(5)
-    _, drawn = iterate(lambda n, _: (n, tf.random.uniform((3,))), 0, length=4)
+    _, drawn = scan_loop(lambda n, _: (n, tf.random.uniform((3,))), 0, length=4)
     assert len({tuple(row) for row in drawn.tolist()}) == 4
     tf.random.set_seed(5)
     one_by_one = [tf.random.uniform((3,)).tolist() for _ in range(4)]
@@ -168,7 +168,7 @@ def test_loops_of_no_turns_and_of_one(backend):
     for f in (tf.scan, tf.function(tf.scan)):
         assert f(tf.add, tf.zeros((0, 2)), tf.ones(2)).shape == (0, 2)
         assert f(tf.add, tf.ones((1, 2)), tf.ones(2)).tolist() == [[2, 2]]
-    last, ys = iterate(lambda h, x: (h + x, h * x), tf.ones(2), tf.zeros((0, 2)))
+    last, ys = scan_loop(lambda h, x: (h + x, h * x), tf.ones(2), tf.zeros((0, 2)))
     assert (last.tolist(), ys.shape) == ([1, 1], (0, 2))
 
 
@@ -177,7 +177,7 @@ def test_structures_go_in_and_come_out(backend):
         return {"a": state["a"] + x[0], "b": (state["b"][0] * x[1],)}, [x[0], {"y": x[1]}]
 
     first = {"a": 1.0, "b": (2.0,)}
-    last, ys = iterate(step, first, (tf.constant([1.0, 2.0]), tf.constant([3.0, 4.0])))
+    last, ys = scan_loop(step, first, (tf.constant([1.0, 2.0]), tf.constant([3.0, 4.0])))
     assert tree.tree_map(float, last) == {"a": 4, "b": (24,)}
     assert tree.tree_map(lambda t: t.tolist(), ys) == [[1, 2], {"y": [3, 4]}]
 
@@ -208,7 +208,7 @@ def test_weights_are_updated_behind_a_loop(backend):
 
     def step(x):
         with tf.GradientTape() as tape:
-            last = iterate(lambda h, x: (tf.tanh(tf.matmul(h, w) + x), ()), x[0], x)[0]
+            last = scan_loop(lambda h, x: (tf.tanh(tf.matmul(h, w) + x), ()), x[0], x)[0]
             loss = tf.reduce_sum(last)
         slope = tape.gradient(loss, w)
         w.assign_sub(0.1 * slope)
@@ -228,12 +228,12 @@ X = tf.constant([1.0, 2.0, 3.0])
 
 
 @pytest.mark.parametrize("call, sentence", [
-    (lambda: iterate(lambda h, x: (tf.stack([h, x]), ()), 0.0, X),
+    (lambda: scan_loop(lambda h, x: (tf.stack([h, x]), ()), 0.0, X),
      r"scan: carry 0 comes in as float32\[\] and leaves as float32\[2\]; keep its shape and dtype"),
-    (lambda: iterate(lambda h, x: ((h, x), ()), 0.0, X), "scan: what the body carries on has"),
-    (lambda: iterate(lambda h, x: (h, ()), 0.0, (X, tf.zeros(2))), r"axes have sizes \[2, 3\]"),
-    (lambda: iterate(lambda h, x: (h, ()), 0.0), "there is nothing to go along; give it a le"),
-    (lambda: iterate(lambda h, x: (h, ()), 0.0, tf.constant(1.0)), "one of the tensors .* scalar"),
+    (lambda: scan_loop(lambda h, x: ((h, x), ()), 0.0, X), "scan: what the body carries on has"),
+    (lambda: scan_loop(lambda h, x: (h, ()), 0.0, (X, tf.zeros(2))), r"axes have sizes \[2, 3\]"),
+    (lambda: scan_loop(lambda h, x: (h, ()), 0.0), "there is nothing to go along; give it a le"),
+    (lambda: scan_loop(lambda h, x: (h, ()), 0.0, tf.constant(1.0)), "one of the tensors .* scalar"),
     (lambda: tf.scan(tf.add, tf.zeros((0, 2))), "scan: elems are empty; give it an initializer"),
 ])
 def test_what_does_not_fit_is_said(call, sentence):

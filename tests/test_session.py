@@ -17,7 +17,7 @@ import pytest
 import backends
 import tensorbrook as tf
 from tensorbrook import tensor
-from tensorbrook.studio import layer_specs, script
+from tensorbrook.studio import layer_specs, script_runner
 from tensorbrook.studio.session import Session
 
 STARTER = json.loads(
@@ -355,7 +355,7 @@ def test_a_device_is_chosen_before_there_is_anything_to_train():
     driver.tell("device", device="gpu")
     assert driver.last("progress")["device"] == "GPU"
     driver.tell("step")
-    assert driver.session.trainer.sums.device.endswith("GPU:0")
+    assert driver.session.trainer.running_sums.device.endswith("GPU:0")
     driver.tell("device", device="auto")
     assert tf.config.get_backend() == "wasm"
 
@@ -375,12 +375,12 @@ def test_training_waits_while_a_script_runs():
     async def scenario():
         driver = Driver()
         await driver.train_until(lambda: bool(driver.said("progress")))
-        script.idle.clear()
+        script_runner.no_script_running.clear()
         driver.tell("train")
         steps = driver.session.trainer.steps
         await asyncio.sleep(0.1)
         assert driver.session.trainer.steps == steps
-        script.idle.set()
+        script_runner.no_script_running.set()
         await driver.until(lambda: driver.session.trainer.steps > steps)
         driver.tell("pause")
 
@@ -463,7 +463,7 @@ def test_every_layer_has_a_test_of_its_arguments():
 
 
 def test_a_tape_that_a_script_left_open_is_closed_with_it(tmp_path, monkeypatch):
-    monkeypatch.setattr(script, "PATH", list(sys.path))
+    monkeypatch.setattr(script_runner, "PATH", list(sys.path))
     for name in ("argv", "path"):
         monkeypatch.setattr(sys, name, list(getattr(sys, name)))
     monkeypatch.chdir(tmp_path)
@@ -471,5 +471,5 @@ def test_a_tape_that_a_script_left_open_is_closed_with_it(tmp_path, monkeypatch)
     path = tmp_path / "left_open.py"
     path.write_text("import tensorbrook as tf\ntf.GradientTape().__enter__()\n"
                     "tf.init_scope().__enter__()\nraise KeyboardInterrupt\n", encoding="utf-8")
-    assert script.run(str(path), "left_open.py", [])[1] == script.STOPPED
-    assert len(tensor.contexts()) == 1 and not tensor.observers()
+    assert script_runner.run(str(path), "left_open.py", [])[1] == script_runner.STOPPED
+    assert len(tensor.context_stack()) == 1 and not tensor.active_tapes()

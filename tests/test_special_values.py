@@ -7,7 +7,7 @@ import pytest
 
 import tensorbrook as tf
 from backends import COMPILED, on
-from tensorbrook.ir import PRIMS
+from tensorbrook.ir import PRIMITIVES
 from tensorbrook.tensor import bind
 
 INF, NAN = float("inf"), float("nan")
@@ -82,12 +82,12 @@ DATA = {
 }
 # Beyond 1e6 a float32 angle is coarser than a hundredth of a turn, and no digits are promised.
 ANGLES = {"sin": 1e6, "cos": 1e6}
-MAPS = [name for name, prim in PRIMS.items() if prim.kind == "map"]
+MAPS = [name for name, prim in PRIMITIVES.items() if prim.kind == "elementwise"]
 
 
 def takes(name: str) -> int:
     """How many arguments a map has."""
-    return len(set(re.findall(r"\b[xyz]\b", PRIMS[name].formula)))
+    return len(set(re.findall(r"\b[xyz]\b", PRIMITIVES[name].expression)))
 
 
 def arguments(name: str, dtype: str) -> list[np.ndarray]:

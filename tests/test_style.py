@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import environment
-import stamps
+import build_cache
 
 FOLDERS = ("core", "wasm", "web", "tests", "benchmarks", "build_scripts", "examples", "docs")
 SOURCES = {".py", ".c", ".h", ".wgsl", ".ts", ".svelte", ".css", ".mjs"}
@@ -23,7 +23,7 @@ def tracked() -> list[Path]:
     folders = [environment.ROOT / name for name in FOLDERS]
     top = [path for path in environment.ROOT.iterdir()
            if path.is_file() and path.name != ".git"]         # a file in a second work tree
-    return top + [path for f in folders if f.is_dir() for path in stamps.files_below(f)]
+    return top + [path for f in folders if f.is_dir() for path in build_cache.files_below(f)]
 
 
 def short(path: Path) -> str:

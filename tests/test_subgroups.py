@@ -3,28 +3,28 @@ import functools
 
 import numpy as np
 import pytest
-import shaders
-from attentions import check as check_attention
+import wgsl_runner
+from attention_reference import check as check_attention
 from backends import on
-from plans import plan_of
-from subgroups import WAYS, played
-from test_gpu_products import check, strides
+from plan_interpreter import plan_of
+from fake_subgroups import WAYS, played
+from test_gpu_gemm import check, strides
 
 import tensorbrook as tf
-from tensorbrook.backends.webgpu.calls.gemm import TILES, Product, Tiles, Vectors, gemm
-from tensorbrook.backends.webgpu.facts import Facts
-from tensorbrook.backends.webgpu.neighbours import LANES, PLACE, checked
+from tensorbrook.backends.webgpu.kernels.gemm import TILES, GemmShape, TiledGemm, GemvGemm, gemm
+from tensorbrook.backends.webgpu.device_info import DeviceInfo
+from tensorbrook.backends.webgpu.subgroup_probe import WORKGROUP_SIZES, ANSWER_STRIDE, verify_subgroups
 from tensorbrook.base.errors import InternalError
 
 SHAPES = [(37, 20), (5, 300), (3, 515)]      # rows of 4, 32 and 256 lanes
 PRODUCTS = [
-    (Product(2, 3, 34, 70, 0, 0), Vectors(False, True, 32, 8, 2, 36)),
-    (Product(1, 4, 136, 72, 0, 0), Vectors(False, True, 8, 32, 1, 72)),
-    (Product(3, 32, 2, 33, 1, 0), Vectors(True, True, 64, 4, 1, 36)),
-    (Product(2, 2, 20, 132, 0, 1), Vectors(False, False, 32, 8, 2, 68)),
-    (Product(1, 35, 3, 66, 0, 1), Vectors(True, False, 2, 128, 1, 68)),
-    (Product(1, 1, 3, 1100, 0, 1), Vectors(False, False, 256, 1, 1, 1100)),
-    (Product(1, 9, 9, 512), Tiles(TILES[2], 32, 16)),
+    (GemmShape(2, 3, 34, 70, 0, 0), GemvGemm(False, True, 32, 8, 2, 36)),
+    (GemmShape(1, 4, 136, 72, 0, 0), GemvGemm(False, True, 8, 32, 1, 72)),
+    (GemmShape(3, 32, 2, 33, 1, 0), GemvGemm(True, True, 64, 4, 1, 36)),
+    (GemmShape(2, 2, 20, 132, 0, 1), GemvGemm(False, False, 32, 8, 2, 68)),
+    (GemmShape(1, 35, 3, 66, 0, 1), GemvGemm(True, False, 2, 128, 1, 68)),
+    (GemmShape(1, 1, 3, 1100, 0, 1), GemvGemm(False, False, 256, 1, 1, 1100)),
+    (GemmShape(1, 9, 9, 512), TiledGemm(TILES[2], 32, 16)),
 ]
 
 
@@ -51,8 +51,8 @@ def rows(shape):
 @pytest.mark.parametrize("least, size", WAYS)
 def test_rows(shape, least, size):
     x, made, expected = rows(shape)
-    found = shaders.run_plan(made, [x], [np.zeros_like(y) for y in expected],
-                             shaders.facts(subgroups=least), lambda code: played(code, size))
+    found = wgsl_runner.run_plan(made, [x], [np.zeros_like(y) for y in expected],
+                             wgsl_runner.device_info(min_subgroup_size=least), lambda code: played(code, size))
     for y, right in zip(found, expected):
         np.testing.assert_allclose(y, right, rtol=1e-5, atol=1e-6)
 
@@ -64,7 +64,7 @@ def test_where_invocations_wait(shape, least, barriers, declared):
     """For each other, and for workgroup memory, in the two folds of a softmax."""
     with on("reference"):
         made = plan_of(tf.function(tf.nn.softmax), tf.zeros(shape))
-    code, = shaders.code_of(made, subgroups=least)
+    code, = wgsl_runner.code_of(made, min_subgroup_size=least)
     assert (code.count("workgroupBarrier();"), code.count("var<workgroup>")) == (barriers, declared)
 
 
@@ -77,7 +77,7 @@ def test_who_may_write_over_what_all_lanes_read_waits_for_them(scaled, barriers)
     with on("reference"):
         v = tf.Variable(tf.ones((5, 1)))
         made = plan_of(tf.function(f), tf.zeros((5, 300)))
-    code = "".join(shaders.code_of(made, subgroups=32))
+    code = "".join(wgsl_runner.code_of(made, min_subgroup_size=32))
     assert code.count("storageBarrier();") == barriers
 
 
@@ -85,12 +85,12 @@ def test_who_may_write_over_what_all_lanes_read_waits_for_them(scaled, barriers)
 @pytest.mark.parametrize("least, size", WAYS)
 def test_products(p, plan, least, size, monkeypatch):
     monkeypatch.setitem(gemm.__globals__, "route", lambda *_: plan)
-    check(strides(p), shaders.facts(subgroups=least), change=lambda code: played(code, size))
+    check(strides(p), wgsl_runner.device_info(min_subgroup_size=least), change=lambda code: played(code, size))
 
 
 @pytest.mark.parametrize("least, size", WAYS)
 def test_attention(least, size):
-    run = functools.partial(shaders.run, facts=shaders.facts(subgroups=least),
+    run = functools.partial(wgsl_runner.run, device_info=wgsl_runner.device_info(min_subgroup_size=least),
                             change=lambda code: played(code, size))
     check_attention(run, (2, 1, 65, 130, 9, 17), "heads", True)
 
@@ -99,7 +99,7 @@ class Says:
     """A host whose device gives an answer for each invocation of a workgroup."""
 
     def __init__(self, answers, least=4):
-        self.facts, self.answers = Facts(subgroups=least), answers
+        self.device_info, self.answers = DeviceInfo(min_subgroup_size=least), answers
 
     def load(self, commands: bytes) -> int:
         if self.answers is None:
@@ -109,8 +109,8 @@ class Says:
     def read_many(self, which) -> list[bytes]:
         (_, size), = which
         data = np.zeros(size // 4, "u4")
-        for n, lanes in enumerate(LANES):
-            data[n * PLACE // 4:][:lanes] = self.answers[:lanes]
+        for n, lanes in enumerate(WORKGROUP_SIZES):
+            data[n * ANSWER_STRIDE // 4:][:lanes] = self.answers[:lanes]
         return [data.tobytes()]
 
     def new(self, size: int) -> int:
@@ -125,9 +125,9 @@ class Says:
     ([8] * 256, 4, 4), ([32] * 256, 32, 32), ([8] * 256, 32, 0), ([8] * 255 + [0], 4, 0),
     ([0] + [8] * 255, 4, 0), (None, 4, 0), ([2] * 256, 4, 0)])
 def test_subgroups_without_neighbours_are_none(answers, least, wanted):
-    assert checked(Says(answers, least)).subgroups == wanted
+    assert verify_subgroups(Says(answers, least)).min_subgroup_size == wanted
 
 
 def test_this_device_has_them():
     """As all have that the tests run on."""
-    assert shaders.facts().subgroups > 0
+    assert wgsl_runner.device_info().min_subgroup_size > 0

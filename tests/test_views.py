@@ -90,7 +90,7 @@ def test_collapsed_axes_are_walked_in_one_stride(data, shape):
     labels = tuple(data.draw(st.booleans()) for _ in shape)
     turned = View.of(tuple(shape[p] for p in perm))
     both = [View.of(shape), turned.transpose([perm.index(i) for i in range(len(perm))])]
-    groups = views.collapse(shape, both, labels)
+    groups = views.coalesce_axes(shape, both, labels)
     assert sorted(i for g in groups for i in g) == [i for i, n in enumerate(shape) if n != 1]
     assert all(len({labels[i] for i in g}) == 1 for g in groups)
     buffer = np.arange(prod(shape))
@@ -117,7 +117,7 @@ def test_broadcast_as_numpy_does(a, b):
 @given(FULL, st.data())
 def test_stretched_axes_are_those_to_sum(shape, data):
     small = tuple(data.draw(st.sampled_from((1, n))) for n in shape)[data.draw(st.integers(0, 4)):]
-    axes = shapes.stretched_axes(shape, small)
+    axes = shapes.broadcast_axes(shape, small)
     summed = np.ones(shape).sum(axes).reshape(small)
     assert (summed == prod(shape) / max(prod(small), 1)).all()
 
@@ -126,19 +126,19 @@ def test_stretched_axes_are_those_to_sum(shape, data):
 def test_windows_lie_within_what_is_padded(shape, window, stride, dilation, data):
     assume(shape)
     size, reach = shape[0], (window - 1) * dilation + 1
-    out, before = shapes.window_out("conv2d", size, window, stride, dilation, "SAME")
+    out, before = shapes.window_output_size("conv2d", size, window, stride, dilation, "SAME")
     assert out == -(-size // stride) and 0 <= before < reach
     needed = max((out - 1) * stride + reach - size, 0)
     assert before == needed // 2, "the odd one is padded behind"
     if size >= reach:
-        out, before = shapes.window_out("conv2d", size, window, stride, dilation, "VALID")
+        out, before = shapes.window_output_size("conv2d", size, window, stride, dilation, "VALID")
         assert before == 0 and (out - 1) * stride + reach <= size < out * stride + reach
 
 
 def test_filled_in():
-    assert shapes.filled_in("reshape", (2, -1), 6) == (2, 3)
-    assert shapes.filled_in("reshape", (-1,), 0) == (0,)
-    assert shapes.filled_in("reshape", (), 1) == ()
+    assert shapes.infer_reshape("reshape", (2, -1), 6) == (2, 3)
+    assert shapes.infer_reshape("reshape", (-1,), 0) == (0,)
+    assert shapes.infer_reshape("reshape", (), 1) == ()
 
 
 # ── trees ──

@@ -13,21 +13,21 @@ import wgpu
 
 import tensorbrook as tf
 from backends import on
-from tensorbrook.backends import backend
-from tensorbrook.backends.webgpu import ceiling, limits_of, neighbours, templates
-from tensorbrook.backends.webgpu.facts import Facts
-from tensorbrook.backends.webgpu.host_wgpu import spelled
-from tensorbrook.backends.webgpu.program import image_of
-from tensorbrook.eager import planned, simplified
+from tensorbrook.backends import get_backend
+from tensorbrook.backends.webgpu import peak_rates, target_info, subgroup_probe, shader_templates
+from tensorbrook.backends.webgpu.device_info import DeviceInfo
+from tensorbrook.backends.webgpu.host_wgpu import strip_subgroup_directive
+from tensorbrook.backends.webgpu.command_builder import image_of
+from tensorbrook.eager import plan_for, simplify_for
 from tensorbrook.ir import Graph
 
 # A device, and the features by which WebGPU's standard calls what it can do beyond the least.
 DEVICES = {
-    "plain": (Facts(), ()),
-    "software": (Facts(software=True), ()),
-    "subgroups": (Facts(subgroups=4), ("subgroups",)),
-    "halves": (Facts(f16=True), ("shader-f16",)),
-    "both": (Facts(subgroups=32, f16=True), ("subgroups", "shader-f16")),
+    "plain": (DeviceInfo(), ()),
+    "software": (DeviceInfo(is_software=True), ()),
+    "subgroups": (DeviceInfo(min_subgroup_size=4), ("subgroups",)),
+    "halves": (DeviceInfo(f16=True), ("shader-f16",)),
+    "both": (DeviceInfo(min_subgroup_size=32, f16=True), ("subgroups", "shader-f16")),
 }
 HALF = ", in float16"
 TEMPLATES = sorted(path.name.removesuffix(".wgsl") for path in (
@@ -36,10 +36,10 @@ TEMPLATES = sorted(path.name.removesuffix(".wgsl") for path in (
 
 def refused(shaders: dict[str, str]) -> dict[str, str]:
     """What naga says against shaders, by the names of their programs."""
-    device, said = backend("webgpu").host.host.device, {}
+    device, said = get_backend("webgpu").host.host.device, {}
     for code, name in shaders.items():
         try:
-            device.create_shader_module(code=spelled(code))
+            device.create_shader_module(code=strip_subgroup_directive(code))
         except wgpu.GPUError as error:
             said[name] = f"{error}\n{code}"
     return said
@@ -63,8 +63,8 @@ class Rendered:
         self.shaders: dict[str, dict[str, str]] = {}       # by device: shader -> a program with it
         # (template, condition, whether it was true); the condition "" is always true.
         self.variants: set[tuple[str, str, bool]] = set()
-        self._names = {templates.source(name): name for name in TEMPLATES}
-        self._choose = templates._chosen
+        self._names = {shader_templates.load_source(name): name for name in TEMPLATES}
+        self._choose = shader_templates._apply_conditionals
 
     def chosen(self, text: str, flags) -> str:
         """In place of the function of `templates`, to watch what it is asked for."""
@@ -79,14 +79,14 @@ def rendered() -> Rendered:
     """Every program for every device."""
     found, graphs = Rendered(), all_graphs()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(templates, "_chosen", found.chosen)
-        for device, (facts, _) in DEVICES.items():
+        patch.setattr(shader_templates, "_apply_conditionals", found.chosen)
+        for device, (device_info, _) in DEVICES.items():
             found.shaders[device] = {shader: name for name, graph in graphs.items()
-                                     if facts.f16 or not name.endswith(HALF)
-                                     for shader in shaders_of(graph, facts)}
-            found.shaders[device] |= dict.fromkeys(ceiling.shaders(), "ceilings")
-            if facts.subgroups:
-                found.shaders[device] |= dict.fromkeys(neighbours.shaders(), "subgroups")
+                                     if device_info.f16 or not name.endswith(HALF)
+                                     for shader in shaders_of(graph, device_info)}
+            found.shaders[device] |= dict.fromkeys(peak_rates.shaders(), "ceilings")
+            if device_info.min_subgroup_size:
+                found.shaders[device] |= dict.fromkeys(subgroup_probe.probe_shaders(), "subgroups")
     return found
 
 
@@ -104,9 +104,9 @@ def all_graphs() -> dict[str, Graph]:
                 for name, make in made.items() for f, arguments in (make(),)}
 
 
-def shaders_of(graph: Graph, facts: Facts) -> tuple[str, ...]:
-    device = SimpleNamespace(limits=limits_of(facts))
-    return image_of(planned(simplified(graph, device), device), facts).shaders
+def shaders_of(graph: Graph, device_info: DeviceInfo) -> tuple[str, ...]:
+    device = SimpleNamespace(target=target_info(device_info))
+    return image_of(plan_for(simplify_for(graph, device), device), device_info).shaders
 
 
 @pytest.mark.parametrize("name", DEVICES)
@@ -139,7 +139,7 @@ def test_naga_finds_mistakes():
 
 
 def flags_of(name: str) -> set[str]:
-    lines = (line.strip() for line in templates.source(name).splitlines())
+    lines = (line.strip() for line in shader_templates.load_source(name).splitlines())
     return {line.removeprefix("// if ") for line in lines if line.startswith("// if ")}
 
 

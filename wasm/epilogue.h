@@ -1,19 +1,20 @@
-// What follows a product, on each part of its output as soon as the sums there are final.
+// Epilogues: functions of a program that run on each final rectangle of a result matrix.
 #pragma once
 
 #include "engine.h"
 
-// The output begins at `out` and has rows of `columns` floats.
+// The result matrix begins at `out` and has rows of `columns` floats.
 typedef struct {
-  epilogue_t call;  // 0: nothing follows
+  epilogue_t function;  // 0: no epilogue
   int *arguments;
   const float *out;
   int columns;
-} after_t;
+} epilogue_args_t;
 
-// The `rows` x `columns` floats of the output that begin at `from` are final.
-static inline void finish(const after_t *after, const float *from, int rows, int columns) {
-  if (!after->call || !rows || !columns) return;
-  int at = (int)(from - after->out);
-  after->call(after->arguments, at / after->columns, rows, at % after->columns, columns);
+// Run the epilogue on the `rows` x `columns` rectangle that begins at `first`.
+static inline void run_epilogue(const epilogue_args_t *args, const float *first, int rows,
+                                int columns) {
+  if (!args->function || !rows || !columns) return;
+  int index = (int)(first - args->out);
+  args->function(args->arguments, index / args->columns, rows, index % args->columns, columns);
 }

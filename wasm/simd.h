@@ -1,11 +1,11 @@
-// What the kernels share: vector words that depend on the build, and the split over threads.
+// SIMD primitives of the kernels, and the partition of work over threads.
 #pragma once
 
 #include <stdint.h>
 #include <wasm_simd128.h>
 
 #define INLINE static inline __attribute__((always_inline))
-// LLVM's unrolling makes the inner loops spill: 4x8 tiles fall from 60 to 20-48 GFLOP/s.
+// If LLVM unrolls the inner loops they spill registers: 4x8 tiles fall from 60 to 20-48 GFLOP/s.
 #define NOT_UNROLLED _Pragma("clang loop unroll(disable)")
 #define UNROLLED _Pragma("clang loop unroll(full)")
 
@@ -17,19 +17,21 @@ typedef v128_t f32x4;
 #define multiply_add(a, b, c) wasm_f32x4_add(wasm_f32x4_mul(a, b), c)
 #endif
 
-INLINE int smaller(int a, int b) { return a < b ? a : b; }
-INLINE int larger(int a, int b) { return a > b ? a : b; }
-INLINE int ceiling(int a, int b) { return (a + b - 1) / b; }
+INLINE int min_int(int a, int b) { return a < b ? a : b; }
+INLINE int max_int(int a, int b) { return a > b ? a : b; }
+INLINE int ceil_div(int a, int b) { return (a + b - 1) / b; }
 
-// Where the share of thread `part` of `parts` begins among `units`; that of the next one ends it.
-INLINE int share(int64_t units, int part, int parts) { return (int)(units * part / parts); }
+// The first of the `n` units of this thread; the units of the next thread follow.
+INLINE int partition_begin(int64_t n, int thread, int threads) {
+  return (int)(n * thread / threads);
+}
 
-INLINE float lanes_sum(f32x4 v) {
+INLINE float horizontal_sum(f32x4 v) {
   return (wasm_f32x4_extract_lane(v, 0) + wasm_f32x4_extract_lane(v, 1)) +
          (wasm_f32x4_extract_lane(v, 2) + wasm_f32x4_extract_lane(v, 3));
 }
 
-// The first `lanes` (0 to 4) floats at p, the other lanes zero; touches nothing beyond them.
+// Load the first `lanes` (0 to 4) floats at p and zero the other lanes; read no other memory.
 INLINE f32x4 load_lanes(const float *p, int lanes) {
   if (lanes >= 4) return wasm_v128_load(p);
   f32x4 v = wasm_f32x4_splat(0);
@@ -49,7 +51,7 @@ INLINE void store_lanes(float *p, f32x4 v, int lanes) {
   if (lanes > 2) p[2] = wasm_f32x4_extract_lane(v, 2);
 }
 
-// Rows become columns.
+// Transpose a 4 x 4 matrix in place.
 INLINE void transpose_4x4(f32x4 row[4]) {
   f32x4 ab_low = wasm_i32x4_shuffle(row[0], row[1], 0, 4, 1, 5);
   f32x4 ab_high = wasm_i32x4_shuffle(row[0], row[1], 2, 6, 3, 7);
@@ -65,8 +67,8 @@ INLINE void fill_zero(float *p, int count) {
   for (int i = 0; i < count; i++) p[i] = 0;
 }
 
-// -- memory.c ---------------------------------------------------------------------------------
+// -- thread_scratch.c -------------------------------------------------------------------------
 
-// What scratch() gives each thread, and how many threads there are.
+// The size of each scratch(), and the limit of thread_count().
 enum { SCRATCH_BYTES = 1536 * 1024, MAX_THREADS = 64 };
 int thread_count(void);

@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 from tensorbrook.backends.webgpu import WebGPU
 from tensorbrook.backends.webgpu.profile import GpuProfile
-from tensorbrook.studio.profiled import rows
+from tensorbrook.studio.profile_runner import rows
 
-from ..figures import significant
+from ..statistics import significant
 from ..table import NONE, table
 
 WARM, STEPS = 2, 5         # a driver may compile a shader late
@@ -24,7 +24,7 @@ def of_a_step(make: Callable[[], Callable[[], object]]) -> dict:
         for _ in range(WARM):
             step()
         for program in profile.programs:
-            program.forget()
+            program.reset()
         for _ in range(STEPS):
             step()
     finally:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from statistics import median
 
 import tensorbrook as tf
-from tensorbrook.backends.webgpu.image import Commands, Image
+from tensorbrook.backends.webgpu.compiled_program import Commands, Image
 
 from .ours import Ours
 

@@ -8,7 +8,7 @@ import tensorbrook as tf
 from tensorbrook import backends
 
 from ..native.numpy_programs import sample
-from ..ours.bench import FAMILIES
+from ..ours.step_runner import FAMILIES
 
 OPERATIONS = {"add": lambda x, y: x + y, "relu": tf.nn.relu, "scale": lambda x: x * 3.0}
 
@@ -39,7 +39,7 @@ class Ours:
 
     def __init__(self):
         tf.config.set_backend("webgpu")
-        self.host = backends.backend("webgpu").host
+        self.host = backends.get_backend("webgpu").host
         self.behind = self.host.new(16)
 
     def program(self, family, arrays, options):

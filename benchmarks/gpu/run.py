@@ -15,15 +15,15 @@ from itertools import groupby
 from pathlib import Path
 
 from .. import machine
-from ..figures import median_of, significant
-from ..goals import Ceiling, asked, reached, verdict
+from ..statistics import median_of, significant
+from ..targets import Ceiling, asked, reached, verdict
 from ..native.arrays import make_arrays
 from ..report import RUN, Report, tell
-from ..rounds import QUICK, Disagreement, Pace, compare
+from ..interleaved_runs import QUICK, Disagreement, Pace, compare
 from ..table import NONE, pairs_table, table
 from ..workloads import OURS, Workload, wanted
 from ..workloads.spec import TORCH
-from . import kernels, measures, plans
+from . import kernels, measures, gemm_algorithms
 from .ours import Ours
 from .workloads import STREAM_BYTES, workloads
 
@@ -89,20 +89,20 @@ class Run:
         self.asked, self.pace = asked_for, QUICK if asked_for.small else Pace(warm_ms=200)
         self.report, self.failures = Report(), list[str]()
         self.ours = Ours()
-        self.facts = self.ours.host.facts
+        self.device_info = self.ours.host.device_info
         peer, found = with_peer(asked_for.peer)
         self.arena = Devices({OURS: self.ours, **peer}, {} if peer else {TORCH: found})
         self.describe(found)
 
     def describe(self, peer: str) -> None:
-        found = machine.common() | {"adapter": asdict(self.facts), "peer": peer}
-        self.report.results |= {"machine": found, "says nothing about speed": self.facts.software}
-        text = f"{found['date']}: {self.facts.name}; {found['cpu']}; beside it {peer}."
-        self.report.show(RUN, f"{text}\n\n{SOFTWARE}" if self.facts.software else text)
+        found = machine.common() | {"adapter": asdict(self.device_info), "peer": peer}
+        self.report.results |= {"machine": found, "says nothing about speed": self.device_info.is_software}
+        text = f"{found['date']}: {self.device_info.name}; {found['cpu']}; beside it {peer}."
+        self.report.show(RUN, f"{text}\n\n{SOFTWARE}" if self.device_info.is_software else text)
 
     def all(self) -> None:
         """Every part that was asked for, each printed as soon as it is there."""
-        most = min(self.facts.binding_bytes, self.facts.buffer_bytes) // 256 * 256
+        most = min(self.device_info.binding_bytes, self.device_info.buffer_bytes) // 256 * 256
         chosen = wanted(workloads(self.asked.small, most), self.asked.only, quick=False)
         self.alone(min(most, 1 << 20 if self.asked.small else STREAM_BYTES))
         self.steps([w for w in chosen if w.topic.startswith("Training")])
@@ -113,9 +113,9 @@ class Run:
             self.report.show(topic, self.compared_table(found))
 
         if self.asked.ways:
-            ways = self.report.results["ways"] = plans.measure(self.ours, self.asked.small)
-            self.report.show("Ways to make a product", plans.shown(ways))
-        if self.facts.tick_ns:
+            ways = self.report.results["ways"] = gemm_algorithms.measure(self.ours, self.asked.small)
+            self.report.show("Ways to make a product", gemm_algorithms.shown(ways))
+        if self.device_info.timestamp_period_ns:
             self.clocked(chosen)
 
     def alone(self, size: int) -> None:
@@ -167,7 +167,7 @@ class Run:
 
     def row(self, result: dict) -> list[str]:
         figures, ours, torch = result["reached"], *(median_of(result, n) for n in (OURS, TORCH))
-        judged = NONE if self.facts.software else verdict(result["goal"], figures) or NONE
+        judged = NONE if self.device_info.is_software else verdict(result["goal"], figures) or NONE
         return [result["name"], shown(ours), rate(result, ours), shown(torch),
                 f"{figures['torch']:.2f}" if "torch" in figures else NONE,
                 f"{figures['copied']:.0%}" if "copied" in figures else NONE,

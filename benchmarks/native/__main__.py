@@ -14,9 +14,9 @@ from collections.abc import Callable, Mapping, Sequence
 
 import tensorbrook as tf
 
-from ..ours.bench import FAMILIES
+from ..ours.step_runner import FAMILIES
 from ..report import tell
-from ..rounds import QUICK, Disagreement, Pace, compare
+from ..interleaved_runs import QUICK, Disagreement, Pace, compare
 from ..workloads import NATIVE, OURS, Workload, wanted
 from ..workloads.spec import JAX_CPU, NUMPY, TORCH
 from . import jax_programs, numpy_programs, torch_programs

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..ours.sampling import some_of
+from ..ours.correctness_samples import some_of
 
 
 def gemm(arrays, transpose_a, transpose_b):

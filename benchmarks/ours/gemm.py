@@ -2,7 +2,7 @@
 
 import tensorbrook as tf
 
-from .sampling import sample
+from .correctness_samples import sample
 
 
 def step(arrays, flavour, transpose_a, transpose_b):

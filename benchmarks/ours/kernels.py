@@ -3,8 +3,8 @@
 import time
 from dataclasses import replace
 
-from tensorbrook.backends.wasm.program import render
-from tensorbrook.ir.text import Names, kernel_text
+from tensorbrook.backends.wasm.module_codegen import emit_module
+from tensorbrook.ir.printer import ValueNames, format_kernel
 
 
 def times(function, repeats):
@@ -12,15 +12,15 @@ def times(function, repeats):
 
     Each is loaded as a program of its own over the same buffers. A run's own cost, which is that of
     the call and of waking the threads, is in every row."""
-    names, plan, program = Names(), function.plan, function.program
-    return [(least(program, plan, step, repeats), "all threads" if step.split else "one thread",
-             kernel_text(step.kernel, names, plan)) for step in plan.steps]
+    names, plan, program = ValueNames(), function.plan, function.program
+    return [(least(program, plan, step, repeats), "all threads" if step.parallel else "one thread",
+             format_kernel(step.kernel, names, plan)) for step in plan.steps]
 
 
 def least(program, plan, step, repeats):
-    host, address = program.backend.host, program.block.address
-    alone = replace(plan, steps=(replace(step, barrier=False),))
-    number = host.load(render(alone, relaxed=host.relaxed, shared=host.shared))
+    host, address = program.backend.host, program.argument_block.address
+    alone = replace(plan, steps=(replace(step, barrier_before=False),))
+    number = host.load(emit_module(alone, relaxed=host.relaxed, shared=host.shared))
     taken = []
     for _ in range(repeats):
         start = time.perf_counter()

@@ -2,8 +2,8 @@
 
 import tensorbrook as tf
 
-from .given import Given, Unit
-from .sampling import sample
+from .preset_weights import Given, Unit
+from .correctness_samples import sample
 
 
 class Block(tf.keras.layers.Layer):

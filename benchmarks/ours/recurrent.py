@@ -2,7 +2,7 @@
 
 import tensorbrook as tf
 
-from .given import Given
+from .preset_weights import Given
 from .training import trained
 
 

@@ -2,7 +2,7 @@
 
 import tensorbrook as tf
 
-from .given import Given, Unit
+from .preset_weights import Given, Unit
 from .training import trained
 
 

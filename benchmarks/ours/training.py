@@ -2,7 +2,7 @@
 
 import tensorbrook as tf
 
-from .sampling import losses
+from .correctness_samples import losses
 
 
 class Adam:

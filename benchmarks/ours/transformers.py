@@ -2,8 +2,8 @@
 
 import tensorbrook as tf
 
-from .given import Given
-from .sampling import sample
+from .preset_weights import Given
+from .correctness_samples import sample
 from .training import trained
 
 

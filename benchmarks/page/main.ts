@@ -1,10 +1,10 @@
 /** The page in which all contenders stand side by side; benchmarks/browser.py drives it. */
 
-import { type Ceiling, startCeiling } from "./ceiling";
-import { start as startJax } from "./contenders/jax/index";
-import { Ours } from "./contenders/ours";
-import { start as startOrt } from "./contenders/ort/index";
-import { start as startTfjs } from "./contenders/tfjs/index";
+import { type Ceiling, startCeiling } from "./peak_rates";
+import { start as startJax } from "./implementations/jax/index";
+import { Ours } from "./implementations/ours";
+import { start as startOrt } from "./implementations/ort/index";
+import { start as startTfjs } from "./implementations/tfjs/index";
 import { makeArrays } from "./data";
 import type { Contender, Ready, Workload } from "./workload";
 

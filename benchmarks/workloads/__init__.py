@@ -3,10 +3,10 @@
 import re
 from collections.abc import Sequence
 
-from . import gemm, inference, lookups, models, streams, windows
+from . import gather_and_sort, gemm, inference, memory_bound, models, conv_and_pool
 from .spec import CONTENDERS, NATIVE_CONTENDERS, OURS, Goal, Workload
 
-WORKLOADS = (*gemm.WORKLOADS, *streams.WORKLOADS, *windows.WORKLOADS, *lookups.WORKLOADS,
+WORKLOADS = (*gemm.WORKLOADS, *memory_bound.WORKLOADS, *conv_and_pool.WORKLOADS, *gather_and_sort.WORKLOADS,
              *models.WORKLOADS, *inference.WORKLOADS)
 NATIVE = tuple(w._replace(contenders=w.native) for w in WORKLOADS if w.native)
 

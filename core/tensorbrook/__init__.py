@@ -13,12 +13,12 @@ from .devices import device
 from .eager import init_scope
 from .function import function
 from .ops import nn, random
-from .ops.control import scan
+from .ops.control_flow import scan
 from .ops.cumulative import cumsum, reduce_prod
 from .ops.einsum import einsum
-from .ops.index import gather, one_hot
+from .ops.indexing import gather, one_hot
 from .ops.linalg import matmul, tensordot
-from .ops.making import eye, linspace, meshgrid, repeat, roll, sequence_mask
+from .ops.creation import eye, linspace, meshgrid, repeat, roll, sequence_mask
 from .ops.math import (
     abs, add, add_n, argmax, argmin, cast, ceil, clip_by_value, cos, divide, equal, erf, exp,
     floor, greater, greater_equal, identity, less, less_equal, log, logical_and, logical_not,
@@ -27,8 +27,8 @@ from .ops.math import (
     round, rsqrt, sigmoid, sign, sin, sqrt, square, squared_difference, stop_gradient, subtract,
     tanh, truediv, where)
 from .ops.matrices import clip_by_global_norm, clip_by_norm, norm
-from .ops.places import gather_nd, scatter_nd, tensor_scatter_nd_add
-from .ops.shape import (
+from .ops.gather_scatter import gather_nd, scatter_nd, tensor_scatter_nd_add
+from .ops.array_ops import (
     broadcast_to, concat, constant, convert_to_tensor, expand_dims, fill, ones, ones_like, pad,
     range, rank, reshape, reverse, shape, size, slice, split, squeeze, stack, tile, transpose,
     unstack, zeros, zeros_like)

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from .base.errors import InvalidArgumentError
 from .eager import EAGER
 from .placement import CPU, GPU
-from .tensor import contexts
+from .tensor import context_stack
 from .trace import Trace
 
 # "GPU", "GPU:0", "/gpu:0", "/device:GPU:0", "/job:localhost/replica:0/task:0/device:GPU:0", and the
@@ -30,7 +30,7 @@ class LogicalDevice(NamedTuple):
     device_type: str
 
 
-def kind_of(op: str, spelling: Any) -> str:
+def parse_device_type(op: str, spelling: Any) -> str:
     """CPU or GPU, from any of TensorFlow's ways to write it."""
     found = _SPELLING.fullmatch(spelling) if isinstance(spelling, str) else None
     kind = found["kind"].upper() if found else None
@@ -40,7 +40,7 @@ def kind_of(op: str, spelling: Any) -> str:
     return kind
 
 
-def kinds(device_type: str | None) -> list[str]:
+def available_device_types(device_type: str | None) -> list[str]:
     """The kinds of device that are there, of all or of that one."""
     wanted = (CPU, GPU) if device_type is None else (device_type.upper(),)
     return [kind for kind in wanted
@@ -59,7 +59,7 @@ def list_physical_devices(device_type: str | None = None) -> list[PhysicalDevice
     >>> tf.config.list_physical_devices("CPU")
     [PhysicalDevice(name='/physical_device:CPU:0', device_type='CPU')]
     """
-    return [PhysicalDevice(f"/physical_device:{kind}:0", kind) for kind in kinds(device_type)]
+    return [PhysicalDevice(f"/physical_device:{kind}:0", kind) for kind in available_device_types(device_type)]
 
 
 def list_logical_devices(device_type: str | None = None) -> list[LogicalDevice]:
@@ -75,7 +75,7 @@ def list_logical_devices(device_type: str | None = None) -> list[LogicalDevice]:
 def get_visible_devices(device_type: str | None = None) -> list[PhysicalDevice]:
     """The devices of the machine that programs may use."""
     return [each for each in list_physical_devices(device_type)
-            if not (each.device_type == GPU and EAGER.hidden)]
+            if not (each.device_type == GPU and EAGER.gpu_hidden)]
 
 
 def set_visible_devices(devices: Any, device_type: str | None = None) -> None:
@@ -121,13 +121,13 @@ class device:
     """
 
     def __init__(self, device_name: str | None):
-        self.kind = None if device_name is None else kind_of("tf.device", device_name)
+        self.kind = None if device_name is None else parse_device_type("tf.device", device_name)
         self._entered: list[bool] = []       # of each block of it: whether EAGER was told
 
     def __enter__(self) -> device:
         trace = _outermost_trace()
         if trace is None:
-            EAGER.enter(self.kind)
+            EAGER.push_device(self.kind)
         elif self.kind is not None:
             if trace.device not in (None, self.kind):
                 raise InvalidArgumentError(
@@ -140,13 +140,13 @@ class device:
 
     def __exit__(self, *error) -> None:
         if self._entered.pop():
-            EAGER.leave()
+            EAGER.pop_device()
 
 
 def _outermost_trace() -> Trace | None:
     """The trace of the tf.function that is being traced, if operations are written down now."""
     found = None
-    for each in reversed(contexts()):
+    for each in reversed(context_stack()):
         if not isinstance(each, Trace):
             break
         found = each

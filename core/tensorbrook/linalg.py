@@ -1,7 +1,7 @@
 """`tf.linalg`: products, norms, diagonals and bands of matrices."""
 from .ops.einsum import einsum
 from .ops.linalg import matmul, tensordot
-from .ops.making import eye
+from .ops.creation import eye
 from .ops.matrices import (
     band_part, diag, diag_part, global_norm, matrix_transpose, matvec, norm, trace)
 

@@ -7,7 +7,7 @@ from .ops.math import (
     not_equal, pow, reciprocal, reduce_all, reduce_any, reduce_logsumexp, reduce_max, reduce_mean,
     reduce_min, reduce_std, reduce_sum, reduce_variance, round, rsqrt, sigmoid, sign, sin, sqrt,
     square, squared_difference, subtract, tanh, truediv)
-from .ops.places import (
+from .ops.gather_scatter import (
     confusion_matrix, segment_mean, segment_sum, unsorted_segment_mean, unsorted_segment_sum)
 from .ops.sorting import in_top_k, top_k
 

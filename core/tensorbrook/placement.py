@@ -8,68 +8,68 @@ from typing import Any
 
 from . import backends
 from .backends import Backend, Program, Storage
-from .base.aside import private
+from .base.task_local import register_stack
 from .base.errors import (
     InternalError, OpError, ResourceExhaustedError, UnavailableError, UnimplementedError)
-from .compiler import fuse, plan, simplify, widened
-from .ir import Graph, Plan, Spec
+from .compiler import fuse, build_plan, simplify, lower_float16
+from .ir import Graph, Plan, TensorSpec
 from .tensor import Variable
 
 CPU, GPU = "CPU", "GPU"
 WASM, WEBGPU, REFERENCE = "wasm", "webgpu", "reference"
-ON_DEVICE = {CPU: WASM, GPU: WEBGPU}
+BACKEND_FOR_DEVICE = {CPU: WASM, GPU: WEBGPU}
 
 
 def compile(graph: Graph, on: Backend) -> Program:
     """A graph as a program: one that the backend has kept, or else through every stage."""
-    graph = simplified(graph, on)
-    return on.recall(graph) or on.load(planned(graph, on))
+    graph = simplify_for(graph, on)
+    return on.load_cached(graph) or on.load(plan_for(graph, on))
 
 
-def simplified(graph: Graph, on: Backend) -> Graph:
+def simplify_for(graph: Graph, on: Backend) -> Graph:
     """The smallest graph that means the same to a backend."""
-    return simplify(widened(graph, on.limits))
+    return simplify(lower_float16(graph, on.target))
 
 
-def planned(graph: Graph, on: Backend) -> Plan:
+def plan_for(graph: Graph, on: Backend) -> Plan:
     """The plan of a simplified graph."""
-    kernels, outputs = fuse(graph, on.limits)
-    return plan(graph, kernels, outputs, on.limits)
+    kernels, outputs = fuse(graph, on.target)
+    return build_plan(graph, kernels, outputs, on.target)
 
 
-class Way:
+class BackendChain:
     """The backends that may carry a program out, the first that can does; with what operations
     that run at once keep there: their programs, and the storages of numbers."""
 
-    gpu: Way | None = None           # of an automatic one, where it has found a GPU
+    gpu: BackendChain | None = None           # of an automatic one, where it has found a GPU
 
     def __init__(self, *names: str):
         self.names = names
-        self.used: set[Backend] = set()
-        self.programs: dict[Any, tuple[Program, Spec | tuple[Spec, ...]]] = {}
+        self.loaded_backends: set[Backend] = set()
+        self.programs: dict[Any, tuple[Program, TensorSpec | tuple[TensorSpec, ...]]] = {}
         self.numbers: dict[Any, Storage] = {}
-        self.told = False                    # that something runs on backend reference
+        self.warned_about_reference = False                    # that something runs on backend reference
 
     @cached_property
     def backend(self) -> Backend:
-        return self._called(self.names[0])
+        return self._backend(self.names[0])
 
-    def _called(self, name: str) -> Backend:
-        found = backends.backend(name)
-        self.used.add(found)
+    def _backend(self, name: str) -> Backend:
+        found = backends.get_backend(name)
+        self.loaded_backends.add(found)
         return found
 
     @property
     def stale(self) -> bool:
         """Whether one of its backends is not the one of that name any more."""
-        return any(backends.made(each.name) is not each for each in self.used)
+        return any(backends.existing_backend(each.name) is not each for each in self.loaded_backends)
 
     def load(self, graph: Graph) -> Program:
         """The program of a graph on the first backend that can compute it."""
         refused: OpError | None = None
         for name in self.names:
             try:
-                program = compile(graph, self._called(name))
+                program = compile(graph, self._backend(name))
             except (UnimplementedError, ResourceExhaustedError, InternalError) as error:
                 if name != WEBGPU and isinstance(error, ResourceExhaustedError):
                     raise                    # the CPU's memory is the last
@@ -78,36 +78,36 @@ class Way:
                 break                        # a page without NumPy has no backend reference
             else:
                 if isinstance(refused, InternalError):
-                    warnings.warn(f"{refused.op}: {refused.what}, so backend {name} carries it "
+                    warnings.warn(f"{refused.op}: {refused.problem}, so backend {name} carries it "
                                   "out; please report this", RuntimeWarning, stacklevel=3)
                 elif isinstance(refused, UnimplementedError) and name == REFERENCE:
-                    self._tell_of_reference(refused)
+                    self._warn_about_reference(refused)
                 return program
         assert refused is not None, f"{self.names} names no backend"
         raise refused
 
-    def toward(self, held: Iterable[Any]) -> Way:
+    def chain_for(self, held: Iterable[Any]) -> BackendChain:
         """The way of what is too small to choose for itself and takes these tensors."""
         return self
 
-    def _tell_of_reference(self, refused: UnimplementedError) -> None:
-        if not self.told:
-            self.told = True
+    def _warn_about_reference(self, refused: UnimplementedError) -> None:
+        if not self.warned_about_reference:
+            self.warned_about_reference = True
             warnings.warn(
-                f"{refused.op}: {refused.what}, so backend reference does, which is slow; "
-                f"{refused.way_out}; tf.config.set_soft_device_placement(False) stops here",
+                f"{refused.op}: {refused.problem}, so backend reference does, which is slow; "
+                f"{refused.hint}; tf.config.set_soft_device_placement(False) stops here",
                 RuntimeWarning, stacklevel=4)
 
 
-class Automatic(Way):
+class AutomaticChain(BackendChain):
     """Where nobody chose: the CPU, and once a large program has found a GPU, either of two ways."""
 
-    def __init__(self, cpu: Way, gpu: Way | None):
-        self.names, self.used = cpu.names, cpu.used
+    def __init__(self, cpu: BackendChain, gpu: BackendChain | None):
+        self.names, self.loaded_backends = cpu.names, cpu.loaded_backends
         self.programs, self.numbers = cpu.programs, cpu.numbers
         self.cpu, self.gpu = cpu, gpu
 
-    def toward(self, held: Iterable[Any]) -> Way:
+    def chain_for(self, held: Iterable[Any]) -> BackendChain:
         """To the device on which most bytes of the Variables lie, or, without any, of the tensors.
         So what is learnt stays where it is learnt: a tensor moves once, and a Variable would be
         moved back by the next step."""
@@ -125,144 +125,144 @@ class Automatic(Way):
         return self.gpu if (variables or tensors) > 0 else self.cpu
 
 
-class Placement:
+class PlacementPolicy:
     """What the user chose, and the way that follows from it: the innermost device of a `with`,
     else the backend that was set, else it is for us to choose."""
 
     def __init__(self, backend_name: str | None):
-        self.chosen = backend_name           # a backend by name, and no other
+        self.forced_backend = backend_name           # a backend by name, and no other
         # The devices that blocks have asked for, or None; the innermost is the last.
-        self._blocks: list[str | None] = private([], changed=self.settle)
-        self.soft = True                     # whether another device may do what that one cannot
-        self.hidden = False                  # whether the GPU is not to be used
-        self.no_gpu = ""                     # why there is none, once that is known
-        self._ways: dict[tuple[str, ...], Way] = {}
-        self._automatic: Automatic | None = None
-        self._real: bool | None = None       # whether no processor plays it; None: not known yet
-        self.settle()
+        self._blocks: list[str | None] = register_stack([], on_change=self.refresh)
+        self.soft_placement = True                     # whether another device may do what that one cannot
+        self.gpu_hidden = False                  # whether the GPU is not to be used
+        self.gpu_missing_reason = ""                     # why there is none, once that is known
+        self._chains: dict[tuple[str, ...], BackendChain] = {}
+        self._automatic: AutomaticChain | None = None
+        self._gpu_is_hardware: bool | None = None       # whether no processor plays it; None: not known yet
+        self.refresh()
 
     @property
-    def asked(self) -> str | None:
+    def requested_device(self) -> str | None:
         """The device that the innermost block asks for: CPU, GPU, or None for none."""
         return self._blocks[-1] if self._blocks else None
 
-    def enter(self, device: str | None) -> None:
+    def push_device(self, device: str | None) -> None:
         """Begin a block that asks for a device."""
         self._blocks.append(device)
         try:
-            self.settle()
+            self.refresh()
         except BaseException:
             self._blocks.pop()
             raise
 
-    def leave(self) -> None:
+    def pop_device(self) -> None:
         """End the innermost block, unless an interrupt has ended all."""
         del self._blocks[-1:]
-        self.settle()
+        self.refresh()
 
-    def settle(self) -> None:
+    def refresh(self) -> None:
         """Go by what is chosen now. Whoever holds another way than `self.way` asks again."""
-        if self.asked is not None:
-            self.way = self.way_to(self.asked)
-        elif self.chosen is not None:
-            self.way = self._kept(self.chosen)
+        if self.requested_device is not None:
+            self.chain = self.chain_for_device(self.requested_device)
+        elif self.forced_backend is not None:
+            self.chain = self._cached_chain(self.forced_backend)
         else:
-            self.way = self._chosen_by_us()
+            self.chain = self._automatic_chain()
 
     def hide_gpu(self, hidden: bool) -> None:
         """Whether the GPU is not to be used; what was placed before is placed anew."""
-        self.hidden, self._automatic = hidden, None
-        self.settle()
+        self.gpu_hidden, self._automatic = hidden, None
+        self.refresh()
 
-    def _chosen_by_us(self) -> Automatic:
+    def _automatic_chain(self) -> AutomaticChain:
         """The same one as long as both ways are, so that nobody asks in vain after a block."""
-        cpu, gpu = self.way_to(CPU), self.way_to(GPU) if self._real and not self.hidden else None
+        cpu, gpu = self.chain_for_device(CPU), self.chain_for_device(GPU) if self._gpu_is_hardware and not self.gpu_hidden else None
         last = self._automatic
         if last is None or last.cpu is not cpu or last.gpu is not gpu:
-            last = self._automatic = Automatic(cpu, gpu)
+            last = self._automatic = AutomaticChain(cpu, gpu)
         return last
 
-    def choose(self, name: str | None) -> None:
+    def force_backend(self, name: str | None) -> None:
         """Carry out on this backend from now on; None leaves the choice to us."""
         if name is not None:
-            backends.backend(name)           # it must be there
+            backends.get_backend(name)           # it must be there
         if name == WEBGPU:
-            self.no_gpu = ""                 # perhaps again
-        self.chosen = name
-        self.settle()
+            self.gpu_missing_reason = ""                 # perhaps again
+        self.forced_backend = name
+        self.refresh()
 
-    def way_to(self, device: str) -> Way:
+    def chain_for_device(self, device: str) -> BackendChain:
         """The way to CPU or GPU, as strict as the user has it."""
-        on_cpu = (WASM, REFERENCE) if self.soft else (WASM,)
+        on_cpu = (WASM, REFERENCE) if self.soft_placement else (WASM,)
         if device == CPU:
-            return self._kept(*on_cpu)
-        if not self.hidden and self.find_gpu() is not None:
-            return self._kept(WEBGPU, *on_cpu) if self.soft else self._kept(WEBGPU)
-        if self.soft:
-            return self._kept(*on_cpu)
+            return self._cached_chain(*on_cpu)
+        if not self.gpu_hidden and self.find_gpu() is not None:
+            return self._cached_chain(WEBGPU, *on_cpu) if self.soft_placement else self._cached_chain(WEBGPU)
+        if self.soft_placement:
+            return self._cached_chain(*on_cpu)
         raise UnavailableError("tf.device", f"there is no GPU:0: {self.why_no_gpu}",
                                'use "/CPU:0", or tf.config.set_soft_device_placement(True)')
 
     @property
     def why_no_gpu(self) -> str:
-        return "tf.config.set_visible_devices has hidden it" if self.hidden else self.no_gpu
+        return "tf.config.set_visible_devices has hidden it" if self.gpu_hidden else self.gpu_missing_reason
 
     def find_gpu(self) -> Backend | None:
         """The backend of GPU:0, which is looked for when it is first asked for."""
-        if not self.no_gpu:
+        if not self.gpu_missing_reason:
             try:
-                return backends.backend(WEBGPU)
+                return backends.get_backend(WEBGPU)
             except UnavailableError as error:
-                self.no_gpu = error.what
+                self.gpu_missing_reason = error.problem
         return None
 
-    def lose_gpu(self) -> None:
+    def mark_gpu_lost(self) -> None:
         """Do without a GPU from now on: its device is lost, and there is no other. Who demanded it
         goes on where we choose."""
-        self.no_gpu, self._real = "it was lost, and there is no other", False
-        self.chosen = None if self.chosen == WEBGPU else self.chosen
-        if self.soft or self.asked is None:
-            self.settle()
+        self.gpu_missing_reason, self._gpu_is_hardware = "it was lost, and there is no other", False
+        self.forced_backend = None if self.forced_backend == WEBGPU else self.forced_backend
+        if self.soft_placement or self.requested_device is None:
+            self.refresh()
 
-    def way_on(self, device: str) -> Way:
+    def failover_chain(self, device: str) -> BackendChain:
         """The way of what lay on a GPU that is lost: to the one there is now, or, as there is none,
         to the CPU. What comes goes there at once."""
         if device == GPU:
-            self._real = None                # perhaps a processor plays this one
-            self.settle()
-            return self._kept(WEBGPU, WASM, REFERENCE)
-        if backends.made(WEBGPU) is None and not self.no_gpu:
-            self.lose_gpu()
-        return self._kept(WASM, REFERENCE)
+            self._gpu_is_hardware = None                # perhaps a processor plays this one
+            self.refresh()
+            return self._cached_chain(WEBGPU, WASM, REFERENCE)
+        if backends.existing_backend(WEBGPU) is None and not self.gpu_missing_reason:
+            self.mark_gpu_lost()
+        return self._cached_chain(WASM, REFERENCE)
 
-    def in_use(self) -> list[Backend]:
+    def active_backends(self) -> list[Backend]:
         """The backends that programs may go to now, as far as they are made."""
-        names = dict.fromkeys((*self.way.names, *(self.way.gpu.names if self.way.gpu else ())))
-        first = self.way.backend
-        return [first, *(b for b in map(backends.made, names) if b not in (None, first))]
+        names = dict.fromkeys((*self.chain.names, *(self.chain.gpu.names if self.chain.gpu else ())))
+        first = self.chain.backend
+        return [first, *(b for b in map(backends.existing_backend, names) if b not in (None, first))]
 
-    def place(self, wants_gpu: Callable[[int], bool], held: Iterable[Any]) -> Way:
+    def select_chain(self, wants_gpu: Callable[[int], bool], held: Iterable[Any]) -> BackendChain:
         """Where a program goes that takes these tensors; `wants_gpu` tells whether it is large
         enough for a GPU to win over so many threads."""
-        if isinstance(self.way, Automatic) and self._real is not False and not self.hidden:
-            if wants_gpu(self.way.cpu.backend.threads) and self._has_real_gpu():
-                return self.way_to(GPU)
-        return self.way.toward(held)
+        if isinstance(self.chain, AutomaticChain) and self._gpu_is_hardware is not False and not self.gpu_hidden:
+            if wants_gpu(self.chain.cpu.backend.threads) and self._has_real_gpu():
+                return self.chain_for_device(GPU)
+        return self.chain.chain_for(held)
 
     def _has_real_gpu(self) -> bool:
-        if self._real is None:
+        if self._gpu_is_hardware is None:
             try:
                 found = self.find_gpu()
             except Exception as error:       # nobody asked for it, so it stops nobody
-                found, self.no_gpu = None, f"it does not come up: {error}"
-            self._real = found is not None and not found.details()["software"]
-            self.settle()
-        return self._real
+                found, self.gpu_missing_reason = None, f"it does not come up: {error}"
+            self._gpu_is_hardware = found is not None and not found.device_details()["software"]
+            self.refresh()
+        return self._gpu_is_hardware
 
-    def _kept(self, *names: str) -> Way:
+    def _cached_chain(self, *names: str) -> BackendChain:
         """The one way by these names, so that what was found on it is found again."""
-        way = self._ways.get(names)
+        way = self._chains.get(names)
         if way is None or way.stale:
-            way = self._ways[names] = Way(*names)
+            way = self._chains[names] = BackendChain(*names)
         return way
 

@@ -6,14 +6,14 @@ from collections.abc import Callable, Sequence
 from contextlib import contextmanager
 from typing import Any, Protocol
 
-from .base import dtypes, hostdata
-from .base.aside import close_all, private
+from .base import dtypes, host_array
+from .base.task_local import reset_stacks, register_stack
 from .base.dtypes import DType
 from .base.errors import DTypeError, FailedPreconditionError, InvalidArgumentError
-from .ir import PRIMS, Const, Prim, Spec, Var
+from .ir import PRIMITIVES, Const, Primitive, TensorSpec, Var
 
 # What Python's syntax means, filled by ops: SYNTAX["add"](x, y) is x + y.
-SYNTAX: dict[str, Callable] = {}
+PYTHON_OPERATORS: dict[str, Callable] = {}
 
 
 class TensorShape(tuple):
@@ -42,68 +42,68 @@ class TensorShape(tuple):
 class Context(Protocol):
     """Who carries out what is bound: the eager conductor, or a trace that writes it down."""
 
-    def bind(self, prim: Prim, args: list[Tensor], attrs: dict[str, Any]) -> Any: ...
+    def bind(self, prim: Primitive, args: list[Tensor], attrs: dict[str, Any]) -> Any: ...
     def read(self, variable: Variable) -> Tensor: ...
     def assign(self, variable: Variable, value: Tensor) -> None: ...
-    def store(self, tensor: Tensor) -> Any: ...
+    def storage_on(self, tensor: Tensor) -> Any: ...
 
 
-class Observer(Protocol):
+class Tape(Protocol):
     """Who watches what is bound: a gradient tape."""
 
-    def record(self, prim: Prim, args: list[Tensor], attrs: dict[str, Any], out) -> None: ...
-    def record_call(self, args: list[Tensor], outs: list[Tensor], shares: Callable) -> None: ...
-    def record_read(self, variable: Variable, value: Tensor) -> None: ...
+    def record(self, prim: Primitive, args: list[Tensor], attrs: dict[str, Any], out) -> None: ...
+    def record_function(self, args: list[Tensor], outs: list[Tensor], shares: Callable) -> None: ...
+    def record_variable_read(self, variable: Variable, value: Tensor) -> None: ...
 
 
-_contexts: list[Context] = private([], shared=1)      # the bottom one runs, any above it is a trace
-_observers: list[Observer] = private([])
+_context_stack: list[Context] = register_stack([], shared_prefix=1)      # the bottom one runs, any above it is a trace
+_tapes: list[Tape] = register_stack([])
 
 
 def bind(name: str, *args, **attrs) -> Any:
     """Apply a primitive: hand it to whoever is in charge, and show it to whoever watches. Returns
     a Tensor; a tuple of them for a primitive that has several results."""
-    prim = PRIMS[name]
-    tensors = _matched(prim, args) if prim.kind == "map" else [as_tensor(a) for a in args]
-    return apply(prim, tensors, attrs)
+    prim = PRIMITIVES[name]
+    tensors = _convert_scalars(prim, args) if prim.kind == "elementwise" else [as_tensor(a) for a in args]
+    return bind_tensors(prim, tensors, attrs)
 
 
-def apply(prim: Prim, args: list[Tensor], attrs: dict[str, Any]) -> Any:
+def bind_tensors(prim: Primitive, args: list[Tensor], attrs: dict[str, Any]) -> Any:
     """`bind`, where the arguments are tensors already."""
-    out = _contexts[-1].bind(prim, args, attrs)
-    for observer in _observers:
+    out = _context_stack[-1].bind(prim, args, attrs)
+    for observer in _tapes:
         observer.record(prim, args, attrs, out)
     return out
 
 
-def _matched(prim: Prim, args) -> list[Tensor]:
+def _convert_scalars(prim: Primitive, args) -> list[Tensor]:
     """Tensors of a map's arguments, where plain Python numbers take the dtype of their peers."""
     peers = args[1:] if prim.name == "select" else args
-    dtype = next((a.dtype for a in peers if isinstance(a, _Handle)), None)
+    dtype = next((a.dtype for a in peers if isinstance(a, _TensorLike)), None)
     if dtype is None:
         dtype = next((as_tensor(a).dtype for a in peers if not isinstance(a, (int, float))), None)
     if dtype is None and any(isinstance(a, float) for a in peers):
         dtype = dtypes.float32
     out = []
     for i, a in enumerate(args):
-        plain = not isinstance(a, _Handle) and not (prim.name == "select" and i == 0)
-        out.append(_as_peer(prim.name, a, dtype) if plain and dtype else as_tensor(a))
+        plain = not isinstance(a, _TensorLike) and not (prim.name == "select" and i == 0)
+        out.append(_scalar_like(prim.name, a, dtype) if plain and dtype else as_tensor(a))
     return out
 
 
-def _as_peer(op: str, value, dtype: DType) -> Tensor:
+def _scalar_like(op: str, value, dtype: DType) -> Tensor:
     if isinstance(value, float) and dtype.kind != "f":
         raise DTypeError(op, f"the number {value!r} cannot join a tensor of {dtype}",
                          "convert the tensor with tf.cast(x, tf.float32)")
-    return as_tensor(value, None if hostdata.is_array(value) else dtype)
+    return as_tensor(value, None if host_array.is_array(value) else dtype)
 
 
-class _Handle:
+class _TensorLike:
     """What Tensor and Variable share: Python's operators, each of which names an operation."""
 
     __slots__ = ()
     __array_priority__ = 100
-    spec: Spec
+    spec: TensorSpec
     storage: Any
 
     @property
@@ -114,38 +114,38 @@ class _Handle:
     def dtype(self) -> DType:
         return self.spec.dtype
 
-    def __neg__(self): return SYNTAX["negative"](self)
-    def __abs__(self): return SYNTAX["abs"](self)
-    def __invert__(self): return SYNTAX["invert"](self)
-    def __add__(self, other): return SYNTAX["add"](self, other)
-    def __radd__(self, other): return SYNTAX["add"](other, self)
-    def __sub__(self, other): return SYNTAX["subtract"](self, other)
-    def __rsub__(self, other): return SYNTAX["subtract"](other, self)
-    def __mul__(self, other): return SYNTAX["multiply"](self, other)
-    def __rmul__(self, other): return SYNTAX["multiply"](other, self)
-    def __truediv__(self, other): return SYNTAX["divide"](self, other)
-    def __rtruediv__(self, other): return SYNTAX["divide"](other, self)
-    def __floordiv__(self, other): return SYNTAX["floordiv"](self, other)
-    def __rfloordiv__(self, other): return SYNTAX["floordiv"](other, self)
-    def __mod__(self, other): return SYNTAX["mod"](self, other)
-    def __rmod__(self, other): return SYNTAX["mod"](other, self)
-    def __pow__(self, other): return SYNTAX["pow"](self, other)
-    def __rpow__(self, other): return SYNTAX["pow"](other, self)
-    def __matmul__(self, other): return SYNTAX["matmul"](self, other)
-    def __rmatmul__(self, other): return SYNTAX["matmul"](other, self)
-    def __and__(self, other): return SYNTAX["and"](self, other)
-    def __rand__(self, other): return SYNTAX["and"](other, self)
-    def __or__(self, other): return SYNTAX["or"](self, other)
-    def __ror__(self, other): return SYNTAX["or"](other, self)
-    def __xor__(self, other): return SYNTAX["xor"](self, other)
-    def __rxor__(self, other): return SYNTAX["xor"](other, self)
-    def __lt__(self, other): return SYNTAX["less"](self, other)
-    def __le__(self, other): return SYNTAX["less_equal"](self, other)
-    def __gt__(self, other): return SYNTAX["greater"](self, other)
-    def __ge__(self, other): return SYNTAX["greater_equal"](self, other)
-    def __eq__(self, other): return SYNTAX["equal"](self, other)
-    def __ne__(self, other): return SYNTAX["not_equal"](self, other)
-    def __getitem__(self, key): return SYNTAX["getitem"](self, key)
+    def __neg__(self): return PYTHON_OPERATORS["negative"](self)
+    def __abs__(self): return PYTHON_OPERATORS["abs"](self)
+    def __invert__(self): return PYTHON_OPERATORS["invert"](self)
+    def __add__(self, other): return PYTHON_OPERATORS["add"](self, other)
+    def __radd__(self, other): return PYTHON_OPERATORS["add"](other, self)
+    def __sub__(self, other): return PYTHON_OPERATORS["subtract"](self, other)
+    def __rsub__(self, other): return PYTHON_OPERATORS["subtract"](other, self)
+    def __mul__(self, other): return PYTHON_OPERATORS["multiply"](self, other)
+    def __rmul__(self, other): return PYTHON_OPERATORS["multiply"](other, self)
+    def __truediv__(self, other): return PYTHON_OPERATORS["divide"](self, other)
+    def __rtruediv__(self, other): return PYTHON_OPERATORS["divide"](other, self)
+    def __floordiv__(self, other): return PYTHON_OPERATORS["floordiv"](self, other)
+    def __rfloordiv__(self, other): return PYTHON_OPERATORS["floordiv"](other, self)
+    def __mod__(self, other): return PYTHON_OPERATORS["mod"](self, other)
+    def __rmod__(self, other): return PYTHON_OPERATORS["mod"](other, self)
+    def __pow__(self, other): return PYTHON_OPERATORS["pow"](self, other)
+    def __rpow__(self, other): return PYTHON_OPERATORS["pow"](other, self)
+    def __matmul__(self, other): return PYTHON_OPERATORS["matmul"](self, other)
+    def __rmatmul__(self, other): return PYTHON_OPERATORS["matmul"](other, self)
+    def __and__(self, other): return PYTHON_OPERATORS["and"](self, other)
+    def __rand__(self, other): return PYTHON_OPERATORS["and"](other, self)
+    def __or__(self, other): return PYTHON_OPERATORS["or"](self, other)
+    def __ror__(self, other): return PYTHON_OPERATORS["or"](other, self)
+    def __xor__(self, other): return PYTHON_OPERATORS["xor"](self, other)
+    def __rxor__(self, other): return PYTHON_OPERATORS["xor"](other, self)
+    def __lt__(self, other): return PYTHON_OPERATORS["less"](self, other)
+    def __le__(self, other): return PYTHON_OPERATORS["less_equal"](self, other)
+    def __gt__(self, other): return PYTHON_OPERATORS["greater"](self, other)
+    def __ge__(self, other): return PYTHON_OPERATORS["greater_equal"](self, other)
+    def __eq__(self, other): return PYTHON_OPERATORS["equal"](self, other)
+    def __ne__(self, other): return PYTHON_OPERATORS["not_equal"](self, other)
+    def __getitem__(self, key): return PYTHON_OPERATORS["getitem"](self, key)
 
     # `==` compares elements, so a handle is a key by its identity, as TensorFlow's `ref()` is.
     def __hash__(self): return id(self)
@@ -193,7 +193,7 @@ class _Handle:
 
     def tolist(self) -> Any:
         """The elements as nested lists of Python numbers; a plain number for a scalar."""
-        return hostdata.nested(self._bytes(), tuple(self.shape), self.dtype)
+        return host_array.to_nested_lists(self._bytes(), tuple(self.shape), self.dtype)
 
     def item(self):
         """The one element as a Python number."""
@@ -203,11 +203,11 @@ class _Handle:
                 f"a tensor of shape {tuple(self.shape)} is not one number",
                 "reduce it first, for example with tf.reduce_mean",
             )
-        return hostdata.nested(self._bytes(), (1,), self.dtype)[0]
+        return host_array.to_nested_lists(self._bytes(), (1,), self.dtype)[0]
 
     # What copy.deepcopy and pickle keep: the elements, wherever they lie.
     def __reduce__(self):
-        return _restored, (self._bytes(), tuple(self.shape), self.dtype)
+        return _tensor_from_bytes, (self._bytes(), tuple(self.shape), self.dtype)
 
     def __float__(self): return float(self.item())
     def __int__(self): return int(self.item())
@@ -215,12 +215,12 @@ class _Handle:
     def __bool__(self): return bool(self.item())
 
 
-class Tensor(_Handle):
+class Tensor(_TensorLike):
     """An array of numbers that never changes: held by a backend, or a value of a trace."""
 
     __slots__ = ("spec", "storage", "atom", "trace", "__weakref__")
 
-    def __init__(self, spec: Spec, storage=None, atom: Any = None, trace=None):
+    def __init__(self, spec: TensorSpec, storage=None, atom: Any = None, trace=None):
         self.spec, self.storage, self.atom, self.trace = spec, storage, atom, trace
 
     @property
@@ -233,12 +233,12 @@ class Tensor(_Handle):
             raise FailedPreconditionError(
                 "numpy", f"{self.spec} is being traced by tf.function and has no value yet",
                 "return it from the function and read it there")
-        return self.storage.read() if self.storage is not None else constant_bytes(self.atom)
+        return self.storage.read() if self.storage is not None else constant_to_bytes(self.atom)
 
     def __repr__(self):
         if self.symbolic:
             return f"<tf.Tensor: shape={tuple(self.shape)}, dtype={self.dtype}, traced>"
-        value = _shown(self.tolist())
+        value = _format_value(self.tolist())
         return f"<tf.Tensor: shape={tuple(self.shape)}, dtype={self.dtype}, value={value}>"
 
     def __format__(self, style):
@@ -252,7 +252,7 @@ class Tensor(_Handle):
         return bool(self.item())
 
 
-class Variable(_Handle):
+class Variable(_TensorLike):
     """A tensor that can be assigned to; what a model learns.
 
     >>> w = tf.Variable([1., 2.])
@@ -263,32 +263,32 @@ class Variable(_Handle):
     __slots__ = ("spec", "storage", "name", "trainable", "__weakref__")
 
     def __init__(self, initial_value, trainable: bool = True, dtype=None, name: str = "Variable"):
-        value = as_tensor(initial_value, None if dtype is None else dtypes.of(dtype))
+        value = as_tensor(initial_value, None if dtype is None else dtypes.as_dtype(dtype))
         if value.symbolic:
             raise FailedPreconditionError("Variable", "its initial value is being traced",
                                           "create Variables outside of tf.function")
         self.spec, self.name, self.trainable = value.spec, name, trainable
-        self.storage = _contexts[0].store(value)
-        self.storage.shared = True  # with `value`, so the first in-place update must not use it
+        self.storage = _context_stack[0].storage_on(value)
+        self.storage.aliased = True  # with `value`, so the first in-place update must not use it
 
     def value(self) -> Tensor:
         """What it holds now, as a Tensor that later assignments leave alone."""
-        out = _contexts[-1].read(self)
-        for observer in _observers:
-            observer.record_read(self, out)
+        out = _context_stack[-1].read(self)
+        for observer in _tapes:
+            observer.record_variable_read(self, out)
         return out
 
     read_value = value
 
     def assign(self, value) -> Variable:
-        value = as_tensor(value, None if isinstance(value, _Handle) else self.dtype)
+        value = as_tensor(value, None if isinstance(value, _TensorLike) else self.dtype)
         if value.spec != self.spec:
             raise InvalidArgumentError(
                 f"assign to {self.name}",
                 f"it holds {self.spec}, the new value is {value.spec}",
                 "shape and dtype must stay the same",
             )
-        _contexts[-1].assign(self, value)
+        _context_stack[-1].assign(self, value)
         return self
 
     def assign_add(self, delta) -> Variable:
@@ -303,15 +303,15 @@ class Variable(_Handle):
         return self.storage.read()           # at once, so that the next update may be in place
 
     def __reduce__(self):
-        value = _restored(self._bytes(), tuple(self.shape), self.dtype)
+        value = _tensor_from_bytes(self._bytes(), tuple(self.shape), self.dtype)
         return Variable, (value, self.trainable, None, self.name)
 
     def __repr__(self):
         return f"<tf.Variable {self.name!r} shape={tuple(self.shape)} dtype={self.dtype}, " \
-               f"value={_shown(self.tolist())}>"
+               f"value={_format_value(self.tolist())}>"
 
 
-def _shown(nested) -> str:
+def _format_value(nested) -> str:
     text = repr(nested)
     return text if len(text) <= 400 else f"{text[:380]} ..."
 
@@ -328,12 +328,12 @@ def as_tensor(value, dtype: DType | None = None) -> Tensor:
                 f"convert it with tf.cast(x, tf.{dtype.name})",
             )
         return value
-    if isinstance(value, (list, tuple)) and any(isinstance(v, _Handle) for v in value):
-        return SYNTAX["stack"](value)
-    return constant_of(hostdata.gather(value, dtype))
+    if isinstance(value, (list, tuple)) and any(isinstance(v, _TensorLike) for v in value):
+        return PYTHON_OPERATORS["stack"](value)
+    return constant_from_host(host_array.from_python(value, dtype))
 
 
-def leaked(tensor: Tensor) -> FailedPreconditionError:
+def leaked_tracer_error(tensor: Tensor) -> FailedPreconditionError:
     """What to say of a value of a trace that is used elsewhere."""
     return FailedPreconditionError(
         "tf.function",
@@ -342,20 +342,20 @@ def leaked(tensor: Tensor) -> FailedPreconditionError:
     )
 
 
-def constant_of(host: hostdata.HostData) -> Tensor:
+def constant_from_host(host: host_array.HostArray) -> Tensor:
     """A Tensor that holds a copy of host data."""
-    spec = Spec(host.shape, host.dtype)
+    spec = TensorSpec(host.shape, host.dtype)
     if host.shape == ():
-        return Tensor(spec, atom=Const(spec, hostdata.numbers(host.data, host.dtype)[0]))
+        return Tensor(spec, atom=Const(spec, host_array.as_scalars(host.data, host.dtype)[0]))
     return Tensor(spec, atom=Const(spec, bytes(host.data)))
 
 
 def _tracing() -> bool:
     """Whether a Variable may hold what no device has yet."""
-    return _contexts[-1] is not _contexts[0]
+    return _context_stack[-1] is not _context_stack[0]
 
 
-def fetched(values: Sequence[Any]) -> list[Any]:
+def fetch_all(values: Sequence[Any]) -> list[Any]:
     """The same values, tensors and Variables among them with their elements in the host's memory:
     those that lie on one device are read at once. While Variables are traced, they stay."""
     found, lying = list(values), {}
@@ -366,52 +366,52 @@ def fetched(values: Sequence[Any]) -> list[Any]:
     for backend, places in lying.items():
         data = backend.read_many([values[i].storage for i in places])
         for i, each in zip(places, data):
-            found[i] = _restored(each, tuple(values[i].shape), values[i].dtype)
+            found[i] = _tensor_from_bytes(each, tuple(values[i].shape), values[i].dtype)
     return found
 
 
-def _restored(data: bytes, shape, dtype: DType) -> Tensor:
-    return constant_of(hostdata.HostData(data, shape, dtype))
+def _tensor_from_bytes(data: bytes, shape, dtype: DType) -> Tensor:
+    return constant_from_host(host_array.HostArray(data, shape, dtype))
 
 
-def constant_bytes(const: Const) -> Any:
+def constant_to_bytes(const: Const) -> Any:
     """A constant's elements in row-major order."""
-    return hostdata.gather(const.value, const.spec.dtype).data if const.is_number else const.value
+    return host_array.from_python(const.value, const.spec.dtype).data if const.is_number else const.value
 
 
 @contextmanager
 def context(inner: Context):
     """Let `inner` carry out what is bound within the block."""
-    outside = len(_contexts)
+    outside = len(_context_stack)
     try:
-        _contexts.append(inner)
+        _context_stack.append(inner)
         yield inner
     finally:
-        del _contexts[outside:]              # whenever an interrupt came
+        del _context_stack[outside:]              # whenever an interrupt came
 
 
-def contexts() -> list[Context]:
+def context_stack() -> list[Context]:
     """Who carries out what is bound: the last one does; the first one always computes at once."""
-    return _contexts
+    return _context_stack
 
 
-def observers() -> list[Observer]:
+def active_tapes() -> list[Tape]:
     """Those who watch now, outermost first; append to it to watch, remove to stop."""
-    return _observers
+    return _tapes
 
 
-def begin_anew() -> None:
+def reset_context_stacks() -> None:
     """Leave every trace, tape and device that is open: an interrupt on the way out of one may keep
     it."""
-    close_all()
+    reset_stacks()
 
 
 @contextmanager
-def unobserved():
+def tapes_paused():
     """Let none of those who watch now see what is bound within the block."""
-    watching = _observers[:]
+    watching = _tapes[:]
     try:
-        _observers.clear()
+        _tapes.clear()
         yield
     finally:
-        _observers[:] = watching
+        _tapes[:] = watching

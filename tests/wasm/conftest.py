@@ -1,4 +1,4 @@
-"""The test engine, built if it is out of date, with one host for each number of threads."""
+"""Fixtures: up-to-date engine files, and hosts of the test engine with 1, 2 and 3 threads."""
 
 import subprocess
 import sys
@@ -8,14 +8,14 @@ from kernels import ROOT, Kernels
 
 
 @pytest.fixture(scope="session")
-def built():
+def engine_files():
     subprocess.run([sys.executable, str(ROOT / "build_scripts" / "engine.py")], check=True)
 
 
 @pytest.fixture(scope="session")
-def engines(built):
-    """threads -> Kernels; every test compares all of them."""
-    made = {threads: Kernels(threads) for threads in (1, 2, 3)}
-    yield made
-    for kernels in made.values():
-        kernels.host.close()
+def engines(engine_files):
+    """Return {threads: Kernels}; the tests compare all of them."""
+    engines = {threads: Kernels(threads) for threads in (1, 2, 3)}
+    yield engines
+    for engine in engines.values():
+        engine.host.close()

@@ -8,14 +8,14 @@ import wasmtime
 
 from tensorbrook.backends.wasm.host import EPILOGUE
 from tensorbrook.backends.wasm.host_wasmtime import Host
-from tensorbrook.backends.wasm.program import TAKE_EPILOGUES
+from tensorbrook.backends.wasm.module_codegen import KERNELS_WITH_EPILOGUE
 
 ROOT = Path(__file__).parents[2]
 ENGINE = ROOT / "build" / "engine-test.wasm"
 GUARD = 64
-POISON = 0xFF  # as f32 a NaN: what is read beyond a buffer shows in the result
+POISON = 0xFF  # NaN as f32, so that a read beyond a buffer changes the result
 
-AFTER = 512  # bytes from the arguments block to those of the epilogue
+EPILOGUE_ARGUMENTS = 512  # bytes from the program's arguments block to the epilogue's arguments
 
 DECLARATION = re.compile(r"^KERNEL\((\w+),", re.MULTILINE)
 KERNELS = DECLARATION.findall((ROOT / "wasm" / "engine.h").read_text())
@@ -30,12 +30,12 @@ PROGRAM = """(module
         (call $kernel {words} (local.get $thread) (i32.load offset=4 (local.get $block)))))))
 """
 
-# out = 3 * out + 1 over a rectangle of the matrix whose address and row length `arguments` hold:
-# an element that was visited too early, twice or never shows in the result.
+# out = 3 * out + 1 on a rectangle of the result matrix; `arguments` holds its address and number of
+# columns. An element that is visited too early, twice or never has a wrong result.
 EPILOGUE_CODE = """
   (import "engine" "__indirect_function_table" (table 0 funcref))
-  (elem declare func $after)
-  (func $after (param $arguments i32) (param $row i32) (param $rows i32) (param $column i32)
+  (elem declare func $epilogue)
+  (func $epilogue (param $arguments i32) (param $row i32) (param $rows i32) (param $column i32)
                (param $columns i32) (local $at i32) (local $left i32)
     (if (i32.eqz (i32.and (i32.gt_s (local.get $rows) (i32.const 0))
                           (i32.gt_s (local.get $columns) (i32.const 0)))) (then unreachable))
@@ -52,11 +52,11 @@ EPILOGUE_CODE = """
       (local.set $row (i32.add (local.get $row) (i32.const 1)))
       (br_if $down (local.tee $rows (i32.sub (local.get $rows) (i32.const 1))))))
 """
-SET_EPILOGUE = f"(table.set 0 (i32.const {EPILOGUE}) (ref.func $after))"
+SET_EPILOGUE = f"(table.set 0 (i32.const {EPILOGUE}) (ref.func $epilogue))"
 
 
 def program(name: str, types: tuple[str, ...], epilogue: bool = False) -> bytes:
-    """A module that calls one kernel with the words of its arguments block, of these types."""
+    """Return a module that calls a kernel with the words of its arguments block, of these types."""
     loads = " ".join(f"({type}.load offset={8 + 4 * i} (local.get $block))"
                      for i, type in enumerate(types))
     return bytes(wasmtime.wat2wasm(
@@ -65,48 +65,49 @@ def program(name: str, types: tuple[str, ...], epilogue: bool = False) -> bytes:
                        before=SET_EPILOGUE if epilogue else "")))
 
 
-def word(number) -> int:
-    """The 32 bits of an argument of a kernel."""
-    bits = np.float32(number).view("u4") if isinstance(number, float) else number
+def to_word(value) -> int:
+    """Return the 32 bits of a kernel argument."""
+    bits = np.float32(value).view("u4") if isinstance(value, float) else value
     return int(bits) & 0xFFFFFFFF
 
 
 class Kernels:
-    """The test engine on some threads; `call` runs one kernel on as many as asked for."""
+    """The test engine with a number of threads; `call` runs a kernel on some or all of them."""
 
     def __init__(self, threads: int):
         self.host = Host(threads, ENGINE)
         self._programs = {}
 
-    def call(self, name, inputs, output, *numbers, threads=1, epilogue=False):
-        """What the kernel writes to a buffer like `output`, (shape, dtype); with `epilogue`, what
-        becomes of it after 3 * out + 1."""
-        result, = self.call_for_several(name, inputs, [output], *numbers, threads=threads,
-                                        epilogue=epilogue)
+    def call(self, name, inputs, output, *params, threads=1, epilogue=False):
+        """Return the output of a kernel, of the given (shape, dtype). With `epilogue`, the kernel
+        runs the epilogue 3 * out + 1."""
+        result, = self.call_multi_output(name, inputs, [output], *params, threads=threads,
+                                         epilogue=epilogue)
         return result
 
-    def call_for_several(self, name, inputs, outputs, *numbers, threads=1, epilogue=False):
-        """The same for a kernel that writes several buffers, one after the other."""
+    def call_multi_output(self, name, inputs, outputs, *params, threads=1, epilogue=False):
+        """Return the outputs of a kernel, of the given shapes and dtypes."""
         results = [np.frombuffer(b"\xff" * int(np.prod(shape) * np.dtype(dtype).itemsize), dtype)
                    .reshape(shape) for shape, dtype in outputs]
         inputs = [np.ascontiguousarray(x) for x in inputs]
-        addresses = self._place([*inputs, *results])
+        addresses = self._write_guarded([*inputs, *results])
         self.host.write(self.host.heap_base, np.array([0, threads], "i4"))
-        words = [*addresses, *map(word, numbers)]
-        types = ["i32"] * len(addresses) + ["f32" if isinstance(n, float) else "i32"
-                                            for n in numbers]
-        if name.removesuffix("_ref") in TAKE_EPILOGUES:
-            words += self._after(addresses[-1], outputs[-1][0][-1]) if epilogue else (0, 0)
+        words = [*addresses, *map(to_word, params)]
+        types = ["i32"] * len(addresses) + ["f32" if isinstance(p, float) else "i32"
+                                            for p in params]
+        if name.removesuffix("_reference") in KERNELS_WITH_EPILOGUE:
+            columns = outputs[-1][0][-1]
+            words += self._epilogue_params(addresses[-1], columns) if epilogue else (0, 0)
             types += ["i32", "i32"]
         self.host.run(self._program(name, tuple(types), epilogue), self.host.heap_base, *words)
-        self._check(name, inputs, addresses)
-        return [np.frombuffer(self._guarded(name, address, result.nbytes), dtype).reshape(shape)
-                for address, result, (shape, dtype)
+        self._check_inputs(name, inputs, addresses)
+        return [np.frombuffer(self._read_guarded(name, address, result.nbytes), dtype)
+                .reshape(shape) for address, result, (shape, dtype)
                 in zip(addresses[len(inputs):], results, outputs)]
 
-    def _after(self, out, columns):
-        """The words that tell a kernel of the epilogue over rows of `columns` at address `out`."""
-        address = self.host.heap_base + AFTER
+    def _epilogue_params(self, out, columns):
+        """Write the arguments of the epilogue; return the two epilogue parameters of a kernel."""
+        address = self.host.heap_base + EPILOGUE_ARGUMENTS
         self.host.write(address, np.array([out, columns], "u4"))
         return EPILOGUE, address
 
@@ -115,34 +116,36 @@ class Kernels:
             self._programs[key] = self.host.load(program(*key))
         return self._programs[key]
 
-    def _place(self, buffers):
-        at, addresses = -(-self.host.heap_base // 64) * 64 + 1024, []
+    def _write_guarded(self, buffers):
+        """Write the buffers with guard bytes around them; return their addresses."""
+        end, addresses = -(-self.host.heap_base // 64) * 64 + 1024, []
         for buffer in buffers:
-            addresses.append(at + GUARD)
-            at = -(-(at + 2 * GUARD + buffer.nbytes) // 64) * 64
-        self.host.grow(at)
+            addresses.append(end + GUARD)
+            end = -(-(end + 2 * GUARD + buffer.nbytes) // 64) * 64
+        self.host.grow(end)
+        guard = bytes([POISON]) * GUARD
         for buffer, address in zip(buffers, addresses):
-            around = bytes([POISON]) * GUARD
-            self.host.write(address - GUARD, around + buffer.tobytes() + around)
+            self.host.write(address - GUARD, guard + buffer.tobytes() + guard)
         return addresses
 
-    def _check(self, name, inputs, addresses):
+    def _check_inputs(self, name, inputs, addresses):
         for i, (buffer, address) in enumerate(zip(inputs, addresses)):
-            assert self._guarded(name, address, buffer.nbytes) == buffer.tobytes(), \
+            assert self._read_guarded(name, address, buffer.nbytes) == buffer.tobytes(), \
                 f"{name} changed its input {i}"
 
-    def _guarded(self, name, address, size):
-        found = self.host.read(address - GUARD, size + 2 * GUARD)
+    def _read_guarded(self, name, address, size):
+        """Read a buffer; fail if its guard bytes have changed."""
+        data = self.host.read(address - GUARD, size + 2 * GUARD)
         guard = bytes([POISON]) * GUARD
-        assert found[:GUARD] == guard, f"{name} wrote before a buffer"
-        assert found[GUARD + size:] == guard, f"{name} wrote beyond a buffer"
-        return found[GUARD:GUARD + size]
+        assert data[:GUARD] == guard, f"{name} wrote before a buffer"
+        assert data[GUARD + size:] == guard, f"{name} wrote beyond a buffer"
+        return data[GUARD:GUARD + size]
 
 
-def assert_close(ours, reference, scale, tolerance, name):
-    """Equal within tolerance * scale, element by element; NaN and infinities in the same places."""
+def assert_close(actual, expected, scale, tolerance, name):
+    """Assert that each element is within tolerance * scale, and that NaN and infinities agree."""
     with np.errstate(invalid="ignore"):
-        wrong = ~((ours == reference) | (np.isnan(ours) & np.isnan(reference))
-                  | (np.abs(ours - reference) <= tolerance * scale))
+        wrong = ~((actual == expected) | (np.isnan(actual) & np.isnan(expected))
+                  | (np.abs(actual - expected) <= tolerance * scale))
     assert not wrong.any(), f"{name}: {wrong.sum()} of {wrong.size} differ, first at " \
-        f"{np.argwhere(wrong)[0].tolist()}: {ours[wrong][0]} for {reference[wrong][0]}"
+        f"{np.argwhere(wrong)[0].tolist()}: {actual[wrong][0]}, expected {expected[wrong][0]}"

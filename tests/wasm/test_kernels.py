@@ -1,22 +1,22 @@
-"""Every kernel against its plain reference at odd sizes, on 1, 2 and 3 threads."""
+"""Every kernel against its reference implementation at odd sizes, on 1, 2 and 3 threads."""
 
 from pathlib import Path
 
 import numpy as np
-import attentions
+import attention_reference
 import pytest
-from kernels import KERNELS, TAKE_EPILOGUES, assert_close
+from kernels import KERNELS, KERNELS_WITH_EPILOGUE, assert_close
 
 
-def check(engines, name, inputs, output, *numbers, scale=0.0, tolerance=0.0):
-    """The kernel on 1, 2 and 3 threads against its reference on one; returns the reference's."""
-    reference = engines[1].call(f"{name}_ref", inputs, output, *numbers)
+def check(engines, name, inputs, output, *params, scale=0.0, tolerance=0.0):
+    """Compare a kernel on 1, 2 and 3 threads with its reference; return the reference output."""
+    reference = engines[1].call(f"{name}_reference", inputs, output, *params)
     for threads, engine in engines.items():
-        ours = engine.call(name, inputs, output, *numbers, threads=threads)
-        assert_close(ours, reference, scale, tolerance, f"{name} on {threads} threads")
-        for kernel in (name, f"{name}_ref") if name in TAKE_EPILOGUES else ():
-            after = engine.call(kernel, inputs, output, *numbers, threads=threads, epilogue=True)
-            assert_close(after, 3 * reference + 1, 3 * scale + np.abs(reference) + 1, tolerance,
+        actual = engine.call(name, inputs, output, *params, threads=threads)
+        assert_close(actual, reference, scale, tolerance, f"{name} on {threads} threads")
+        for kernel in (name, f"{name}_reference") if name in KERNELS_WITH_EPILOGUE else ():
+            actual = engine.call(kernel, inputs, output, *params, threads=threads, epilogue=True)
+            assert_close(actual, 3 * reference + 1, 3 * scale + np.abs(reference) + 1, tolerance,
                          f"{kernel} with its epilogue on {threads} threads")
     return reference
 
@@ -32,12 +32,12 @@ GEMM = [  # m, n, k
     (301, 1, 33), (2, 3, 1), (7, 17, 31), (64, 64, 64), (33, 70, 65), (97, 257, 401),
     (13, 260, 805), (200, 11, 13), (3, 4, 0), (0, 4, 3), (4, 0, 3), (128, 10, 128), (100, 8, 512),
     (8, 100, 512), (1, 5, 1000), (5, 1, 1000),
-    # all heights of a last tile, alone and beside whole ones; widths 1 to 8 of a last panel
+    # all heights of a last tile, with and without whole tiles; widths 1 to 8 of a last panel
     *((m, n, 37) for m, n in zip((*range(1, 15), 23), (49, 26, 83, 9, 17, 12, 13, 14, 15, 16, 10,
                                                        11, 8, 7, 27))),
-    # few rows, dot products, a whole and a broken last four along k
+    # dot products of few rows; k a multiple of four, and not
     (2, 130, 128), (3, 67, 131), (4, 19, 200), (7, 10, 257), (16, 21, 130), (17, 9, 130),
-    # packed: more than 192 rows or columns, several blocks of both; 4 KB rows
+    # packed operands: more than 192 rows or columns, several blocks of both; rows of 4 KB
     (199, 12, 20), (12, 199, 20), (203, 263, 17), (197, 201, 402), (9, 1024, 7), (1024, 9, 7),
     (10, 2048, 3), (1030, 195, 5),
 ]
@@ -50,9 +50,9 @@ def test_gemm(engines, m, n, k, transpose_a, transpose_b):
     op_a, op_b = floats(m, k), floats(k, n, seed=1)
     a, b = (op_a.T if transpose_a else op_a), (op_b.T if transpose_b else op_b)
     scale = np.abs(op_a) @ np.abs(op_b)
-    result = check(engines, "gemm", [a, b], ((m, n), "f4"), 1, m, n, k, transpose_a, transpose_b,
-                   0, 0, scale=scale, tolerance=1e-5)
-    assert_close(result, op_a.astype("f8") @ op_b, scale, 1e-5, "gemm_ref")
+    reference = check(engines, "gemm", [a, b], ((m, n), "f4"), 1, m, n, k, transpose_a, transpose_b,
+                      0, 0, scale=scale, tolerance=1e-5)
+    assert_close(reference, op_a.astype("f8") @ op_b, scale, 1e-5, "gemm_reference")
 
 
 @pytest.mark.parametrize("batch, m, n, k", [(0, 3, 3, 3), (1, 5, 6, 7), (3, 5, 6, 7), (7, 1, 9, 4),
@@ -62,10 +62,10 @@ def test_gemm(engines, m, n, k, transpose_a, transpose_b):
 def test_gemm_batched(engines, batch, m, n, k, shared):
     a, b = floats(1 if shared == "a" else batch, m, k), floats(1 if shared == "b" else batch, k, n)
     scale = np.broadcast_to(np.abs(a) @ np.abs(b), (batch, m, n))
-    result = check(engines, "gemm", [a, b], ((batch, m, n), "f4"), batch, m, n, k, 0, 0,
-                   0 if shared == "a" else m * k, 0 if shared == "b" else k * n, scale=scale,
-                   tolerance=1e-5)
-    assert_close(result, np.broadcast_to(a @ b, (batch, m, n)), scale, 1e-5, "gemm_ref")
+    reference = check(engines, "gemm", [a, b], ((batch, m, n), "f4"), batch, m, n, k, 0, 0,
+                      0 if shared == "a" else m * k, 0 if shared == "b" else k * n, scale=scale,
+                      tolerance=1e-5)
+    assert_close(reference, np.broadcast_to(a @ b, (batch, m, n)), scale, 1e-5, "gemm_reference")
 
 
 # -- convolution --------------------------------------------------------------------------------
@@ -115,7 +115,7 @@ CONV = [  # n, h, w, c, kh, kw, co, stride, dilation, padding (top, left, bottom
 ]
 
 
-def conv_numbers(case):
+def conv_params(case):
     n, h, w, c, kh, kw, co, (sh, sw), (dh, dw), (top, left, bottom, right), groups = case
     oh = max(0, (h + top + bottom - (kh - 1) * dh - 1) // sh + 1)
     ow = max(0, (w + left + right - (kw - 1) * dw - 1) // sw + 1)
@@ -123,50 +123,51 @@ def conv_numbers(case):
     return shapes, (n, h, w, c, kh, kw, co, oh, ow, sh, sw, dh, dw, top, left, groups)
 
 
-def check_conv(engines, name, inputs, shape, numbers):
-    scale = engines[1].call(f"{name}_ref", [np.abs(x) for x in inputs], (shape, "f4"), *numbers)
-    return check(engines, name, inputs, (shape, "f4"), *numbers, scale=scale, tolerance=1e-5)
+def check_conv(engines, name, inputs, shape, params):
+    magnitudes = [np.abs(x) for x in inputs]
+    scale = engines[1].call(f"{name}_reference", magnitudes, (shape, "f4"), *params)
+    return check(engines, name, inputs, (shape, "f4"), *params, scale=scale, tolerance=1e-5)
 
 
 @pytest.mark.parametrize("case", CONV, ids=str)
 def test_conv2d(engines, case):
-    (x, w, out), numbers = conv_numbers(case)
-    check_conv(engines, "conv2d", [floats(*x), floats(*w)], out, numbers)
+    (x, w, out), params = conv_params(case)
+    check_conv(engines, "conv2d", [floats(*x), floats(*w)], out, params)
 
 
 @pytest.mark.parametrize("case", CONV, ids=str)
 def test_conv2d_input_grad(engines, case):
-    (x, w, out), numbers = conv_numbers(case)
-    check_conv(engines, "conv2d_input_grad", [floats(*out), floats(*w)], x, numbers)
+    (x, w, out), params = conv_params(case)
+    check_conv(engines, "conv2d_input_grad", [floats(*out), floats(*w)], x, params)
 
 
 @pytest.mark.parametrize("case", CONV, ids=str)
 def test_conv2d_filter_grad(engines, case):
-    (x, w, out), numbers = conv_numbers(case)
-    check_conv(engines, "conv2d_filter_grad", [floats(*x), floats(*out)], w, numbers)
+    (x, w, out), params = conv_params(case)
+    check_conv(engines, "conv2d_filter_grad", [floats(*x), floats(*out)], w, params)
 
 
 @pytest.mark.parametrize("case", CONV, ids=str)
 def test_conv2d_references_agree(engines, case):
-    """<g, conv(x, w)> = <input_grad(g, w), x> = <filter_grad(x, g), w>, in the references."""
-    (xs, ws, gs), numbers = conv_numbers(case)
+    """<g, conv(x, w)> = <input_grad(g, w), x> = <filter_grad(x, g), w> for the references."""
+    (xs, ws, gs), params = conv_params(case)
     x, w, g = floats(*xs), floats(*ws), floats(*gs, seed=1)
     call = engines[1].call
-    out = call("conv2d_ref", [x, w], (gs, "f4"), *numbers).astype("f8")
-    dx = call("conv2d_input_grad_ref", [g, w], (xs, "f4"), *numbers).astype("f8")
-    dw = call("conv2d_filter_grad_ref", [x, g], (ws, "f4"), *numbers).astype("f8")
+    out = call("conv2d_reference", [x, w], (gs, "f4"), *params).astype("f8")
+    dx = call("conv2d_input_grad_reference", [g, w], (xs, "f4"), *params).astype("f8")
+    dw = call("conv2d_filter_grad_reference", [x, g], (ws, "f4"), *params).astype("f8")
     scale = max(1.0, np.abs(out * g).sum())
     assert abs((out * g).sum() - (dx * x).sum()) < 1e-5 * scale
     assert abs((out * g).sum() - (dw * w).sum()) < 1e-5 * scale
 
 
 def test_conv2d_reference_is_a_sum_over_taps(engines):
-    (xs, ws, outs), numbers = conv_numbers(CONV[3])
+    (xs, ws, outs), params = conv_params(CONV[3])
     x, w = floats(*xs), floats(*ws)
     padded = np.pad(x, ((0, 0), (0, 1), (1, 0), (0, 0)))
     expected = sum(padded[:, i:i + outs[1], j:j + outs[2]] @ w[i, j] for i in range(ws[0])
                    for j in range(ws[1]))
-    out = engines[1].call("conv2d_ref", [x, w], (outs, "f4"), *numbers)
+    out = engines[1].call("conv2d_reference", [x, w], (outs, "f4"), *params)
     np.testing.assert_allclose(out, expected, rtol=1e-4, atol=1e-5)
 
 
@@ -189,14 +190,14 @@ POOL = [  # n, h, w, c, kernel, stride, padding (top, left, bottom, right)
 ]
 
 
-def pool_numbers(case):
+def pool_params(case):
     n, h, w, c, (kh, kw), (sh, sw), (top, left, bottom, right) = case
     oh, ow = (h + top + bottom - kh) // sh + 1, (w + left + right - kw) // sw + 1
     return (n, h, w, c), (n, oh, ow, c), (n, h, w, c, oh, ow, kh, kw, sh, sw, top, left)
 
 
 def tied(*shape):
-    """Small whole numbers, so that maxima tie, with NaN and infinities among them."""
+    """Small integers, so that maxima tie, with some NaN and -inf."""
     x = np.random.default_rng(1).integers(-2, 3, shape).astype("f4")
     x.flat[::17] = np.nan
     x.flat[5::23] = -np.inf
@@ -206,36 +207,36 @@ def tied(*shape):
 @pytest.mark.parametrize("make", [floats, tied])
 @pytest.mark.parametrize("case", POOL, ids=str)
 def test_max_pool(engines, case, make):
-    x, out, numbers = pool_numbers(case)
-    check(engines, "max_pool", [make(*x)], (out, "f4"), *numbers)
-    check(engines, "max_pool_select", [floats(*x, seed=2), make(*x)], (out, "f4"), *numbers)
-    check(engines, "max_pool_scatter", [floats(*out), make(*x)], (x, "f4"), *numbers)
+    x, out, params = pool_params(case)
+    check(engines, "max_pool", [make(*x)], (out, "f4"), *params)
+    check(engines, "max_pool_select", [floats(*x, seed=2), make(*x)], (out, "f4"), *params)
+    check(engines, "max_pool_scatter", [floats(*out), make(*x)], (x, "f4"), *params)
 
 
 @pytest.mark.parametrize("case", POOL, ids=str)
 def test_avg_pool(engines, case):
-    x, out, numbers = pool_numbers(case)
-    check(engines, "avg_pool", [floats(*x)], (out, "f4"), *numbers, scale=4.0, tolerance=1e-6)
-    check(engines, "avg_pool_grad", [floats(*out)], (x, "f4"), *numbers, scale=9.0, tolerance=1e-6)
+    x, out, params = pool_params(case)
+    check(engines, "avg_pool", [floats(*x)], (out, "f4"), *params, scale=4.0, tolerance=1e-6)
+    check(engines, "avg_pool_grad", [floats(*out)], (x, "f4"), *params, scale=9.0, tolerance=1e-6)
 
 
 def test_pool_references_against_numpy(engines):
-    x, out, numbers = pool_numbers(POOL[1])
+    x, out, params = pool_params(POOL[1])
     a = floats(*x)
     windows = a.reshape(2, 4, 2, 4, 2, 16)
     call = engines[1].call
-    np.testing.assert_array_equal(call("max_pool_ref", [a], (out, "f4"), *numbers),
+    np.testing.assert_array_equal(call("max_pool_reference", [a], (out, "f4"), *params),
                                   windows.max((2, 4)))
-    np.testing.assert_allclose(call("avg_pool_ref", [a], (out, "f4"), *numbers),
+    np.testing.assert_allclose(call("avg_pool_reference", [a], (out, "f4"), *params),
                                windows.mean((2, 4)), rtol=1e-5, atol=1e-6)
 
 
-def test_max_pool_takes_the_first_of_equals(engines):
-    x, out, numbers = pool_numbers((1, 2, 2, 1, (2, 2), (1, 1), (0, 0, 0, 0)))
+def test_max_pool_selects_the_first_of_equal_maxima(engines):
+    x, out, params = pool_params((1, 2, 2, 1, (2, 2), (1, 1), (0, 0, 0, 0)))
     for engine in engines.values():
-        chosen = engine.call("max_pool_select", [np.arange(4, dtype="f4").reshape(x),
-                                                 np.ones(x, "f4")], (out, "f4"), *numbers)
-        assert chosen.item() == 0.0
+        selected = engine.call("max_pool_select", [np.arange(4, dtype="f4").reshape(x),
+                                                   np.ones(x, "f4")], (out, "f4"), *params)
+        assert selected.item() == 0.0
 
 
 # -- gather and scatter -------------------------------------------------------------------------
@@ -247,11 +248,11 @@ def test_max_pool_takes_the_first_of_equals(engines):
 def test_gather(engines, outer, rows, count, inner, dtype):
     x = np.random.default_rng(0).integers(0, 100, (outer, rows, inner)).astype(dtype)
     indices = np.random.default_rng(1).integers(-2, rows + 2, count).astype("i4")
-    found = check(engines, "gather", [x, indices], ((outer, count, inner), dtype), outer, rows,
-                  count, inner * x.itemsize)
+    actual = check(engines, "gather", [x, indices], ((outer, count, inner), dtype), outer, rows,
+                   count, inner * x.itemsize)
     for i, index in enumerate(indices):
         expected = x[:, index] if 0 <= index < rows else np.zeros((outer, inner))
-        np.testing.assert_array_equal(found[:, i], expected)
+        np.testing.assert_array_equal(actual[:, i], expected)
 
 
 @pytest.mark.parametrize("name, dtype", [("scatter_add_f32", "f4"), ("scatter_add_i32", "i4")])
@@ -261,19 +262,18 @@ def test_gather(engines, outer, rows, count, inner, dtype):
 def test_scatter_add(engines, rows, count, inner, name, dtype):
     updates = (10 * floats(count, inner)).astype(dtype)
     indices = np.random.default_rng(1).integers(-2, rows + 2, count).astype("i4")
-    found = check(engines, name, [updates, indices], ((rows, inner), dtype), rows, count, inner)
+    actual = check(engines, name, [updates, indices], ((rows, inner), dtype), rows, count, inner)
     expected = np.zeros((rows, inner), dtype)
     inside = (indices >= 0) & (indices < rows)
     np.add.at(expected, indices[inside], updates[inside])
-    np.testing.assert_array_equal(found, expected)
+    np.testing.assert_array_equal(actual, expected)
 
 
 # -- random bits --------------------------------------------------------------------------------
 
 
-
 def philox(key, counter):
-    """Philox 4x32-10 from the paper, in whole numbers."""
+    """Philox 4x32-10 from the paper, in Python integers."""
     (c0, c1, c2, c3), (k0, k1) = counter, key
     for _ in range(10):
         p0, p1 = 0xD2511F53 * c0, 0xCD9E8D57 * c2
@@ -283,8 +283,8 @@ def philox(key, counter):
     return c0, c1, c2, c3
 
 
-def test_the_tests_own_philox_gives_the_known_answers():
-    """The kat_vectors file of Random123, all four counter words included."""
+def test_philox_oracle_matches_known_answers():
+    """Vectors of the kat_vectors file of Random123, which use all four counter words."""
     ones, pi = 0xFFFFFFFF, (0x243F6A88, 0x85A308D3, 0x13198A2E, 0x03707344)
     assert philox((0, 0), (0, 0, 0, 0)) == (0x6627E8D5, 0xE169C58D, 0xBC57AC4C, 0x9B00DBD8)
     assert philox((ones, ones), (ones,) * 4) == (0x408F276D, 0x41C83B0E, 0xA20BC7C6, 0x6D5451FD)
@@ -296,17 +296,17 @@ def test_the_tests_own_philox_gives_the_known_answers():
                                                               0xFFFFFFFE, 7),
                                    (5, 6, 0xFFFFFFFF, 0xFFFFFFFF)])
 def test_random_bits(engines, state, count):
-    found = check(engines, "random_bits", [np.array(state, "u4")], ((count,), "u4"), count)
+    actual = check(engines, "random_bits", [np.array(state, "u4")], ((count,), "u4"), count)
     start = state[3] << 32 | state[2]
     for j in range(-(-count // 4)):
         counter = (start + j) & 0xFFFFFFFFFFFFFFFF
         block = philox(state[:2], (counter & 0xFFFFFFFF, counter >> 32, 0, 0))
-        assert tuple(found[4 * j:4 * j + 4]) == block[:count - 4 * j]
+        assert tuple(actual[4 * j:4 * j + 4]) == block[:count - 4 * j]
 
 
 def test_every_kernel_is_tested():
-    # Attention's problems are those of other backends too, and "_masked" is added to its names.
-    files = [*Path(__file__).parent.glob("test_*.py"), Path(attentions.__file__)]
-    text = "".join(f.read_text(encoding="utf-8") for f in files)
+    # The tests of attention share their inputs with other backends, and append "_masked" to names.
+    files = [*Path(__file__).parent.glob("test_*.py"), Path(attention_reference.__file__)]
+    source = "".join(f.read_text(encoding="utf-8") for f in files)
     names = [kernel.removesuffix("_masked") for kernel in KERNELS]
-    assert [name for name in names if f'"{name}"' not in text] == []
+    assert [name for name in names if f'"{name}"' not in source] == []

@@ -9,8 +9,8 @@ import time
 from pathlib import Path
 
 import tensorbrook as tf
-from cases import CASES
-from measures import derivatives, differentiable, in_mode, inputs, results
+from op_cases import CASES
+from case_evaluation import derivatives, differentiable, in_mode, inputs, results
 
 
 def told(tensors) -> list:

@@ -103,7 +103,7 @@ stamps = host.new(32)
 before = host.submits
 host.run(timed, (arena, x, out, stamps))
 ticks = array("Q", read(stamps, 32)).tolist()
-print(host.facts.tick_ns, ticks[0] > 0, ticks == sorted(ticks), ticks[3] > ticks[0])
+print(host.device_info.tick_ns, ticks[0] > 0, ticks == sorted(ticks), ticks[3] > ticks[0])
 print(host.submits - before, result() == RIGHT)
 """) == "1 True True True\n2 True\n"
 
@@ -112,7 +112,7 @@ def test_its_subgroups_hold_neighbours(page: Page):
     """Those of SwiftShader are four invocations."""
     assert printed(page, RAW + """
 from tensorbrook.backends.webgpu.neighbours import checked
-print(host.facts.subgroups, checked(host).subgroups)
+print(host.device_info.subgroups, checked(host).subgroups)
 """).split() == ["4", "4"]
 
 
@@ -246,7 +246,7 @@ def test_memory_that_is_not_there_is_a_memory_error(page: Page):
     """SwiftShader says that it takes buffers of 1 GB, and has no memory for one: each time that the
     driver is asked it refuses, and nothing is used meanwhile."""
     assert printed(page, RAW + """
-print(error(host.new, host.facts.buffer_bytes + 4)[0])
+print(error(host.new, host.device_info.buffer_bytes + 4)[0])
 told = [error(host.new, 1 << 30) for _ in range(20)]
 print({kind for kind, _ in told}, all("the GPU has no memory left" in text for _, text in told))
 host.run(program, (arena, x, out))

@@ -49,7 +49,7 @@ with warnings.catch_warnings(record=True) as told:
 print(found == right)
 for one in told:
     print(one.message)
-print(backends.backend("webgpu").lost, tf.config.get_backend())
+print(backends.get_backend("webgpu").is_lost, tf.config.get_backend())
 """
 
 # Counts until the loss was met, and a little further: a step too few or too many would show.
@@ -116,7 +116,7 @@ for _ in range(2):
     except tf.errors.ResourceExhaustedError as error:
         print(error)
 print(float(tf.reduce_sum(w)) == first, backend.memory.in_use - in_use < 1 << 20)
-print(float(step(tf.ones((4, 1)))) < first, backend.lost)
+print(float(step(tf.ones((4, 1)))) < first, backend.is_lost)
 """
 TOO_LARGE = TRAINING.partition("right = ")[0] + """
 from tensorbrook.backends.webgpu import journal

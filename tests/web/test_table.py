@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cases import CASES
-from expected import CURVATURE, GRADIENT, VALUE, assert_close, expected, expected_value
+from op_cases import CASES
+from assertions import CURVATURE, GRADIENT, VALUE, assert_close, expected, expected_value
 
 HERE = Path(__file__).parent
 CORE = HERE.parents[1] / "core"

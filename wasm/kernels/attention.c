@@ -1,96 +1,96 @@
-// Attention by blocks: the softmax is made as the scores come (Milakov and Gimelshein 2018,
-// arXiv:1805.02867; Dao et al. 2022, arXiv:2205.14135), so that no more than a panel of them is
-// ever kept.
+// Attention by blocks with an online softmax (Milakov and Gimelshein 2018, arXiv:1805.02867; Dao et
+// al. 2022, arXiv:2205.14135): only one block of scores exists at a time.
 
 #include "attention.h"
 
-static void row_plain(const item_t *t, int i, const float *q, const float *k, const float *v,
-                      float *out, float *lse) {
-  const attention_t *p = t->p;
-  int keys = keys_seen(p, i + 1);
-  double top = -__builtin_inf(), sum = 0;
+static void row_reference(const head_t *head, int i, const float *q, const float *k,
+                          const float *v, float *out, float *lse) {
+  const attention_t *p = head->p;
+  int keys = visible_keys(p, i + 1);
+  double max = -__builtin_inf(), sum = 0;
   for (int pass = 0; pass < 3; pass++) {
     for (int c = 0; pass == 2 && c < p->d_v; c++) out[c] = 0;
     for (int j = 0; j < keys; j++) {
-      double s = p->scale * dot_plain(q, k + j * t->step, p->d);
-      if (hidden_plain(t, i, j)) s = HIDDEN * LOG_2;
-      if (pass == 0 && !(s <= top)) top = s;
-      if (pass == 1) sum += exp_plain(s - top);
+      double s = p->scale * dot_reference(q, k + j * head->qk_stride, p->d);
+      if (is_masked(head, i, j)) s = MASKED_SCORE * LN_2;
+      if (pass == 0 && !(s <= max)) max = s;
+      if (pass == 1) sum += exp_reference(s - max);
       for (int c = 0; pass == 2 && c < p->d_v; c++)
-        out[c] += (float)(exp_plain(s - top) / sum) * v[j * t->step_v + c];
+        out[c] += (float)(exp_reference(s - max) / sum) * v[j * head->v_stride + c];
     }
   }
-  *lse = keys ? top + log_plain(sum) : top;
+  *lse = keys ? max + log_reference(sum) : max;
 }
 
-static void attention_plain(const attention_t *p, const float *q, const float *k, const float *v,
-                            float *out, float *lse, int thread, int threads) {
+static void attention_by_rows(const attention_t *p, const float *q, const float *k, const float *v,
+                              float *out, float *lse, int thread, int threads) {
   int64_t rows = (int64_t)p->batch * p->heads * p->t_q;
-  int end = share(rows, thread + 1, threads);
-  for (int r = share(rows, thread, threads); r < end; r++) {
-    item_t t = item_of(p, r / p->t_q);
+  int end = partition_begin(rows, thread + 1, threads);
+  for (int r = partition_begin(rows, thread, threads); r < end; r++) {
+    head_t head = head_at(p, r / p->t_q);
     int i = r % p->t_q;
-    row_plain(&t, i, q + t.of_q + i * t.step, k + t.of_k, v + t.of_v,
-              out + t.of_out + i * t.step_v, lse + t.of_row + i * p->heads);
+    row_reference(&head, i, q + head.q_offset + i * head.qk_stride, k + head.k_offset,
+                  v + head.v_offset, out + head.out_offset + i * head.v_stride,
+                  lse + head.lse_offset + i * p->heads);
   }
 }
 
-void attention_ref(const float *q, const float *k, const float *v, float *out, float *lse,
-                   ATTENTION_NUMBERS, int thread, int threads) {
+void attention_reference(const float *q, const float *k, const float *v, float *out, float *lse,
+                         ATTENTION_PARAMS, int thread, int threads) {
   attention_t p = {ATTENTION_VALUES, 0, 0, 0, 0, 0};
-  attention_plain(&p, q, k, v, out, lse, thread, threads);
+  attention_by_rows(&p, q, k, v, out, lse, thread, threads);
 }
 
-void attention_masked_ref(const float *q, const float *k, const float *v, const uint8_t *mask,
-                          float *out, float *lse, ATTENTION_NUMBERS, MASK_STRIDES, int thread,
-                          int threads) {
+void attention_masked_reference(const float *q, const float *k, const float *v,
+                                const uint8_t *mask, float *out, float *lse, ATTENTION_PARAMS,
+                                MASK_STRIDES, int thread, int threads) {
   attention_t p = {ATTENTION_VALUES, mask, MASK_VALUES};
-  attention_plain(&p, q, k, v, out, lse, thread, threads);
+  attention_by_rows(&p, q, k, v, out, lse, thread, threads);
 }
 
-// -- the fast form ------------------------------------------------------------------------------
+// -- blocks of queries and keys -----------------------------------------------------------------
 
 // A thread's scratch for one block of queries.
 typedef struct {
   float *queries, *values;  // panels of q, scaled, and of v
   float *scores;            // of a block of keys; then their exponentials
-  float *out, *top, *sum;   // of each query: what was added up, the largest score, the sum
+  float *out, *max, *sum;   // of each query: the weighted values, the largest score, the sum
   int width;                // floats of a row of out
-} work_t;
+} attention_scratch_t;
 
-static work_t work_of(const attention_t *p, int thread) {
-  work_t w = {.queries = (float *)scratch(thread), .width = whole(p->d_v, PANEL)};
-  w.values = w.queries + BLOCK * p->d;
-  w.scores = w.values + BLOCK * w.width;
-  w.out = w.scores + BLOCK * BLOCK;
-  w.top = w.out + BLOCK * w.width;
-  w.sum = w.top + BLOCK;
-  return w;
+static attention_scratch_t attention_scratch(const attention_t *p, int thread) {
+  attention_scratch_t s = {.queries = (float *)scratch(thread), .width = round_up(p->d_v, PANEL)};
+  s.values = s.queries + BLOCK * p->d;
+  s.scores = s.values + BLOCK * s.width;
+  s.out = s.scores + BLOCK * BLOCK;
+  s.max = s.out + BLOCK * s.width;
+  s.sum = s.max + BLOCK;
+  return s;
 }
 
-static int fits(const attention_t *p) {
-  int64_t floats = p->d + 2 * (int64_t)whole(p->d_v, PANEL) + BLOCK + 2;
+static int block_fits(const attention_t *p) {
+  int64_t floats = p->d + 2 * (int64_t)round_up(p->d_v, PANEL) + BLOCK + 2;
   return floats * BLOCK * 4 <= SCRATCH_BYTES;
 }
 
-// Scores become exponentials above the largest score so far, which grows, as does the sum.
-// `fade` gets what earlier sums of these four queries must be multiplied by.
-static void soften(float *scores, int keys, float *top, float *sum, float *fade) {
-  f32x4 before = wasm_v128_load(top), now = before, total = wasm_f32x4_splat(0);
+// Online softmax of four queries: replace scores by exponentials relative to the new maximum, and
+// update the maximum and the sum. `rescale` is the factor for the sums of earlier keys.
+static void online_softmax(float *scores, int keys, float *max, float *sum, float *rescale) {
+  f32x4 old_max = wasm_v128_load(max), new_max = old_max, total = wasm_f32x4_splat(0);
   NOT_UNROLLED for (int j = 0; j < keys; j++)
-    now = wasm_f32x4_pmax(now, wasm_v128_load(scores + j * BLOCK));
+    new_max = wasm_f32x4_pmax(new_max, wasm_v128_load(scores + j * BLOCK));
   NOT_UNROLLED for (int j = 0; j < keys; j++) {
-    f32x4 e = power_of_two(wasm_f32x4_sub(wasm_v128_load(scores + j * BLOCK), now));
+    f32x4 e = exp2_f32x4(wasm_f32x4_sub(wasm_v128_load(scores + j * BLOCK), new_max));
     total = wasm_f32x4_add(total, e);
     wasm_v128_store(scores + j * BLOCK, e);
   }
-  f32x4 less = power_of_two(wasm_f32x4_sub(before, now));
-  wasm_v128_store(top, now);
-  wasm_v128_store(sum, multiply_add(wasm_v128_load(sum), less, total));
-  wasm_v128_store(fade, less);
+  f32x4 factor = exp2_f32x4(wasm_f32x4_sub(old_max, new_max));
+  wasm_v128_store(max, new_max);
+  wasm_v128_store(sum, multiply_add(wasm_v128_load(sum), factor, total));
+  wasm_v128_store(rescale, factor);
 }
 
-static void multiply_rows(float *rows, int width, int count, const float *factors) {
+static void scale_rows(float *rows, int width, int count, const float *factors) {
   for (int i = 0; i < count; i++, rows += width) {
     if (factors[i] == 1) continue;
     f32x4 factor = wasm_f32x4_splat(factors[i]);
@@ -99,82 +99,84 @@ static void multiply_rows(float *rows, int width, int count, const float *factor
   }
 }
 
-// What a block of keys adds to a block of queries.
-static void add_keys(const item_t *t, const work_t *w, const float *k, int query, int queries,
-                     int key, int keys) {
-  const attention_t *p = t->p;
+// Add the contribution of a block of keys to a block of queries.
+static void accumulate_keys(const head_t *head, const attention_scratch_t *s, const float *k,
+                            int query, int queries, int key, int keys) {
+  const attention_t *p = head->p;
   int diagonal = p->causal && key == query;
-  score(k, t->step, keys, w->queries, queries, p->d, diagonal, w->scores);
+  key_query_products(k, head->qk_stride, keys, s->queries, queries, p->d, diagonal, s->scores);
   for (int i = 0; i < queries; i += PANEL) {
-    float fade[PANEL], *scores = w->scores + i;
-    int scored = keys_scored(diagonal, keys, i), real = smaller(PANEL, queries - i);
-    if (t->mask) hide(t, query + i, real, key, scored, scores);
-    if (diagonal) hide_future(i, scored, scores);
+    float rescale[PANEL], *scores = s->scores + i;
+    int scored = scored_keys(diagonal, keys, i), panel_queries = min_int(PANEL, queries - i);
+    if (head->mask) apply_mask(head, query + i, panel_queries, key, scored, scores);
+    if (diagonal) apply_causal_mask(i, scored, scores);
     for (int half = 0; half < PANEL; half += 4)
-      soften(scores + half, scored, w->top + i + half, w->sum + i + half, fade + half);
-    if (key) multiply_rows(w->out + i * w->width, w->width, real, fade);
+      online_softmax(scores + half, scored, s->max + i + half, s->sum + i + half, rescale + half);
+    if (key) scale_rows(s->out + i * s->width, s->width, panel_queries, rescale);
   }
-  add_to_queries(w->scores, queries, w->values, keys, w->width, diagonal, key > 0, w->out,
-                 w->width);
+  accumulate_query_rows(s->scores, queries, s->values, keys, s->width, diagonal, key > 0, s->out,
+                        s->width);
 }
 
-static void write_rows(const work_t *w, const attention_t *p, int queries, int step, float *out,
-                       float *lse) {
+// Divide by the sums, and store the rows of out and lse.
+static void write_rows(const attention_scratch_t *s, const attention_t *p, int queries, int stride,
+                       float *out, float *lse) {
   for (int i = 0; i < queries; i += 4) {
-    f32x4 sum = wasm_v128_load(w->sum + i), top = wasm_v128_load(w->top + i);
-    wasm_v128_store(w->top + i, wasm_f32x4_mul(wasm_f32x4_add(top, log_2(sum)),
-                                               wasm_f32x4_splat(LOG_2)));
+    f32x4 sum = wasm_v128_load(s->sum + i), max = wasm_v128_load(s->max + i);
+    wasm_v128_store(s->max + i, wasm_f32x4_mul(wasm_f32x4_add(max, log2_f32x4(sum)),
+                                               wasm_f32x4_splat(LN_2)));
   }
-  for (int i = 0; i < queries; i++, out += step) {
-    f32x4 share = wasm_f32x4_splat(w->sum[i] == 0 ? 0 : 1 / w->sum[i]);
+  for (int i = 0; i < queries; i++, out += stride) {
+    f32x4 factor = wasm_f32x4_splat(s->sum[i] == 0 ? 0 : 1 / s->sum[i]);
     for (int c = 0; c < p->d_v; c += 4)
-      store_lanes(out + c, wasm_f32x4_mul(wasm_v128_load(w->out + i * w->width + c), share),
+      store_lanes(out + c, wasm_f32x4_mul(wasm_v128_load(s->out + i * s->width + c), factor),
                   p->d_v - c);
-    lse[i * p->heads] = w->top[i];
+    lse[i * p->heads] = s->max[i];
   }
 }
 
-static void attend(const item_t *t, const work_t *w, int query, int queries, const float *q,
-                   const float *k, const float *v, float *out, float *lse) {
-  const attention_t *p = t->p;
-  pack_panels(q, t->step, queries, p->d, p->scale * LOG2_E, w->queries);
-  for (int i = 0; i < BLOCK; i++) w->top[i] = -__builtin_inff(), w->sum[i] = 0;
-  int end = keys_seen(p, query + queries);
-  if (!end) fill_zero(w->out, queries * w->width);
+static void attend(const head_t *head, const attention_scratch_t *s, int query, int queries,
+                   const float *q, const float *k, const float *v, float *out, float *lse) {
+  const attention_t *p = head->p;
+  pack_scaled_panels(q, head->qk_stride, queries, p->d, p->scale * LOG2_E, s->queries);
+  for (int i = 0; i < BLOCK; i++) s->max[i] = -__builtin_inff(), s->sum[i] = 0;
+  int end = visible_keys(p, query + queries);
+  if (!end) fill_zero(s->out, queries * s->width);
   for (int key = 0; key < end; key += BLOCK) {
-    int keys = smaller(BLOCK, end - key);
-    pack_columns(v + key * t->step_v, t->step_v, keys, p->d_v, w->values, keys, PANEL);
-    add_keys(t, w, k + key * t->step, query, queries, key, keys);
+    int keys = min_int(BLOCK, end - key);
+    pack_columns(v + key * head->v_stride, head->v_stride, keys, p->d_v, s->values, keys, PANEL);
+    accumulate_keys(head, s, k + key * head->qk_stride, query, queries, key, keys);
   }
-  write_rows(w, p, queries, t->step_v, out, lse);
+  write_rows(s, p, queries, head->v_stride, out, lse);
 }
 
-static void attention_fast(const attention_t *p, const float *q, const float *k, const float *v,
-                           float *out, float *lse, int thread, int threads) {
-  if (!fits(p)) {
-    attention_plain(p, q, k, v, out, lse, thread, threads);
+static void attention_by_blocks(const attention_t *p, const float *q, const float *k,
+                                const float *v, float *out, float *lse, int thread, int threads) {
+  if (!block_fits(p)) {
+    attention_by_rows(p, q, k, v, out, lse, thread, threads);
     return;
   }
-  work_t w = work_of(p, thread);
-  // In turn, because later blocks of queries see more keys.
-  int blocks = ceiling(p->t_q, BLOCK), units = p->batch * p->heads * blocks;
+  attention_scratch_t s = attention_scratch(p, thread);
+  // Blocks are interleaved across threads, because later queries see more keys.
+  int blocks = ceil_div(p->t_q, BLOCK), units = p->batch * p->heads * blocks;
   for (int unit = thread; unit < units; unit += threads) {
-    item_t t = item_of(p, unit / blocks);
-    int query = unit % blocks * BLOCK, queries = smaller(BLOCK, p->t_q - query);
-    attend(&t, &w, query, queries, q + t.of_q + query * t.step, k + t.of_k, v + t.of_v,
-           out + t.of_out + query * t.step_v, lse + t.of_row + query * p->heads);
+    head_t head = head_at(p, unit / blocks);
+    int query = unit % blocks * BLOCK, queries = min_int(BLOCK, p->t_q - query);
+    attend(&head, &s, query, queries, q + head.q_offset + query * head.qk_stride,
+           k + head.k_offset, v + head.v_offset, out + head.out_offset + query * head.v_stride,
+           lse + head.lse_offset + query * p->heads);
   }
 }
 
 void attention(const float *q, const float *k, const float *v, float *out, float *lse,
-               ATTENTION_NUMBERS, int thread, int threads) {
+               ATTENTION_PARAMS, int thread, int threads) {
   attention_t p = {ATTENTION_VALUES, 0, 0, 0, 0, 0};
-  attention_fast(&p, q, k, v, out, lse, thread, threads);
+  attention_by_blocks(&p, q, k, v, out, lse, thread, threads);
 }
 
 void attention_masked(const float *q, const float *k, const float *v, const uint8_t *mask,
-                      float *out, float *lse, ATTENTION_NUMBERS, MASK_STRIDES, int thread,
+                      float *out, float *lse, ATTENTION_PARAMS, MASK_STRIDES, int thread,
                       int threads) {
   attention_t p = {ATTENTION_VALUES, mask, MASK_VALUES};
-  attention_fast(&p, q, k, v, out, lse, thread, threads);
+  attention_by_blocks(&p, q, k, v, out, lse, thread, threads);
 }

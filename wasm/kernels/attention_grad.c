@@ -1,249 +1,272 @@
-// The gradient of attention by blocks. Probabilities are made again from the scores and lse.
+// The gradient of attention by blocks. Probabilities are recomputed from the scores and lse.
 
 #include "attention.h"
 
-// What the gradients are made of, for one query i and one key j.
 typedef struct {
   const float *q, *k, *v, *g, *lse, *delta;
   float *dq, *dk, *dv;
-} gradients_t;
+} tensors_t;
 
-static float probability_plain(const item_t *t, const gradients_t *x, int i, int j) {
-  const attention_t *p = t->p;
-  float lse = x->lse[t->of_row + i * p->heads];
+static float probability_reference(const head_t *head, const tensors_t *x, int i, int j) {
+  const attention_t *p = head->p;
+  float lse = x->lse[head->lse_offset + i * p->heads];
   if (p->causal && j > i) return 0;
-  if (t->mask && lse < ALL_HIDDEN) return 1.0 / keys_seen(p, i + 1);
-  if (hidden_plain(t, i, j)) return 0;
-  const float *q = x->q + t->of_q + i * t->step, *k = x->k + t->of_k + j * t->step;
-  return exp_plain(p->scale * dot_plain(q, k, p->d) - lse);
+  if (head->mask && lse < FULLY_MASKED_LSE) return 1.0 / visible_keys(p, i + 1);
+  if (is_masked(head, i, j)) return 0;
+  const float *q = x->q + head->q_offset + i * head->qk_stride;
+  const float *k = x->k + head->k_offset + j * head->qk_stride;
+  return exp_reference(p->scale * dot_reference(q, k, p->d) - lse);
 }
 
-static void pair_plain(const item_t *t, const gradients_t *x, int i, int j, int of_query) {
-  const attention_t *p = t->p;
-  int query = t->of_q + i * t->step, key = t->of_k + j * t->step, row = t->of_row + i * p->heads;
-  const float *g = x->g + t->of_out + i * t->step_v, *v = x->v + t->of_v + j * t->step_v;
-  float weight = probability_plain(t, x, i, j);
-  float slope = weight * (dot_plain(g, v, p->d_v) - x->delta[row]) * p->scale;
-  if (hidden_plain(t, i, j)) slope = 0;
+// Add the contribution of query i and key j to dq, or, unless `to_query`, to dk and dv.
+static void accumulate_pair_reference(const head_t *head, const tensors_t *x, int i, int j,
+                                      int to_query) {
+  const attention_t *p = head->p;
+  int query = head->q_offset + i * head->qk_stride, key = head->k_offset + j * head->qk_stride;
+  int row = head->lse_offset + i * p->heads;
+  const float *g = x->g + head->out_offset + i * head->v_stride;
+  const float *v = x->v + head->v_offset + j * head->v_stride;
+  float probability = probability_reference(head, x, i, j);
+  float score_grad = probability * (dot_reference(g, v, p->d_v) - x->delta[row]) * p->scale;
+  if (is_masked(head, i, j)) score_grad = 0;
   for (int c = 0; c < p->d; c++)
-    if (of_query)
-      x->dq[query + c] += slope * x->k[key + c];
+    if (to_query)
+      x->dq[query + c] += score_grad * x->k[key + c];
     else
-      x->dk[key + c] += slope * x->q[query + c];
-  for (int c = 0; !of_query && c < p->d_v; c++) x->dv[v - x->v + c] += weight * g[c];
+      x->dk[key + c] += score_grad * x->q[query + c];
+  for (int c = 0; !to_query && c < p->d_v; c++) x->dv[v - x->v + c] += probability * g[c];
 }
 
-static void gradients_plain(const attention_t *p, const gradients_t *x, int thread, int threads) {
-  int64_t items = (int64_t)p->batch * p->heads;
-  int end = share(items, thread + 1, threads);
-  for (int item = share(items, thread, threads); item < end; item++) {
-    item_t t = item_of(p, item);
+static void gradients_by_pairs(const attention_t *p, const tensors_t *x, int thread, int threads) {
+  int64_t heads = (int64_t)p->batch * p->heads;
+  int end = partition_begin(heads, thread + 1, threads);
+  for (int index = partition_begin(heads, thread, threads); index < end; index++) {
+    head_t head = head_at(p, index);
     for (int i = 0; i < p->t_q; i++) {
-      fill_zero(x->dq + t.of_q + i * t.step, p->d);
-      for (int j = 0; j < p->t_k; j++) pair_plain(&t, x, i, j, 1);
+      fill_zero(x->dq + head.q_offset + i * head.qk_stride, p->d);
+      for (int j = 0; j < p->t_k; j++) accumulate_pair_reference(&head, x, i, j, 1);
     }
     for (int j = 0; j < p->t_k; j++) {
-      fill_zero(x->dk + t.of_k + j * t.step, p->d);
-      fill_zero(x->dv + t.of_v + j * t.step_v, p->d_v);
-      for (int i = 0; i < p->t_q; i++) pair_plain(&t, x, i, j, 0);
+      fill_zero(x->dk + head.k_offset + j * head.qk_stride, p->d);
+      fill_zero(x->dv + head.v_offset + j * head.v_stride, p->d_v);
+      for (int i = 0; i < p->t_q; i++) accumulate_pair_reference(&head, x, i, j, 0);
     }
   }
 }
 
-void attention_grad_ref(const float *q, const float *k, const float *v, const float *g,
-                        const float *lse, const float *delta, float *dq, float *dk, float *dv,
-                        ATTENTION_NUMBERS, int thread, int threads) {
+void attention_grad_reference(const float *q, const float *k, const float *v, const float *g,
+                              const float *lse, const float *delta, float *dq, float *dk,
+                              float *dv, ATTENTION_PARAMS, int thread, int threads) {
   attention_t p = {ATTENTION_VALUES, 0, 0, 0, 0, 0};
-  gradients_t x = {q, k, v, g, lse, delta, dq, dk, dv};
-  gradients_plain(&p, &x, thread, threads);
+  tensors_t x = {q, k, v, g, lse, delta, dq, dk, dv};
+  gradients_by_pairs(&p, &x, thread, threads);
 }
 
-void attention_grad_masked_ref(const float *q, const float *k, const float *v, const float *g,
-                               const float *lse, const float *delta, const uint8_t *mask,
-                               float *dq, float *dk, float *dv, ATTENTION_NUMBERS, MASK_STRIDES,
-                               int thread, int threads) {
+void attention_grad_masked_reference(const float *q, const float *k, const float *v,
+                                     const float *g, const float *lse, const float *delta,
+                                     const uint8_t *mask, float *dq, float *dk, float *dv,
+                                     ATTENTION_PARAMS, MASK_STRIDES, int thread, int threads) {
   attention_t p = {ATTENTION_VALUES, mask, MASK_VALUES};
-  gradients_t x = {q, k, v, g, lse, delta, dq, dk, dv};
-  gradients_plain(&p, &x, thread, threads);
+  tensors_t x = {q, k, v, g, lse, delta, dq, dk, dv};
+  gradients_by_pairs(&p, &x, thread, threads);
 }
 
-// -- the fast form ------------------------------------------------------------------------------
+// -- blocks of queries and keys -----------------------------------------------------------------
 
 // A thread's scratch for one block.
 typedef struct {
-  float *queries, *gradients;                  // panels of q and g, scaled
-  float *of_queries, *of_gradients, *of_keys;  // panels of columns of q, g and k
-  float *weights, *slopes;                     // probabilities, and the gradients of scores
-  float *lse, *delta;                          // of each query, scaled
-} work_t;
+  float *scaled_q, *scaled_g;                // panels of rows of q and g, scaled
+  float *q_columns, *g_columns, *k_columns;  // panels of columns of q, g and k
+  float *probabilities, *score_grads;
+  float *lse, *delta;                        // of each query, scaled
+} grad_scratch_t;
 
-static work_t work_of(const attention_t *p, int thread) {
-  int width = whole(p->d, PANEL), width_v = whole(p->d_v, PANEL);
-  work_t w = {.queries = (float *)scratch(thread)};
-  w.gradients = w.queries + BLOCK * width;
-  w.of_queries = w.gradients + BLOCK * width_v;
-  w.of_gradients = w.of_queries + BLOCK * width;
-  w.of_keys = w.of_gradients + BLOCK * width_v;
-  w.weights = w.of_keys + BLOCK * width;
-  w.slopes = w.weights + BLOCK * BLOCK;
-  w.lse = w.slopes + BLOCK * BLOCK;
-  w.delta = w.lse + BLOCK;
-  return w;
+static grad_scratch_t grad_scratch(const attention_t *p, int thread) {
+  int width = round_up(p->d, PANEL), width_v = round_up(p->d_v, PANEL);
+  grad_scratch_t s = {.scaled_q = (float *)scratch(thread)};
+  s.scaled_g = s.scaled_q + BLOCK * width;
+  s.q_columns = s.scaled_g + BLOCK * width_v;
+  s.g_columns = s.q_columns + BLOCK * width;
+  s.k_columns = s.g_columns + BLOCK * width_v;
+  s.probabilities = s.k_columns + BLOCK * width;
+  s.score_grads = s.probabilities + BLOCK * BLOCK;
+  s.lse = s.score_grads + BLOCK * BLOCK;
+  s.delta = s.lse + BLOCK;
+  return s;
 }
 
-static int fits(const attention_t *p) {
-  int64_t width = whole(p->d, PANEL), width_v = whole(p->d_v, PANEL);
+static int block_fits(const attention_t *p) {
+  int64_t width = round_up(p->d, PANEL), width_v = round_up(p->d_v, PANEL);
   return (3 * width + 2 * width_v + 2 * BLOCK + 2) * BLOCK * 4 <= SCRATCH_BYTES;
 }
 
-static void load_queries(const item_t *t, const work_t *w, const gradients_t *x, int query,
-                         int queries) {
-  const attention_t *p = t->p;
-  const float *q = x->q + t->of_q + query * t->step, *g = x->g + t->of_out + query * t->step_v;
-  int row = t->of_row + query * p->heads;
-  pack_panels(q, t->step, queries, p->d, p->scale * LOG2_E, w->queries);
-  pack_panels(g, t->step_v, queries, p->d_v, p->scale, w->gradients);
-  pack_columns(q, t->step, queries, p->d, w->of_queries, queries, PANEL);
-  pack_columns(g, t->step_v, queries, p->d_v, w->of_gradients, queries, PANEL);
+static void load_queries(const head_t *head, const grad_scratch_t *s, const tensors_t *x,
+                         int query, int queries) {
+  const attention_t *p = head->p;
+  const float *q = x->q + head->q_offset + query * head->qk_stride;
+  const float *g = x->g + head->out_offset + query * head->v_stride;
+  int row = head->lse_offset + query * p->heads;
+  pack_scaled_panels(q, head->qk_stride, queries, p->d, p->scale * LOG2_E, s->scaled_q);
+  pack_scaled_panels(g, head->v_stride, queries, p->d_v, p->scale, s->scaled_g);
+  pack_columns(q, head->qk_stride, queries, p->d, s->q_columns, queries, PANEL);
+  pack_columns(g, head->v_stride, queries, p->d_v, s->g_columns, queries, PANEL);
   for (int i = 0; i < BLOCK; i++) {
-    int real = i < queries;
-    w->lse[i] = real ? x->lse[row + i * p->heads] * LOG2_E : 0;
-    w->delta[i] = real ? x->delta[row + i * p->heads] * p->scale : 0;
+    int exists = i < queries;
+    s->lse[i] = exists ? x->lse[row + i * p->heads] * LOG2_E : 0;
+    s->delta[i] = exists ? x->delta[row + i * p->heads] * p->scale : 0;
   }
 }
 
-// Scores become probabilities, and the gradients of probabilities those of scores.
-static void soften(float *weights, float *slopes, int keys, const float *lse, const float *delta) {
-  f32x4 base = wasm_v128_load(lse), mean = wasm_v128_load(delta);
+// Replace scores by probabilities, and gradients of probabilities by gradients of scores, for four
+// queries.
+static void softmax_grad(float *probabilities, float *score_grads, int keys, const float *lse,
+                         const float *delta) {
+  f32x4 lse_4 = wasm_v128_load(lse), delta_4 = wasm_v128_load(delta);
   NOT_UNROLLED for (int j = 0; j < keys; j++) {
-    float *weight = weights + j * BLOCK, *slope = slopes + j * BLOCK;
-    f32x4 e = power_of_two(wasm_f32x4_sub(wasm_v128_load(weight), base));
-    wasm_v128_store(weight, e);
-    wasm_v128_store(slope, wasm_f32x4_mul(e, wasm_f32x4_sub(wasm_v128_load(slope), mean)));
+    float *probability = probabilities + j * BLOCK, *score_grad = score_grads + j * BLOCK;
+    f32x4 e = exp2_f32x4(wasm_f32x4_sub(wasm_v128_load(probability), lse_4));
+    wasm_v128_store(probability, e);
+    wasm_v128_store(score_grad,
+                    wasm_f32x4_mul(e, wasm_f32x4_sub(wasm_v128_load(score_grad), delta_4)));
   }
 }
 
-// A query from which the mask hides all keys takes all alike.
-static void level(const item_t *t, const work_t *w, int query, int key, int keys, int i) {
-  if (w->lse[i] >= ALL_HIDDEN) return;
-  int all = keys_seen(t->p, query + i + 1);
+// A query whose keys are all masked attends to all of them equally.
+static void uniform_row(const head_t *head, const grad_scratch_t *s, int query, int key, int keys,
+                        int i) {
+  if (s->lse[i] >= FULLY_MASKED_LSE) return;
+  int visible = visible_keys(head->p, query + i + 1);
   for (int j = 0; j < keys; j++) {
-    w->weights[j * BLOCK + i] = key + j < all ? 1.0f / all : 0;
-    w->slopes[j * BLOCK + i] = 0;
+    s->probabilities[j * BLOCK + i] = key + j < visible ? 1.0f / visible : 0;
+    s->score_grads[j * BLOCK + i] = 0;
   }
 }
 
-// The probabilities and the gradients of the scores of a block.
-static void weigh(const item_t *t, const work_t *w, const gradients_t *x, int query, int queries,
-                  int key, int keys, int diagonal) {
-  const attention_t *p = t->p;
-  const float *k = x->k + t->of_k + key * t->step, *v = x->v + t->of_v + key * t->step_v;
-  score(k, t->step, keys, w->queries, queries, p->d, diagonal, w->weights);
-  score(v, t->step_v, keys, w->gradients, queries, p->d_v, diagonal, w->slopes);
+// Compute the probabilities, and the gradients of the scores, of a block.
+static void score_grads(const head_t *head, const grad_scratch_t *s, const tensors_t *x, int query,
+                        int queries, int key, int keys, int diagonal) {
+  const attention_t *p = head->p;
+  const float *k = x->k + head->k_offset + key * head->qk_stride;
+  const float *v = x->v + head->v_offset + key * head->v_stride;
+  key_query_products(k, head->qk_stride, keys, s->scaled_q, queries, p->d, diagonal,
+                     s->probabilities);
+  key_query_products(v, head->v_stride, keys, s->scaled_g, queries, p->d_v, diagonal,
+                     s->score_grads);
   for (int i = 0; i < queries; i += PANEL) {
-    int scored = keys_scored(diagonal, keys, i), real = smaller(PANEL, queries - i);
-    if (t->mask) hide(t, query + i, real, key, scored, w->weights + i);
-    if (diagonal) hide_future(i, scored, w->weights + i);
+    int scored = scored_keys(diagonal, keys, i), panel_queries = min_int(PANEL, queries - i);
+    if (head->mask)
+      apply_mask(head, query + i, panel_queries, key, scored, s->probabilities + i);
+    if (diagonal) apply_causal_mask(i, scored, s->probabilities + i);
     for (int n = i; n < i + PANEL; n += 4)
-      soften(w->weights + n, w->slopes + n, scored, w->lse + n, w->delta + n);
-    for (int n = i; t->mask && n < i + real; n++) level(t, w, query, key, scored, n);
+      softmax_grad(s->probabilities + n, s->score_grads + n, scored, s->lse + n, s->delta + n);
+    for (int n = i; head->mask && n < i + panel_queries; n++)
+      uniform_row(head, s, query, key, scored, n);
   }
 }
 
-static void fill_rows(float *rows, int step, int count, int width) {
-  for (int i = 0; i < count; i++) fill_zero(rows + i * step, width);
+static void zero_rows(float *rows, int stride, int count, int width) {
+  for (int i = 0; i < count; i++) fill_zero(rows + i * stride, width);
 }
 
-// What a block of queries and one of keys give to the gradients of either, as asked for.
-static void add_block(const item_t *t, const work_t *w, const gradients_t *x, int query, int key,
-                      int keys, int to_queries, int to_keys) {
-  const attention_t *p = t->p;
-  int queries = smaller(BLOCK, p->t_q - query), diagonal = p->causal && key == query;
-  int later = query > (p->causal ? key : 0), of_k = t->of_k + key * t->step;
-  load_queries(t, w, x, query, queries);
-  weigh(t, w, x, query, queries, key, keys, diagonal);
+// Add the contribution of a block of queries and a block of keys to dq, if `to_queries`, and to dk
+// and dv, if `to_keys`.
+static void accumulate_block(const head_t *head, const grad_scratch_t *s, const tensors_t *x,
+                             int query, int key, int keys, int to_queries, int to_keys) {
+  const attention_t *p = head->p;
+  int queries = min_int(BLOCK, p->t_q - query), diagonal = p->causal && key == query;
+  int accumulate_keys = query > (p->causal ? key : 0);
+  int k_offset = head->k_offset + key * head->qk_stride;
+  load_queries(head, s, x, query, queries);
+  score_grads(head, s, x, query, queries, key, keys, diagonal);
   if (to_queries)
-    add_to_queries(w->slopes, queries, w->of_keys, keys, p->d, diagonal, key > 0,
-                   x->dq + t->of_q + query * t->step, t->step);
+    accumulate_query_rows(s->score_grads, queries, s->k_columns, keys, p->d, diagonal, key > 0,
+                          x->dq + head->q_offset + query * head->qk_stride, head->qk_stride);
   if (!to_keys) return;
-  add_to_keys(w->slopes, keys, w->of_queries, queries, p->d, diagonal, later, x->dk + of_k,
-              t->step);
-  add_to_keys(w->weights, keys, w->of_gradients, queries, p->d_v, diagonal, later,
-              x->dv + t->of_v + key * t->step_v, t->step_v);
+  accumulate_key_rows(s->score_grads, keys, s->q_columns, queries, p->d, diagonal, accumulate_keys,
+                      x->dk + k_offset, head->qk_stride);
+  accumulate_key_rows(s->probabilities, keys, s->g_columns, queries, p->d_v, diagonal,
+                      accumulate_keys, x->dv + head->v_offset + key * head->v_stride,
+                      head->v_stride);
 }
 
-static void load_keys(const item_t *t, const work_t *w, const gradients_t *x, int key, int keys) {
-  pack_columns(x->k + t->of_k + key * t->step, t->step, keys, t->p->d, w->of_keys, keys, PANEL);
+static void load_keys(const head_t *head, const grad_scratch_t *s, const tensors_t *x, int key,
+                      int keys) {
+  pack_columns(x->k + head->k_offset + key * head->qk_stride, head->qk_stride, keys, head->p->d,
+               s->k_columns, keys, PANEL);
 }
 
-// The gradients of a block of keys; with `whole`, all that it adds to those of queries too.
-static void key_gradient(const item_t *t, const work_t *w, const gradients_t *x, int key,
-                         int whole) {
-  const attention_t *p = t->p;
-  int keys = smaller(BLOCK, p->t_k - key), first = p->causal ? key : 0;
+// The gradients dk and dv of a block of keys; with `to_queries`, also its contributions to dq.
+static void key_gradients(const head_t *head, const grad_scratch_t *s, const tensors_t *x, int key,
+                          int to_queries) {
+  const attention_t *p = head->p;
+  int keys = min_int(BLOCK, p->t_k - key), first = p->causal ? key : 0;
   if (first >= p->t_q) {
-    fill_rows(x->dk + t->of_k + key * t->step, t->step, keys, p->d);
-    fill_rows(x->dv + t->of_v + key * t->step_v, t->step_v, keys, p->d_v);
+    zero_rows(x->dk + head->k_offset + key * head->qk_stride, head->qk_stride, keys, p->d);
+    zero_rows(x->dv + head->v_offset + key * head->v_stride, head->v_stride, keys, p->d_v);
     return;
   }
-  load_keys(t, w, x, key, keys);
+  load_keys(head, s, x, key, keys);
   for (int query = first; query < p->t_q; query += BLOCK)
-    add_block(t, w, x, query, key, keys, whole, 1);
+    accumulate_block(head, s, x, query, key, keys, to_queries, 1);
 }
 
-// The gradient of a block of queries alone.
-static void query_gradient(const item_t *t, const work_t *w, const gradients_t *x, int query) {
-  int end = keys_seen(t->p, smaller(t->p->t_q, query + BLOCK));
+// The gradient dq of a block of queries.
+static void query_gradient(const head_t *head, const grad_scratch_t *s, const tensors_t *x,
+                           int query) {
+  int end = visible_keys(head->p, min_int(head->p->t_q, query + BLOCK));
   for (int key = 0; key < end; key += BLOCK) {
-    int keys = smaller(BLOCK, end - key);
-    load_keys(t, w, x, key, keys);
-    add_block(t, w, x, query, key, keys, 1, 0);
+    int keys = min_int(BLOCK, end - key);
+    load_keys(head, s, x, key, keys);
+    accumulate_block(head, s, x, query, key, keys, 1, 0);
   }
 }
 
-static void item_gradients(const attention_t *p, const work_t *w, const gradients_t *x, int item) {
-  item_t t = item_of(p, item);
-  if (!p->t_k) fill_rows(x->dq + t.of_q, t.step, p->t_q, p->d);
-  for (int key = 0; key < p->t_k; key += BLOCK) key_gradient(&t, w, x, key, 1);
+static void head_gradients(const attention_t *p, const grad_scratch_t *s, const tensors_t *x,
+                           int index) {
+  head_t head = head_at(p, index);
+  if (!p->t_k) zero_rows(x->dq + head.q_offset, head.qk_stride, p->t_q, p->d);
+  for (int key = 0; key < p->t_k; key += BLOCK) key_gradients(&head, s, x, key, 1);
 }
 
-// Threads take whole items. Where these are too few, blocks: some make dq, some dk and dv, and
-// both make the probabilities, seven products in place of five, so that nobody waits for another.
-static void gradients(const attention_t *p, const gradients_t *x, int thread, int threads) {
-  if (!fits(p)) {
-    gradients_plain(p, x, thread, threads);
+// Threads compute whole heads. If there are fewer heads than threads, they compute blocks: dq of
+// queries, or dk and dv of keys. The probabilities are then computed twice, with seven products
+// instead of five, but no thread waits for another.
+static void gradients_by_blocks(const attention_t *p, const tensors_t *x, int thread,
+                                int threads) {
+  if (!block_fits(p)) {
+    gradients_by_pairs(p, x, thread, threads);
     return;
   }
-  work_t w = work_of(p, thread);
-  int items = p->batch * p->heads, by_query = ceiling(p->t_q, BLOCK);
-  int blocks = by_query + ceiling(p->t_k, BLOCK);
-  if (items >= threads || !p->t_k) {
-    for (int item = thread; item < items; item += threads) item_gradients(p, &w, x, item);
+  grad_scratch_t s = grad_scratch(p, thread);
+  int heads = p->batch * p->heads, query_blocks = ceil_div(p->t_q, BLOCK);
+  int blocks = query_blocks + ceil_div(p->t_k, BLOCK);
+  if (heads >= threads || !p->t_k) {
+    for (int index = thread; index < heads; index += threads) head_gradients(p, &s, x, index);
     return;
   }
-  for (int unit = thread; unit < items * blocks; unit += threads) {
-    item_t t = item_of(p, unit / blocks);
+  for (int unit = thread; unit < heads * blocks; unit += threads) {
+    head_t head = head_at(p, unit / blocks);
     int block = unit % blocks;
-    if (block < by_query)
-      query_gradient(&t, &w, x, block * BLOCK);
+    if (block < query_blocks)
+      query_gradient(&head, &s, x, block * BLOCK);
     else
-      key_gradient(&t, &w, x, (block - by_query) * BLOCK, 0);
+      key_gradients(&head, &s, x, (block - query_blocks) * BLOCK, 0);
   }
 }
 
 void attention_grad(const float *q, const float *k, const float *v, const float *g,
                     const float *lse, const float *delta, float *dq, float *dk, float *dv,
-                    ATTENTION_NUMBERS, int thread, int threads) {
+                    ATTENTION_PARAMS, int thread, int threads) {
   attention_t p = {ATTENTION_VALUES, 0, 0, 0, 0, 0};
-  gradients_t x = {q, k, v, g, lse, delta, dq, dk, dv};
-  gradients(&p, &x, thread, threads);
+  tensors_t x = {q, k, v, g, lse, delta, dq, dk, dv};
+  gradients_by_blocks(&p, &x, thread, threads);
 }
 
 void attention_grad_masked(const float *q, const float *k, const float *v, const float *g,
                            const float *lse, const float *delta, const uint8_t *mask, float *dq,
-                           float *dk, float *dv, ATTENTION_NUMBERS, MASK_STRIDES, int thread,
+                           float *dk, float *dv, ATTENTION_PARAMS, MASK_STRIDES, int thread,
                            int threads) {
   attention_t p = {ATTENTION_VALUES, mask, MASK_VALUES};
-  gradients_t x = {q, k, v, g, lse, delta, dq, dk, dv};
-  gradients(&p, &x, thread, threads);
+  tensors_t x = {q, k, v, g, lse, delta, dq, dk, dv};
+  gradients_by_blocks(&p, &x, thread, threads);
 }

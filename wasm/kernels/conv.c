@@ -1,7 +1,7 @@
 // Two-dimensional convolution, channels last, and its two gradients.
 
 #include "engine.h"
-#include "windows.h"
+#include "implicit_gemm_conv.h"
 
 typedef struct {
   int n, h, wd, c, kh, kw, co, oh, ow, sh, sw, dh, dw, pt, pl, groups;
@@ -9,221 +9,217 @@ typedef struct {
   int *arguments, thread, threads;
 } conv_t;
 
-#define CONV_VALUES \
+#define CONV_VALUES                                                                             \
   n, h, wd, c, kh, kw, co, oh, ow, sh, sw, dh, dw, pt, pl, groups, epilogue, arguments, thread, \
       threads
 
-// What follows the convolution's output, whose pixels, or taps and channels, have `columns` floats.
-static inline after_t after_conv(const conv_t *p, const float *out, int columns) {
-  return (after_t){p->epilogue, p->arguments, out, columns};
+// The epilogue of a result matrix with `columns` columns at `out`.
+static inline epilogue_args_t conv_epilogue(const conv_t *p, const float *out, int columns) {
+  return (epilogue_args_t){p->epilogue, p->arguments, out, columns};
 }
 
-// One input channel for each output channel: kernels/depthwise.c does these, all groups in one go.
+// One input channel for each output channel: conv_depthwise computes all groups at once.
 static int is_depthwise(const conv_t *p) { return p->groups == p->c && p->c == p->co; }
 
-// -- references: the filter's taps are the outer loops, so that inside means inside -------------
+// -- references: the loops over taps are outermost, so taps outside of x are skipped ------------
 
-// body for each tap, image, and output whose tap lies inside of x. `in` and `at` are the offsets
-// of the pixels' first channels, `tap` that of the filter's.
-#define EACH_PIXEL_REF(p, first, last, body)                                               \
-  for (int i = 0; i < (p).kh; i++)                                                         \
-    for (int j = 0; j < (p).kw; j++)                                                       \
-      for (int image = (first); image < (last); image++)                                   \
-        for (int oy = 0; oy < (p).oh; oy++)                                                \
-          for (int ox = 0; ox < (p).ow; ox++) {                                            \
+// Run `body` for each tap, image in [first, last), and output whose tap is inside of x. It uses the
+// offsets of the first channel of the input pixel `in`, the output pixel `at` and the filter `tap`.
+#define EACH_PIXEL_REFERENCE(p, first, last, body)                                             \
+  for (int i = 0; i < (p).kh; i++)                                                             \
+    for (int j = 0; j < (p).kw; j++)                                                           \
+      for (int image = (first); image < (last); image++)                                       \
+        for (int oy = 0; oy < (p).oh; oy++)                                                    \
+          for (int ox = 0; ox < (p).ow; ox++) {                                                \
             int y = oy * (p).sh + i * (p).dh - (p).pt, xx = ox * (p).sw + j * (p).dw - (p).pl; \
-            if (y < 0 || y >= (p).h || xx < 0 || xx >= (p).wd) continue;                   \
-            int in = ((image * (p).h + y) * (p).wd + xx) * (p).c;                          \
-            int at = ((image * (p).oh + oy) * (p).ow + ox) * (p).co;                       \
-            int tap = (i * (p).kw + j) * ((p).c / (p).groups) * (p).co;                    \
-            body                                                                           \
+            if (y < 0 || y >= (p).h || xx < 0 || xx >= (p).wd) continue;                       \
+            int in = ((image * (p).h + y) * (p).wd + xx) * (p).c;                              \
+            int at = ((image * (p).oh + oy) * (p).ow + ox) * (p).co;                           \
+            int tap = (i * (p).kw + j) * ((p).c / (p).groups) * (p).co;                        \
+            body                                                                               \
           }
 
-// body for each pair of connected channels: `ci` of x, `cf` of the filter, `o` of the output.
-#define EACH_CHANNEL_REF(p, body)                                        \
-  for (int o = 0; o < (p).co; o++)                                       \
-    for (int cf = 0; cf < (p).c / (p).groups; cf++) {                    \
-      int ci = o / ((p).co / (p).groups) * ((p).c / (p).groups) + cf;    \
-      body                                                               \
+// Run `body` for each pair of connected channels: `ci` of x, `cf` of the filter, `o` of the output.
+#define EACH_CHANNEL_REFERENCE(p, body)                               \
+  for (int o = 0; o < (p).co; o++)                                    \
+    for (int cf = 0; cf < (p).c / (p).groups; cf++) {                 \
+      int ci = o / ((p).co / (p).groups) * ((p).c / (p).groups) + cf; \
+      body                                                            \
     }
 
-static void images_of(const conv_t *p, int *first, int *last) {
-  *first = share(p->n, p->thread, p->threads);
-  *last = share(p->n, p->thread + 1, p->threads);
+static void partition_images(const conv_t *p, int *first, int *last) {
+  *first = partition_begin(p->n, p->thread, p->threads);
+  *last = partition_begin(p->n, p->thread + 1, p->threads);
 }
 
-void conv2d_ref(const float *x, const float *w, float *out, CONV_NUMBERS) {
+void conv2d_reference(const float *x, const float *w, float *out, CONV_PARAMS) {
   conv_t p = {CONV_VALUES};
   int first, last, size = oh * ow * co;
-  images_of(&p, &first, &last);
+  partition_images(&p, &first, &last);
   fill_zero(out + first * size, (last - first) * size);
-  EACH_PIXEL_REF(p, first, last, EACH_CHANNEL_REF(p, {
+  EACH_PIXEL_REFERENCE(p, first, last, EACH_CHANNEL_REFERENCE(p, {
     out[at + o] += x[in + ci] * w[tap + cf * co + o];
   }))
-  const after_t after = after_conv(&p, out, co);
-  finish(&after, out + first * size, (last - first) * oh * ow, co);
+  const epilogue_args_t epilogue_args = conv_epilogue(&p, out, co);
+  run_epilogue(&epilogue_args, out + first * size, (last - first) * oh * ow, co);
 }
 
-void conv2d_input_grad_ref(const float *g, const float *w, float *dx, CONV_NUMBERS) {
+void conv2d_input_grad_reference(const float *g, const float *w, float *dx, CONV_PARAMS) {
   conv_t p = {CONV_VALUES};
   int first, last, size = h * wd * c;
-  images_of(&p, &first, &last);
+  partition_images(&p, &first, &last);
   fill_zero(dx + first * size, (last - first) * size);
-  EACH_PIXEL_REF(p, first, last, EACH_CHANNEL_REF(p, {
+  EACH_PIXEL_REFERENCE(p, first, last, EACH_CHANNEL_REFERENCE(p, {
     dx[in + ci] += g[at + o] * w[tap + cf * co + o];
   }))
-  const after_t after = after_conv(&p, dx, c);
-  finish(&after, dx + first * size, (last - first) * h * wd, c);
+  const epilogue_args_t epilogue_args = conv_epilogue(&p, dx, c);
+  run_epilogue(&epilogue_args, dx + first * size, (last - first) * h * wd, c);
 }
 
-// One thread does it all: the output is small and every pixel adds to it.
-void conv2d_filter_grad_ref(const float *x, const float *g, float *dw_, CONV_NUMBERS) {
+// Single-threaded, because all pixels contribute to the same small result.
+void conv2d_filter_grad_reference(const float *x, const float *g, float *dw_, CONV_PARAMS) {
   conv_t p = {CONV_VALUES};
   if (thread) return;
   fill_zero(dw_, kh * kw * (c / groups) * co);
-  EACH_PIXEL_REF(p, 0, n, EACH_CHANNEL_REF(p, {
+  EACH_PIXEL_REFERENCE(p, 0, n, EACH_CHANNEL_REFERENCE(p, {
     dw_[tap + cf * co + o] += x[in + ci] * g[at + o];
   }))
-  const after_t after = after_conv(&p, dw_, co);
-  finish(&after, dw_, kh * kw * (c / groups), co);
+  const epilogue_args_t epilogue_args = conv_epilogue(&p, dw_, co);
+  run_epilogue(&epilogue_args, dw_, kh * kw * (c / groups), co);
 }
 
-// -- the fast forms -----------------------------------------------------------------------------
-//
-// A convolution is a product: rows of A are the windows of pixels, read where they stand through
-// tables (implicit im2col), B is the filter. windows.c does that product; here stands what the
-// windows and the filter are.
+// -- lowering to a product of windows and filter ------------------------------------------------
 
-static windows_t forward_windows(const conv_t *p, const float *x, int group) {
+static conv_windows_t forward_windows(const conv_t *p, const float *x, int group) {
   int channels = p->c / p->groups;
-  return (windows_t){
-      .from = x, .n = p->n, .h = p->h, .w = p->wd, .c = p->c,
-      .channel = group * channels, .channels = channels, .rows = p->oh, .columns = p->ow,
-      .step_y = p->sh, .step_x = p->sw, .start_y = -p->pt, .start_x = -p->pl,
-      .taps_y = p->kh, .taps_x = p->kw, .gap_y = p->dh, .gap_x = p->dw,
+  return (conv_windows_t){
+      .input = x, .n = p->n, .h = p->h, .w = p->wd, .c = p->c,
+      .channel = group * channels, .channels = channels, .out_h = p->oh, .out_w = p->ow,
+      .stride_y = p->sh, .stride_x = p->sw, .origin_y = -p->pt, .origin_x = -p->pl,
+      .taps_y = p->kh, .taps_x = p->kw, .dilation_y = p->dh, .dilation_x = p->dw,
       .thread = p->thread, .threads = p->threads};
 }
 
-static void correlate_any(const conv_t *p, const windows_t *v, const filter_t *f,
-                          const target_t *to) {
+static void conv_windows(const conv_t *p, const conv_windows_t *v, const filter_view_t *f,
+                         const output_view_t *out) {
   if (is_depthwise(p))
-    correlate_depthwise(v, f, to);
+    conv_depthwise(v, f, out);
   else
-    correlate(v, f, to);
+    conv_dense(v, f, out);
 }
 
-// Whether the kernels' tables and planes can hold a window.
-static int fits(const conv_t *p, const windows_t *v) {
-  return is_depthwise(p) ? depthwise_fits(v) : v->channels <= MOST_CHANNELS;
+// Whether a window fits into the offset tables or the planes in the scratch.
+static int window_fits(const conv_t *p, const conv_windows_t *v) {
+  return is_depthwise(p) ? depthwise_fits(v) : v->channels <= MAX_CHANNELS;
 }
 
-// A window of one pixel for each pixel: a plain product of pixels x channels.
-static int is_product(const conv_t *p) {
+// A 1 x 1 filter without strides or padding: a matrix product of pixels x channels.
+static int is_pointwise(const conv_t *p) {
   return p->kh == 1 && p->kw == 1 && p->sh == 1 && p->sw == 1 && p->pt == 0 && p->pl == 0 &&
          p->oh == p->h && p->ow == p->wd && p->groups == 1;
 }
 
-static int products(const conv_t *p) { return is_depthwise(p) ? 1 : p->groups; }
+static int group_count(const conv_t *p) { return is_depthwise(p) ? 1 : p->groups; }
 
-void conv2d(const float *x, const float *w, float *out, CONV_NUMBERS) {
+void conv2d(const float *x, const float *w, float *out, CONV_PARAMS) {
   conv_t p = {CONV_VALUES};
-  windows_t v = forward_windows(&p, x, 0);
-  if (is_product(&p)) {
+  conv_windows_t v = forward_windows(&p, x, 0);
+  if (is_pointwise(&p)) {
     gemm(x, w, out, 1, n * h * wd, co, c, 0, 0, 0, 0, epilogue, arguments, thread, threads);
     return;
   }
-  if (!fits(&p, &v)) {
-    conv2d_ref(x, w, out, CONV_VALUES);
+  if (!window_fits(&p, &v)) {
+    conv2d_reference(x, w, out, CONV_VALUES);
     return;
   }
-  for (int group = 0; group < products(&p); group++) {
+  for (int group = 0; group < group_count(&p); group++) {
     int columns = co / groups, first = group * columns;
     v = forward_windows(&p, x, group);
-    filter_t filter = {w + first, columns, co, kw * v.channels * co, v.channels * co, 0};
-    target_t to = {out + first, oh * ow * co, ow * co, co, after_conv(&p, out, co)};
-    correlate_any(&p, &v, &filter, &to);
+    filter_view_t filter = {w + first, columns, co, kw * v.channels * co, v.channels * co, 0};
+    output_view_t view = {out + first, oh * ow * co, ow * co, co, conv_epilogue(&p, out, co)};
+    conv_windows(&p, &v, &filter, &view);
   }
 }
 
-void conv2d_filter_grad(const float *x, const float *g, float *dw_, CONV_NUMBERS) {
+void conv2d_filter_grad(const float *x, const float *g, float *dw_, CONV_PARAMS) {
   conv_t p = {CONV_VALUES};
-  const after_t after = after_conv(&p, dw_, co);
-  windows_t v = forward_windows(&p, x, 0);
-  if (is_product(&p)) {
+  const epilogue_args_t epilogue_args = conv_epilogue(&p, dw_, co);
+  conv_windows_t v = forward_windows(&p, x, 0);
+  if (is_pointwise(&p)) {
     gemm(x, g, dw_, 1, c, co, n * h * wd, 1, 0, 0, 0, epilogue, arguments, thread, threads);
-  } else if (!fits(&p, &v) || (!is_depthwise(&p) && !windows_fit(&v))) {
-    conv2d_filter_grad_ref(x, g, dw_, CONV_VALUES);
+  } else if (!window_fits(&p, &v) || (!is_depthwise(&p) && !conv_padding_fits(&v))) {
+    conv2d_filter_grad_reference(x, g, dw_, CONV_VALUES);
   } else if (is_depthwise(&p)) {
-    correlate_filter_depthwise(&v, g, dw_, &after);
+    conv_depthwise_filter_grad(&v, g, dw_, &epilogue_args);
   } else {
     for (int group = 0; group < groups; group++) {
       int columns = co / groups, first = group * columns;
       v = forward_windows(&p, x, group);
-      correlate_filter(&v, g + first, columns, co, dw_ + first, &after);
+      conv_dense_filter_grad(&v, g + first, columns, co, dw_ + first, &epilogue_args);
     }
   }
 }
 
-// The input's gradient is a correlation with g, the filter turned around. Under a stride s, only
-// every s-th pixel of dx meets a given tap: pixels that are alike modulo s form a phase, and a
-// phase is a correlation with every period-th tap.
+// The gradient of the input is a convolution of g with the reversed filter. With stride s, a tap
+// contributes only to every s-th pixel of dx. The pixels that are congruent modulo s form a phase,
+// which is a convolution with every period-th tap.
 typedef struct {
-  int first, count;       // the pixels of dx: first, first + s, ...
-  int tap, taps, period;  // the taps: tap, tap + period, ...
-  int start, gap;         // where in g the first pixel finds its last tap, how far on the others
+  int first, count;       // pixels of dx: first, first + s, ...
+  int tap, taps, period;  // taps: tap, tap + period, ...
+  int origin, dilation;   // pixel of g for the first pixel and the last tap; distance between taps
 } phase_t;
 
-static int divisor(int a, int b) { return b ? divisor(b, a % b) : a; }
+static int gcd(int a, int b) { return b ? gcd(b, a % b) : a; }
 
 static phase_t phase_of(int phase, int size, int stride, int taps, int dilation, int padding) {
-  phase_t v = {.period = stride / divisor(stride, dilation)};
+  phase_t v = {.period = stride / gcd(stride, dilation)};
   v.first = ((phase - padding) % stride + stride) % stride;
-  v.count = v.first < size ? ceiling(size - v.first, stride) : 0;
+  v.count = v.first < size ? ceil_div(size - v.first, stride) : 0;
   while (v.tap < taps && v.tap * dilation % stride != phase) v.tap++;
-  v.taps = ceiling(taps - v.tap, v.period);
-  v.gap = v.period * dilation / stride;
-  v.start = (v.first + padding - v.tap * dilation) / stride - (v.taps - 1) * v.gap;
+  v.taps = ceil_div(taps - v.tap, v.period);
+  v.dilation = v.period * dilation / stride;
+  v.origin = (v.first + padding - v.tap * dilation) / stride - (v.taps - 1) * v.dilation;
   return v;
 }
 
-static windows_t backward_windows(const conv_t *p, const float *g, int group, phase_t y,
-                                  phase_t x) {
+static conv_windows_t backward_windows(const conv_t *p, const float *g, int group, phase_t y,
+                                       phase_t x) {
   int channels = p->co / p->groups;
-  return (windows_t){
-      .from = g, .n = p->n, .h = p->oh, .w = p->ow, .c = p->co,
-      .channel = group * channels, .channels = channels, .rows = y.count, .columns = x.count,
-      .step_y = 1, .step_x = 1, .start_y = y.start, .start_x = x.start,
-      .taps_y = y.taps, .taps_x = x.taps, .gap_y = y.gap, .gap_x = x.gap,
+  return (conv_windows_t){
+      .input = g, .n = p->n, .h = p->oh, .w = p->ow, .c = p->co,
+      .channel = group * channels, .channels = channels, .out_h = y.count, .out_w = x.count,
+      .stride_y = 1, .stride_x = 1, .origin_y = y.origin, .origin_x = x.origin,
+      .taps_y = y.taps, .taps_x = x.taps, .dilation_y = y.dilation, .dilation_x = x.dilation,
       .thread = p->thread, .threads = p->threads};
 }
 
 static void input_grad_phase(const conv_t *p, const float *g, const float *w, float *dx, int group,
                              phase_t y, phase_t x) {
-  int columns = p->c / p->groups, tap = columns * p->co;
-  windows_t v = backward_windows(p, g, group, y, x);
+  int columns = p->c / p->groups, tap_size = columns * p->co;
+  conv_windows_t v = backward_windows(p, g, group, y, x);
   int last_y = y.tap + (y.taps - 1) * y.period, last_x = x.tap + (x.taps - 1) * x.period;
-  filter_t filter = {w + (last_y * p->kw + last_x) * tap + v.channel, columns, p->co,
-                     -y.period * p->kw * tap, -x.period * tap, 1};
-  target_t to = {dx + (y.first * p->wd + x.first) * p->c + group * columns,
-                 p->h * p->wd * p->c, p->sh * p->wd * p->c, p->sw * p->c,
-                 after_conv(p, dx, p->c)};
-  correlate_any(p, &v, &filter, &to);
+  filter_view_t filter = {w + (last_y * p->kw + last_x) * tap_size + v.channel, columns, p->co,
+                          -y.period * p->kw * tap_size, -x.period * tap_size, 1};
+  output_view_t out = {dx + (y.first * p->wd + x.first) * p->c + group * columns,
+                       p->h * p->wd * p->c, p->sh * p->wd * p->c, p->sw * p->c,
+                       conv_epilogue(p, dx, p->c)};
+  conv_windows(p, &v, &filter, &out);
 }
 
-void conv2d_input_grad(const float *g, const float *w, float *dx, CONV_NUMBERS) {
+void conv2d_input_grad(const float *g, const float *w, float *dx, CONV_PARAMS) {
   conv_t p = {CONV_VALUES};
-  windows_t v = forward_windows(&p, dx, 0);
-  if (is_product(&p)) {
+  conv_windows_t v = forward_windows(&p, dx, 0);
+  if (is_pointwise(&p)) {
     gemm(g, w, dx, 1, n * h * wd, c, co, 0, 1, 0, 0, epilogue, arguments, thread, threads);
     return;
   }
-  if (!fits(&p, &v) || co / groups > MOST_CHANNELS) {
-    conv2d_input_grad_ref(g, w, dx, CONV_VALUES);
+  if (!window_fits(&p, &v) || co / groups > MAX_CHANNELS) {
+    conv2d_input_grad_reference(g, w, dx, CONV_VALUES);
     return;
   }
   for (int y = 0; y < sh; y++)
     for (int x = 0; x < sw; x++)
-      for (int group = 0; group < products(&p); group++)
+      for (int group = 0; group < group_count(&p); group++)
         input_grad_phase(&p, g, w, dx, group, phase_of(y, h, sh, kh, dh, pt),
                          phase_of(x, wd, sw, kw, dw, pl));
 }

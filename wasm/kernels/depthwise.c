@@ -1,300 +1,320 @@
-// Convolution with one filter for each channel, four channels at a time.
+// Depthwise convolution: one filter for each channel, with four channels in the lanes of a vector.
 //
-// The part of an image that some rows of output need is copied into planes of four channels, with
-// zeros around it: so there are no borders, and from pixel to pixel it is always four floats, which
-// the inner loops have as constants. Sixteen channels, a cache line, are done at a time.
+// The part of an image that a rectangle of outputs reads is copied into zero-padded planes of four
+// channels. The inner loops then have no borders, and pixels are always four floats apart, a
+// compile-time constant. Sixteen channels, a cache line, are processed together.
 
-#include "windows.h"
+#include "implicit_gemm_conv.h"
 
 enum {
-  GROUP = 16, VECTORS = GROUP / 4,
-  PLANE = 8192,  // floats of a plane, 32 KB, if one row of outputs does not need more
-  LARGEST_PLANE = 65536,
-  MOST_TAPS = 4096,
-  OUTPUTS = 4,
+  GROUP = 16, VECTORS = GROUP / 4,  // channels that are processed together
+  PLANE_FLOATS = 8192,  // of one plane, 32 KB, unless one row of outputs reads more
+  MAX_PLANE_FLOATS = 65536,
+  MAX_TAPS = 4096,
+  OUTPUTS = 4,  // adjacent outputs that are accumulated together
 };
 
 typedef struct {
-  float planes[VECTORS * LARGEST_PLANE + 4 * OUTPUTS * 8];  // the last outputs may read on
-  float taps[VECTORS * 4 * MOST_TAPS];
+  float planes[VECTORS * MAX_PLANE_FLOATS + 4 * OUTPUTS * 8];  // the last outputs may read beyond
+  float taps[VECTORS * 4 * MAX_TAPS];
 } depthwise_scratch_t;
 
 _Static_assert(sizeof(depthwise_scratch_t) <= SCRATCH_BYTES, "depthwise needs more scratch");
 
-// Some outputs of an image, and the plane for them.
+// A rectangle of the outputs of an image, and the size of the planes that it reads.
 typedef struct {
   int image, row, rows, column, columns;
   int width, height;  // of the planes, in pixels
-} part_t;
+} depthwise_task_t;
 
-static int span(int outputs, int step, int taps, int gap) {
-  return (outputs - 1) * step + (taps - 1) * gap + 1;
+static int64_t plane_size(const conv_windows_t *v, int rows, int columns) {
+  return (int64_t)4 * input_extent(rows, v->stride_y, v->taps_y, v->dilation_y) *
+         input_extent(columns, v->stride_x, v->taps_x, v->dilation_x);
 }
 
-static int64_t plane_size(const windows_t *v, int rows, int columns) {
-  return (int64_t)4 * span(rows, v->step_y, v->taps_y, v->gap_y) *
-         span(columns, v->step_x, v->taps_x, v->gap_x);
+int depthwise_fits(const conv_windows_t *v) {
+  return (int64_t)v->taps_y * v->taps_x <= MAX_TAPS && plane_size(v, 1, 1) <= MAX_PLANE_FLOATS;
 }
 
-int depthwise_fits(const windows_t *v) {
-  return (int64_t)v->taps_y * v->taps_x <= MOST_TAPS && plane_size(v, 1, 1) <= LARGEST_PLANE;
+static depthwise_task_t choose_task_size(const conv_windows_t *v) {
+  depthwise_task_t t = {.columns = v->out_w, .rows = v->out_h};
+  while (plane_size(v, 1, t.columns) > MAX_PLANE_FLOATS) t.columns = ceil_div(t.columns, 2);
+  while (t.rows > 1 && plane_size(v, t.rows, t.columns) > PLANE_FLOATS)
+    t.rows = ceil_div(t.rows, 2);
+  return t;
 }
 
-static part_t largest_part(const windows_t *v) {
-  part_t p = {.columns = v->columns, .rows = v->rows};
-  while (plane_size(v, 1, p.columns) > LARGEST_PLANE) p.columns = ceiling(p.columns, 2);
-  while (p.rows > 1 && plane_size(v, p.rows, p.columns) > PLANE) p.rows = ceiling(p.rows, 2);
-  return p;
-}
-
-// A row of pixels, `vectors` of four channels and, if the last of these is not whole, its `lanes`.
-INLINE void copy_pixels(const float *from, int c, int count, int vectors, int lanes, float *to,
-                        int plane) {
-  for (int x = 0; x < count; x++, from += c, to += 4) {
-    for (int i = 0; i < vectors; i++) wasm_v128_store(to + i * plane, wasm_v128_load(from + 4 * i));
-    if (lanes) wasm_v128_store(to + vectors * plane, load_lanes(from + 4 * vectors, lanes));
+// Copy a row of pixels: `vectors` vectors of channels, then `lanes` channels of a partial vector.
+INLINE void copy_pixels(const float *source, int c, int count, int vectors, int lanes, float *plane,
+                        int plane_stride) {
+  for (int x = 0; x < count; x++, source += c, plane += 4) {
+    for (int i = 0; i < vectors; i++)
+      wasm_v128_store(plane + i * plane_stride, wasm_v128_load(source + 4 * i));
+    if (lanes)
+      wasm_v128_store(plane + vectors * plane_stride, load_lanes(source + 4 * vectors, lanes));
   }
 }
 
-// The part's image with zeros around it, channels [k, end).
-static void copy_planes(const windows_t *v, const part_t *p, int k, int end, float *to) {
-  int top = v->start_y + p->row * v->step_y, left = v->start_x + p->column * v->step_x;
-  int before = smaller(p->width, larger(0, -left)), plane = 4 * p->width * p->height;
-  int after = larger(before, smaller(p->width, v->w - left)), count = after - before;
-  for (int y = top; y < top + p->height; y++, to += 4 * p->width) {
+// Copy channels [k, end) of the input of a task into zero-padded planes.
+static void copy_channel_planes(const conv_windows_t *v, const depthwise_task_t *t, int k, int end,
+                                float *planes) {
+  int top = v->origin_y + t->row * v->stride_y, left = v->origin_x + t->column * v->stride_x;
+  int before = min_int(t->width, max_int(0, -left)), plane_stride = 4 * t->width * t->height;
+  int after = max_int(before, min_int(t->width, v->w - left)), count = after - before;
+  for (int y = top; y < top + t->height; y++, planes += 4 * t->width) {
     int inside = y >= 0 && y < v->h;
-    for (int i = 0; i < ceiling(end - k, 4); i++) {
-      fill_zero(to + i * plane, 4 * (inside ? before : p->width));
-      fill_zero(to + i * plane + 4 * after, 4 * (p->width - after));
+    for (int i = 0; i < ceil_div(end - k, 4); i++) {
+      fill_zero(planes + i * plane_stride, 4 * (inside ? before : t->width));
+      fill_zero(planes + i * plane_stride + 4 * after, 4 * (t->width - after));
     }
     if (!inside) continue;
-    const float *from = v->from + ((p->image * v->h + y) * v->w + left + before) * v->c + k;
+    const float *source = v->input + ((t->image * v->h + y) * v->w + left + before) * v->c + k;
     if (end - k == GROUP)
-      copy_pixels(from, v->c, count, VECTORS, 0, to + 4 * before, plane);
+      copy_pixels(source, v->c, count, VECTORS, 0, planes + 4 * before, plane_stride);
     else
-      copy_pixels(from, v->c, count, (end - k) / 4, (end - k) % 4, to + 4 * before, plane);
+      copy_pixels(source, v->c, count, (end - k) / 4, (end - k) % 4, planes + 4 * before,
+                  plane_stride);
   }
 }
 
-typedef void (*visit_t)(const windows_t *, const part_t *, void *);
+typedef void (*task_function_t)(const conv_windows_t *, const depthwise_task_t *, void *);
 
-// The parts [begin, end) of the outputs of all images, which `largest` tiles.
-INLINE void each_part(const windows_t *v, part_t largest, int begin, int end, visit_t visit,
-                      void *data) {
-  int across = ceiling(v->columns, largest.columns), down = ceiling(v->rows, largest.rows);
+// Call `function` for tasks [begin, end) of the given size, which tile the outputs of all images.
+INLINE void for_each_task(const conv_windows_t *v, depthwise_task_t size, int begin, int end,
+                          task_function_t function, void *data) {
+  int across = ceil_div(v->out_w, size.columns), down = ceil_div(v->out_h, size.rows);
   for (int i = begin; i < end; i++) {
-    part_t p = {.image = i / (across * down), .row = i / across % down * largest.rows,
-                .column = i % across * largest.columns};
-    p.rows = smaller(largest.rows, v->rows - p.row);
-    p.columns = smaller(largest.columns, v->columns - p.column);
-    p.width = span(p.columns, v->step_x, v->taps_x, v->gap_x);
-    p.height = span(p.rows, v->step_y, v->taps_y, v->gap_y);
-    visit(v, &p, data);
+    depthwise_task_t t = {.image = i / (across * down), .row = i / across % down * size.rows,
+                          .column = i % across * size.columns};
+    t.rows = min_int(size.rows, v->out_h - t.row);
+    t.columns = min_int(size.columns, v->out_w - t.column);
+    t.width = input_extent(t.columns, v->stride_x, v->taps_x, v->dilation_x);
+    t.height = input_extent(t.rows, v->stride_y, v->taps_y, v->dilation_y);
+    function(v, &t, data);
   }
 }
 
-static int count_parts(const windows_t *v, part_t largest) {
-  return v->n * ceiling(v->columns, largest.columns) * ceiling(v->rows, largest.rows);
+static int task_count(const conv_windows_t *v, depthwise_task_t size) {
+  return v->n * ceil_div(v->out_w, size.columns) * ceil_div(v->out_h, size.rows);
 }
 
-// -- windows x filter ---------------------------------------------------------------------------
+// -- convolution --------------------------------------------------------------------------------
 
-// OUTPUTS outputs side by side, `step` pixels apart, through all rows of `taps` taps. Known
-// numbers are constants, so that a pixel is read once for all outputs; 0 taps: any, gap_x apart.
-INLINE void multiply_taps(const windows_t *v, const float *x, int x_row, const float *w,
-                          f32x4 *sum, int taps, int step) {
+// The sums of OUTPUTS adjacent outputs over all taps. If `taps`, the number of taps in a row, is
+// not 0, it and the stride are compile-time constants without dilation: each input is then loaded
+// once for all outputs.
+INLINE void conv_taps(const conv_windows_t *v, const float *x, int x_row, const float *w,
+                      f32x4 *sum, int taps, int stride) {
   for (int o = 0; o < OUTPUTS; o++) sum[o] = wasm_f32x4_splat(0);
   NOT_UNROLLED for (int i = 0; i < v->taps_y; i++, x += x_row)
     if (taps) {
       f32x4 tap[5];
       for (int j = 0; j < taps; j++, w += 4) tap[j] = wasm_v128_load(w);
-      for (int k = 0; k < (OUTPUTS - 1) * step + taps; k++) {
+      for (int k = 0; k < (OUTPUTS - 1) * stride + taps; k++) {
         f32x4 value = wasm_v128_load(x + 4 * k);
         for (int o = 0; o < OUTPUTS; o++)
-          if (k - o * step >= 0 && k - o * step < taps)
-            sum[o] = multiply_add(value, tap[k - o * step], sum[o]);
+          if (k - o * stride >= 0 && k - o * stride < taps)
+            sum[o] = multiply_add(value, tap[k - o * stride], sum[o]);
       }
     } else {
       for (int j = 0; j < v->taps_x; j++, w += 4)
         for (int o = 0; o < OUTPUTS; o++)
-          sum[o] = multiply_add(wasm_v128_load(x + 4 * (j * v->gap_x + o * v->step_x)),
+          sum[o] = multiply_add(wasm_v128_load(x + 4 * (j * v->dilation_x + o * v->stride_x)),
                                 wasm_v128_load(w), sum[o]);
     }
 }
 
 typedef struct {
-  const filter_t *filter;
-  const target_t *to;
-  depthwise_scratch_t *s;
+  const filter_view_t *filter;
+  const output_view_t *out;
+  depthwise_scratch_t *scratch;
   int k, end;  // channels
-} product_t;
+} depthwise_conv_t;
 
-// `count` (at most OUTPUTS) outputs from `first` on are stored, `lanes` channels of them.
-INLINE void multiply_outputs(const windows_t *v, const part_t *p, const float *x, const float *w,
-                             float *out, int pixel, int first, int count, int lanes, int taps,
-                             int step) {
+// Compute OUTPUTS outputs from `first`; store `lanes` channels of the first `count` outputs.
+INLINE void conv_outputs(const conv_windows_t *v, const depthwise_task_t *t, const float *x,
+                         const float *w, float *out, int pixel_stride, int first, int count,
+                         int lanes, int taps, int stride) {
   f32x4 sum[OUTPUTS];
-  multiply_taps(v, x + 4 * first * v->step_x, 4 * v->gap_y * p->width, w, sum, taps, step);
-  out += first * pixel;
-  for (int o = 0; o < OUTPUTS && o < count; o++, out += pixel) store_lanes(out, sum[o], lanes);
+  conv_taps(v, x + 4 * first * v->stride_x, 4 * v->dilation_y * t->width, w, sum, taps, stride);
+  out += first * pixel_stride;
+  for (int o = 0; o < OUTPUTS && o < count; o++, out += pixel_stride)
+    store_lanes(out, sum[o], lanes);
 }
 
-INLINE void multiply_row(const windows_t *v, const part_t *p, const float *x, const float *w,
-                         float *out, int pixel, int lanes, int taps, int step) {
+INLINE void conv_row(const conv_windows_t *v, const depthwise_task_t *t, const float *x,
+                     const float *w, float *out, int pixel_stride, int lanes, int taps,
+                     int stride) {
   int o = 0;
   if (lanes >= 4)
-    NOT_UNROLLED for (; o + OUTPUTS <= p->columns; o += OUTPUTS)
-      multiply_outputs(v, p, x, w, out, pixel, o, OUTPUTS, 4, taps, step);
-  NOT_UNROLLED for (; o < p->columns; o += OUTPUTS)
-    multiply_outputs(v, p, x, w, out, pixel, o, p->columns - o, lanes, taps, step);
+    NOT_UNROLLED for (; o + OUTPUTS <= t->columns; o += OUTPUTS)
+      conv_outputs(v, t, x, w, out, pixel_stride, o, OUTPUTS, 4, taps, stride);
+  NOT_UNROLLED for (; o < t->columns; o += OUTPUTS)
+    conv_outputs(v, t, x, w, out, pixel_stride, o, t->columns - o, lanes, taps, stride);
 }
 
-INLINE void multiply_rows(const windows_t *v, const part_t *p, const product_t *m, int taps,
-                          int step) {
-  const target_t *t = m->to;
-  float *out = t->to + p->image * t->image + p->row * t->row + p->column * t->pixel + m->k;
-  const float *x = m->s->planes;
-  int plane = 4 * p->width * p->height, all_taps = 4 * v->taps_y * v->taps_x;
-  for (int y = 0; y < p->rows; y++, x += 4 * v->step_y * p->width, out += t->row)
-    for (int i = 0; i < m->end - m->k; i += 4)
-      multiply_row(v, p, x + i / 4 * plane, m->s->taps + i / 4 * all_taps, out + i, t->pixel,
-                   m->end - m->k - i, taps, step);
+static float *task_output(const output_view_t *out, const depthwise_task_t *t) {
+  return out->data + t->image * out->image_stride + t->row * out->row_stride +
+         t->column * out->pixel_stride;
 }
 
-// Every number of taps has its own code only where it is usual.
-static void multiply_part(const windows_t *v, const part_t *p, const product_t *m) {
-  int dense = v->gap_x == 1, taps = v->taps_x, step = v->step_x;
-  if (dense && taps == 3 && step == 1)
-    multiply_rows(v, p, m, 3, 1);
-  else if (dense && taps == 3 && step == 2)
-    multiply_rows(v, p, m, 3, 2);
-  else if (dense && taps == 2 && step == 1)
-    multiply_rows(v, p, m, 2, 1);
-  else if (dense && taps == 5 && step == 1)
-    multiply_rows(v, p, m, 5, 1);
+INLINE void conv_rows(const conv_windows_t *v, const depthwise_task_t *t,
+                      const depthwise_conv_t *d, int taps, int stride) {
+  float *out = task_output(d->out, t) + d->k;
+  const float *x = d->scratch->planes;
+  int plane_stride = 4 * t->width * t->height, filter_size = 4 * v->taps_y * v->taps_x;
+  for (int y = 0; y < t->rows; y++, x += 4 * v->stride_y * t->width, out += d->out->row_stride)
+    for (int i = 0; i < d->end - d->k; i += 4)
+      conv_row(v, t, x + i / 4 * plane_stride, d->scratch->taps + i / 4 * filter_size, out + i,
+               d->out->pixel_stride, d->end - d->k - i, taps, stride);
+}
+
+// Only the common sizes of filters have specialized code.
+static void conv_planes(const conv_windows_t *v, const depthwise_task_t *t,
+                        const depthwise_conv_t *d) {
+  int dense = v->dilation_x == 1, taps = v->taps_x, stride = v->stride_x;
+  if (dense && taps == 3 && stride == 1)
+    conv_rows(v, t, d, 3, 1);
+  else if (dense && taps == 3 && stride == 2)
+    conv_rows(v, t, d, 3, 2);
+  else if (dense && taps == 2 && stride == 1)
+    conv_rows(v, t, d, 2, 1);
+  else if (dense && taps == 5 && stride == 1)
+    conv_rows(v, t, d, 5, 1);
   else
-    multiply_rows(v, p, m, 0, 0);
+    conv_rows(v, t, d, 0, 0);
 }
 
-static void pack_taps(const windows_t *v, const filter_t *f, int k, int end, float *to) {
+static void pack_taps(const conv_windows_t *v, const filter_view_t *f, int k, int end,
+                      float *taps) {
   for (; k < end; k += 4)
     for (int i = 0; i < v->taps_y; i++)
-      for (int j = 0; j < v->taps_x; j++, to += 4)
-        wasm_v128_store(to, load_lanes(f->at + i * f->tap_y + j * f->tap_x + k, end - k));
+      for (int j = 0; j < v->taps_x; j++, taps += 4)
+        wasm_v128_store(taps, load_lanes(f->data + i * f->tap_stride_y + j * f->tap_stride_x + k,
+                                         end - k));
 }
 
-static void finish_part(const part_t *p, const target_t *t, int k, int channels) {
-  const float *out = t->to + p->image * t->image + p->row * t->row + p->column * t->pixel + k;
-  int together = t->pixel == t->after.columns ? p->columns : 1;
-  for (int y = 0; y < p->rows; y++, out += t->row)
-    for (int x = 0; x < p->columns; x += together)
-      finish(&t->after, out + x * t->pixel, together, channels);
+static void run_task_epilogue(const depthwise_task_t *t, const output_view_t *view, int k,
+                              int channels) {
+  const float *out = task_output(view, t) + k;
+  int step = view->pixel_stride == view->epilogue.columns ? t->columns : 1;
+  for (int y = 0; y < t->rows; y++, out += view->row_stride)
+    for (int x = 0; x < t->columns; x += step)
+      run_epilogue(&view->epilogue, out + x * view->pixel_stride, step, channels);
 }
 
-static void multiply_group(const windows_t *v, const part_t *p, void *data) {
-  const product_t *m = data;
-  copy_planes(v, p, m->k, m->end, m->s->planes);
-  pack_taps(v, m->filter, m->k, m->end, m->s->taps);
-  multiply_part(v, p, m);
-  if (m->to->after.call) finish_part(p, m->to, m->k, m->end - m->k);
+static void conv_channel_group(const conv_windows_t *v, const depthwise_task_t *t, void *data) {
+  const depthwise_conv_t *d = data;
+  copy_channel_planes(v, t, d->k, d->end, d->scratch->planes);
+  pack_taps(v, d->filter, d->k, d->end, d->scratch->taps);
+  conv_planes(v, t, d);
+  if (d->out->epilogue.function) run_task_epilogue(t, d->out, d->k, d->end - d->k);
 }
 
-// The parts of the outputs are shared out, for each group of channels.
-void correlate_depthwise(const windows_t *v, const filter_t *f, const target_t *t) {
-  if (!v->columns || !v->rows) return;
-  part_t largest = largest_part(v);
-  int parts = count_parts(v, largest), groups = ceiling(v->c, GROUP);
-  int unit = share((int64_t)parts * groups, v->thread, v->threads);
-  int end = share((int64_t)parts * groups, v->thread + 1, v->threads);
+// Pairs of a task and a group of channels are partitioned across threads.
+void conv_depthwise(const conv_windows_t *v, const filter_view_t *f, const output_view_t *out) {
+  if (!v->out_w || !v->out_h) return;
+  depthwise_task_t size = choose_task_size(v);
+  int tasks = task_count(v, size), groups = ceil_div(v->c, GROUP);
+  int unit = partition_begin((int64_t)tasks * groups, v->thread, v->threads);
+  int end = partition_begin((int64_t)tasks * groups, v->thread + 1, v->threads);
   for (; unit < end; unit++) {
-    int k = unit % groups * GROUP, part = unit / groups;
-    product_t m = {f, t, (depthwise_scratch_t *)scratch(v->thread), k, smaller(v->c, k + GROUP)};
-    each_part(v, largest, part, part + 1, multiply_group, &m);
+    int k = unit % groups * GROUP, task = unit / groups;
+    depthwise_conv_t d = {f, out, (depthwise_scratch_t *)scratch(v->thread), k,
+                          min_int(v->c, k + GROUP)};
+    for_each_task(v, size, task, task + 1, conv_channel_group, &d);
   }
 }
 
-// -- the filter's gradient ----------------------------------------------------------------------
+// -- gradient of the filter ---------------------------------------------------------------------
 
-// Add to the sums of taps_y rows of `taps` taps what `outputs` outputs side by side bring.
-INLINE void sum_taps(const float *x, int x_row, const float *g, int pixel, int lanes, f32x4 *sum,
-                     int outputs, int taps_y, int taps, int step) {
-  f32x4 by[OUTPUTS];
-  for (int o = 0; o < outputs; o++) by[o] = load_lanes(g + o * pixel, lanes);
+// Add the contribution of `outputs` adjacent outputs to the sums of taps_y rows of `taps` taps.
+INLINE void accumulate_taps(const float *x, int x_row, const float *g, int pixel_stride, int lanes,
+                            f32x4 *sum, int outputs, int taps_y, int taps, int stride) {
+  f32x4 gradient[OUTPUTS];
+  for (int o = 0; o < outputs; o++) gradient[o] = load_lanes(g + o * pixel_stride, lanes);
   for (int i = 0; i < taps_y; i++, x += x_row)
-    for (int k = 0; k < (outputs - 1) * step + taps; k++) {
+    for (int k = 0; k < (outputs - 1) * stride + taps; k++) {
       f32x4 value = wasm_v128_load(x + 4 * k);
       for (int o = 0; o < outputs; o++)
-        if (k - o * step >= 0 && k - o * step < taps)
-          sum[i * taps + k - o * step] = multiply_add(value, by[o], sum[i * taps + k - o * step]);
+        if (k - o * stride >= 0 && k - o * stride < taps)
+          sum[i * taps + k - o * stride] =
+              multiply_add(value, gradient[o], sum[i * taps + k - o * stride]);
     }
 }
 
 typedef struct {
   const float *g;
-  depthwise_scratch_t *s;
+  depthwise_scratch_t *scratch;
   int k, end;  // channels
-} gradient_t;
+} depthwise_grad_t;
 
-// The sums of taps [i, i + taps_y) x [j, j + taps) over a row. Without a known step, one tap.
-INLINE void sum_row(const windows_t *v, const part_t *p, const float *x, const float *g, float *to,
-                    int lanes, int taps_y, int taps, int step) {
+// Add one row of outputs to the gradients of taps_y x taps taps, which begin at `grad`. If `stride`
+// is 0, it is no compile-time constant, and outputs are processed one at a time.
+INLINE void accumulate_output_row(const conv_windows_t *v, const depthwise_task_t *t,
+                                  const float *x, const float *g, float *grad, int lanes,
+                                  int taps_y, int taps, int stride) {
   f32x4 sum[9];
-  int row = 4 * v->gap_y * p->width, o = 0;
-  for (int t = 0; t < taps_y * taps; t++) sum[t] = wasm_f32x4_splat(0);
-  for (; step && o + OUTPUTS <= p->columns; o += OUTPUTS)
-    sum_taps(x + 4 * o * step, row, g + o * v->c, v->c, lanes, sum, OUTPUTS, taps_y, taps, step);
-  for (; o < p->columns; o++)
-    sum_taps(x + 4 * o * v->step_x, row, g + o * v->c, v->c, lanes, sum, 1, taps_y, taps, 1);
-  for (int t = 0; t < taps_y * taps; t++) {
-    float *at = to + 4 * (t / taps * v->taps_x + t % taps);
-    wasm_v128_store(at, wasm_f32x4_add(wasm_v128_load(at), sum[t]));
+  int x_row = 4 * v->dilation_y * t->width, o = 0;
+  for (int i = 0; i < taps_y * taps; i++) sum[i] = wasm_f32x4_splat(0);
+  for (; stride && o + OUTPUTS <= t->columns; o += OUTPUTS)
+    accumulate_taps(x + 4 * o * stride, x_row, g + o * v->c, v->c, lanes, sum, OUTPUTS, taps_y,
+                    taps, stride);
+  for (; o < t->columns; o++)
+    accumulate_taps(x + 4 * o * v->stride_x, x_row, g + o * v->c, v->c, lanes, sum, 1, taps_y,
+                    taps, 1);
+  for (int i = 0; i < taps_y * taps; i++) {
+    float *tap = grad + 4 * (i / taps * v->taps_x + i % taps);
+    wasm_v128_store(tap, wasm_f32x4_add(wasm_v128_load(tap), sum[i]));
   }
 }
 
-INLINE void sum_part(const windows_t *v, const part_t *p, const gradient_t *d, int i, int j,
-                     int taps_y, int taps, int step) {
-  int plane = 4 * p->width * p->height, all_taps = 4 * v->taps_y * v->taps_x;
-  const float *x = d->s->planes + 4 * (i * v->gap_y * p->width + j * v->gap_x);
-  const float *g = d->g + ((p->image * v->rows + p->row) * v->columns + p->column) * v->c + d->k;
-  float *to = d->s->taps + 4 * (i * v->taps_x + j);
-  for (int y = 0; y < p->rows; y++, x += 4 * v->step_y * p->width, g += v->columns * v->c)
+// Add a task to the gradients of taps [i, i + taps_y) x [j, j + taps).
+INLINE void accumulate_output_rows(const conv_windows_t *v, const depthwise_task_t *t,
+                                   const depthwise_grad_t *d, int i, int j, int taps_y, int taps,
+                                   int stride) {
+  int plane_stride = 4 * t->width * t->height, filter_size = 4 * v->taps_y * v->taps_x;
+  const float *x = d->scratch->planes + 4 * (i * v->dilation_y * t->width + j * v->dilation_x);
+  const float *g = d->g + ((t->image * v->out_h + t->row) * v->out_w + t->column) * v->c + d->k;
+  float *grad = d->scratch->taps + 4 * (i * v->taps_x + j);
+  for (int y = 0; y < t->rows; y++, x += 4 * v->stride_y * t->width, g += v->out_w * v->c)
     for (int k = 0; k < d->end - d->k; k += 4)
-      sum_row(v, p, x + k / 4 * plane, g + k, to + k / 4 * all_taps, d->end - d->k - k, taps_y,
-              taps, step);
+      accumulate_output_row(v, t, x + k / 4 * plane_stride, g + k, grad + k / 4 * filter_size,
+                            d->end - d->k - k, taps_y, taps, stride);
 }
 
-static void sum_planes(const windows_t *v, const part_t *p, void *data) {
-  const gradient_t *d = data;
-  copy_planes(v, p, d->k, d->end, d->s->planes);
-  int dense = v->gap_x == 1, taps = v->taps_x, step = v->step_x;
-  if (dense && taps == 3 && v->taps_y == 3 && step == 1)
-    sum_part(v, p, d, 0, 0, 3, 3, 1);
-  else if (dense && taps == 3 && v->taps_y == 3 && step == 2)
-    sum_part(v, p, d, 0, 0, 3, 3, 2);
-  else if (dense && taps == 5 && step == 1)
-    for (int i = 0; i < v->taps_y; i++) sum_part(v, p, d, i, 0, 1, 5, 1);
+static void accumulate_task(const conv_windows_t *v, const depthwise_task_t *t, void *data) {
+  const depthwise_grad_t *d = data;
+  copy_channel_planes(v, t, d->k, d->end, d->scratch->planes);
+  int dense = v->dilation_x == 1, taps = v->taps_x, stride = v->stride_x;
+  if (dense && taps == 3 && v->taps_y == 3 && stride == 1)
+    accumulate_output_rows(v, t, d, 0, 0, 3, 3, 1);
+  else if (dense && taps == 3 && v->taps_y == 3 && stride == 2)
+    accumulate_output_rows(v, t, d, 0, 0, 3, 3, 2);
+  else if (dense && taps == 5 && stride == 1)
+    for (int i = 0; i < v->taps_y; i++) accumulate_output_rows(v, t, d, i, 0, 1, 5, 1);
   else
     for (int i = 0; i < v->taps_y; i++)
-      for (int j = 0; j < taps; j++) sum_part(v, p, d, i, j, 1, 1, 0);
+      for (int j = 0; j < taps; j++) accumulate_output_rows(v, t, d, i, j, 1, 1, 0);
 }
 
-// The channels are shared out, for each of which all outputs are added up.
-void correlate_filter_depthwise(const windows_t *v, const float *g, float *out,
-                                const after_t *after) {
-  int vectors = ceiling(v->c, 4), taps = v->taps_y * v->taps_x;
-  int begin = share(vectors, v->thread, v->threads) * 4;
-  int end = smaller(v->c, share(vectors, v->thread + 1, v->threads) * 4);
-  gradient_t d = {.g = g, .s = (depthwise_scratch_t *)scratch(v->thread)};
+// Channels are partitioned across threads; each channel's gradient is a sum over all outputs.
+void conv_depthwise_filter_grad(const conv_windows_t *v, const float *g, float *grad,
+                                const epilogue_args_t *epilogue) {
+  int vectors = ceil_div(v->c, 4), taps = v->taps_y * v->taps_x;
+  int begin = partition_begin(vectors, v->thread, v->threads) * 4;
+  int end = min_int(v->c, partition_begin(vectors, v->thread + 1, v->threads) * 4);
+  depthwise_grad_t d = {.g = g, .scratch = (depthwise_scratch_t *)scratch(v->thread)};
   for (d.k = begin; d.k < end; d.k = d.end) {
-    d.end = smaller(end, d.k + GROUP);
-    fill_zero(d.s->taps, 4 * VECTORS * taps);
-    if (v->rows && v->columns) {
-      part_t largest = largest_part(v);
-      each_part(v, largest, 0, count_parts(v, largest), sum_planes, &d);
+    d.end = min_int(end, d.k + GROUP);
+    fill_zero(d.scratch->taps, 4 * VECTORS * taps);
+    if (v->out_h && v->out_w) {
+      depthwise_task_t size = choose_task_size(v);
+      for_each_task(v, size, 0, task_count(v, size), accumulate_task, &d);
     }
     for (int k = d.k, i = 0; k < d.end; k += 4)
-      for (int t = 0; t < taps; t++, i += 4)
-        store_lanes(out + t * v->c + k, wasm_v128_load(d.s->taps + i), d.end - k);
+      for (int tap = 0; tap < taps; tap++, i += 4)
+        store_lanes(grad + tap * v->c + k, wasm_v128_load(d.scratch->taps + i), d.end - k);
   }
-  if (begin < end) finish(after, out + begin, taps, end - begin);
+  if (begin < end) run_epilogue(epilogue, grad + begin, taps, end - begin);
 }

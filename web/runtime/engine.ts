@@ -11,7 +11,7 @@ const PAGE_BYTES = 65536;
 const LINE_BYTES = 64;
 /** Argument block: arena and thread count stand in front of the slots. */
 const FIRST_SLOT = 2;
-/** `publish` commands, as wasm/engine.h numbers them. */
+/** Commands of `post_command`, defined in wasm/engine.h. */
 const LOAD = 1;
 
 const NO_MEMORY = "this device has no memory left for the engine; close other tabs and reload";
@@ -33,7 +33,7 @@ const INITIAL_PAGES = 64;
 
 const align = (address: number): number => Math.ceil(address / LINE_BYTES) * LINE_BYTES;
 
-/** Start a helper and wait until it is about to park. */
+/** Start a helper and wait until it is about to call `worker_loop`. */
 function startHelper(start: HelperStart): Promise<Worker> {
   return new Promise((resolve, reject) => {
     const worker = new HelperWorker({ name: `tensorbrook thread ${start.thread}` });
@@ -56,9 +56,9 @@ export class Engine {
   private readonly staging: SharedArrayBuffer | null;
   private readonly stack: WebAssembly.Global;
   private readonly stackTop: number;
-  private readonly launch: Callable;
-  private readonly publish: Callable;
-  private readonly join: Callable;
+  private readonly runProgram: Callable;
+  private readonly postCommand: Callable;
+  private readonly waitCommand: Callable;
 
   private constructor(
     readonly build: EngineBuild,
@@ -72,9 +72,9 @@ export class Engine {
     this.programs = new Programs(instance, memory);
     this.stack = global(instance, "__stack_pointer");
     this.stackTop = this.stack.value;
-    this.launch = callable(instance, "launch");
-    this.publish = callable(instance, "publish");
-    this.join = callable(instance, "join");
+    this.runProgram = callable(instance, "run_program");
+    this.postCommand = callable(instance, "post_command");
+    this.waitCommand = callable(instance, "wait_command");
     this.bytes = new Uint8Array(memory.buffer);
     this.words = new Int32Array(memory.buffer);
 
@@ -129,8 +129,8 @@ export class Engine {
     this.programs.place(slot, run);
     if (this.staging !== null) {
       stage(this.staging, slot, bytes);
-      this.publish(LOAD, 0, bytes.length);
-      if (this.join() !== 0) throw new Error("a helper thread could not load the program");
+      this.postCommand(LOAD, 0, bytes.length);
+      if (this.waitCommand() !== 0) throw new Error("a helper thread could not load the program");
     }
     return slot;
   }
@@ -144,7 +144,9 @@ export class Engine {
     this.calls += 1;
     this.words.set(slots, (block >>> 2) + FIRST_SLOT);
     try {
-      if (this.launch(program, block) !== 0) throw new Error("a helper thread failed in a program");
+      if (this.runProgram(program, block) !== 0) {
+        throw new Error("a helper thread failed in a program");
+      }
     } catch (error) {
       this.stack.value = this.stackTop; // a trap leaves its frames on the stack
       throw error;

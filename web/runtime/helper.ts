@@ -1,6 +1,6 @@
 /**
  * A helper thread: its own instance of the engine with its own stack, over the shared memory. It
- * lives inside `park`, where it waits for program runs, and comes out only to load or to quit.
+ * runs programs in the engine's `worker_loop`, which returns only to load a program or to quit.
  */
 
 import { callable, global, type Callable } from "./exports";
@@ -15,7 +15,7 @@ export interface HelperStart {
   readonly stackTop: number;
 }
 
-/** What `park` returns, as wasm/engine.h numbers it, and a number of our own for a trap in it. */
+/** The result of `worker_loop`, defined in wasm/engine.h, and a separate code for a trap in it. */
 const LOAD = 1;
 const TRAPPED = -1;
 
@@ -30,12 +30,12 @@ function load(programs: Programs, staging: SharedArrayBuffer, size: number): num
   }
 }
 
-/** Park until the host must act. A trap on the way is reported, and its frames left behind. */
-function parkSafely(
-  park: Callable, { thread, stackTop }: HelperStart, stack: WebAssembly.Global,
+/** Run programs until the host must act. A trap is logged, and its frames are discarded. */
+function runWorkerLoop(
+  workerLoop: Callable, { thread, stackTop }: HelperStart, stack: WebAssembly.Global,
 ): number {
   try {
-    return park(thread);
+    return workerLoop(thread);
   } catch (error) {
     console.error(error);
     stack.value = stackTop;
@@ -49,14 +49,14 @@ function live(start: HelperStart): void {
   const stack = global(engine, "__stack_pointer");
   stack.value = stackTop;
   const programs = new Programs(engine, memory);
-  const park = callable(engine, "park");
+  const workerLoop = callable(engine, "worker_loop");
   const loadSize = callable(engine, "load_size");
-  const acknowledge = callable(engine, "acknowledge");
+  const commandDone = callable(engine, "command_done");
   postMessage("ready");
   for (;;) {
-    switch (parkSafely(park, start, stack)) {
-      case LOAD: acknowledge(load(programs, staging, loadSize())); break;
-      case TRAPPED: acknowledge(0); break;
+    switch (runWorkerLoop(workerLoop, start, stack)) {
+      case LOAD: commandDone(load(programs, staging, loadSize())); break;
+      case TRAPPED: commandDone(0); break;
       default: return close();
     }
   }

@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 from ..base import tree
 from ..base.errors import FailedPreconditionError, InvalidArgumentError
-from ..ir import Prim
-from ..tensor import Tensor, Variable, as_tensor, bind, observers
+from ..ir import Primitive
+from ..tensor import Tensor, Variable, as_tensor, bind, active_tapes
 
 
 class UnconnectedGradients(Enum):
@@ -24,7 +24,7 @@ class _Entry(NamedTuple):
 
     args: list[Tensor]
     outs: list[Tensor]
-    shares: Callable[[list[Tensor | None]], list[Tensor | None]]
+    vjp: Callable[[list[Tensor | None]], list[Tensor | None]]
 
 
 class GradientTape:
@@ -49,17 +49,17 @@ class GradientTape:
         self._used = False
 
     def __enter__(self) -> GradientTape:
-        if self in observers():
+        if self in active_tapes():
             raise FailedPreconditionError(
                 "GradientTape", "it is already recording", "leave it first"
             )
         self._used = False
-        observers().append(self)
+        active_tapes().append(self)
         return self
 
     def __exit__(self, *exception) -> None:
-        if self in observers():
-            observers().remove(self)
+        if self in active_tapes():
+            active_tapes().remove(self)
 
     # ── recording ──
 
@@ -75,22 +75,22 @@ class GradientTape:
             elif x.dtype.is_floating:
                 self._watched[id(x)] = x
 
-    def record(self, prim: Prim, args: list[Tensor], attrs, out) -> None:
+    def record(self, prim: Primitive, args: list[Tensor], attrs, out) -> None:
         vjp = prim.vjp
         if vjp is None:
             return
         if isinstance(out, tuple):
-            self.record_call(args, list(out), lambda g: vjp(tuple(g), out, *args, **attrs))
+            self.record_function(args, list(out), lambda g: vjp(tuple(g), out, *args, **attrs))
         else:
-            self.record_call(args, [out], lambda g: vjp(g[0], out, *args, **attrs))
+            self.record_function(args, [out], lambda g: vjp(g[0], out, *args, **attrs))
 
-    def record_call(self, args: list[Tensor], outs: list[Tensor], shares) -> None:
+    def record_function(self, args: list[Tensor], outs: list[Tensor], shares) -> None:
         floating = [out for out in outs if out.dtype.is_floating]
         if floating and self._tracks(args):
             self._watched.update((id(out), out) for out in floating)
             self._entries.append(_Entry(args, outs, shares))
 
-    def record_read(self, variable: Variable, value: Tensor) -> None:
+    def record_variable_read(self, variable: Variable, value: Tensor) -> None:
         wanted = self._watches_variables and variable.trainable or variable in self._reads
         if wanted and variable.dtype.is_floating:
             self._watched[id(value)] = value
@@ -102,12 +102,12 @@ class GradientTape:
     @contextmanager
     def stop_recording(self):
         """What is computed within the block is not recorded."""
-        watching = observers()[:]
+        watching = active_tapes()[:]
         try:
-            observers()[:] = [each for each in watching if each is not self]
+            active_tapes()[:] = [each for each in watching if each is not self]
             yield
         finally:
-            observers()[:] = watching
+            active_tapes()[:] = watching
 
     def reset(self) -> None:
         """Forget all that was recorded."""
@@ -140,19 +140,19 @@ class GradientTape:
                 "gradient", f"{len(seeds)} output_gradients came for {len(targets)} targets",
                 "give one for each, or None")
         if self._persistent:
-            grads = self._walk(targets, seeds)
+            grads = self._backpropagate(targets, seeds)
         else:
             with self.stop_recording():
-                grads = self._walk(targets, seeds)
+                grads = self._backpropagate(targets, seeds)
         found = [
-            self._of_source(s, grads, UnconnectedGradients(unconnected_gradients))
+            self._gradient_of(s, grads, UnconnectedGradients(unconnected_gradients))
             for s in leaves[0]
         ]
         if not self._persistent:
             self._entries = []
         return tree.unflatten(leaves[1], found)
 
-    def _walk(self, targets, seeds) -> dict[int, Tensor]:
+    def _backpropagate(self, targets, seeds) -> dict[int, Tensor]:
         """The gradient of the targets in every watched tensor, by the tensor's id."""
         grads: dict[int, Tensor] = {}
         entries = list(self._entries)
@@ -166,17 +166,17 @@ class GradientTape:
                     raise InvalidArgumentError(
                         "gradient", f"the target holds {t.dtype}", "it must be floating"
                     )
-                _accumulate(grads, t, _ones(t) if seed is None else _fitting(seed, t))
+                _accumulate(grads, t, _ones_like(t) if seed is None else _checked_cotangent(seed, t))
         for entry in reversed(entries):
             g = [grads.get(id(out)) for out in entry.outs]
             if all(one is None for one in g):
                 continue
-            for arg, share in zip(entry.args, entry.shares(g)):
+            for arg, share in zip(entry.args, entry.vjp(g)):
                 if share is not None and id(arg) in self._watched:
                     _accumulate(grads, arg, share)
         return grads
 
-    def _of_source(self, source, grads, unconnected) -> Tensor | None:
+    def _gradient_of(self, source, grads, unconnected) -> Tensor | None:
         values = self._reads.get(source, []) if isinstance(source, Variable) else [source]
         parts = [grads[id(v)] for v in values if id(v) in grads]
         if parts:
@@ -220,7 +220,7 @@ def _accumulate(grads: dict[int, Tensor], tensor: Tensor, share: Tensor) -> None
     grads[id(tensor)] = share if had is None else bind("add", had, share)
 
 
-def _fitting(seed, target: Tensor) -> Tensor:
+def _checked_cotangent(seed, target: Tensor) -> Tensor:
     """A gradient that was given for a target, whose shape and dtype it must have."""
     g = as_tensor(seed, None if isinstance(seed, (Tensor, Variable)) else target.dtype)
     if g.spec != target.spec:
@@ -230,6 +230,6 @@ def _fitting(seed, target: Tensor) -> Tensor:
     return g
 
 
-def _ones(t: Tensor) -> Tensor:
+def _ones_like(t: Tensor) -> Tensor:
     return bind("broadcast_to", as_tensor(1, t.dtype), shape=tuple(t.shape))
 

@@ -4,15 +4,15 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 from ..base.errors import InvalidArgumentError
-from ..base.hostdata import HostData
-from ..ir import Graph, Limits, Plan
+from ..base.host_array import HostArray
+from ..ir import Graph, TargetInfo, Plan
 
 
 class Storage(Protocol):
     """A buffer that a backend holds. `shared`: someone besides its Variable may look at it, so an
     update must go to another buffer."""
 
-    shared: bool
+    aliased: bool
     backend: "Backend"
 
     def read(self) -> bytes: ...
@@ -38,19 +38,19 @@ class Backend(Protocol):
 
     name: str
     device: str
-    limits: Limits
+    target: TargetInfo
     threads: int
-    lost: bool
+    is_lost: bool
 
-    def put(self, data: HostData) -> Storage: ...
+    def upload(self, data: HostArray) -> Storage: ...
     def read_many(self, storages: Sequence[Any]) -> list[bytes]: ...
     def load(self, plan: Plan) -> Program: ...
-    def recall(self, graph: Graph) -> Program | None: ...
+    def load_cached(self, graph: Graph) -> Program | None: ...
     def counters(self) -> dict[str, int]: ...
-    def details(self) -> dict[str, Any]: ...
+    def device_details(self) -> dict[str, Any]: ...
 
 
-class Kept(Protocol):
+class ProgramCache(Protocol):
     """Bytes by their keys, from earlier sessions with this very version of the package, too."""
 
     def get(self, key: str) -> bytes | None: ...
@@ -59,32 +59,32 @@ class Kept(Protocol):
 
 # The program of a graph whose device was lost: on the one there is now ("GPU"), or on one that
 # cannot be lost ("CPU"). The conductors know how to come to it, and fill it in.
-elsewhere: Callable[[Graph, str], Program] | None = None
+load_on_fallback: Callable[[Graph, str], Program] | None = None
 # Told when a backend is lost with what it held, and so what comes must go to another.
-gone: Callable[[], object] = bool
+on_backend_lost: Callable[[], object] = bool
 
 NAMES = ("wasm", "webgpu", "reference")
 _made: dict[str, Backend] = {}
 
 
-def backend(name: str) -> Backend:
+def get_backend(name: str) -> Backend:
     """The backend of that name, made on first use."""
     if name not in NAMES:
         raise InvalidArgumentError(
             "backend", f"{name!r} is not known", f"use one of {', '.join(NAMES)}"
         )
-    if made(name) is None:
+    if existing_backend(name) is None:
         _made[name] = importlib.import_module(f".{name}", __name__).create()
     return _made[name]
 
 
-def follow(old: Backend, new: Backend) -> None:
+def replace_backend(old: Backend, new: Backend) -> None:
     """Let a backend take the place of one that has lost its device."""
     if _made.get(old.name) is old:
         _made[old.name] = new
 
 
-def made(name: str) -> Backend | None:
+def existing_backend(name: str) -> Backend | None:
     """The backend of that name if it has been made, and has not lost its device since."""
     found = _made.get(name)
-    return None if found is None or found.lost else found
+    return None if found is None or found.is_lost else found

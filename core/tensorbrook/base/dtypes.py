@@ -32,7 +32,7 @@ class DType:
         return hash(self.name)
 
     def __reduce__(self):
-        return of, (self.name,)
+        return as_dtype, (self.name,)
 
 
 # `format` is the buffer protocol's letter (PEP 3118) and that of the struct and array modules.
@@ -59,7 +59,7 @@ def _name_of(x) -> str | None:
     return name if isinstance(name, str) else None
 
 
-def of(x) -> DType:
+def as_dtype(x) -> DType:
     """The DType that `x` names: `of("float32")`, `of(np.float32)`, `of(float)`."""
     found = x if isinstance(x, DType) else _BY_NAME.get(_name_of(x) or "")
     if found is None:
@@ -68,12 +68,12 @@ def of(x) -> DType:
     return found
 
 
-def of_format(letter: str) -> DType | None:
+def from_buffer_format(letter: str) -> DType | None:
     """The DType of a buffer's format letter, or None if it has no equal here."""
     return _BY_FORMAT.get(letter.lstrip("@=<"))
 
 
-def of_python(value) -> DType:
+def infer_dtype(value) -> DType:
     """What a plain Python scalar becomes when nothing else decides."""
     if isinstance(value, bool):
         return bool_
@@ -85,7 +85,7 @@ def of_python(value) -> DType:
                      "pass numbers, nested lists of numbers, or an array")
 
 
-def same(op: str, *dtypes: DType) -> DType:
+def require_same_dtype(op: str, *dtypes: DType) -> DType:
     """The one dtype that all arguments share; TensorFlow does not promote, and neither do we."""
     first = dtypes[0]
     for d in dtypes[1:]:

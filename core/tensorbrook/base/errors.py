@@ -5,7 +5,7 @@ class OpError(Exception):
     """An operation that could not be carried out: `op: what; way out`."""
 
     def __init__(self, op: str, what: str = "", way_out: str = ""):
-        self.op, self.what, self.way_out = op, what, way_out
+        self.op, self.problem, self.hint = op, what, way_out
         parts = [f"{op}: {what}" if what else op, way_out]
         self.message = "; ".join(part for part in parts if part)
         super().__init__(self.message)

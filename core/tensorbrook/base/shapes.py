@@ -6,7 +6,7 @@ from .errors import InvalidArgumentError
 Shape = tuple[int, ...]
 
 
-def size(shape: Shape) -> int:
+def num_elements(shape: Shape) -> int:
     """How many elements a shape holds; 1 for a scalar."""
     return prod(shape)
 
@@ -26,19 +26,19 @@ def broadcast(op: str, *shapes: Shape) -> Shape:
     return tuple(out)
 
 
-def stretched_axes(shape: Shape, small: Shape) -> tuple[int, ...]:
+def broadcast_axes(shape: Shape, small: Shape) -> tuple[int, ...]:
     """The axes of `shape` along which `small` was repeated to fill it."""
     lead = len(shape) - len(small)
     return tuple(range(lead)) + tuple(
         lead + i for i, n in enumerate(small) if n == 1 and shape[lead + i] != 1)
 
 
-def axes_of(op: str, axis, rank: int) -> tuple[int, ...]:
+def normalize_axes(op: str, axis, rank: int) -> tuple[int, ...]:
     """`axis` (None for all, an int, or several) as a sorted tuple of non-negative ints."""
     wanted = (
         range(rank) if axis is None else tuple(axis) if isinstance(axis, (list, tuple)) else (axis,)
     )
-    axes = sorted(axis_of(op, a, rank) for a in wanted)
+    axes = sorted(normalize_axis(op, a, rank) for a in wanted)
     if len(set(axes)) < len(axes):
         raise InvalidArgumentError(
             op, f"axes {tuple(wanted)} name one axis twice", "name each axis once"
@@ -46,7 +46,7 @@ def axes_of(op: str, axis, rank: int) -> tuple[int, ...]:
     return tuple(axes)
 
 
-def axis_of(op: str, axis: int, rank: int) -> int:
+def normalize_axis(op: str, axis: int, rank: int) -> int:
     """One axis as a non-negative int."""
     if not hasattr(axis, "__index__") or isinstance(axis, bool):
         raise InvalidArgumentError(op, f"axis {axis!r} is not a whole number", "pass an int")
@@ -57,27 +57,27 @@ def axis_of(op: str, axis: int, rank: int) -> int:
     return axis % rank
 
 
-def dropped(shape: Shape, axes) -> Shape:
+def remove_axes(shape: Shape, axes) -> Shape:
     return tuple(n for i, n in enumerate(shape) if i not in axes)
 
 
-def kept(shape: Shape, axes) -> Shape:
+def keepdims_shape(shape: Shape, axes) -> Shape:
     """The shape with 1 along `axes`, as a reduction with keepdims leaves it."""
     return tuple(1 if i in axes else n for i, n in enumerate(shape))
 
 
-def as_shape(op: str, shape, least: int = 0) -> Shape:
+def as_shape(op: str, shape, minimum: int = 0) -> Shape:
     """A shape from an int or a sequence of ints, none of which is below `least`."""
     shape = (shape,) if isinstance(shape, int) else tuple(shape)
     for n in shape:
-        if not hasattr(n, "__index__") or n.__index__() < least:
+        if not hasattr(n, "__index__") or n.__index__() < minimum:
             raise InvalidArgumentError(
                 op, f"{n!r} in shape {shape} is not a size", "use ints of 0 or more"
             )
     return tuple(n.__index__() for n in shape)
 
 
-def filled_in(op: str, shape: Shape, count: int) -> Shape:
+def infer_reshape(op: str, shape: Shape, count: int) -> Shape:
     """`shape` with its -1 replaced so that it holds `count` elements."""
     known = prod(n for n in shape if n != -1)
     if shape.count(-1) > 1:
@@ -92,7 +92,7 @@ def filled_in(op: str, shape: Shape, count: int) -> Shape:
     return shape
 
 
-def window_out(
+def window_output_size(
     op: str, size_in: int, window: int, stride: int, dilation: int, padding: str
 ) -> tuple[int, int]:
     """(output size, padding before) of a sliding window along one axis, as TensorFlow defines

@@ -5,7 +5,7 @@ from math import prod
 from .shapes import Shape
 
 
-def row_major(shape: Shape) -> tuple[int, ...]:
+def row_major_strides(shape: Shape) -> tuple[int, ...]:
     """The strides of a contiguous buffer: `row_major((2, 3, 4)) == (12, 4, 1)`."""
     strides, step = [], 1
     for n in reversed(shape):
@@ -24,12 +24,12 @@ class View:
 
     @staticmethod
     def of(shape: Shape) -> "View":
-        return View(tuple(shape), row_major(shape))
+        return View(tuple(shape), row_major_strides(shape))
 
     @property
     def contiguous(self) -> bool:
         """Whether the elements lie one after the other from offset 0, in order."""
-        steps = row_major(self.shape)
+        steps = row_major_strides(self.shape)
         return self.offset == 0 and all(
             n == 1 or s == t for n, s, t in zip(self.shape, self.strides, steps))
 
@@ -71,7 +71,7 @@ class View:
         return View(tuple(shape), tuple(strides), self.offset)
 
 
-def collapse(shape: Shape, views: list[View], labels: tuple) -> tuple[tuple[int, ...], ...]:
+def coalesce_axes(shape: Shape, views: list[View], labels: tuple) -> tuple[tuple[int, ...], ...]:
     """Which neighbouring axes every view walks in one stride, so that one loop can visit them.
 
     Axes merge only where their labels agree; axes of size 1 are left out. Returns groups of axes:

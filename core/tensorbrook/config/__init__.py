@@ -27,7 +27,7 @@ def set_backend(name: str | None) -> None:
     >>> tf.config.get_backend()
     'wasm'
     """
-    EAGER.choose(name)
+    EAGER.force_backend(name)
 
 
 def get_backend() -> str:
@@ -54,7 +54,7 @@ def get_counters() -> dict[str, int]:
     True
     """
     found: Counter = Counter()
-    for backend in EAGER.in_use():
+    for backend in EAGER.active_backends():
         found.update(backend.counters())
     return dict(found)
 
@@ -66,10 +66,10 @@ def set_soft_device_placement(enabled: bool) -> None:
 
     A backend that was set by name is never left.
     """
-    EAGER.soft = bool(enabled)
-    EAGER.settle()
+    EAGER.soft_placement = bool(enabled)
+    EAGER.refresh()
 
 
 def get_soft_device_placement() -> bool:
     """Whether a program may run elsewhere than on the device that was asked for."""
-    return EAGER.soft
+    return EAGER.soft_placement

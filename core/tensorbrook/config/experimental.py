@@ -6,10 +6,10 @@ from typing import Any
 from .. import backends
 from ..base.errors import InvalidArgumentError
 from ..devices import (
-    PhysicalDevice, get_visible_devices, kind_of, kinds, list_logical_devices,
+    PhysicalDevice, get_visible_devices, parse_device_type, available_device_types, list_logical_devices,
     list_physical_devices, set_visible_devices)
 from ..eager import EAGER
-from ..placement import GPU, ON_DEVICE
+from ..placement import GPU, BACKEND_FOR_DEVICE
 
 __all__ = [
     "get_device_details", "get_memory_growth", "get_memory_info", "get_visible_devices",
@@ -35,21 +35,21 @@ def reset_memory_stats(device: str) -> None:
 
 
 def _memory(op: str, device: str) -> Any:
-    kind = kind_of(op, device)
+    kind = parse_device_type(op, device)
     if kind == GPU and EAGER.find_gpu() is None:
-        raise InvalidArgumentError(op, f"there is no {device}: {EAGER.no_gpu}", 'use "CPU:0"')
-    backend: Any = backends.backend(ON_DEVICE[kind])
+        raise InvalidArgumentError(op, f"there is no {device}: {EAGER.gpu_missing_reason}", 'use "CPU:0"')
+    backend: Any = backends.get_backend(BACKEND_FOR_DEVICE[kind])
     return backend.memory
 
 
 def get_device_details(device: PhysicalDevice) -> dict[str, Any]:
     """What is known of a device: of a GPU its `device_name`, whether it is `software`, which is a
     processor that plays one, and whether it has `float16` and `subgroups`; of the CPU nothing."""
-    kind = kind_of("get_device_details", device.name)
-    if kind not in kinds(None):
+    kind = parse_device_type("get_device_details", device.name)
+    if kind not in available_device_types(None):
         raise InvalidArgumentError("get_device_details", f"there is no {device.name}",
                                    "take it from tf.config.list_physical_devices()")
-    return backends.backend(ON_DEVICE[kind]).details()
+    return backends.get_backend(BACKEND_FOR_DEVICE[kind]).device_details()
 
 
 def set_memory_growth(device: PhysicalDevice, enable: bool) -> None:

@@ -1,15 +1,15 @@
 """Layer 1: programs as plain data, before and after they are cut into kernels."""
-from .body import Body, evaluate, every_equation, renewed
+from .body import Subgraph, interpret, walk_equations, clone_graph
 from .digest import digest
-from .graph import (PRIMS, Atom, Const, Eqn, Graph, Prim, Reduction, Spec, Var, function_of,
-                    several)
-from .kernel import (Apply, Call, Carry, Index, Kernel, Limits, Load, Loop, Mark, Number, Piece,
-                     Place, Plan, Reduced, Repeat, Stage, Step, Store, Value, generated,
-                     whole_lines)
-from .text import graph_text, plan_text
+from .graph import (PRIMITIVES, Atom, Const, Eqn, Graph, Primitive, Reduction, TensorSpec, Var, kernel_name,
+                    as_tuple)
+from .kernel import (ElementwiseOp, KernelCall, Carry, IndexValue, Kernel, TargetInfo, Load, LoopKernel, FiniteCheckStore, ScalarConstant, ScanSlice,
+                     BufferLocation, Plan, ReduceOp, ScanKernel, RowPass, ScheduledKernel, Store, Value, generated_loop,
+                     align_up)
+from .printer import format_graph, format_plan
 
-__all__ = ["PRIMS", "Apply", "Atom", "Body", "Call", "Carry", "Const", "Eqn", "Graph", "Index",
-           "Kernel", "Limits", "Load", "Loop", "Mark", "Number", "Piece", "Place", "Plan", "Prim",
-           "Reduced", "Reduction", "Repeat", "Spec", "Stage", "Step", "Store", "Value", "Var",
-           "digest", "evaluate", "every_equation", "function_of", "generated", "graph_text",
-           "plan_text", "renewed", "several", "whole_lines"]
+__all__ = ["PRIMITIVES", "ElementwiseOp", "Atom", "Subgraph", "KernelCall", "Carry", "Const", "Eqn", "Graph", "IndexValue",
+           "Kernel", "TargetInfo", "Load", "LoopKernel", "FiniteCheckStore", "ScalarConstant", "ScanSlice", "BufferLocation", "Plan", "Primitive",
+           "ReduceOp", "Reduction", "ScanKernel", "TensorSpec", "RowPass", "ScheduledKernel", "Store", "Value", "Var",
+           "digest", "interpret", "walk_equations", "kernel_name", "generated_loop", "format_graph",
+           "format_plan", "clone_graph", "as_tuple", "align_up"]

@@ -3,10 +3,10 @@ from collections.abc import Iterator
 from functools import cached_property
 
 from .digest import digest
-from .graph import Atom, Eqn, Graph, Var, several
+from .graph import Atom, Eqn, Graph, Var, as_tuple
 
 
-class Body:
+class Subgraph:
     """A graph that is an attribute: equal to every other one of the same equations and outputs."""
 
     def __init__(self, graph: Graph):
@@ -17,12 +17,12 @@ class Body:
         return digest(self.graph)
 
     @cached_property
-    def equations(self) -> str:
+    def equations_digest(self) -> str:
         """The digest of what is computed, whatever of it goes out."""
         return digest(Graph(self.graph.inputs, self.graph.eqns))
 
     def __eq__(self, other):
-        return isinstance(other, Body) and self.digest == other.digest
+        return isinstance(other, Subgraph) and self.digest == other.digest
 
     def __hash__(self):
         return hash(self.digest)
@@ -32,26 +32,26 @@ class Body:
         return self.digest
 
 
-def every_equation(graph: Graph) -> Iterator[Eqn]:
+def walk_equations(graph: Graph) -> Iterator[Eqn]:
     """The graph's equations, and behind each those of its body."""
     for e in graph.eqns:
         yield e
         for value in e.attrs.values():
-            if isinstance(value, Body):
-                yield from every_equation(value.graph)
+            if isinstance(value, Subgraph):
+                yield from walk_equations(value.graph)
 
 
-def renewed(graph: Graph) -> Graph:
+def clone_graph(graph: Graph) -> Graph:
     """The same graph with variables of its own."""
     made = [v for e in graph.eqns for v in e.outs]
     new: dict[Atom, Var] = {v: Var(v.spec) for v in (*graph.inputs, *made)}
     eqns = [Eqn(e.prim, tuple(new.get(a, a) for a in e.args), e.attrs,
                 tuple(new[v] for v in e.outs)) for e in graph.eqns]
     return Graph([new[v] for v in graph.inputs], eqns, [new.get(o, o) for o in graph.outputs],
-                 graph.updates)
+                 graph.input_output_aliases)
 
 
-def evaluate(np, graph: Graph, inputs) -> list:
+def interpret(np, graph: Graph, inputs) -> list:
     """The graph's outputs as its primitives mean them: NumPy arrays from NumPy arrays.
 
     Of float16 a primitive means what it does of float32, and then its results rounded once."""
@@ -65,7 +65,7 @@ def evaluate(np, graph: Graph, inputs) -> list:
         return np.frombuffer(atom.value, atom.spec.dtype.name).reshape(atom.spec.shape)
 
     for e in graph.eqns:
-        outs = several(e.prim.meaning(np, *(_single(value(a)) for a in e.args), **e.attrs))
+        outs = as_tuple(e.prim.reference_impl(np, *(_single(value(a)) for a in e.args), **e.attrs))
         for var, out in zip(e.outs, outs, strict=True):
             # A tensor of one number throughout may have come as that number.
             out = np.broadcast_to(out, var.spec.shape)

@@ -17,7 +17,7 @@ def digest(graph: Graph) -> str:
         attrs = [(name, str(value)) for name, value in e.attrs.items()]
         lines.append((e.prim.name, args, attrs, [str(out.spec) for out in e.outs]))
         numbers |= {out: len(numbers) + i for i, out in enumerate(e.outs)}
-    lines.append(([_atom(o, numbers) for o in graph.outputs], list(graph.updates.items())))
+    lines.append(([_atom(o, numbers) for o in graph.outputs], list(graph.input_output_aliases.items())))
     return sha256(repr(lines).encode()).hexdigest()
 
 

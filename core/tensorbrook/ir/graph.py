@@ -8,7 +8,7 @@ from ..base.dtypes import DType
 
 
 @dataclass(frozen=True)
-class Spec:
+class TensorSpec:
     """What is known of a value before it exists."""
 
     shape: tuple[int, ...]
@@ -31,7 +31,7 @@ class Var:
 
     __slots__ = ("spec",)
 
-    def __init__(self, spec: Spec):
+    def __init__(self, spec: TensorSpec):
         self.spec = spec
 
 
@@ -40,7 +40,7 @@ class Const:
 
     __slots__ = ("spec", "value")
 
-    def __init__(self, spec: Spec, value):
+    def __init__(self, spec: TensorSpec, value):
         self.spec, self.value = spec, value
 
     @property
@@ -51,7 +51,7 @@ class Const:
 Atom = Union[Var, Const]
 
 
-def _not_of_this_kind(*args, **attrs):
+def _not_supported_by_kind(*args, **attrs):
     raise AssertionError("a primitive of another kind was asked for what this one has not")
 
 
@@ -63,12 +63,12 @@ class Reduction:
     (minus or plus infinity where it has one).
     """
 
-    formula: str
-    start: float | str
+    combiner: str
+    init: float | str
 
 
 @dataclass(frozen=True)
-class Prim:
+class Primitive:
     """One primitive: everything that any pass or backend may ask of it.
 
     kind     what a compiler may do with it, and which of the last fields is set
@@ -89,24 +89,24 @@ class Prim:
 
     name: str
     kind: str
-    spec: Callable[..., Union[Spec, tuple[Spec, ...]]]
+    spec: Callable[..., Union[TensorSpec, tuple[TensorSpec, ...]]]
     vjp: Callable | None
-    meaning: Callable
-    formula: str = ""
+    reference_impl: Callable
+    expression: str = ""
     reduction: Reduction | None = None
-    view: Callable = _not_of_this_kind
-    region: Callable = _not_of_this_kind
-    call: Callable = _not_of_this_kind
+    view: Callable = _not_supported_by_kind
+    assemble: Callable = _not_supported_by_kind
+    kernel_call: Callable = _not_supported_by_kind
 
 
-PRIMS: dict[str, Prim] = {}
+PRIMITIVES: dict[str, Primitive] = {}
 
 
 @dataclass(frozen=True, eq=False)
 class Eqn:
     """`outs = prim(*args, **attrs)`; attrs are hashable values."""
 
-    prim: Prim
+    prim: Primitive
     args: tuple[Atom, ...]
     attrs: dict[str, Any]
     outs: tuple[Var, ...]
@@ -118,14 +118,14 @@ class Eqn:
         return out
 
 
-def function_of(e: Eqn) -> str:
+def kernel_name(e: Eqn) -> str:
     """The kernel that a call calls."""
     specs = tuple(v.spec for v in e.outs)
-    return e.prim.call([a.spec for a in e.args], specs if len(specs) > 1 else e.out.spec,
+    return e.prim.kernel_call([a.spec for a in e.args], specs if len(specs) > 1 else e.out.spec,
                        **e.attrs)[0]
 
 
-def several(results) -> tuple:
+def as_tuple(results) -> tuple:
     """What a primitive gave for its results, as a tuple of them: a primitive with one result gives
     it as it is."""
     return results if isinstance(results, tuple) else (results,)
@@ -139,4 +139,4 @@ class Graph:
     inputs: list[Var]
     eqns: list[Eqn] = field(default_factory=list)
     outputs: list[Atom] = field(default_factory=list)
-    updates: dict[int, int] = field(default_factory=dict)
+    input_output_aliases: dict[int, int] = field(default_factory=dict)

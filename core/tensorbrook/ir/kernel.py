@@ -15,7 +15,7 @@ from typing import Any, Union
 
 from ..base.dtypes import DType
 from ..base.views import View
-from .graph import Atom, Const, Eqn, Graph, Reduction, Spec, Var
+from .graph import Atom, Const, Eqn, Graph, Reduction, TensorSpec, Var
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,7 +29,7 @@ class Load:
 
 
 @dataclass(frozen=True, eq=False)
-class Number:
+class ScalarConstant:
     """A number known at compile time (bool, int or float)."""
 
     value: float
@@ -37,18 +37,18 @@ class Number:
 
 
 @dataclass(frozen=True, eq=False)
-class Index:
+class IndexValue:
     """The loop's counter along an axis of the space: `begin + step * counter`, an int32.
 
     `weights` gives the step of each axis of the space (most are 0)."""
 
-    weights: tuple[int, ...]
-    begin: int
+    strides: tuple[int, ...]
+    offset: int
     dtype: DType
 
 
 @dataclass(frozen=True, eq=False)
-class Apply:
+class ElementwiseOp:
     """A formula over x, y, z, which stand for the values at positions `args`."""
 
     formula: str
@@ -57,7 +57,7 @@ class Apply:
 
 
 @dataclass(frozen=True, eq=False)
-class Reduced:
+class ReduceOp:
     """The fold of a value of the stage's body, `arg`, over the loop's axes."""
 
     arg: int
@@ -65,7 +65,7 @@ class Reduced:
     dtype: DType
 
 
-Value = Union[Load, Number, Index, Apply, Reduced]
+Value = Union[Load, ScalarConstant, IndexValue, ElementwiseOp, ReduceOp]
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,43 +78,43 @@ class Store:
 
 
 @dataclass(frozen=True, eq=False)
-class Mark(Store):
+class FiniteCheckStore(Store):
     """The one truth `target` becomes false unless value `value` is finite at every index; the view
     names it at each. Several kernels may have marks for one truth, which another one begins."""
 
 
 @dataclass(frozen=True, eq=False)
-class Stage:
+class RowPass:
     """One pass over a row, and what follows from its folds."""
 
-    body: tuple[Value, ...]
-    tail: tuple[Value, ...] = ()
+    elementwise: tuple[Value, ...]
+    post_reduce: tuple[Value, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
-class Loop:
+class LoopKernel:
     """Passes over an index space; see above. `eqns` are the equations it carries out."""
 
-    space: tuple[int, ...]
-    axes: tuple[int, ...]
-    stages: tuple[Stage, ...]
+    iteration_space: tuple[int, ...]
+    reduction_axes: tuple[int, ...]
+    passes: tuple[RowPass, ...]
     stores: tuple[Store, ...]
     eqns: tuple[Eqn, ...]
 
     @cached_property
     def values(self) -> tuple[Value, ...]:
-        return tuple(v for stage in self.stages for v in stage.body + stage.tail)
+        return tuple(v for stage in self.passes for v in stage.elementwise + stage.post_reduce)
 
     @cached_property
-    def parts(self) -> tuple[tuple[int, bool], ...]:
+    def value_sites(self) -> tuple[tuple[int, bool], ...]:
         """For each value its stage, and whether it is in the tail there."""
-        return tuple((n, late) for n, stage in enumerate(self.stages)
-                     for late, part in ((False, stage.body), (True, stage.tail)) for _ in part)
+        return tuple((n, late) for n, stage in enumerate(self.passes)
+                     for late, part in ((False, stage.elementwise), (True, stage.post_reduce)) for _ in part)
 
     @cached_property
-    def outer(self) -> tuple[int, ...]:
+    def reduced_space(self) -> tuple[int, ...]:
         """The space with size 1 along the folded axes."""
-        return tuple(1 if i in self.axes else n for i, n in enumerate(self.space))
+        return tuple(1 if i in self.reduction_axes else n for i, n in enumerate(self.iteration_space))
 
     @cached_property
     def reads(self) -> tuple[Atom, ...]:
@@ -126,7 +126,7 @@ class Loop:
 
 
 @dataclass(frozen=True, eq=False)
-class Call:
+class KernelCall:
     """A kernel of the engine: `function(args..., outs..., numbers..., thread, threads)`.
 
     `work` is about how many multiplications or element visits it takes, for the cost model. The
@@ -136,16 +136,16 @@ class Call:
     memory only where it is `staged`. Where there are `loads`, they tell what each argument is taken
     as: float32 in memory is rounded to float16 as it is loaded."""
 
-    function: str
+    kernel: str
     args: tuple[Atom, ...]
     outs: tuple[Var, ...]
-    numbers: tuple[Any, ...]
-    work: int
+    params: tuple[Any, ...]
+    flops: int
     eqns: tuple[Eqn, ...]
-    epilogue: Loop | None = None
-    kept: bool = True
-    staged: bool = True
-    loads: tuple[DType, ...] = ()
+    epilogue: LoopKernel | None = None
+    result_escapes: bool = True
+    result_materialized: bool = True
+    operand_dtypes: tuple[DType, ...] = ()
 
     @cached_property
     def reads(self) -> tuple[Atom, ...]:
@@ -155,11 +155,11 @@ class Call:
 
     @cached_property
     def writes(self) -> tuple[Var, ...]:
-        outs = self.outs if self.kept or self.staged else ()
+        outs = self.outs if self.result_escapes or self.result_materialized else ()
         return outs + (self.epilogue.writes if self.epilogue else ())
 
     @cached_property
-    def rectangle(self) -> tuple[int, int]:
+    def result_matrix_shape(self) -> tuple[int, int]:
         """The only result's space as an epilogue sees it."""
         spec, = (out.spec for out in self.outs)
         columns = spec.shape[-1] if spec.shape else 1
@@ -172,23 +172,23 @@ class Carry:
     `after`. The first turn reads `first`, the last one writes `last`; the others take turns with
     writing `spare` and `last`, so that nothing moves."""
 
-    first: Atom
-    before: Var
-    after: Var
-    last: Var
+    init: Atom
+    input: Var
+    output: Var
+    final: Var
     spare: Var
 
 
 @dataclass(frozen=True, eq=False)
-class Piece:
+class ScanSlice:
     """What kernels of a Repeat read or write as `part`: in each turn another piece of `whole`."""
 
-    whole: Atom
-    part: Var
+    stacked: Atom
+    element: Var
 
 
 @dataclass(frozen=True, eq=False)
-class Repeat:
+class ScanKernel:
     """Kernels that run `count` times, one time after the other, with `reverse` from the last
     pieces to the first."""
 
@@ -196,14 +196,14 @@ class Repeat:
     reverse: bool
     kernels: tuple["Kernel", ...]
     carries: tuple[Carry, ...]
-    pieces: tuple[Piece, ...]
+    pieces: tuple[ScanSlice, ...]
     eqns: tuple[Eqn, ...]
 
     @cached_property
-    def inside(self) -> frozenset[Var]:
+    def local_values(self) -> frozenset[Var]:
         """What exists within a turn only."""
         made = {v for k in self.kernels for v in k.writes}
-        return frozenset(made | {c.before for c in self.carries} | {p.part for p in self.pieces})
+        return frozenset(made | {c.input for c in self.carries} | {p.element for p in self.pieces})
 
     @cached_property
     def written(self) -> frozenset[Var]:
@@ -211,76 +211,76 @@ class Repeat:
 
     @cached_property
     def reads(self) -> tuple[Atom, ...]:
-        found = [c.first for c in self.carries]
-        found += [p.whole for p in self.pieces if p.part not in self.written]
-        found += [a for k in self.kernels for a in k.reads if a not in self.inside]
+        found = [c.init for c in self.carries]
+        found += [p.stacked for p in self.pieces if p.element not in self.written]
+        found += [a for k in self.kernels for a in k.reads if a not in self.local_values]
         return tuple(dict.fromkeys(found))
 
     @cached_property
     def writes(self) -> tuple[Var, ...]:
-        found: list = [v for c in self.carries for v in (c.last, c.spare)]
-        found += [p.whole for p in self.pieces if p.part in self.written]
+        found: list = [v for c in self.carries for v in (c.final, c.spare)]
+        found += [p.stacked for p in self.pieces if p.element in self.written]
         return tuple(found)
 
 
-Kernel = Union[Loop, Call, Repeat]
+Kernel = Union[LoopKernel, KernelCall, ScanKernel]
 
 
-def generated(k: Kernel) -> Loop | None:
+def generated_loop(k: Kernel) -> LoopKernel | None:
     """What of a kernel a backend generates: all of it, its epilogue, or nothing."""
-    return k if isinstance(k, Loop) else k.epilogue if isinstance(k, Call) else None
+    return k if isinstance(k, LoopKernel) else k.epilogue if isinstance(k, KernelCall) else None
 
 
-LINE = 64            # bytes of a cache line
+CACHE_LINE = 64            # bytes of a cache line
 
 
-def whole_lines(size: int, line: int = LINE) -> int:
+def align_up(size: int, line: int = CACHE_LINE) -> int:
     """Bytes rounded up to whole lines, which is how buffers lie, so that no two of them share one
     and no two threads wait for each other's."""
     return -(-size // line) * line
 
 
 @dataclass(frozen=True)
-class Limits:
+class TargetInfo:
     """What a backend can take, told to the compiler as data."""
 
-    buffers: int = 1 << 30           # how many different buffers one kernel may touch
-    epilogues: frozenset[str] = frozenset()      # the kernels called by name that take one
-    staged: bool = True              # whether what an epilogue alone reads lies in memory
+    max_buffers_per_kernel: int = 1 << 30           # how many different buffers one kernel may touch
+    kernels_with_epilogue: frozenset[str] = frozenset()      # the kernels called by name that take one
+    materializes_epilogue_input: bool = True              # whether what an epilogue alone reads lies in memory
     # The kernels called by name that take float16 as it is; None where nothing does.
-    halves: frozenset[str] | None = None
+    float16_kernels: frozenset[str] | None = None
     # Those that cast what they load: an argument may be float32 or float16 where it is taken as
     # float16, and the result either of them.
-    casts: frozenset[str] = frozenset()
-    line: int = LINE                 # buffers begin on multiples of so many bytes
-    widths: Mapping[str, int] = field(default_factory=dict)  # bytes of elements, where not usual
-    typed: bool = False              # whether what takes a buffer's place must be of its dtype
+    kernels_casting_operands: frozenset[str] = frozenset()
+    buffer_alignment: int = CACHE_LINE                 # buffers begin on multiples of so many bytes
+    element_bytes_override: Mapping[str, int] = field(default_factory=dict)  # bytes of elements, where not usual
+    alias_needs_same_dtype: bool = False              # whether what takes a buffer's place must be of its dtype
     # How many operations on its elements a loop carries out while memory moves a byte of them. What
     # costs less than to write and read it is computed anew (compiler/again.py); with 0 nothing is.
-    operations_per_byte: float = 0
+    remat_ops_per_byte: float = 0
 
-    def bytes_of(self, spec: Spec) -> int:
+    def bytes_of(self, spec: TensorSpec) -> int:
         """How many bytes a tensor takes on the backend."""
-        return spec.count * self.widths.get(spec.dtype.name, spec.dtype.size)
+        return spec.count * self.element_bytes_override.get(spec.dtype.name, spec.dtype.size)
 
 
 @dataclass(frozen=True)
-class Place:
+class BufferLocation:
     """Where a buffer lies: slot `at` of the program's arguments, or byte `at` of its arena."""
 
-    kind: str
-    at: int
+    space: str
+    offset: int
 
 
 @dataclass(frozen=True, eq=False)
-class Step:
+class ScheduledKernel:
     """A kernel, whether all threads share it, and whether they must meet before it starts; for a
     Repeat the steps of a turn, which all threads take together if any of these is shared."""
 
     kernel: Kernel
-    split: bool
-    barrier: bool
-    inside: tuple["Step", ...] = ()
+    parallel: bool
+    barrier_before: bool
+    body: tuple["ScheduledKernel", ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -294,18 +294,18 @@ class Plan:
     inputs: tuple[Var, ...]
     constants: tuple[Const, ...]
     outputs: tuple[Var, ...]
-    updates: Mapping[int, int]
-    places: Mapping[Atom, Place]
-    steps: tuple[Step, ...]
+    input_output_aliases: Mapping[int, int]
+    buffer_locations: Mapping[Atom, BufferLocation]
+    steps: tuple[ScheduledKernel, ...]
     arena_size: int
     graph: Graph                     # what the steps carry out, for backends that take equations
-    live_bytes: int = 0              # of the arena, the most in use at once
-    moving: int = 0
-    limits: Limits = Limits()        # what it was made for
+    peak_live_bytes: int = 0              # of the arena, the most in use at once
+    rotating_slots: int = 0
+    target: TargetInfo = TargetInfo()        # what it was made for
     # For people, where a GPU carries it out: of kernels by their numbers, those within a Repeat by
     # its number and their own, how many dispatches they are, in all turns.
     dispatches: Mapping[tuple[int, ...], int] | None = None
 
     @property
     def slots(self) -> int:
-        return len(self.inputs) + len(self.constants) + len(self.outputs) + self.moving
+        return len(self.inputs) + len(self.constants) + len(self.outputs) + self.rotating_slots

@@ -20,7 +20,7 @@ from .losses import Loss
 from .metrics import Metric
 from .model import Model
 from .optimizers import Optimizer
-from .policies import DTypePolicy
+from .dtype_policies import DTypePolicy
 from .sequential import Sequential
 
 __all__ = [

@@ -7,7 +7,7 @@ from typing import Any
 
 import tensorbrook as tf
 
-from . import checks
+from . import argument_checks
 
 
 def linear(x: Any) -> tf.Tensor:
@@ -97,7 +97,7 @@ def get(identifier: Any) -> Callable:
     if callable(identifier):
         return identifier
     if identifier not in BY_NAME:
-        raise checks.unknown_name("activation", "activation", identifier, BY_NAME)
+        raise argument_checks.unknown_name_error("activation", "activation", identifier, BY_NAME)
     return BY_NAME[identifier]
 
 

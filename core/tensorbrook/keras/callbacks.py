@@ -9,8 +9,8 @@ from typing import Any
 import tensorbrook as tf
 
 from ..base.errors import InvalidArgumentError
-from ..tensor import fetched
-from . import checks
+from ..tensor import fetch_all
+from . import argument_checks
 
 HOOKS = tuple(f"on_{kind}_{end}" for kind in (
     "train", "test", "predict", "epoch", "train_batch", "test_batch", "predict_batch")
@@ -60,15 +60,15 @@ class CallbackList:
                                            "derive it from tf.keras.callbacks.Callback")
             callback.set_model(model)
             callback.set_params(params)
-        self.listeners = {hook: self._listening(hook) for hook in HOOKS}
+        self.listeners = {hook: self._overridden_hooks(hook) for hook in HOOKS}
 
-    def _listening(self, hook: str) -> list[Callable]:
+    def _overridden_hooks(self, hook: str) -> list[Callable]:
         names = dict.fromkeys((hook, hook.replace("train_batch", "batch")))
         return [getattr(callback, name) for callback in self.callbacks for name in names
                 if getattr(type(callback), name) is not getattr(Callback, name)
                 or name in vars(callback)]
 
-    def tell(self, hook: str, *args: Any) -> None:
+    def notify(self, hook: str, *args: Any) -> None:
         for listener in self.listeners[hook]:
             listener(*args)
 
@@ -86,7 +86,7 @@ class Logs(Mapping):
         return self._read[name]
 
     def _fetch(self, names: list[str]) -> None:
-        values = fetched([self._tensors[name] for name in names])
+        values = fetch_all([self._tensors[name] for name in names])
         self._read |= {n: v.tolist() if hasattr(v, "tolist") else v for n, v in zip(names, values)}
 
     def __iter__(self):
@@ -128,7 +128,7 @@ class LambdaCallback(Callback):
         super().__init__()
         for hook, function in functions.items():
             if hook not in HOOKS:
-                raise checks.unknown_name("LambdaCallback", "moment", hook, HOOKS)
+                raise argument_checks.unknown_name_error("LambdaCallback", "moment", hook, HOOKS)
             if function is not None:
                 setattr(self, hook, function)
 
@@ -150,7 +150,7 @@ class EarlyStopping(Callback):
                  verbose: int = 0, mode: str = "auto", baseline: float | None = None,
                  restore_best_weights: bool = False, start_from_epoch: int = 0):
         super().__init__()
-        mode = checks.one_of("EarlyStopping", "mode", mode, ("auto", "min", "max"))
+        mode = argument_checks.require_choice("EarlyStopping", "mode", mode, ("auto", "min", "max"))
         upwards = mode == "max" or mode == "auto" and monitor.endswith(("accuracy", "acc"))
         self.sign = 1.0 if upwards else -1.0
         self.monitor, self.min_delta, self.patience = monitor, abs(min_delta), patience
@@ -163,17 +163,17 @@ class EarlyStopping(Callback):
         self.best_weights: list[Any] | None = None
 
     def on_epoch_end(self, epoch, logs=None):
-        value = self._monitored(logs or {})
+        value = self._monitored_value(logs or {})
         if epoch < self.start_from_epoch:
             return
         if self.restore_best_weights and self.best_weights is None:
-            self._keep(epoch)
+            self._save_best(epoch)
         self.wait += 1
-        if self.best is None or self._better(value, self.best):
+        if self.best is None or self._is_improvement(value, self.best):
             self.best = value
             if self.restore_best_weights:
-                self._keep(epoch)
-            if self.baseline is None or self._better(value, self.baseline):
+                self._save_best(epoch)
+            if self.baseline is None or self._is_improvement(value, self.baseline):
                 self.wait = 0
             return
         if self.wait >= self.patience and epoch > 0:
@@ -186,13 +186,13 @@ class EarlyStopping(Callback):
             for weight, value in zip(self.model.weights, self.best_weights):
                 weight.assign(value)
 
-    def _better(self, value: float, than: float) -> bool:
+    def _is_improvement(self, value: float, than: float) -> bool:
         return self.sign * (value - than) > self.min_delta
 
-    def _keep(self, epoch: int) -> None:
+    def _save_best(self, epoch: int) -> None:
         self.best_epoch, self.best_weights = epoch, [w.value() for w in self.model.weights]
 
-    def _monitored(self, logs: Mapping[str, float]) -> float:
+    def _monitored_value(self, logs: Mapping[str, float]) -> float:
         if self.monitor not in logs:
-            raise checks.unknown_name("EarlyStopping", "result", self.monitor, list(logs))
+            raise argument_checks.unknown_name_error("EarlyStopping", "result", self.monitor, list(logs))
         return logs[self.monitor]

@@ -8,11 +8,11 @@ from typing import Any
 import tensorbrook as tf
 
 from ..base.errors import InvalidArgumentError
-from ..base.hostdata import HostData
-from ..ops.control import iterate
-from ..tensor import constant_of
-from . import checks
-from .names import snake_case
+from ..base.host_array import HostArray
+from ..ops.control_flow import scan_loop
+from ..tensor import constant_from_host
+from . import argument_checks
+from .auto_names import snake_case
 
 # How much narrower a normal distribution gets by cutting it at two deviations.
 TRUNCATED_STDDEV = 0.87962566103423978
@@ -26,9 +26,9 @@ def _draw(distribution: str, shape: tuple, low: float, high: float, own_seed: bo
     return getattr(_seeded if own_seed else tf.random, distribution)(shape, low, high)
 
 
-def zeros_on_host(shape: tuple[int, ...]) -> tf.Tensor:
+def host_zeros(shape: tuple[int, ...]) -> tf.Tensor:
     """Zeros that need no program, only memory."""
-    return constant_of(HostData(bytes(4 * prod(shape)), tuple(shape), tf.float32))
+    return constant_from_host(HostArray(bytes(4 * prod(shape)), tuple(shape), tf.float32))
 
 
 class Initializer:
@@ -40,13 +40,13 @@ class Initializer:
     def __call__(self, shape: Any, dtype: Any = None) -> tf.Tensor:
         raise NotImplementedError(f"{type(self).__name__} has no __call__")
 
-    def draw(self, distribution: str, shape: Any, low: float, high: float) -> tf.Tensor:
+    def sample(self, distribution: str, shape: Any, low: float, high: float) -> tf.Tensor:
         if self.seed is not None:
             _seeded.reset_from_seed(self.seed)
         return _draw(distribution, tuple(shape), low, high, self.seed is not None)
 
     def get_config(self) -> dict[str, Any]:
-        return {name: getattr(self, name) for name in checks.known_arguments(type(self))}
+        return {name: getattr(self, name) for name in argument_checks.constructor_arguments(type(self))}
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Initializer:
@@ -58,7 +58,7 @@ class Zeros(Initializer):
         super().__init__()
 
     def __call__(self, shape: Any, dtype: Any = None) -> tf.Tensor:
-        return zeros_on_host(tuple(shape))
+        return host_zeros(tuple(shape))
 
 
 class Constant(Initializer):
@@ -84,7 +84,7 @@ class RandomUniform(Initializer):
         self.minval, self.maxval = minval, maxval
 
     def __call__(self, shape: Any, dtype: Any = None) -> tf.Tensor:
-        return self.draw("uniform", shape, self.minval, self.maxval)
+        return self.sample("uniform", shape, self.minval, self.maxval)
 
 
 class RandomNormal(Initializer):
@@ -93,17 +93,17 @@ class RandomNormal(Initializer):
         self.mean, self.stddev = mean, stddev
 
     def __call__(self, shape: Any, dtype: Any = None) -> tf.Tensor:
-        return self.draw("normal", shape, self.mean, self.stddev)
+        return self.sample("normal", shape, self.mean, self.stddev)
 
 
 class TruncatedNormal(RandomNormal):
     """The normal distribution within two deviations."""
 
     def __call__(self, shape: Any, dtype: Any = None) -> tf.Tensor:
-        return self.draw("truncated_normal", shape, self.mean, self.stddev)
+        return self.sample("truncated_normal", shape, self.mean, self.stddev)
 
 
-def fans(shape: tuple[int, ...]) -> tuple[int, int]:
+def compute_fans(shape: tuple[int, ...]) -> tuple[int, int]:
     """How many inputs reach one output of a weight, and how many outputs one input reaches."""
     if len(shape) < 2:
         n = shape[0] if shape else 1
@@ -119,54 +119,54 @@ class VarianceScaling(Initializer):
                  distribution: str = "truncated_normal", seed: int | None = None):
         super().__init__(seed)
         self.scale = scale
-        self.mode = checks.one_of("VarianceScaling", "mode", mode,
+        self.mode = argument_checks.require_choice("VarianceScaling", "mode", mode,
                                   ("fan_in", "fan_out", "fan_avg"))
-        self.distribution = checks.one_of("VarianceScaling", "distribution", distribution,
+        self.distribution = argument_checks.require_choice("VarianceScaling", "distribution", distribution,
                                           ("truncated_normal", "untruncated_normal", "uniform"))
 
     def __call__(self, shape: Any, dtype: Any = None) -> tf.Tensor:
-        fan_in, fan_out = fans(tuple(shape))
+        fan_in, fan_out = compute_fans(tuple(shape))
         n = {"fan_in": fan_in, "fan_out": fan_out, "fan_avg": (fan_in + fan_out) / 2}[self.mode]
         variance = self.scale / max(1.0, n)
         if self.distribution == "uniform":
             limit = sqrt(3.0 * variance)
-            return self.draw("uniform", shape, -limit, limit)
+            return self.sample("uniform", shape, -limit, limit)
         if self.distribution == "untruncated_normal":
-            return self.draw("normal", shape, 0.0, sqrt(variance))
-        return self.draw("truncated_normal", shape, 0.0, sqrt(variance) / TRUNCATED_STDDEV)
+            return self.sample("normal", shape, 0.0, sqrt(variance))
+        return self.sample("truncated_normal", shape, 0.0, sqrt(variance) / TRUNCATED_STDDEV)
 
 
 class _Scaled(VarianceScaling):
     """A kind of variance scaling with a name of its own."""
 
-    kind: tuple[float, str, str]
+    scaling_args: tuple[float, str, str]
 
     def __init__(self, seed: int | None = None):
-        super().__init__(*self.kind, seed=seed)
+        super().__init__(*self.scaling_args, seed=seed)
 
 
 class GlorotUniform(_Scaled):
-    kind = 1.0, "fan_avg", "uniform"
+    scaling_args = 1.0, "fan_avg", "uniform"
 
 
 class GlorotNormal(_Scaled):
-    kind = 1.0, "fan_avg", "truncated_normal"
+    scaling_args = 1.0, "fan_avg", "truncated_normal"
 
 
 class HeUniform(_Scaled):
-    kind = 2.0, "fan_in", "uniform"
+    scaling_args = 2.0, "fan_in", "uniform"
 
 
 class HeNormal(_Scaled):
-    kind = 2.0, "fan_in", "truncated_normal"
+    scaling_args = 2.0, "fan_in", "truncated_normal"
 
 
 class LecunUniform(_Scaled):
-    kind = 1.0, "fan_in", "uniform"
+    scaling_args = 1.0, "fan_in", "uniform"
 
 
 class LecunNormal(_Scaled):
-    kind = 1.0, "fan_in", "truncated_normal"
+    scaling_args = 1.0, "fan_in", "truncated_normal"
 
 
 class Orthogonal(Initializer):
@@ -183,7 +183,7 @@ class Orthogonal(Initializer):
                                        "it takes shapes of two axes or more")
         rows, columns = prod(shape[:-1]), shape[-1]
         few, many = min(rows, columns), max(rows, columns)
-        base = _orthogonal(self.draw("normal", (few, many), 0.0, 1.0)) * self.gain
+        base = _orthogonal(self.sample("normal", (few, many), 0.0, 1.0)) * self.gain
         return tf.reshape(tf.transpose(base) if rows > columns else base, tuple(shape))
 
 
@@ -200,7 +200,7 @@ def _orthogonal(rows: tf.Tensor) -> tf.Tensor:
 
     count = rows.shape[0]
     here = tf.equal(tf.expand_dims(tf.range(count), 1), tf.range(count))
-    return iterate(turn, tf.zeros_like(rows), (rows, here))[0]
+    return scan_loop(turn, tf.zeros_like(rows), (rows, here))[0]
 
 
 _CLASSES = (Zeros, Ones, Constant, RandomUniform, RandomNormal, TruncatedNormal, VarianceScaling,
@@ -220,7 +220,7 @@ def get(identifier: Any) -> Any:
         return identifier
     name = snake_case(identifier) if isinstance(identifier, str) else identifier
     if name not in BY_NAME:
-        raise checks.unknown_name("initializer", "initializer", identifier, BY_NAME)
+        raise argument_checks.unknown_name_error("initializer", "initializer", identifier, BY_NAME)
     return BY_NAME[name]()
 
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import tensorbrook as tf
 
-from . import arrays, checks, losses
-from .names import snake_case
+from . import data_conversion, argument_checks, losses
+from .auto_names import snake_case
 
 
 class Metric:
@@ -59,12 +59,12 @@ class Mean(Metric):
         self.count = self.add_variable(name="count")
 
     def update_state(self, values: Any, sample_weight: Any = None) -> None:
-        values = arrays.to_float(values)
+        values = data_conversion.to_float(values)
         count = float(values.shape.num_elements())
         if isinstance(sample_weight, int | float):
             values, count = values * float(sample_weight), count * sample_weight
         elif sample_weight is not None:
-            values, weights = losses.same_rank(values, arrays.to_float(sample_weight))
+            values, weights = losses.squeeze_or_expand(values, data_conversion.to_float(sample_weight))
             values, count = values * weights, tf.reduce_sum(weights * tf.ones_like(values))
         self.total.assign_add(tf.reduce_sum(values))
         self.count.assign_add(count)
@@ -83,34 +83,34 @@ class MeanMetricWrapper(Mean):
         self.fn, self.arguments = fn, arguments
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
-        y_true, y_pred = arrays.autocast((y_true, y_pred), tf.float32)
+        y_true, y_pred = data_conversion.autocast((y_true, y_pred), tf.float32)
         super().update_state(self.fn(y_true, y_pred, **self.arguments), sample_weight)
 
 
 def sparse_categorical_accuracy(y_true: Any, y_pred: Any) -> tf.Tensor:
     """1 where the largest number of a row stands at its class."""
-    y_pred = arrays.to_float(y_pred)
+    y_pred = data_conversion.to_float(y_pred)
     labels = losses.class_indices("sparse_categorical_accuracy", y_true, y_pred)
     return tf.cast(tf.equal(tf.argmax(y_pred, axis=-1), labels), tf.float32)
 
 
 def categorical_accuracy(y_true: Any, y_pred: Any) -> tf.Tensor:
     """1 where the largest numbers of a one-hot row and of its prediction stand at one place."""
-    y_true, y_pred = losses.matched("categorical_accuracy", y_true, y_pred)
+    y_true, y_pred = losses.match_targets("categorical_accuracy", y_true, y_pred)
     right = tf.equal(tf.argmax(y_true, axis=-1), tf.argmax(y_pred, axis=-1))
     return tf.cast(right, tf.float32)
 
 
 def binary_accuracy(y_true: Any, y_pred: Any, threshold: float = 0.5) -> tf.Tensor:
     """The share of answers that are on the right side of the threshold."""
-    y_true, y_pred = losses.matched("binary_accuracy", y_true, y_pred)
+    y_true, y_pred = losses.match_targets("binary_accuracy", y_true, y_pred)
     right = tf.equal(y_true, tf.cast(y_pred > threshold, tf.float32))
     return tf.reduce_mean(tf.cast(right, tf.float32), axis=-1)
 
 
 def accuracy(y_true: Any, y_pred: Any) -> tf.Tensor:
     """The accuracy that fits the shapes: binary, of class indices, or of one-hot rows."""
-    y_true, y_pred = arrays.to_tensor(y_true), arrays.to_float(y_pred)
+    y_true, y_pred = data_conversion.to_tensor(y_true), data_conversion.to_float(y_pred)
     if y_pred.shape[-1] == 1:
         return binary_accuracy(y_true, y_pred)
     if y_true.ndim < y_pred.ndim or y_true.shape[-1] == 1:
@@ -164,5 +164,5 @@ def get(identifier: Any) -> Metric:
         return MeanMetricWrapper(identifier)
     name = identifier if identifier in FUNCTIONS else snake_case(str(identifier))
     if name not in FUNCTIONS:
-        raise checks.unknown_name("compile", "metric", identifier, FUNCTIONS)
+        raise argument_checks.unknown_name_error("compile", "metric", identifier, FUNCTIONS)
     return MeanMetricWrapper(FUNCTIONS[name], str(identifier))

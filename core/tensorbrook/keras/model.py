@@ -31,7 +31,7 @@ class Model(Training, Layer):
 
     @property
     def layers(self) -> list[Layer]:
-        return self._parts(Layer)
+        return self._tracked(Layer)
 
     def get_layer(self, name: str | None = None, index: int | None = None) -> Layer:
         """The layer of that name, or at that place."""
@@ -40,7 +40,7 @@ class Model(Training, Layer):
         for layer in self.layers:
             if layer.name == name:
                 return layer
-        raise self.refusal(f"there is no layer {name if index is None else index!r}",
+        raise self.error(f"there is no layer {name if index is None else index!r}",
                            f"it has {', '.join(each.name for each in self.layers) or 'none'}")
 
     def layer_shapes(self) -> list[Shape | None]:

@@ -7,7 +7,7 @@ from typing import Any
 import tensorbrook as tf
 
 from ..base.errors import InvalidArgumentError
-from ..ops.attention import attention, composed
+from ..ops.attention import attention, attention_unfused
 
 
 def dot_product_attention(query: Any, key: Any, value: Any, bias: Any = None, mask: Any = None,
@@ -43,7 +43,7 @@ def dot_product_attention(query: Any, key: Any, value: Any, bias: Any = None, ma
                                    "leave it out: a bias or a soft cap needs plain operations")
     if plain or flash_attention is False:
         bias = None if bias is None else tf.convert_to_tensor(bias)
-        return composed(q, k, v, bias, mask, is_causal, scale, attn_logits_soft_cap)[0]
+        return attention_unfused(q, k, v, bias, mask, is_causal, scale, attn_logits_soft_cap)[0]
     masks = () if mask is None else (mask,)
     return attention(q, k, v, *masks, scale=scale, causal=bool(is_causal))[0]
 

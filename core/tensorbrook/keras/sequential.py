@@ -33,49 +33,49 @@ class Sequential(Model):
         """Put a layer at the end."""
         if isinstance(layer, KerasTensor):
             if self._layers or self._input:
-                raise self.refusal("Input comes after other layers", "put it first, once")
+                raise self.error("Input comes after other layers", "put it first, once")
             self._input = layer
             self.build(layer.shape)
             return
         if not isinstance(layer, Layer):
-            raise self.refusal(f"{layer!r} is not a layer", "use tf.keras.layers: Dense(10)")
+            raise self.error(f"{layer!r} is not a layer", "use tf.keras.layers: Dense(10)")
         if any(each is layer or each.name == layer.name for each in self._layers):
-            raise self.refusal(f"there is already a layer {layer.name}",
+            raise self.error(f"there is already a layer {layer.name}",
                                "give each layer a name of its own")
-        if layer._first_shape and not self._layers and not self._input:
-            self.add(KerasTensor(layer._first_shape))
+        if layer._input_shape_argument and not self._layers and not self._input:
+            self.add(KerasTensor(layer._input_shape_argument))
         if self._shapes:
-            self._extend(layer)
+            self._build_next(layer)
         self._layers.append(layer)
-        self.forget_functions()
+        self.reset_functions()
 
     def pop(self) -> Layer:
         """Take the last layer away."""
         if not self._layers:
-            raise self.refusal("it has no layers", "add one first")
+            raise self.error("it has no layers", "add one first")
         self._shapes = self._shapes[:len(self._layers)]
-        self.forget_functions()
+        self.reset_functions()
         return self._layers.pop()
 
     def build(self, input_shape: Any = None) -> None:
         """Make the weights of every layer for inputs of that shape."""
         if input_shape is None:
-            raise self.refusal("the shape of its input is not known",
+            raise self.error("the shape of its input is not known",
                                "begin it with tf.keras.Input(shape), or give build a shape")
         self._shapes = [tuple(input_shape)]
         for layer in self._layers:
-            self._extend(layer)
+            self._build_next(layer)
 
-    def _extend(self, layer: Layer) -> None:
+    def _build_next(self, layer: Layer) -> None:
         """Build one more layer on the shapes that are known."""
         shape = self._shapes[-1]
         if not layer.built:
             layer.build(shape)
         self._shapes.append(tuple(layer.compute_output_shape(shape)))
 
-    def prepared(self, x: Any) -> Any:
+    def prepare_input(self, x: Any) -> Any:
         """The input as a tensor of the shape that Input said; (n,) may stand for (n, 1)."""
-        x = super().prepared(x)
+        x = super().prepare_input(x)
         wanted = self._input and self._input.shape
         if not wanted:
             return x
@@ -84,7 +84,7 @@ class Sequential(Model):
         fits = x.ndim == len(wanted) and all(
             k is None or n == k for n, k in zip(x.shape[1:], wanted[1:]))
         if not fits:
-            raise self.refusal(f"the input has shape {tuple(x.shape)}",
+            raise self.error(f"the input has shape {tuple(x.shape)}",
                                f"it was built for {wanted}, where None is the batch")
         return x
 
@@ -108,14 +108,14 @@ class Sequential(Model):
 
     @property
     def input_shape(self) -> Shape:
-        return self._known_shapes()[0]
+        return self._require_shapes()[0]
 
     @property
     def output_shape(self) -> Shape:
-        return self._known_shapes()[-1]
+        return self._require_shapes()[-1]
 
-    def _known_shapes(self) -> list[Shape]:
+    def _require_shapes(self) -> list[Shape]:
         if not self._shapes:
-            raise FailedPreconditionError(self.label, "it is not built yet",
+            raise FailedPreconditionError(self.display_name, "it is not built yet",
                                           "begin it with tf.keras.Input(shape), or call it on data")
         return self._shapes

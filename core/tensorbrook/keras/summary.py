@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from .checks import readable_size
+from .argument_checks import readable_size
 
 HEAD = ("Layer (type)", "Output Shape", "Param #")
 SHARES = (0.44, 0.34, 0.22)  # of the width, for each column

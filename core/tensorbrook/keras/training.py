@@ -9,12 +9,12 @@ import tensorbrook as tf
 
 from ..base.errors import FailedPreconditionError, InvalidArgumentError
 from . import losses, metrics, optimizers
-from .feed import Feed
-from .fitting import Fitting
-from .policies import DTypePolicy
+from .batch_iterator import BatchIterator
+from .training_loops import TrainingLoops
+from .dtype_policies import DTypePolicy
 
 
-class Training(Fitting):
+class Training(TrainingLoops):
     """The part of Model that trains. A subclass may write its own `train_step`, as in Keras."""
 
     __call__: Callable[..., Any]                  # a Model is a Layer too
@@ -27,10 +27,10 @@ class Training(Fitting):
         self._loss: losses.Loss | None = None
         self._loss_tracker: Any = None    # a Mean, once compiled
         self._metrics: list[metrics.Metric] = []
-        self._feeds: dict[str, Feed] = {}
-        self.forget_functions()
+        self._feeds: dict[str, BatchIterator] = {}
+        self.reset_functions()
 
-    def forget_functions(self) -> None:
+    def reset_functions(self) -> None:
         """Trace the steps anew when they are next needed: the layers have changed."""
         self.train_function = self.test_function = self.predict_function = None
         self._on_rows: dict[str, Callable] = {}
@@ -63,11 +63,11 @@ class Training(Fitting):
         if scales and not isinstance(self.optimizer, optimizers.LossScaleOptimizer):
             self.optimizer = optimizers.LossScaleOptimizer(self.optimizer)
         self.loss, self._loss = loss, losses.get(loss)
-        self._metrics = made_metrics(metrics)
+        self._metrics = make_metrics(metrics)
         with tf.init_scope():
-            self._loss_tracker = mean_loss()
+            self._loss_tracker = make_loss_tracker()
         self.run_eagerly, self.compiled, self.stop_training = run_eagerly, True, False
-        self.forget_functions()
+        self.reset_functions()
 
     @property
     def metrics(self) -> list[metrics.Metric]:
@@ -87,7 +87,7 @@ class Training(Fitting):
     def get_metrics_result(self) -> dict[str, tf.Tensor]:
         return {m.name: m.result() for m in self.metrics}
 
-    def must_be_compiled(self, op: str) -> None:
+    def require_compiled(self, op: str) -> None:
         if not self.compiled:
             raise FailedPreconditionError(op, f"{self.name} is not compiled",
                                           "call model.compile(optimizer, loss) first")
@@ -113,7 +113,7 @@ class Training(Fitting):
 
     def train_step(self, data: Any) -> dict[str, tf.Tensor]:
         """Learn from one batch. Traced once, then it runs as one program."""
-        x, y, sample_weight = unpacked(data)
+        x, y, sample_weight = unpack_x_y_sample_weight(data)
         with tf.GradientTape() as tape:
             y_pred = self(x, training=True)
             loss = self.compute_loss(x, y, y_pred, sample_weight)
@@ -125,14 +125,14 @@ class Training(Fitting):
 
     def test_step(self, data: Any) -> dict[str, tf.Tensor]:
         """Measure on one batch."""
-        x, y, sample_weight = unpacked(data)
+        x, y, sample_weight = unpack_x_y_sample_weight(data)
         y_pred = self(x, training=False)
         loss = self.compute_loss(x, y, y_pred, sample_weight, training=False)
         self._loss_tracker.update_state(loss, sample_weight=float(x.shape[0]))
         return self.compute_metrics(x, y, y_pred, sample_weight)
 
     def predict_step(self, data: Any) -> Any:
-        return self(unpacked(data)[0], training=False)
+        return self(unpack_x_y_sample_weight(data)[0], training=False)
 
     # ── the steps as programs ──
 
@@ -140,61 +140,61 @@ class Training(Fitting):
         """`train_function(data)` for a batch (x, y) on the backend: one program, one host call.
 
         It gives the results by name as Tensors, which nobody needs to read."""
-        return self._made("train", force)
+        return self._get_or_make("train", force)
 
     def make_test_function(self, force: bool = False) -> Callable:
         """The same for `test_step`."""
-        return self._made("test", force)
+        return self._get_or_make("test", force)
 
     def make_predict_function(self, force: bool = False) -> Callable:
         """`predict_function((x,))`, the model's output."""
-        return self._made("predict", force)
+        return self._get_or_make("predict", force)
 
-    def _made(self, kind: str, force: bool) -> Callable:
-        if force or self._traced_as != self.trainable_flags():
+    def _get_or_make(self, kind: str, force: bool) -> Callable:
+        if force or self._traced_as != self.trainable_state():
             # What may be learnt is part of a trace.
-            self.forget_functions()
-            self._traced_as = self.trainable_flags()
+            self.reset_functions()
+            self._traced_as = self.trainable_state()
         name = f"{kind}_function"
         if getattr(self, name) is None:
             step = getattr(self, f"{kind}_step")
-            wrap = _as_it_is if getattr(self, "run_eagerly", False) else tf.function
-            feed = self.feed(kind)
+            wrap = _identity if getattr(self, "run_eagerly", False) else tf.function
+            feed = self.iterator_for(kind)
             setattr(self, name, wrap(lambda data: step(data)))
             self._on_rows[kind] = wrap(
-                lambda rows, order, count: step(feed.take(rows, order, count)))
+                lambda rows, order, count: step(feed.next_batch(rows, order, count)))
         return getattr(self, name)
 
-    def function_on_rows(self, kind: str) -> Callable:
+    def step_on_samples(self, kind: str) -> Callable:
         """`step(rows, order, count)`: the same step on the next samples of all rows."""
-        self._made(kind, False)
+        self._get_or_make(kind, False)
         return self._on_rows[kind]
 
-    def feed(self, kind: str) -> Feed:
+    def iterator_for(self, kind: str) -> BatchIterator:
         """Where each kind of step is in its data; a callback may predict in the midst of fit."""
         if kind not in self._feeds:
-            self._feeds[kind] = Feed()
+            self._feeds[kind] = BatchIterator()
         return self._feeds[kind]
 
-    def trainable_flags(self) -> list[bool]:
+    def trainable_state(self) -> list[bool]:
         """Which layers and weights may be learnt, as far as they exist."""
-        return [self.trainable, *(flag for layer in self.layers for flag in flags_of(layer))]
+        return [self.trainable, *(flag for layer in self.layers for flag in _trainable_state_of(layer))]
 
 
-def flags_of(layer: Any) -> list[bool]:
+def _trainable_state_of(layer: Any) -> list[bool]:
     inner = getattr(layer, "layers", ())
-    return [layer.trainable, *(flag for each in inner for flag in flags_of(each))]
+    return [layer.trainable, *(flag for each in inner for flag in _trainable_state_of(each))]
 
 
-def _as_it_is(f: Callable) -> Callable:
+def _identity(f: Callable) -> Callable:
     return f
 
 
-def mean_loss() -> metrics.Mean:
+def make_loss_tracker() -> metrics.Mean:
     return metrics.Mean("loss")
 
 
-def made_metrics(wanted: Any) -> list[metrics.Metric]:
+def make_metrics(wanted: Any) -> list[metrics.Metric]:
     """Metrics from names, functions and Metric objects."""
     if wanted is None:
         return []
@@ -204,7 +204,7 @@ def made_metrics(wanted: Any) -> list[metrics.Metric]:
     return [metrics.get(each) for each in wanted]
 
 
-def unpacked(data: Any) -> tuple[Any, ...]:
+def unpack_x_y_sample_weight(data: Any) -> tuple[Any, ...]:
     """(x, y, sample_weight) of a batch, None where it has fewer."""
     parts = tuple(data) if isinstance(data, list | tuple) else (data,)
     return (*parts, None, None, None)[:3]

@@ -8,7 +8,7 @@ from typing import Any
 import tensorbrook as tf
 
 from ..base.errors import InvalidArgumentError
-from . import arrays, names
+from . import data_conversion, auto_names
 
 
 def set_random_seed(seed: int) -> None:
@@ -19,12 +19,12 @@ def set_random_seed(seed: int) -> None:
 
 def clear_session(free_memory: bool = True) -> None:
     """Number the names of layers from the beginning again."""
-    names.clear()
+    auto_names.reset()
 
 
 def to_categorical(x: Any, num_classes: int | None = None) -> Any:
     """Class indices as one-hot rows."""
-    labels = tf.cast(arrays.to_tensor(x), tf.int32)
+    labels = tf.cast(data_conversion.to_tensor(x), tf.int32)
     if labels.ndim > 1 and labels.shape[-1] == 1:
         labels = tf.squeeze(labels, -1)
     most = int(tf.reduce_max(labels))
@@ -33,4 +33,4 @@ def to_categorical(x: Any, num_classes: int | None = None) -> Any:
         raise InvalidArgumentError(
             "to_categorical", f"labels run up to {most}, num_classes is {depth}",
             f"use num_classes={most + 1}, and labels of 0 or more")
-    return arrays.to_result(tf.one_hot(labels, depth))
+    return data_conversion.to_numpy(tf.one_hot(labels, depth))

@@ -1,6 +1,6 @@
 """Layer 3: the primitives, and the functions of them that users call."""
 from . import (
-    attention, contractions, control, index, linalg, math, nn, primitives, random, shape)
+    attention, kernel_primitives, control_flow, indexing, linalg, math, nn, primitives, random, array_ops)
 
-__all__ = ["attention", "contractions", "control", "index", "linalg", "math", "nn", "primitives",
-           "random", "shape"]
+__all__ = ["array_ops", "attention", "control_flow", "indexing", "kernel_primitives", "linalg", "math", "nn", "primitives",
+           "random"]

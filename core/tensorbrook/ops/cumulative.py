@@ -3,14 +3,14 @@ from math import inf, prod
 
 from ..base import shapes
 from ..base.errors import DTypeError
-from ..ir import Spec
+from ..ir import TensorSpec
 from ..tensor import Tensor, as_tensor
 from . import math
 from . import primitives as p
-from .define import primitive, reduction, spread
+from .registration import primitive, reduction, broadcast_reduced
 
 
-def _spec(x: Spec, axis, exclusive, reverse) -> Spec:
+def _spec(x: TensorSpec, axis, exclusive, reverse) -> TensorSpec:
     if x.dtype.name in ("bool", "uint8"):
         raise DTypeError("cumsum", f"it is not defined for {x.dtype}",
                          "use tf.cast to int32 or float32")
@@ -29,7 +29,7 @@ def _cumsum(np, x, axis, exclusive, reverse):
     return np.flip(out, axis) if reverse else out
 
 
-def _call(specs, out: Spec, axis, exclusive, reverse):
+def _kernel_call(specs, out: TensorSpec, axis, exclusive, reverse):
     x = specs[0]
     name = "cumsum_f32" if x.dtype.is_floating else "cumsum_i32"
     sizes = prod(x.shape[:axis]), x.shape[axis], prod(x.shape[axis + 1:])
@@ -37,9 +37,9 @@ def _call(specs, out: Spec, axis, exclusive, reverse):
 
 
 _cumsum_primitive = primitive(
-    "cumsum", "call", _spec, lambda g, out, x, axis, exclusive, reverse: (
+    "cumsum", "kernel", _spec, lambda g, out, x, axis, exclusive, reverse: (
         _cumsum_primitive(g, axis=axis, exclusive=exclusive, reverse=not reverse),),
-    _cumsum, call=_call)
+    _cumsum, kernel_call=_kernel_call)
 
 
 def cumsum(x, axis=0, exclusive=False, reverse=False) -> Tensor:
@@ -50,14 +50,14 @@ def cumsum(x, axis=0, exclusive=False, reverse=False) -> Tensor:
     array([1, 3, 6], dtype=int32)
     """
     x = as_tensor(x)
-    axis = shapes.axis_of("cumsum", axis, x.ndim)
+    axis = shapes.normalize_axis("cumsum", axis, x.ndim)
     return _cumsum_primitive(x, axis=axis, exclusive=bool(exclusive), reverse=bool(reverse))
 
 
 def cumprod(x, axis=0, exclusive=False, reverse=False) -> Tensor:
     """The product of each element and those before it, as `cumsum` is their sum. Zeros do not
     spoil its gradient."""
-    return _doubled("cumprod", p.multiply, 1, as_tensor(x), axis, exclusive, reverse)
+    return _hillis_steele_scan("cumprod", p.multiply, 1, as_tensor(x), axis, exclusive, reverse)
 
 
 def cumulative_logsumexp(x, axis=0, exclusive=False, reverse=False) -> Tensor:
@@ -66,7 +66,7 @@ def cumulative_logsumexp(x, axis=0, exclusive=False, reverse=False) -> Tensor:
     if not x.dtype.is_floating:
         raise DTypeError("cumulative_logsumexp", f"it is not defined for {x.dtype}",
                          "use tf.cast to float32")
-    return _doubled("cumulative_logsumexp", _log_add, -inf, x, axis, exclusive, reverse)
+    return _hillis_steele_scan("cumulative_logsumexp", _log_add, -inf, x, axis, exclusive, reverse)
 
 
 def _log_add(x: Tensor, y: Tensor) -> Tensor:
@@ -79,38 +79,38 @@ def _log_add(x: Tensor, y: Tensor) -> Tensor:
 # ── doubling how far each element reaches ─────────────────────────────────────────────────────
 
 
-def _doubled(op: str, fold, start, x: Tensor, axis, exclusive, reverse) -> Tensor:
+def _hillis_steele_scan(op: str, fold, start, x: Tensor, axis, exclusive, reverse) -> Tensor:
     """A fold along the way: each element takes in what lies 1, 2, 4, ... places before it."""
-    axis = shapes.axis_of(op, axis, x.ndim)
+    axis = shapes.normalize_axis(op, axis, x.ndim)
     way = -1 if reverse else 1
     if exclusive:
-        x = _moved(x, axis, way, start)
-    reach = 1
-    while reach < x.shape[axis]:
-        x = fold(x, _moved(x, axis, way * reach, start))
-        reach *= 2
+        x = _shift(x, axis, way, start)
+    distance = 1
+    while distance < x.shape[axis]:
+        x = fold(x, _shift(x, axis, way * distance, start))
+        distance *= 2
     return x
 
 
-def _moved(x: Tensor, axis: int, by: int, fill) -> Tensor:
+def _shift(x: Tensor, axis: int, by: int, fill) -> Tensor:
     """The elements `by` places further along an axis, with `fill` where nothing came."""
     n, shape = x.shape[axis], tuple(x.shape)
     if n == 0:
         return x
 
-    def along(value: int, others) -> tuple[int, ...]:
+    def _replace_axis(value: int, others) -> tuple[int, ...]:
         return tuple(value if a == axis else other for a, other in enumerate(others))
 
     nowhere, ones = (0,) * x.ndim, (1,) * x.ndim
-    kept = p.strided_slice(x, begin=along(max(-by, 0), nowhere), steps=ones,
-                           shape=along(max(n - abs(by), 0), shape))
-    return p.place(kept, begin=along(max(by, 0), nowhere), shape=shape, steps=ones, fill=fill)
+    kept = p.strided_slice(x, begin=_replace_axis(max(-by, 0), nowhere), steps=ones,
+                           shape=_replace_axis(max(n - abs(by), 0), shape))
+    return p.pad_strided(kept, begin=_replace_axis(max(by, 0), nowhere), shape=shape, steps=ones, fill=fill)
 
 
 # ── products ──────────────────────────────────────────────────────────────────────────────────
 
 
-def _of_the_others(x: Tensor, axes) -> Tensor:
+def _product_of_others(x: Tensor, axes) -> Tensor:
     """For each element the product of the others along `axes`: of those before and those after."""
     if not x.spec.count:
         return x
@@ -125,10 +125,10 @@ def _of_the_others(x: Tensor, axes) -> Tensor:
 # Its gradient is not out / x, which fails at 0.
 _reduce_prod_primitive = reduction(
     "reduce_prod", "x * y", 1, lambda np, x, axes: x.prod(axes, dtype=x.dtype),
-    lambda g, out, x, axes: (spread(g, axes, x.shape) * _of_the_others(x, axes),))
+    lambda g, out, x, axes: (broadcast_reduced(g, axes, x.shape) * _product_of_others(x, axes),))
 
 
 def reduce_prod(input_tensor, axis=None, keepdims=False) -> Tensor:
     """The product over `axis` (None: over all); 1 of nothing."""
     x = as_tensor(input_tensor)
-    return math.folded("reduce_prod", _reduce_prod_primitive, x, axis, keepdims)
+    return math._reduce("reduce_prod", _reduce_prod_primitive, x, axis, keepdims)

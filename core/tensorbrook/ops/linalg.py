@@ -3,8 +3,8 @@ from math import prod
 
 from ..base import shapes
 from ..base.errors import InvalidArgumentError
-from ..tensor import SYNTAX, Tensor, as_tensor
-from . import contractions as c
+from ..tensor import PYTHON_OPERATORS, Tensor, as_tensor
+from . import kernel_primitives as c
 from . import primitives as p
 
 
@@ -51,8 +51,8 @@ def tensordot(a, b, axes) -> Tensor:
         of_a, of_b = tuple(range(a.ndim - axes, a.ndim)), tuple(range(axes))
     else:
         of_a, of_b = ((one,) if isinstance(one, int) else tuple(one) for one in axes)
-    of_a = tuple(shapes.axis_of("tensordot", i, a.ndim) for i in of_a)
-    of_b = tuple(shapes.axis_of("tensordot", i, b.ndim) for i in of_b)
+    of_a = tuple(shapes.normalize_axis("tensordot", i, a.ndim) for i in of_a)
+    of_b = tuple(shapes.normalize_axis("tensordot", i, b.ndim) for i in of_b)
     if [a.shape[i] for i in of_a] != [b.shape[i] for i in of_b]:
         raise InvalidArgumentError("tensordot", f"axes {of_a} of {tuple(a.shape)} and {of_b} of "
                                    f"{tuple(b.shape)} differ in size", "pair axes of equal size")
@@ -71,4 +71,4 @@ def tensordot(a, b, axes) -> Tensor:
     )
 
 
-SYNTAX["matmul"] = matmul
+PYTHON_OPERATORS["matmul"] = matmul

@@ -6,7 +6,7 @@ from inspect import signature
 from ..base import dtypes, shapes
 from ..base.errors import InvalidArgumentError
 from ..base.tree import tree_map
-from ..tensor import SYNTAX, Tensor, Variable, as_tensor
+from ..tensor import PYTHON_OPERATORS, Tensor, Variable, as_tensor
 from . import primitives as p
 
 add, subtract, multiply, divide = p.add, p.subtract, p.multiply, p.divide
@@ -21,7 +21,7 @@ identity, stop_gradient, is_nan, is_finite = p.identity, p.stop_gradient, p.is_n
 
 def cast(x, dtype) -> Tensor:
     """`x` with another element type. Floats lose their fraction; NaN becomes 0; uint8 wraps."""
-    x, dtype = as_tensor(x), dtypes.of(dtype)
+    x, dtype = as_tensor(x), dtypes.as_dtype(dtype)
     return x if x.dtype is dtype else p.cast(x, dtype=dtype)
 
 
@@ -46,7 +46,7 @@ def mod(x, y) -> Tensor:
 def pow(x, y) -> Tensor:
     """`x ** y`, element by element. Small whole exponents of whole numbers are multiplied out."""
     if isinstance(y, (int, float)) and y in (1, 2, 3, 4):
-        return _multiplied_out(as_tensor(x), int(y))
+        return _integer_power(as_tensor(x), int(y))
     x = as_tensor(x, None if isinstance(x, (Tensor, Variable)) else getattr(y, "dtype", None))
     if not x.dtype.is_floating:
         raise InvalidArgumentError("pow", f"x holds {x.dtype} and the exponent is {y!r}",
@@ -54,10 +54,10 @@ def pow(x, y) -> Tensor:
     return p.pow_(x, float(y) if isinstance(y, (int, float)) else y)
 
 
-def _multiplied_out(x: Tensor, n: int) -> Tensor:
+def _integer_power(x: Tensor, n: int) -> Tensor:
     if n == 1:
         return x
-    half = _multiplied_out(x, n // 2)
+    half = _integer_power(x, n // 2)
     return half * half * x if n % 2 else half * half
 
 
@@ -96,22 +96,22 @@ def clip_by_value(x, clip_value_min, clip_value_max) -> Tensor:
 
 
 def logical_and(x, y) -> Tensor:
-    return p.bitwise_and(_truth("logical_and", x), _truth("logical_and", y))
+    return p.bitwise_and(_require_bool("logical_and", x), _require_bool("logical_and", y))
 
 
 def logical_or(x, y) -> Tensor:
-    return p.bitwise_or(_truth("logical_or", x), _truth("logical_or", y))
+    return p.bitwise_or(_require_bool("logical_or", x), _require_bool("logical_or", y))
 
 
 def logical_xor(x, y) -> Tensor:
-    return p.bitwise_xor(_truth("logical_xor", x), _truth("logical_xor", y))
+    return p.bitwise_xor(_require_bool("logical_xor", x), _require_bool("logical_xor", y))
 
 
 def logical_not(x) -> Tensor:
-    return p.invert(_truth("logical_not", x))
+    return p.invert(_require_bool("logical_not", x))
 
 
-def _truth(op: str, x) -> Tensor:
+def _require_bool(op: str, x) -> Tensor:
     x = as_tensor(x)
     if not x.dtype.is_bool:
         raise InvalidArgumentError(
@@ -120,7 +120,7 @@ def _truth(op: str, x) -> Tensor:
     return x
 
 
-def in_single(f: Callable) -> Callable:
+def compute_in_float32(f: Callable) -> Callable:
     """`f`, computed in float32 where it is called on float16: for what needs sums, or exponentials,
     that float16 would not hold between its steps. Its results are float16 again."""
     first = next(iter(signature(f).parameters))
@@ -140,71 +140,71 @@ def in_single(f: Callable) -> Callable:
 # ── reductions ────────────────────────────────────────────────────────────────────────────────
 
 
-def folded(op: str, fold, x, axis, keepdims: bool) -> Tensor:
+def _reduce(op: str, fold, x, axis, keepdims: bool) -> Tensor:
     x = as_tensor(x)
-    axes = shapes.axes_of(op, axis, x.ndim)
+    axes = shapes.normalize_axes(op, axis, x.ndim)
     out = fold(x, axes=axes) if axes else x
-    return p.reshape(out, shape=shapes.kept(tuple(x.shape), axes)) if keepdims else out
+    return p.reshape(out, shape=shapes.keepdims_shape(tuple(x.shape), axes)) if keepdims else out
 
 
 def reduce_sum(input_tensor, axis=None, keepdims=False) -> Tensor:
     """The sum over `axis` (None: over all)."""
-    return folded("reduce_sum", p.reduce_sum, input_tensor, axis, keepdims)
+    return _reduce("reduce_sum", p.reduce_sum, input_tensor, axis, keepdims)
 
 
 def reduce_max(input_tensor, axis=None, keepdims=False) -> Tensor:
-    return folded("reduce_max", p.reduce_max, input_tensor, axis, keepdims)
+    return _reduce("reduce_max", p.reduce_max, input_tensor, axis, keepdims)
 
 
 def reduce_min(input_tensor, axis=None, keepdims=False) -> Tensor:
-    return folded("reduce_min", p.reduce_min, input_tensor, axis, keepdims)
+    return _reduce("reduce_min", p.reduce_min, input_tensor, axis, keepdims)
 
 
-@in_single
+@compute_in_float32
 def reduce_mean(input_tensor, axis=None, keepdims=False) -> Tensor:
     """The mean over `axis`; NaN of nothing; whole numbers are divided rounding down."""
     x = as_tensor(input_tensor)
-    axes = shapes.axes_of("reduce_mean", axis, x.ndim)
-    count = shapes.size(tuple(x.shape[a] for a in axes))
+    axes = shapes.normalize_axes("reduce_mean", axis, x.ndim)
+    count = shapes.num_elements(tuple(x.shape[a] for a in axes))
     total = reduce_sum(x, axis=axes, keepdims=keepdims)
     return total / float(count) if x.dtype.is_floating else p.floordiv(total, count)
 
 
-@in_single
+@compute_in_float32
 def reduce_variance(input_tensor, axis=None, keepdims=False) -> Tensor:
     x = as_tensor(input_tensor)
     return reduce_mean(square(x - reduce_mean(x, axis, True)), axis, keepdims)
 
 
-@in_single
+@compute_in_float32
 def reduce_std(input_tensor, axis=None, keepdims=False) -> Tensor:
     return p.sqrt(reduce_variance(input_tensor, axis, keepdims))
 
 
 def reduce_any(input_tensor, axis=None, keepdims=False) -> Tensor:
-    ones = cast(_truth("reduce_any", input_tensor), dtypes.int32)
+    ones = cast(_require_bool("reduce_any", input_tensor), dtypes.int32)
     return p.greater(reduce_max(ones, axis, keepdims), 0)
 
 
 def reduce_all(input_tensor, axis=None, keepdims=False) -> Tensor:
-    ones = cast(_truth("reduce_all", input_tensor), dtypes.int32)
+    ones = cast(_require_bool("reduce_all", input_tensor), dtypes.int32)
     return p.greater(reduce_min(ones, axis, keepdims), 0)
 
 
-@in_single
+@compute_in_float32
 def reduce_logsumexp(input_tensor, axis=None, keepdims=False) -> Tensor:
     """log(sum(exp(x))), from the maximum on, so that nothing overflows."""
     x = as_tensor(input_tensor)
     peak = p.stop_gradient(reduce_max(x, axis, keepdims=True))
     peak = where(is_finite(peak), peak, 0.0)
     out = p.log(reduce_sum(p.exp(x - peak), axis, keepdims=True)) + peak
-    axes = shapes.axes_of("reduce_logsumexp", axis, x.ndim)
-    return out if keepdims else p.reshape(out, shape=shapes.dropped(tuple(x.shape), axes))
+    axes = shapes.normalize_axes("reduce_logsumexp", axis, x.ndim)
+    return out if keepdims else p.reshape(out, shape=shapes.remove_axes(tuple(x.shape), axes))
 
 
-def _first_where_extreme(op: str, fold, input, axis, output_type) -> Tensor:
+def _arg_extreme(op: str, fold, input, axis, output_type) -> Tensor:
     x = as_tensor(input)
-    axis = shapes.axis_of(op, axis, x.ndim)
+    axis = shapes.normalize_axis(op, axis, x.ndim)
     n = x.shape[axis]
     if n == 0:
         raise InvalidArgumentError(op, f"axis {axis} of shape {tuple(x.shape)} is empty",
@@ -216,11 +216,11 @@ def _first_where_extreme(op: str, fold, input, axis, output_type) -> Tensor:
 
 def argmax(input, axis=0, output_type=dtypes.int32) -> Tensor:
     """The first index of the largest element along `axis`, as int32."""
-    return _first_where_extreme("argmax", reduce_max, input, axis, output_type)
+    return _arg_extreme("argmax", reduce_max, input, axis, output_type)
 
 
 def argmin(input, axis=0, output_type=dtypes.int32) -> Tensor:
-    return _first_where_extreme("argmin", reduce_min, input, axis, output_type)
+    return _arg_extreme("argmin", reduce_min, input, axis, output_type)
 
 
 def add_n(inputs) -> Tensor:
@@ -233,7 +233,7 @@ def add_n(inputs) -> Tensor:
     return total
 
 
-SYNTAX.update(
+PYTHON_OPERATORS.update(
     {
         "add": p.add,
         "subtract": p.subtract,

@@ -10,7 +10,7 @@ from . import primitives as p
 from .linalg import matmul
 
 
-def _matrices(op: str, x) -> Tensor:
+def _require_matrices(op: str, x) -> Tensor:
     x = as_tensor(x)
     if x.ndim < 2:
         raise InvalidArgumentError(op, f"the input has shape {tuple(x.shape)}",
@@ -18,7 +18,7 @@ def _matrices(op: str, x) -> Tensor:
     return x
 
 
-def _places(shape) -> tuple[Tensor, Tensor]:
+def _row_and_column_indices(shape) -> tuple[Tensor, Tensor]:
     """The row and the column of every element of matrices."""
     rank = len(shape)
     return p.iota(shape=shape, axis=rank - 2), p.iota(shape=shape, axis=rank - 1)
@@ -31,8 +31,8 @@ def band_part(input, num_lower: int, num_upper: int) -> Tensor:
     >>> tf.linalg.band_part(tf.ones((3, 3)), -1, 0).numpy()[0]
     array([1., 0., 0.], dtype=float32)
     """
-    x = _matrices("band_part", input)
-    row, column = _places(tuple(x.shape))
+    x = _require_matrices("band_part", input)
+    row, column = _row_and_column_indices(tuple(x.shape))
     for far, most in ((row - column, num_lower), (column - row, num_upper)):
         if most >= 0:
             x = math.where(p.less_equal(far, int(most)), x, as_tensor(0, x.dtype))
@@ -45,14 +45,14 @@ def diag(diagonal) -> Tensor:
     if not x.ndim:
         raise InvalidArgumentError("diag", "the input is one number", "it needs an axis or more")
     n = x.shape[-1]
-    row, column = _places((*x.shape, n))
+    row, column = _row_and_column_indices((*x.shape, n))
     wide = p.reshape(x, shape=(*x.shape, 1))
     return math.where(p.equal(row, column), wide, as_tensor(0, x.dtype))
 
 
 def diag_part(input) -> Tensor:
     """The main diagonals of matrices."""
-    x = _matrices("diag_part", input)
+    x = _require_matrices("diag_part", input)
     rows, columns = x.shape[-2:]
     lead, n = tuple(x.shape[:-2]), min(rows, columns)
     flat = p.reshape(x, shape=(*lead, rows * columns))
@@ -67,7 +67,7 @@ def trace(x) -> Tensor:
 
 def matrix_transpose(a) -> Tensor:
     """The last two axes exchanged."""
-    x = _matrices("matrix_transpose", a)
+    x = _require_matrices("matrix_transpose", a)
     return p.transpose(x, perm=(*range(x.ndim - 2), x.ndim - 1, x.ndim - 2))
 
 
@@ -78,7 +78,7 @@ def matvec(a, b, transpose_a=False) -> Tensor:
     return p.reshape(out, shape=tuple(out.shape[:-1]))
 
 
-@math.in_single
+@math.compute_in_float32
 def norm(tensor, ord: Any = "euclidean", axis=None, keepdims=False) -> Tensor:
     """The length of vectors along `axis` (None: of all elements): by squares ("euclidean", 2), by
     sizes (1), the largest size (inf), or any other power; of matrices, for two axes, the root of
@@ -88,7 +88,7 @@ def norm(tensor, ord: Any = "euclidean", axis=None, keepdims=False) -> Tensor:
     5.0
     """
     x = as_tensor(tensor)
-    axes = shapes.axes_of("norm", axis, x.ndim)
+    axes = shapes.normalize_axes("norm", axis, x.ndim)
     of_matrices = isinstance(axis, list | tuple) and len(axes) == 2
     power = isinstance(ord, int | float) and not isinstance(ord, bool) and ord > 0
     if ord in ("euclidean", "fro") or ord == 2 and not of_matrices:
@@ -108,16 +108,16 @@ def global_norm(t_list) -> Tensor:
     tensors = [as_tensor(t) for t in t_list if t is not None]
     if not tensors:
         raise InvalidArgumentError("global_norm", "there are no tensors", "give one or more")
-    return math.cast(_length(tensors), tensors[0].dtype)
+    return math.cast(_global_norm_f32(tensors), tensors[0].dtype)
 
 
-def _length(tensors: list[Tensor]) -> Tensor:
+def _global_norm_f32(tensors: list[Tensor]) -> Tensor:
     """Their global norm; in float32 that of float16, which does not hold squares."""
     wide = [math.cast(t, dtypes.float32) if t.dtype is dtypes.float16 else t for t in tensors]
     return p.sqrt(math.add_n([math.reduce_sum(t * t) for t in wide]))
 
 
-@math.in_single
+@math.compute_in_float32
 def clip_by_norm(t, clip_norm, axes=None) -> Tensor:
     """`t`, shortened to the length `clip_norm` along `axes` where it is longer."""
     x = as_tensor(t)
@@ -133,7 +133,7 @@ def clip_by_global_norm(t_list, clip_norm, use_norm=None) -> tuple[list, Tensor]
     length was)."""
     tensors = [None if t is None else as_tensor(t) for t in t_list]
     some = [t for t in tensors if t is not None]
-    told = global_norm(t_list) if use_norm is None else as_tensor(use_norm)
-    length = _length(some) if use_norm is None else told
+    global_norm_value = global_norm(t_list) if use_norm is None else as_tensor(use_norm)
+    length = _global_norm_f32(some) if use_norm is None else global_norm_value
     factor = clip_norm / p.maximum(length, clip_norm)
-    return [None if t is None else t * math.cast(factor, t.dtype) for t in tensors], told
+    return [None if t is None else t * math.cast(factor, t.dtype) for t in tensors], global_norm_value

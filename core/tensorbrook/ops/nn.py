@@ -4,15 +4,15 @@ from math import sqrt
 from ..base import shapes
 from ..base.errors import DTypeError, InvalidArgumentError
 from ..tensor import Tensor, as_tensor
-from . import contractions as c
+from . import kernel_primitives as c
 from . import math
 from . import primitives as p
-from . import index, normalization, sorting
-from .index import one_hot
+from . import indexing, normalization, sorting
+from .indexing import one_hot
 from .random import uniform
 
 relu, tanh, sigmoid = p.relu, p.tanh, p.sigmoid
-embedding_lookup, in_top_k, top_k = index.embedding_lookup, sorting.in_top_k, sorting.top_k
+embedding_lookup, in_top_k, top_k = indexing.embedding_lookup, sorting.in_top_k, sorting.top_k
 moments, batch_normalization = normalization.moments, normalization.batch_normalization
 
 
@@ -58,7 +58,7 @@ def _softplus_parts(x: Tensor) -> tuple[Tensor, Tensor]:
     return math.where(positive, x, 0.0), p.log1p(p.exp(math.where(positive, -x, x)))
 
 
-@math.in_single
+@math.compute_in_float32
 def softmax(logits, axis=-1) -> Tensor:
     x = as_tensor(logits)
     e = p.exp(x - p.stop_gradient(math.reduce_max(x, axis, keepdims=True)))
@@ -66,7 +66,7 @@ def softmax(logits, axis=-1) -> Tensor:
     return e * (1.0 / math.reduce_sum(e, axis, keepdims=True))
 
 
-@math.in_single
+@math.compute_in_float32
 def log_softmax(logits, axis=-1) -> Tensor:
     x = as_tensor(logits)
     shifted = x - p.stop_gradient(math.reduce_max(x, axis, keepdims=True))
@@ -113,7 +113,7 @@ def bias_add(value, bias) -> Tensor:
     return value + bias
 
 
-@math.in_single
+@math.compute_in_float32
 def l2_normalize(x, axis=None, epsilon=1e-12) -> Tensor:
     x = as_tensor(x)
     return x * math.rsqrt(p.maximum(math.reduce_sum(x * x, axis, keepdims=True), epsilon))
@@ -131,7 +131,7 @@ def dropout(x, rate: float) -> Tensor:
 # ── windows ───────────────────────────────────────────────────────────────────────────────────
 
 
-def _pair(op: str, name: str, value) -> tuple[int, int]:
+def _as_pair(op: str, name: str, value) -> tuple[int, int]:
     """An int, or one for rows and one for columns; TensorFlow's four-element form too."""
     pair = (value, value) if isinstance(value, int) else tuple(value)
     if len(pair) == 4 and pair[0] == pair[3] == 1:
@@ -147,7 +147,7 @@ def _pair(op: str, name: str, value) -> tuple[int, int]:
     return pair
 
 
-def _image(op: str, x) -> Tensor:
+def _require_nhwc(op: str, x) -> Tensor:
     x = as_tensor(x)
     if x.ndim != 4:
         raise InvalidArgumentError(op, f"the input has shape {tuple(x.shape)}",
@@ -157,10 +157,10 @@ def _image(op: str, x) -> Tensor:
     return x
 
 
-def _windows(op: str, shape, window, strides, dilations, padding: str):
+def _output_size_and_padding(op: str, shape, window, strides, dilations, padding: str):
     """((output height, width), (rows padded above, columns to the left))."""
     sides = [
-        shapes.window_out(op, n, k, s, d, padding.upper() if isinstance(padding, str) else padding)
+        shapes.window_output_size(op, n, k, s, d, padding.upper() if isinstance(padding, str) else padding)
         for n, k, s, d in zip(shape[1:3], window, strides, dilations)
     ]
     return tuple(out for out, _ in sides), tuple(before for _, before in sides)
@@ -169,7 +169,7 @@ def _windows(op: str, shape, window, strides, dilations, padding: str):
 def conv2d(input, filters, strides=1, padding="VALID", dilations=1) -> Tensor:
     """Convolution of (n, h, w, c) with (kh, kw, c / groups, co); the filter's third axis tells the
     groups, as in TensorFlow."""
-    x, w = _image("conv2d", input), as_tensor(filters)
+    x, w = _require_nhwc("conv2d", input), as_tensor(filters)
     if w.ndim != 4:
         raise InvalidArgumentError("conv2d", f"the filter has shape {tuple(w.shape)}",
                                    "it must be (height, width, channels in, channels out)")
@@ -182,10 +182,10 @@ def conv2d(input, filters, strides=1, padding="VALID", dilations=1) -> Tensor:
             f"its third size must be {c_in}, or divide it into groups that also divide the last",
         )
     strides, dilations = (
-        _pair("conv2d", "strides", strides),
-        _pair("conv2d", "dilations", dilations),
+        _as_pair("conv2d", "strides", strides),
+        _as_pair("conv2d", "dilations", dilations),
     )
-    out, pads = _windows("conv2d", x.shape, w.shape[:2], strides, dilations, padding)
+    out, pads = _output_size_and_padding("conv2d", x.shape, w.shape[:2], strides, dilations, padding)
     return c.conv2d(
         x,
         w,
@@ -201,7 +201,7 @@ def conv2d(input, filters, strides=1, padding="VALID", dilations=1) -> Tensor:
 
 def depthwise_conv2d(input, filter, strides=1, padding="VALID", dilations=1) -> Tensor:
     """Each channel with its own filters: (kh, kw, c, multiplier) gives c * multiplier channels."""
-    x, w = _image("depthwise_conv2d", input), as_tensor(filter)
+    x, w = _require_nhwc("depthwise_conv2d", input), as_tensor(filter)
     if w.ndim != 4 or w.shape[2] != x.shape[3]:
         raise InvalidArgumentError(
             "depthwise_conv2d",
@@ -218,16 +218,16 @@ def conv2d_transpose(input, filters, output_shape, strides, padding="SAME",
     """The gradient of `conv2d` in its image, as an operation of its own: (n, h, w, c) with
     (kh, kw, co, c) gives `output_shape`, (n, H, W, co), of which a convolution gives (n, h, w)."""
     op = "conv2d_transpose"
-    x, w = _image(op, input), as_tensor(filters)
+    x, w = _require_nhwc(op, input), as_tensor(filters)
     if w.ndim != 4 or w.shape[3] != x.shape[3]:
         raise InvalidArgumentError(op, f"filter {tuple(w.shape)} meets input {tuple(x.shape)}",
                                    f"it must be (height, width, channels out, {x.shape[3]})")
     whole = tuple(as_tensor(output_shape).tolist())
-    strides, dilations = _pair(op, "strides", strides), _pair(op, "dilations", dilations)
+    strides, dilations = _as_pair(op, "strides", strides), _as_pair(op, "dilations", dilations)
     if len(whole) != 4 or whole[0] != x.shape[0] or whole[3] != w.shape[2]:
         raise InvalidArgumentError(op, f"output_shape is {whole}", "it must be "
                                    f"({x.shape[0]}, height, width, {w.shape[2]})")
-    out, pads = _windows(op, whole, w.shape[:2], strides, dilations, padding)
+    out, pads = _output_size_and_padding(op, whole, w.shape[:2], strides, dilations, padding)
     if out != tuple(x.shape[1:3]):
         raise InvalidArgumentError(
             op, f"a convolution makes {out} of output_shape {whole}, the input is "
@@ -237,12 +237,12 @@ def conv2d_transpose(input, filters, output_shape, strides, padding="SAME",
 
 
 def _pool(op: str, primitive, input, ksize, strides, padding) -> Tensor:
-    x = _image(op, input)
+    x = _require_nhwc(op, input)
     window, strides = (
-        _pair(op, "ksize", ksize),
-        _pair(op, "strides", ksize if strides is None else strides),
+        _as_pair(op, "ksize", ksize),
+        _as_pair(op, "strides", ksize if strides is None else strides),
     )
-    out, pads = _windows(op, x.shape, window, strides, (1, 1), padding)
+    out, pads = _output_size_and_padding(op, x.shape, window, strides, (1, 1), padding)
     return primitive(x, image=tuple(x.shape), result=(x.shape[0], *out, x.shape[3]), window=window,
                      strides=strides, pads=pads)
 

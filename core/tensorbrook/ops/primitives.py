@@ -9,9 +9,9 @@ from math import erf as error_function, pi, sqrt as root
 from ..base import dtypes, shapes
 from ..base.errors import DTypeError, InvalidArgumentError
 from ..base.views import View
-from ..ir import Spec
+from ..ir import TensorSpec
 
-from .define import elementwise, primitive, reduction, spread, sum_to
+from .registration import elementwise, primitive, reduction, broadcast_reduced, sum_to_shape
 
 # ── arithmetic ────────────────────────────────────────────────────────────────────────────────
 
@@ -62,7 +62,7 @@ minimum = elementwise(
 )
 
 
-def _pow_shares(g, out, x, y):
+def _pow_vjp(g, out, x, y):
     # Where x is 0 its logarithm is not needed: 0 ** y does not change with y > 0. Where y is 0
     # no power of x is: x ** 0 does not change with x, not even at 0.
     safe = select(greater(x, 0.0), x, 1.0)
@@ -70,7 +70,7 @@ def _pow_shares(g, out, x, y):
     return g * y * pow_(x, less), select(greater(x, 0.0), g * out * log(safe), 0.0)
 
 
-pow_ = elementwise("pow", "pow(x, y)", lambda np, x, y: np.power(x, y), _pow_shares, "f")
+pow_ = elementwise("pow", "pow(x, y)", lambda np, x, y: np.power(x, y), _pow_vjp, "f")
 
 floor = elementwise("floor", "floor(x)", lambda np, x: np.floor(x), lambda g, out, x: (None,), "f")
 
@@ -122,8 +122,8 @@ relu = elementwise("relu", "max(x, 0)", lambda np, x: np.maximum(x, 0),
 identity = elementwise("identity", "x", lambda np, x: x, lambda g, out, x: (g,))
 
 
-def _cast_spec(x: Spec, dtype, rounded=True) -> Spec:
-    return Spec(x.shape, dtype)
+def _cast_spec(x: TensorSpec, dtype, rounded=True) -> TensorSpec:
+    return TensorSpec(x.shape, dtype)
 
 
 def _cast(np, x, dtype, rounded=True):
@@ -137,7 +137,7 @@ def _cast(np, x, dtype, rounded=True):
     return whole.astype(dtype.name)
 
 
-def _cast_shares(g, out, x, dtype, rounded=True):
+def _cast_vjp(g, out, x, dtype, rounded=True):
     if not (x.dtype.is_floating and dtype.is_floating):
         return None,
     # A gradient on its way to float32 need not have been float16 at the end.
@@ -145,14 +145,14 @@ def _cast_shares(g, out, x, dtype, rounded=True):
     return cast(g, dtype=x.dtype, **({"rounded": False} if widens else {})),
 
 
-cast = primitive("cast", "map", _cast_spec, _cast_shares, _cast, formula="cast(x)")
+cast = primitive("cast", "elementwise", _cast_spec, _cast_vjp, _cast, expression="cast(x)")
 
 # ── comparisons, logic, bits ──────────────────────────────────────────────────────────────────
 
 
-def _comparison(name: str, sign: str, meaning, takes="fiu"):
+def _comparison(name: str, sign: str, meaning, dtype_kinds="fiu"):
     return elementwise(
-        name, f"x {sign} y", meaning, lambda g, out, x, y: (None, None), takes, dtypes.bool_
+        name, f"x {sign} y", meaning, lambda g, out, x, y: (None, None), dtype_kinds, dtypes.bool_
     )
 
 
@@ -178,32 +178,32 @@ left_shift = elementwise("left_shift", "x << y", lambda np, x, y: np.left_shift(
 right_shift = elementwise("right_shift", "x >> y", lambda np, x, y: np.right_shift(x, y), None, "i")
 
 
-def _select_spec(condition: Spec, x: Spec, y: Spec) -> Spec:
+def _select_spec(condition: TensorSpec, x: TensorSpec, y: TensorSpec) -> TensorSpec:
     if not condition.dtype.is_bool:
         raise DTypeError(
             "where", f"the condition holds {condition.dtype}, not bool", "compare it: x != 0"
         )
-    dtype = dtypes.same("where", x.dtype, y.dtype)
-    return Spec(shapes.broadcast("where", condition.shape, x.shape, y.shape), dtype)
+    dtype = dtypes.require_same_dtype("where", x.dtype, y.dtype)
+    return TensorSpec(shapes.broadcast("where", condition.shape, x.shape, y.shape), dtype)
 
 
-def _select_shares(g, out, condition, x, y):
+def _select_vjp(g, out, condition, x, y):
     return (
         None,
-        sum_to(select(condition, g, 0.0), x.shape),
-        sum_to(select(condition, 0.0, g), y.shape),
+        sum_to_shape(select(condition, g, 0.0), x.shape),
+        sum_to_shape(select(condition, 0.0, g), y.shape),
     )
 
 
-select = primitive("select", "map", _select_spec, _select_shares,
-                   lambda np, condition, x, y: np.where(condition, x, y), formula="select(x, y, z)")
+select = primitive("select", "elementwise", _select_spec, _select_vjp,
+                   lambda np, condition, x, y: np.where(condition, x, y), expression="select(x, y, z)")
 
 # ── indices ───────────────────────────────────────────────────────────────────────────────────
 
 iota = primitive(
     "iota",
-    "index",
-    lambda shape, axis: Spec(shape, dtypes.int32),
+    "iota",
+    lambda shape, axis: TensorSpec(shape, dtypes.int32),
     lambda g, out, **_: (),
     lambda np, shape, axis: np.broadcast_to(
         np.arange(shape[axis], dtype="int32").reshape(
@@ -216,23 +216,23 @@ iota = primitive(
 # ── folds ─────────────────────────────────────────────────────────────────────────────────────
 
 reduce_sum = reduction("reduce_sum", "x + y", 0, lambda np, x, axes: x.sum(axes, dtype=x.dtype),
-                       lambda g, out, x, axes: (spread(g, axes, x.shape),))
+                       lambda g, out, x, axes: (broadcast_reduced(g, axes, x.shape),))
 
 
-def _extreme_share(g, out, x, axes):
+def _min_max_vjp(g, out, x, axes):
     """To the elements that are the extreme, in equal parts where several are (as TensorFlow)."""
-    hit = cast(equal(x, spread(out, axes, x.shape)), dtype=x.dtype)
-    return (hit * spread(g / reduce_sum(hit, axes=axes), axes, x.shape),)
+    hit = cast(equal(x, broadcast_reduced(out, axes, x.shape)), dtype=x.dtype)
+    return (hit * broadcast_reduced(g / reduce_sum(hit, axes=axes), axes, x.shape),)
 
 
 reduce_max = reduction("reduce_max", "max(x, y)", "lowest", lambda np, x, axes:
-                       x.max(axes, initial=_end(np, x, -1)), _extreme_share)
+                       x.max(axes, initial=_reduction_identity(np, x, -1)), _min_max_vjp)
 
 reduce_min = reduction("reduce_min", "min(x, y)", "highest", lambda np, x, axes:
-                       x.min(axes, initial=_end(np, x, 1)), _extreme_share)
+                       x.min(axes, initial=_reduction_identity(np, x, 1)), _min_max_vjp)
 
 
-def _end(np, x, side):
+def _reduction_identity(np, x, side):
     """The end of a dtype's range: what the maximum or minimum of nothing is."""
     if x.dtype.kind == "f":
         return side * np.inf
@@ -242,14 +242,14 @@ def _end(np, x, side):
 # ── movement: views ───────────────────────────────────────────────────────────────────────────
 
 
-def _reshape_spec(x: Spec, shape) -> Spec:
-    if x.count != shapes.size(shape):
+def _reshape_spec(x: TensorSpec, shape) -> TensorSpec:
+    if x.count != shapes.num_elements(shape):
         raise InvalidArgumentError(
             "reshape",
             f"{x.count} elements of shape {x.shape} do not fill {shape}",
             f"the sizes must multiply to {x.count}",
         )
-    return Spec(shape, x.dtype)
+    return TensorSpec(shape, x.dtype)
 
 
 reshape = primitive("reshape", "view", _reshape_spec, lambda g, out, x, shape:
@@ -257,39 +257,39 @@ reshape = primitive("reshape", "view", _reshape_spec, lambda g, out, x, shape:
                     view=lambda view, shape: view.reshape(shape))
 
 
-def _transpose_spec(x: Spec, perm) -> Spec:
+def _transpose_spec(x: TensorSpec, perm) -> TensorSpec:
     if sorted(perm) != list(range(len(x.shape))):
         raise InvalidArgumentError(
             "transpose",
             f"perm {perm} does not order the axes of shape {x.shape}",
             f"name each of 0 to {len(x.shape) - 1} once",
         )
-    return Spec(tuple(x.shape[p] for p in perm), x.dtype)
+    return TensorSpec(tuple(x.shape[p] for p in perm), x.dtype)
 
 
-def inverse(perm) -> tuple[int, ...]:
+def inverse_permutation(perm) -> tuple[int, ...]:
     """The permutation that undoes `perm`."""
     return tuple(perm.index(i) for i in range(len(perm)))
 
 
 transpose = primitive("transpose", "view", _transpose_spec, lambda g, out, x, perm:
-                      (transpose(g, perm=inverse(perm)),), lambda np, x, perm: x.transpose(perm),
+                      (transpose(g, perm=inverse_permutation(perm)),), lambda np, x, perm: x.transpose(perm),
                       view=lambda view, perm: view.transpose(perm))
 
 
-def _broadcast_spec(x: Spec, shape) -> Spec:
+def _broadcast_spec(x: TensorSpec, shape) -> TensorSpec:
     if shapes.broadcast("broadcast_to", x.shape, shape) != tuple(shape):
         raise InvalidArgumentError("broadcast_to", f"shape {x.shape} does not stretch to {shape}",
                                    "sizes must be equal or 1, aligned on the right")
-    return Spec(tuple(shape), x.dtype)
+    return TensorSpec(tuple(shape), x.dtype)
 
 
 broadcast_to = primitive("broadcast_to", "view", _broadcast_spec, lambda g, out, x, shape:
-                         (sum_to(g, x.shape),), lambda np, x, shape: np.broadcast_to(x, shape),
+                         (sum_to_shape(g, x.shape),), lambda np, x, shape: np.broadcast_to(x, shape),
                          view=lambda view, shape: view.broadcast_to(shape))
 
 
-def _picked(begin, shape, steps):
+def _python_slices(begin, shape, steps):
     """The Python slices that pick `shape` elements from `begin` on, `steps` apart."""
     ends = [b + n * s for b, n, s in zip(begin, shape, steps)]
     return tuple(slice(b, e if e >= 0 else None, s) for b, e, s in zip(begin, ends, steps))
@@ -299,12 +299,12 @@ def _picked(begin, shape, steps):
 strided_slice = primitive(
     "slice",
     "view",
-    lambda x, begin, shape, steps: Spec(tuple(shape), x.dtype),
+    lambda x, begin, shape, steps: TensorSpec(tuple(shape), x.dtype),
     lambda g, out, x, begin, shape, steps: (
-        place(g, begin=begin, shape=tuple(x.shape), steps=steps),
+        pad_strided(g, begin=begin, shape=tuple(x.shape), steps=steps),
     ),
     lambda np, x, begin, shape, steps: (
-        x[_picked(begin, shape, steps)] if 0 not in shape else np.zeros(shape, x.dtype)
+        x[_python_slices(begin, shape, steps)] if 0 not in shape else np.zeros(shape, x.dtype)
     ),
     view=lambda view, begin, shape, steps: view.slice(begin, shape, steps),
 )
@@ -315,26 +315,26 @@ stop_gradient = primitive("stop_gradient", "view", lambda x: x, lambda g, out, x
 # ── movement: regions ─────────────────────────────────────────────────────────────────────────
 
 
-def _placed(np, x, begin, shape, steps, fill=0):
+def _pad_reference(np, x, begin, shape, steps, fill=0):
     out = np.full(shape, fill, x.dtype)
     if x.size:
-        out[_picked(begin, x.shape, steps)] = x
+        out[_python_slices(begin, x.shape, steps)] = x
     return out
 
 
 # The inverse of slice: a tensor of `shape` full of `fill`, with x at those places.
-place = primitive(
-    "place", "region", lambda x, begin, shape, steps, fill=0: Spec(tuple(shape), x.dtype),
+pad_strided = primitive(
+    "pad", "assemble", lambda x, begin, shape, steps, fill=0: TensorSpec(tuple(shape), x.dtype),
     lambda g, out, x, begin, shape, steps, fill=0:
-        (strided_slice(g, begin=begin, shape=tuple(x.shape), steps=steps),), _placed,
-    region=lambda specs, begin, shape, steps, fill=0:
+        (strided_slice(g, begin=begin, shape=tuple(x.shape), steps=steps),), _pad_reference,
+    assemble=lambda specs, begin, shape, steps, fill=0:
         (fill, ((0, View.of(shape).slice(begin, specs[0].shape, steps)),)))
 
 
-def _concat_spec(*args: Spec, axis) -> Spec:
-    first, dtype = args[0], dtypes.same("concat", *(a.dtype for a in args))
+def _concat_spec(*args: TensorSpec, axis) -> TensorSpec:
+    first, dtype = args[0], dtypes.require_same_dtype("concat", *(a.dtype for a in args))
     for a in args[1:]:
-        if len(a.shape) != len(first.shape) or shapes.dropped(a.shape, (axis,)) != shapes.dropped(
+        if len(a.shape) != len(first.shape) or shapes.remove_axes(a.shape, (axis,)) != shapes.remove_axes(
             first.shape, (axis,)
         ):
             raise InvalidArgumentError(
@@ -343,10 +343,10 @@ def _concat_spec(*args: Spec, axis) -> Spec:
                 "only the size along the axis may differ",
             )
     total = sum(a.shape[axis] for a in args)
-    return Spec(first.shape[:axis] + (total,) + first.shape[axis + 1:], dtype)
+    return TensorSpec(first.shape[:axis] + (total,) + first.shape[axis + 1:], dtype)
 
 
-def _offsets(args, axis):
+def _concat_offsets(args, axis):
     """Where each part begins: its corner in the whole."""
     at = 0
     for i, a in enumerate(args):
@@ -354,19 +354,19 @@ def _offsets(args, axis):
         at += a.shape[axis]
 
 
-def _concat_shares(g, out, *args, axis):
+def _concat_vjp(g, out, *args, axis):
     ones = (1,) * len(out.shape)
     return [strided_slice(g, begin=begin, shape=tuple(args[i].shape), steps=ones)
-            for i, begin in _offsets(args, axis)]
+            for i, begin in _concat_offsets(args, axis)]
 
 
 def _concat_region(specs, axis):
     whole = _concat_spec(*specs, axis=axis).shape
     ones = (1,) * len(whole)
     return None, tuple((i, View.of(whole).slice(begin, specs[i].shape, ones))
-                       for i, begin in _offsets(specs, axis))
+                       for i, begin in _concat_offsets(specs, axis))
 
 
-concat = primitive("concat", "region", _concat_spec, _concat_shares,
-                   lambda np, *args, axis: np.concatenate(args, axis), region=_concat_region)
+concat = primitive("concat", "assemble", _concat_spec, _concat_vjp,
+                   lambda np, *args, axis: np.concatenate(args, axis), assemble=_concat_region)
 

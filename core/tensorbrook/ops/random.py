@@ -7,11 +7,11 @@ from math import pi, prod
 
 from ..base import dtypes, shapes
 from ..base.errors import InvalidArgumentError
-from ..tensor import Tensor, Variable, context, contexts
-from . import contractions as c
+from ..tensor import Tensor, Variable, context, context_stack
+from . import kernel_primitives as c
 from . import math
 from . import primitives as p
-from .shape import constant, slice
+from .array_ops import constant, slice
 
 
 class Generator:
@@ -28,36 +28,36 @@ class Generator:
     @property
     def state(self) -> Variable:
         if self._state is None:
-            with context(contexts()[0]):
-                self._state = Variable(_state_of(self._seed), trainable=False, name="random_state")
+            with context(context_stack()[0]):
+                self._state = Variable(_initial_state(self._seed), trainable=False, name="random_state")
         return self._state
 
     def reset_from_seed(self, seed: int) -> None:
         self._seed = seed
         if self._state is not None:
-            self._state.assign(_state_of(seed))
+            self._state.assign(_initial_state(seed))
 
-    def follow_lost(self) -> None:
+    def reseed_if_lost(self) -> None:
         """Begin another stream if the state of this one was lost with its device."""
-        if self._state is not None and self._state.storage.backend.lost:
+        if self._state is not None and self._state.storage.backend.is_lost:
             self.reset_from_seed(self._seed + 2**32)
 
     def bits(self, shape) -> Tensor:
         """Random int32, every bit of which is 0 or 1 with equal chance."""
         shape = shapes.as_shape("random", shape)
         now = self.state.value()
-        self.state.assign(_advanced(now, -(-prod(shape) // 4)))
+        self.state.assign(_advance_counter(now, -(-prod(shape) // 4)))
         return c.random_bits(now, shape=shape)
 
     def uniform(self, shape, minval=0.0, maxval=None, dtype=dtypes.float32) -> Tensor:
         """Numbers from `minval` up to, not including, `maxval` (1 for floats)."""
-        if not dtypes.of(dtype).is_floating:
-            return self._whole(shape, minval, maxval, dtypes.of(dtype))
-        unit = _unit(self.bits(shape), 11 if dtypes.of(dtype) is dtypes.float16 else 24)
+        if not dtypes.as_dtype(dtype).is_floating:
+            return self._uniform_int(shape, minval, maxval, dtypes.as_dtype(dtype))
+        unit = _bits_to_uniform(self.bits(shape), 11 if dtypes.as_dtype(dtype) is dtypes.float16 else 24)
         maxval = 1.0 if maxval is None else maxval
-        return math.cast(_moved(unit, maxval - minval, minval), dtype)
+        return math.cast(_scale_and_shift(unit, maxval - minval, minval), dtype)
 
-    def _whole(self, shape, minval, maxval, dtype) -> Tensor:
+    def _uniform_int(self, shape, minval, maxval, dtype) -> Tensor:
         if maxval is None or maxval <= minval:
             raise InvalidArgumentError(
                 "random.uniform",
@@ -71,30 +71,30 @@ class Generator:
         """The normal distribution, by Box and Muller's transform."""
         shape = shapes.as_shape("random", shape)
         # 1 - u is never 0, so its logarithm is finite.
-        radius = p.sqrt(p.log(1.0 - _unit(self.bits(shape))) * -2.0)
-        out = radius * p.cos(_unit(self.bits(shape)) * (2 * pi))
-        return math.cast(_moved(out, stddev, mean), dtype)
+        radius = p.sqrt(p.log(1.0 - _bits_to_uniform(self.bits(shape))) * -2.0)
+        out = radius * p.cos(_bits_to_uniform(self.bits(shape)) * (2 * pi))
+        return math.cast(_scale_and_shift(out, stddev, mean), dtype)
 
     def truncated_normal(self, shape, mean=0.0, stddev=1.0, dtype=dtypes.float32) -> Tensor:
         """The normal distribution within two deviations: uniform numbers through its quantiles."""
         # Phi(-2) and Phi(2): the part of the distribution that is kept.
         low, high = 0.022750131948179195, 0.9772498680518208
         quantile = self.uniform(shape, low, high)
-        return math.cast(_moved(_normal_quantile(quantile), stddev, mean), dtype)
+        return math.cast(_scale_and_shift(_normal_quantile(quantile), stddev, mean), dtype)
 
 
-def _moved(x: Tensor, factor, offset) -> Tensor:
+def _scale_and_shift(x: Tensor, factor, offset) -> Tensor:
     """`x * factor + offset`, which may be tensors; `x` itself where that changes nothing."""
     plain = isinstance(factor, (int, float)) and isinstance(offset, (int, float))
     return x if plain and (factor, offset) == (1, 0) else x * factor + offset
 
 
-def _state_of(seed: int) -> Tensor:
+def _initial_state(seed: int) -> Tensor:
     words = [seed & 0xFFFFFFFF, seed >> 32 & 0xFFFFFFFF, 0, 0]
     return constant([w - 2**32 if w >= 2**31 else w for w in words], dtypes.int32)
 
 
-def _advanced(state: Tensor, blocks: int) -> Tensor:
+def _advance_counter(state: Tensor, blocks: int) -> Tensor:
     """The state after `blocks` blocks: a 64-bit addition in two 32-bit words."""
     # All of it over four words, so that it is one kernel.
     low = p.broadcast_to(slice(state, (2,), (1,)), shape=(4,))
@@ -106,7 +106,7 @@ def _advanced(state: Tensor, blocks: int) -> Tensor:
     return state + p.select(p.equal(at, 2), blocks, carry)
 
 
-def _unit(bits: Tensor, digits: int = 24) -> Tensor:
+def _bits_to_uniform(bits: Tensor, digits: int = 24) -> Tensor:
     """[0, 1) in steps of 2**-digits, from the upper bits: as many as a float holds below 1, so that
     none is rounded up to it."""
     top = p.bitwise_and(p.right_shift(bits, 32 - digits), (1 << digits) - 1)
@@ -118,16 +118,16 @@ def _normal_quantile(u: Tensor) -> Tensor:
     PPND7 of Wichura, "Algorithm AS 241", Applied Statistics 37 (1988)."""
     q = u - 0.5
     r = q * q * -1.0 + 0.180625
-    centre = q * _ratio(r, (3.3871327179, 50.434271938, 159.29113202, 59.109374720),
+    centre = q * _rational_polynomial(r, (3.3871327179, 50.434271938, 159.29113202, 59.109374720),
                         (1.0, 17.895169469, 78.757757664, 67.187563600))
     tail = p.minimum(u, 1.0 - u)
     s = p.sqrt(p.log(tail) * -1.0) - 1.6
-    edge = _ratio(s, (1.4234372777, 2.7568153900, 1.3067284816, 0.17023821103),
+    edge = _rational_polynomial(s, (1.4234372777, 2.7568153900, 1.3067284816, 0.17023821103),
                   (1.0, 0.73700164250, 0.12021132975))
     return math.where(p.less_equal(p.abs_(q), 0.425), centre, edge * p.sign(q))
 
 
-def _ratio(x: Tensor, top, bottom) -> Tensor:
+def _rational_polynomial(x: Tensor, top, bottom) -> Tensor:
     """A quotient of two polynomials, lowest power first."""
     parts = []
     for coefficients in (top, bottom):

@@ -89,10 +89,10 @@ def parse(raw: Any) -> LayerSpec:
         if name not in args:
             raise InvalidArgumentError(kind, f"{name} is missing",
                                        f"it takes {TYPES[kind][name].takes}")
-    return LayerSpec(kind, {name: exact(value) for name, value in args.items()})
+    return LayerSpec(kind, {name: int_if_whole(value) for name, value in args.items()})
 
 
-def written(raws: Sequence[Any]) -> list[LayerSpec]:
+def specs_as_entered(raws: Sequence[Any]) -> list[LayerSpec]:
     """The layers as they stand, fitting or not: a program is shown of what is being worked on."""
     return [LayerSpec(raw["type"], raw["args"]) for raw in raws if raw["type"] in TYPES]
 
@@ -108,7 +108,7 @@ def check(kind: str, name: str, value: Any) -> None:
         raise InvalidArgumentError(kind, f"{name} is {value!r}", f"it takes {known[name].takes}")
 
 
-def exact(value: Any) -> Any:
+def int_if_whole(value: Any) -> Any:
     """3.0 as 3: Keras takes sizes as whole numbers."""
     return int(value) if isinstance(value, float) and value.is_integer() and value >= 1 else value
 
@@ -120,18 +120,18 @@ def report(raws: Sequence[Any]) -> list[Report]:
     for raw in raws:
         reports.append(one_report(raw, shape))
         shape = reports[-1].output_shape
-    return reports[:-1] + [ending(reports[-1])] if reports else []
+    return reports[:-1] + [check_output_layer(reports[-1])] if reports else []
 
 
 def one_report(raw: Any, shape: tuple[int, ...] | None) -> Report:
     try:
         spec = parse(raw)
-        return Report() if shape is None else fitted(spec, shape)
+        return Report() if shape is None else report_for(spec, shape)
     except (OpError, ValueError, TypeError) as error:
         return Report(error=str(error))
 
 
-def fitted(spec: LayerSpec, shape: tuple[int, ...]) -> Report:
+def report_for(spec: LayerSpec, shape: tuple[int, ...]) -> Report:
     layer = spec.layer()
     try:
         out = tuple(layer.compute_output_shape((None, *shape)))[1:]
@@ -141,17 +141,17 @@ def fitted(spec: LayerSpec, shape: tuple[int, ...]) -> Report:
     return Report(out, parameters(spec, shape))
 
 
-def ending(last: Report) -> Report:
+def check_output_layer(last: Report) -> Report:
     """The last layer's report, wrong where it does not give one number for each digit."""
     if last.output_shape in (None, (CLASSES,)):
         return last
     flat = "" if last.output_shape and len(last.output_shape) == 1 else "Flatten and "
     return Report(last.output_shape, last.parameters,
-                  f"output: the last layer gives {shown(last.output_shape)}, not one number for "
+                  f"output: the last layer gives {format_shape(last.output_shape)}, not one number for "
                   f"each of {CLASSES} digits; end with {flat}Dense of {CLASSES} units")
 
 
-def shown(shape: Sequence[int] | None) -> str:
+def format_shape(shape: Sequence[int] | None) -> str:
     return " × ".join(map(str, shape or ()))
 
 

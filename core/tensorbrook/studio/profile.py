@@ -9,7 +9,7 @@ from pathlib import Path
 
 from . import run
 
-MODULE = "tensorbrook.studio.profiled"
+MODULE = "tensorbrook.studio.profile_runner"
 TOP = 40
 BESIDE = "tensorbrook_profile.json"      # where a page leaves the trace: in the script's folder
 LAUNCHER = """\

@@ -45,7 +45,7 @@ def main(args: Namespace) -> int:
 def in_browser(script: Path, words: list[str], **options) -> int:
     """Run it in a browser, with page_run's options; only this way needs Playwright."""
     try:
-        page_run = importlib.import_module("tensorbrook.studio.page_run")
+        page_run = importlib.import_module("tensorbrook.studio.browser_runner")
     except ModuleNotFoundError as missing:
         print(f"tensorbrook run: --page needs the package {missing.name}; "
               "pip install 'tensorbrook[page]'", file=sys.stderr)

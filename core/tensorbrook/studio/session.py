@@ -21,8 +21,8 @@ from typing import Any
 import tensorbrook as tf
 
 from ..base.errors import InvalidArgumentError, OpError
-from ..placement import ON_DEVICE
-from . import layer_specs, model_source, script
+from ..placement import BACKEND_FOR_DEVICE
+from . import layer_specs, code_generation, script_runner
 from .trainer import Data, Settings, Trainer, digits
 
 SLICE_SECONDS = 0.025  # half of the 50 ms after which a wait is felt
@@ -44,23 +44,23 @@ class Session:
         self.trainer: Trainer | None = None
         self.measured: dict[str, list[Event]] = {"train": [], "test": []}  # since the last progress
         self.pixels: list[float] | None = None
-        self.place = tf.device(None)  # where all of this is computed
+        self.device_scope = tf.device(None)  # where all of this is computed
         self.task: asyncio.Task | None = None
         self.running = False
         self.posted = 0.0
-        self.pace: deque[tuple[float, int]] = deque()
+        self.throughput_window: deque[tuple[float, int]] = deque()
         self.waiting: deque[tuple[str, Callable[[], None]]] = deque()
         self.working = False
-        self.commands = {"model": self.take_model, "train": self.train, "pause": self.pause,
-                         "step": self.step, "reset": self.reset, "predict": self.draw,
-                         "device": self.use}
+        self.commands = {"model": self.set_model, "train": self.train, "pause": self.pause,
+                         "step": self.step, "reset": self.reset, "predict": self.set_drawing,
+                         "device": self.set_device}
 
     def handle(self, command: dict[str, Any]) -> None:
         """Carry out one command; what goes wrong becomes an event, never an exception."""
         name, arguments = command["name"], {k: v for k, v in command.items() if k != "name"}
-        self.guarded(name, lambda: self.commands[name](**arguments))
+        self.run_serialized(name, lambda: self.commands[name](**arguments))
 
-    def guarded(self, name: str, work: Callable[[], None]) -> None:
+    def run_serialized(self, name: str, work: Callable[[], None]) -> None:
         """Do it, after what is under way: Python may be set aside in the midst of a step, while it
         waits for a GPU, and hear of commands then."""
         self.waiting.append((name, work))
@@ -69,17 +69,17 @@ class Session:
         self.working = True
         try:
             while self.waiting:
-                self.carry_out(*self.waiting.popleft())
+                self.execute(*self.waiting.popleft())
         finally:
             self.working = False
 
-    def carry_out(self, name: str, work: Callable[[], None]) -> None:
+    def execute(self, name: str, work: Callable[[], None]) -> None:
         try:
-            with self.place:
+            with self.device_scope:
                 work()
         except MemoryError:
             self.stop(too_large(self.size(), self.settings))
-            self.forget()
+            self.discard()
         except (OpError, ValueError, TypeError) as error:
             self.refuse(name, str(error))
         except Exception as error:  # a mistake of ours: the page must not think that training runs
@@ -93,28 +93,28 @@ class Session:
 
     # ── commands ──
 
-    def take_model(self, revision: int, layers: list[Any], settings: dict[str, Any]) -> None:
+    def set_model(self, revision: int, layers: list[Any], settings: dict[str, Any]) -> None:
         """Other layers are another network; other settings alone keep its weights."""
         reports = layer_specs.report(layers)
         chosen = checked(settings)
         fits = bool(reports) and all(each.error is None for each in reports)
         specs = [layer_specs.parse(raw) for raw in layers] if fits else None
         if specs is None or specs != self.specs:
-            self.forget()
+            self.discard()
         elif self.trainer and chosen != self.settings:
-            self.trainer.set(chosen)
+            self.trainer.apply_settings(chosen)
         self.specs, self.settings = specs, chosen
         self.send({"name": "model", "revision": revision, "layers": [asdict(r) for r in reports],
                    "parameters": sum(r.parameters for r in reports), "trainable": fits,
-                   "source": model_source.program(layer_specs.written(layers), chosen)})
+                   "source": code_generation.program(layer_specs.specs_as_entered(layers), chosen)})
 
     def train(self) -> None:
-        self.built()
+        self.require_trainer()
         if not self.running:
             self.running = True
-            self.pace.clear()
+            self.throughput_window.clear()
             self.task = asyncio.ensure_future(self.keep_training())
-            self.task.set_name(script.TRAINING)
+            self.task.set_name(script_runner.TRAINING)
 
     def pause(self) -> None:
         if self.running:
@@ -124,31 +124,31 @@ class Session:
     def step(self) -> None:
         """One batch, when training does not run by itself."""
         if not self.running:
-            trainer = self.built()
+            trainer = self.require_trainer()
             self.one_step(trainer)
-            self.measure(trainer)
+            self.read_results(trainer)
             self.progress()
 
     def reset(self) -> None:
         """New weights from the seed."""
-        self.forget()
+        self.discard()
         self.progress()
         self.predict()
 
-    def draw(self, pixels: list[float] | None) -> None:
+    def set_drawing(self, pixels: list[float] | None) -> None:
         """Predict this picture, now and after each progress; None where nothing is drawn."""
         self.pixels = None if pixels is None else picture(pixels)
         self.predict()
 
-    def use(self, device: str) -> None:
+    def set_device(self, device: str) -> None:
         """Compute on that device from now on: the weights go there, and training goes on."""
         if device not in DEVICES:
             raise InvalidArgumentError("device", f"there is no {device!r}",
                                        f"it is one of {', '.join(DEVICES)}")
-        self.place = tf.device(DEVICES[device])
+        self.device_scope = tf.device(DEVICES[device])
         if self.trainer is not None:
-            with self.place:
-                self.trainer.bring()
+            with self.device_scope:
+                self.trainer.move_to_current_device()
         self.progress()
 
     # ── training ──
@@ -156,32 +156,32 @@ class Session:
     async def keep_training(self) -> None:
         """One slice after the other, until a pause; a later task takes over from an earlier one."""
         # A stop is for the script: it must not interrupt a slice while the script awaits something.
-        await script.idle.wait()
+        await script_runner.no_script_running.wait()
         while self.running and self.task is asyncio.current_task():
-            self.guarded("train", self.slice)
+            self.run_serialized("train", self.slice)
             await asyncio.sleep(0)
-            await script.idle.wait()
+            await script_runner.no_script_running.wait()
 
     def slice(self) -> None:
-        trainer = self.built()
+        trainer = self.require_trainer()
         end = time.perf_counter() + SLICE_SECONDS
         while self.running and time.perf_counter() < end:
             self.one_step(trainer)
-        self.measure(trainer)
+        self.read_results(trainer)
         if self.running and time.perf_counter() - self.posted >= POST_SECONDS:
             self.progress()
             self.predict()
 
     def one_step(self, trainer: Trainer) -> None:
-        if trainer.step() and self.measure(trainer):
-            self.note("test", trainer, trainer.test())
+        if trainer.step() and self.read_results(trainer):
+            self.record("test", trainer, trainer.test())
 
-    def measure(self, trainer: Trainer) -> bool:
+    def read_results(self, trainer: Trainer) -> bool:
         """Read what the steps since the last reading came to; tells whether it is a number."""
-        read = trainer.read()
-        return read is None or self.note("train", trainer, read)
+        read = trainer.read_results()
+        return read is None or self.record("train", trainer, read)
 
-    def note(self, which: str, trainer: Trainer, figures: tuple[float, float]) -> bool:
+    def record(self, which: str, trainer: Trainer, figures: tuple[float, float]) -> bool:
         """Keep a measurement for the page; stop where the loss is no number any more."""
         loss, accuracy = figures
         if math.isfinite(loss):
@@ -191,7 +191,7 @@ class Session:
         self.stop(not_a_number(trainer.steps, self.settings))
         return False
 
-    def built(self) -> Trainer:
+    def require_trainer(self) -> Trainer:
         """The trainer of the present layers, made when it is first needed."""
         if self.specs is None or self.settings is None:
             raise InvalidArgumentError("train", "the layers do not fit together",
@@ -209,7 +209,7 @@ class Session:
         return sum(report.parameters for report in layer_specs.report(
             [asdict(spec) for spec in self.specs or ()]))
 
-    def forget(self) -> None:
+    def discard(self) -> None:
         """Let the trained network go, and its memory before the next one asks for some."""
         self.running, self.measured = False, {"train": [], "test": []}
         if self.trainer is not None:
@@ -224,7 +224,7 @@ class Session:
 
     def predict(self) -> None:
         if self.pixels is not None and self.specs is not None:
-            probabilities = self.built().predict(self.pixels)
+            probabilities = self.require_trainer().predict(self.pixels)
             # A network whose weights are no numbers any more has no opinion.
             if all(map(math.isfinite, probabilities)):
                 self.send({"name": "prediction", "probabilities": probabilities})
@@ -240,18 +240,18 @@ class Session:
     def device(self) -> str:
         """Where it trains: CPU or GPU."""
         if self.trainer is not None and self.trainer.steps:
-            return "GPU" if "GPU" in self.trainer.sums.device else "CPU"
-        with self.place:
-            return "GPU" if tf.config.get_backend() == ON_DEVICE["GPU"] else "CPU"
+            return "GPU" if "GPU" in self.trainer.running_sums.device else "CPU"
+        with self.device_scope:
+            return "GPU" if tf.config.get_backend() == BACKEND_FOR_DEVICE["GPU"] else "CPU"
 
     def rate(self) -> float | None:
         """Samples per second over the last seconds of training."""
         if not self.running or self.trainer is None:
             return None
-        self.pace.append((self.posted, self.trainer.samples))
-        while self.posted - self.pace[0][0] > RATE_SECONDS:
-            self.pace.popleft()
-        (start, before), (end, now) = self.pace[0], self.pace[-1]
+        self.throughput_window.append((self.posted, self.trainer.samples))
+        while self.posted - self.throughput_window[0][0] > RATE_SECONDS:
+            self.throughput_window.popleft()
+        (start, before), (end, now) = self.throughput_window[0], self.throughput_window[-1]
         return (now - before) / (end - start) if end > start else None
 
 
@@ -271,9 +271,9 @@ def picture(pixels: Any) -> list[float]:
 def checked(settings: dict[str, Any]) -> Settings:
     """The settings, or one sentence about the first that cannot be."""
     chosen = Settings(**settings)
-    if chosen.optimizer not in model_source.OPTIMIZERS:
+    if chosen.optimizer not in code_generation.OPTIMIZERS:
         raise InvalidArgumentError("optimizer", f"there is no {chosen.optimizer!r}",
-                                   f"use {' or '.join(model_source.OPTIMIZERS)}")
+                                   f"use {' or '.join(code_generation.OPTIMIZERS)}")
     if not layer_specs.is_number(chosen.learning_rate) or chosen.learning_rate <= 0:
         raise InvalidArgumentError("learning_rate", f"it is {chosen.learning_rate!r}",
                                    "it takes a number above 0, such as 0.001")

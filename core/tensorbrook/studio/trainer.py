@@ -10,9 +10,9 @@ from typing import Any
 import tensorbrook as tf
 
 from ..keras import Sequential, layers, losses, optimizers
-from ..keras.feed import Feed
+from ..keras.batch_iterator import BatchIterator
 from .layer_specs import IMAGE, LayerSpec
-from .model_source import OPTIMIZERS, gives_probabilities
+from .code_generation import OPTIMIZERS, gives_probabilities
 
 
 @dataclass(frozen=True)
@@ -50,17 +50,17 @@ class Trainer:
         self.probabilities = gives_probabilities(specs)
         self.model = Sequential([layers.Input(IMAGE), *(spec.layer() for spec in specs)])
         self.loss = losses.SparseCategoricalCrossentropy(from_logits=not self.probabilities)
-        self.sums = tf.Variable([0.0, 0.0])  # of loss and of hits since they were last read
-        self.steps = self.samples = self.epochs = self.at = self.unread = 0
+        self.running_sums = tf.Variable([0.0, 0.0])  # of loss and of hits since they were last read
+        self.steps = self.samples = self.epochs = self.at = self.unread_steps = 0
         self.random = random.Random(settings.seed)
-        self.feed, self.order = Feed(), self.shuffled()
+        self.feed, self.order = BatchIterator(), self.shuffled()
         self.measure = tf.function(self._measure)
         self.classify = tf.function(self._classify)
         self.optimizer: Any = None
         self.learn: Any = None
-        self.set(settings)
+        self.apply_settings(settings)
 
-    def set(self, settings: Settings) -> None:
+    def apply_settings(self, settings: Settings) -> None:
         """Train on with other settings; the weights stay."""
         kind = getattr(optimizers, OPTIMIZERS[settings.optimizer])
         if not isinstance(self.optimizer, kind):
@@ -83,9 +83,9 @@ class Trainer:
 
     @property
     def variables(self) -> list[tf.Variable]:
-        return [*self.model.variables, *self.optimizer.variables, self.sums, self.feed.at]
+        return [*self.model.variables, *self.optimizer.variables, self.running_sums, self.feed.position]
 
-    def bring(self) -> None:
+    def move_to_current_device(self) -> None:
         """Put all that it trains with where it is computed now."""
         for variable in self.variables:
             variable.assign(variable)
@@ -96,7 +96,7 @@ class Trainer:
         self.at += self.batch_size
         self.steps += 1
         self.samples += self.batch_size
-        self.unread += 1
+        self.unread_steps += 1
         # A last, smaller batch would be a program of its own; its samples come in the next order.
         ended = self.at + self.batch_size > len(self.order)
         if ended:
@@ -105,15 +105,15 @@ class Trainer:
 
     def next_epoch(self) -> None:
         self.epochs, self.at, self.order = self.epochs + 1, 0, self.shuffled()
-        self.feed.rewind()
+        self.feed.reset()
 
-    def read(self) -> tuple[float, float] | None:
+    def read_results(self) -> tuple[float, float] | None:
         """Mean loss and accuracy of the steps since the last reading; None if there were none."""
-        if not self.unread:
+        if not self.unread_steps:
             return None
-        loss, hits = self.sums.value().tolist()
-        steps, self.unread = self.unread, 0
-        self.sums.assign([0.0, 0.0])
+        loss, hits = self.running_sums.value().tolist()
+        steps, self.unread_steps = self.unread_steps, 0
+        self.running_sums.assign([0.0, 0.0])
         return loss / steps, hits / (steps * self.batch_size)
 
     def test(self) -> tuple[float, float]:
@@ -126,13 +126,13 @@ class Trainer:
         return self.classify(tf.reshape(tf.constant(pixels), (1, *IMAGE))).tolist()[0]
 
     def _learn(self, order: tf.Tensor, batch_size: int) -> None:
-        x, y = self.feed.take((self.data.x_train, self.data.y_train), order, batch_size)
+        x, y = self.feed.next_batch((self.data.x_train, self.data.y_train), order, batch_size)
         with tf.GradientTape() as tape:
             out = self.model(x, training=True)
             loss = self.loss(y, out)
         weights = self.model.trainable_variables
         self.optimizer.apply_gradients(zip(tape.gradient(loss, weights), weights))
-        self.sums.assign_add(tf.stack([loss, hits_of(out, y)]))
+        self.running_sums.assign_add(tf.stack([loss, hits_of(out, y)]))
 
     def _measure(self) -> tf.Tensor:
         out = self.model(self.data.x_test, training=False)

@@ -2,17 +2,17 @@
 
 import numpy as np
 
-from ...base.hostdata import HostData
-from ...ir import Graph, Limits, Plan, evaluate
+from ...base.host_array import HostArray
+from ...ir import Graph, TargetInfo, Plan, interpret
 
 
 class Array:
     """A NumPy array as a Storage."""
 
-    __slots__ = ("value", "shared", "backend")
+    __slots__ = ("value", "aliased", "backend")
 
     def __init__(self, value: np.ndarray, backend: "Reference"):
-        self.value, self.shared, self.backend = value, False, backend
+        self.value, self.aliased, self.backend = value, False, backend
 
     def read(self) -> bytes:
         return self.value.tobytes()
@@ -20,14 +20,14 @@ class Array:
 
 class Reference:
     name, device = "reference", "CPU"
-    lost = False
-    limits = Limits(halves=frozenset())
+    is_lost = False
+    target = TargetInfo(float16_kernels=frozenset())
     threads = 1
 
     def __init__(self):
         self.programs_run = self.equations_run = self.loaded = 0
 
-    def put(self, data: HostData) -> Array:
+    def upload(self, data: HostArray) -> Array:
         value = np.frombuffer(bytes(data.data), data.dtype.name).reshape(data.shape)
         return Array(value, self)
 
@@ -38,14 +38,14 @@ class Reference:
         self.loaded += 1
         return Program(plan.graph, self)
 
-    def recall(self, graph: Graph) -> None:
+    def load_cached(self, graph: Graph) -> None:
         """None: it keeps no programs."""
 
     def counters(self) -> dict[str, int]:
         return {"host_calls": 0, "programs": self.programs_run, "kernels": self.equations_run,
                 "compiled": self.loaded}
 
-    def details(self) -> dict:
+    def device_details(self) -> dict:
         return {}
 
 
@@ -65,7 +65,7 @@ class Program:
         values = [storage.value.reshape(v.spec.shape)
                   for v, storage in zip(graph.inputs, inputs)]
         with np.errstate(all="ignore"):
-            outs = evaluate(np, graph, values)
+            outs = interpret(np, graph, values)
         return [Array(out, self.backend) for out in outs]
 
 

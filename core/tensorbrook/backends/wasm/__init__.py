@@ -7,17 +7,17 @@ import weakref
 from typing import Any
 
 from ...base.errors import UnimplementedError
-from ...base.hostdata import HostData
-from ...ir import Graph, Limits, Plan, digest, every_equation
-from ..profile import Profile
+from ...base.host_array import HostArray
+from ...ir import Graph, TargetInfo, Plan, digest, walk_equations
+from ..profiling import Profile
 from .host import Host
-from .image import Image, image_of
-from .memory import Memory
-from .program import TAKE_EPILOGUES, block_size
+from .compiled_program import CompiledProgram, compile_plan
+from .allocator import HeapAllocator
+from .module_codegen import KERNELS_WITH_EPILOGUE, block_size
 
 DTYPES = ("bool", "uint8", "int32", "float32")
-WAY_OUT = 'use tf.cast to float32, or tf.config.set_backend("reference")'
-WAYS_OUT = {"float16": "make it float32 with tf.constant(array, tf.float32), leave layers the "
+DEFAULT_HINT = 'use tf.cast to float32, or tf.config.set_backend("reference")'
+HINTS = {"float16": "make it float32 with tf.constant(array, tf.float32), leave layers the "
                        'policy "float32", or compute on a GPU: tf.config.set_backend("webgpu")'}
 
 
@@ -30,11 +30,11 @@ OPERATIONS_PER_BYTE = 4
 class Buffer:
     """A block of the linear memory as a Storage; it goes back when nobody holds it."""
 
-    __slots__ = ("address", "capacity", "size", "shared", "backend", "__weakref__")
+    __slots__ = ("address", "capacity", "size", "aliased", "backend", "__weakref__")
 
     def __init__(self, backend: "Wasm", size: int):
-        self.size, self.shared, self.backend = size, False, backend
-        self.address, self.capacity = backend.memory.take(size)
+        self.size, self.aliased, self.backend = size, False, backend
+        self.address, self.capacity = backend.memory.allocate(size)
 
     def read(self) -> bytes:
         return self.backend.host.read(self.address, self.size)
@@ -43,25 +43,25 @@ class Buffer:
         # At the end of the process modules are taken apart, and the memory goes as a whole. Nor is
         # there any to give back where an error came before it.
         if hasattr(self, "capacity") and not ending():
-            self.backend.memory.give_back(self.address, self.capacity)
+            self.backend.memory.free(self.address, self.capacity)
 
 
 class Wasm:
     name, device = "wasm", "CPU"
-    lost = False
-    limits = Limits(epilogues=TAKE_EPILOGUES, operations_per_byte=OPERATIONS_PER_BYTE)
+    is_lost = False
+    target = TargetInfo(kernels_with_epilogue=KERNELS_WITH_EPILOGUE, remat_ops_per_byte=OPERATIONS_PER_BYTE)
     profile: Profile | None = None       # of all, while they are profiled
 
     def __init__(self, host: Host):
-        self.host, self.memory, self.threads = host, Memory(host), host.threads
+        self.host, self.memory, self.threads = host, HeapAllocator(host), host.threads
         self.arena = Buffer(self, 1)
         self.lock = threading.RLock()                      # held by the program that runs
         self.programs_run = self.kernels_run = self.compiled = 0
 
-    def put(self, data: HostData) -> Buffer:
-        return self.put_bytes(data.data)
+    def upload(self, data: HostArray) -> Buffer:
+        return self.upload_bytes(data.data)
 
-    def put_bytes(self, data) -> Buffer:
+    def upload_bytes(self, data) -> Buffer:
         view = memoryview(data)
         buffer = Buffer(self, view.nbytes)
         if view.nbytes:
@@ -71,38 +71,38 @@ class Wasm:
     def read_many(self, storages) -> list[bytes]:
         return [storage.read() for storage in storages]
 
-    def recall(self, graph: Graph) -> "Program | None":
+    def load_cached(self, graph: Graph) -> "Program | None":
         """The program of a graph that this host has kept."""
-        if self.host.kept is None or self.profile: return None
-        image = self.host.kept.get(self._key(graph))
-        return None if image is None else Program(Image.from_bytes(image), self)
+        if self.host.program_cache is None or self.profile: return None
+        image = self.host.program_cache.get(self._key(graph))
+        return None if image is None else Program(CompiledProgram.from_bytes(image), self)
 
     def _key(self, graph: Graph) -> str:
         """What an image depends on, but for the version of the compiler, which the host knows."""
         return f"{digest(graph)}-{self.host.relaxed:d}{self.host.shared:d}"
 
     def load(self, plan: Plan) -> "Program":
-        self._demand_dtypes(plan.graph)
+        self._require_supported_dtypes(plan.graph)
         self.compiled += 1
         if self.profile:
             return self.profile.program(plan, self)
-        image = image_of(plan, self.host.relaxed, self.host.shared)
+        image = compile_plan(plan, self.host.relaxed, self.host.shared)
         program = Program(image, self)
-        if self.host.kept is not None:
-            self.host.kept.put(self._key(plan.graph), image.to_bytes())
+        if self.host.program_cache is not None:
+            self.host.program_cache.put(self._key(plan.graph), image.to_bytes())
         return program
 
     @staticmethod
-    def _demand_dtypes(graph: Graph) -> None:
-        uses = [(e.prim.name, a.spec.dtype) for e in every_equation(graph)
+    def _require_supported_dtypes(graph: Graph) -> None:
+        uses = [(e.prim.name, a.spec.dtype) for e in walk_equations(graph)
                 for a in (*e.args, *e.outs)]
         uses += [("tf.function", a.spec.dtype) for a in (*graph.inputs, *graph.outputs)]
         for user, dtype in uses:
             if dtype.name not in DTYPES:
                 raise UnimplementedError(user, f"backend wasm cannot compute {dtype}",
-                                         WAYS_OUT.get(dtype.name, WAY_OUT))
+                                         HINTS.get(dtype.name, DEFAULT_HINT))
 
-    def arena_of(self, size: int) -> int:
+    def ensure_arena(self, size: int) -> int:
         """The address of an arena of that size. One program runs at a time, so all share one."""
         if size > self.arena.size:
             self.arena = Buffer(self, 1)                   # the old one's place may serve the new
@@ -117,7 +117,7 @@ class Wasm:
             "compiled": self.compiled,
         }
 
-    def details(self) -> dict[str, Any]:
+    def device_details(self) -> dict[str, Any]:
         return {}
 
 
@@ -126,15 +126,15 @@ class Program:
 
     dispatches = None
 
-    def __init__(self, image: Image, backend: Wasm):
+    def __init__(self, image: CompiledProgram, backend: Wasm):
         self.image, self.backend = image, backend
         host = backend.host
-        self.constants = [backend.put_bytes(c) for c in image.constants]
+        self.constants = [backend.upload_bytes(c) for c in image.constants]
         self.addresses = [c.address for c in self.constants]
-        self.results = [(size, image.updates.get(i)) for i, size in enumerate(image.sizes)]
+        self.output_allocations = [(size, image.input_output_aliases.get(i)) for i, size in enumerate(image.sizes)]
         # What moves from turn to turn of a loop has its address in a block of each thread's own.
         blocks = 1 + backend.threads if image.moving else 1
-        self.block = Buffer(backend, blocks * block_size(image.slots))
+        self.argument_block = Buffer(backend, blocks * block_size(image.slots))
         self.arena: int | None = None                      # the one that its block names
         self.id = host.load(image.module) if image.module else None
         # Where no kernel is shared there is nothing to wake the other threads for.
@@ -145,8 +145,8 @@ class Program:
     def run(self, inputs: list[Buffer]) -> list[Buffer]:
         """One call of the host. What updates an input is written over it if nobody else looks."""
         backend, image = self.backend, self.image
-        outputs = [Buffer(backend, size) if old is None or inputs[old].shared else inputs[old]
-                   for size, old in self.results]
+        outputs = [Buffer(backend, size) if old is None or inputs[old].aliased else inputs[old]
+                   for size, old in self.output_allocations]
         if self.id is None:
             return outputs
         words = [b.address for b in inputs]
@@ -154,17 +154,17 @@ class Program:
         words += [b.address for b in outputs]
         with backend.lock:
             if backend.arena.address != self.arena or backend.arena.size < image.arena_size:
-                self._name_arena()
-            backend.host.run(self.id, self.block.address, *words)
+                self._write_arena_address()
+            backend.host.run(self.id, self.argument_block.address, *words)
             backend.programs_run += 1
             backend.kernels_run += image.kernels
         return outputs
 
-    def _name_arena(self) -> None:
+    def _write_arena_address(self) -> None:
         """Write the words before the slots: they change only when the arena does."""
-        self.arena = self.backend.arena_of(self.image.arena_size)
+        self.arena = self.backend.ensure_arena(self.image.arena_size)
         words = self.arena.to_bytes(4, "little") + self.threads.to_bytes(4, "little")
-        self.backend.host.write(self.block.address, words)
+        self.backend.host.write(self.argument_block.address, words)
 
 
 def create() -> Wasm:

@@ -2,15 +2,15 @@
 
 from typing import Protocol
 
-from .. import Kept
+from .. import ProgramCache
 
 MAX_PAGES = 65535          # 64 KiB each; the most that 32-bit addresses reach, less one page
 PAGE_BYTES = 65536
 
 # The block of arguments that a program is run with: the address of its arena, how many threads
 # run it, then one word for each slot, the address of what goes in or comes out there.
-ARENA, THREADS, SLOTS = 0, 1, 2
-WORD = 4                   # bytes
+ARENA_WORD, THREADS_WORD, FIRST_SLOT_WORD = 0, 1, 2
+WORD_BYTES = 4                   # bytes
 
 # A program's entry in the engine's table of functions, one a thread. What follows a product there
 # is set before the product is called.
@@ -27,7 +27,7 @@ class Host(Protocol):
     shared: bool
     heap_base: int
     calls: int
-    kept: Kept | None                # None on a host that keeps nothing from session to session
+    program_cache: ProgramCache | None                # None on a host that keeps nothing from session to session
 
     def grow(self, size_bytes: int) -> None: ...
     def load(self, module: bytes) -> int: ...

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tensorbrook_page as page  # pyright: ignore[reportMissingImports]
 
-from ..kept_in_page import Kept
+from ..page_program_cache import PageProgramCache
 
 
 class Host:
@@ -23,7 +23,7 @@ class Host:
         self.run = page.run
         self.load = page.load
         self.unload = page.unload
-        self.kept = Kept()
+        self.program_cache = PageProgramCache()
         self._view = page.view
         self._grow = page.grow
 

@@ -2,7 +2,7 @@
 
 Every thread has a store of its own, with an instance of the engine and of each program, over one
 shared memory. A call into WebAssembly releases the interpreter's lock, so the helpers sit in the
-engine's `park` and cost Python nothing.
+engine's `worker_loop` and cost Python nothing.
 """
 
 import atexit
@@ -18,8 +18,8 @@ from typing import Any
 import wasmtime
 from wasmtime import _ffi as ffi
 
-from ...ir import whole_lines
-from .host import MAX_PAGES, PAGE_BYTES, SLOTS, WORD
+from ...ir import align_up
+from .host import MAX_PAGES, PAGE_BYTES, FIRST_SLOT_WORD, WORD_BYTES
 
 ENGINE = Path(__file__).parent / "engine" / "engine-threads.wasm"
 MAX_THREADS = 64  # of the engine, wasm/simd.h
@@ -38,7 +38,7 @@ class Function:
     """An exported function of i32, called without the generic conversions of wasmtime-py."""
 
     def __init__(self, store, function, arity: int):
-        self._kept = store, function
+        self._keepalive = store, function
         values = (ffi.wasmtime_val_raw_t * max(arity, 1))()  # the result takes the first's place
         self._pack = functools.partial(struct.Struct("I12x" * arity).pack_into, values, 0)
         self._result = ctypes.c_int32.from_buffer(values)
@@ -65,7 +65,7 @@ class Function:
         raise wasmtime.Trap._from_ptr(trap)
 
 
-class Thread:
+class ThreadInstance:
     """One thread's store, with its instance of the engine and of every program."""
 
     def __init__(self, engine, module, memory):
@@ -79,7 +79,7 @@ class Thread:
         function = self.exports[name]
         return Function(self.store, function, len(function.type(self.store).params))
 
-    def place(self, module, index: int) -> None:
+    def install(self, module, index: int) -> None:
         """Instantiate a program and put its `run` at this index of the table."""
         imports = [self._import(needed) for needed in module.imports]
         run = wasmtime.Instance(self.store, module, imports).exports(self.store)["run"]
@@ -98,15 +98,15 @@ class Thread:
         return found
 
 
-class Helper(threading.Thread):
-    """A Python thread that lives in the engine's `park`, and acts when the engine says so."""
+class HelperThread(threading.Thread):
+    """A Python thread that lives in the engine's `worker_loop`, and acts when the engine says so."""
 
-    def __init__(self, number: int, own: Thread):
+    def __init__(self, number: int, own: ThreadInstance):
         super().__init__(name=f"tensorbrook-{number}", daemon=True)
         self.number, self.own = number, own
         self.to_load: Any = ()  # (module, index), set before the main thread publishes LOAD
         self.problem = ""
-        self._park, self._acknowledge = own.function("park"), own.function("acknowledge")
+        self._worker_loop, self._command_done = own.function("worker_loop"), own.function("command_done")
 
     def run(self):
         while (command := self._wait()) != QUIT:
@@ -115,22 +115,22 @@ class Helper(threading.Thread):
 
     def _wait(self) -> int | None:
         try:
-            return self._park(self.number)
+            return self._worker_loop(self.number)
         except (wasmtime.Trap, wasmtime.WasmtimeError) as error:
             self._report(error)
             return None
 
     def _load(self):
         try:
-            self.own.place(*self.to_load)
+            self.own.install(*self.to_load)
         except (wasmtime.Trap, wasmtime.WasmtimeError) as error:
             self._report(error)
         else:
-            self._acknowledge(1)
+            self._command_done(1)
 
     def _report(self, error):
-        self.problem = f"thread {self.number}: {_reason(error)}"
-        self._acknowledge(0)
+        self.problem = f"thread {self.number}: {_error_summary(error)}"
+        self._command_done(0)
 
 
 class Host:
@@ -143,25 +143,25 @@ class Host:
         self.threads = min(os.cpu_count() or 1, 8) if threads is None else threads
         if not 1 <= self.threads <= MAX_THREADS:
             raise ValueError(f"threads: {threads} is not within 1..{MAX_THREADS}")
-        self.calls, self.kept = 0, None
+        self.calls, self.program_cache = 0, None
         self._engine = wasmtime.Engine(_config())
         module = wasmtime.Module.from_file(self._engine, str(engine))
         self._memory = SharedMemory(self._engine, module.imports[0].type)
         self._bytes = _view(self._memory)
-        own = [Thread(self._engine, module, self._memory) for _ in range(self.threads)]
+        own = [ThreadInstance(self._engine, module, self._memory) for _ in range(self.threads)]
         self._main = own[0]
-        self._lay_out(own)
+        self._reserve_thread_memory(own)
         self._prepare_programs()
-        self._helpers = [Helper(number, own[number]) for number in range(1, self.threads)]
+        self._helpers = [HelperThread(number, own[number]) for number in range(1, self.threads)]
         for helper in self._helpers:
             helper.start()
         atexit.register(self.close)
 
-    def _lay_out(self, own):
+    def _reserve_thread_memory(self, own):
         """Place each helper's stack and each thread's scratch after the engine's own data."""
         main = own[0]
         stack, scratch = main.function("stack_size")(), main.function("scratch_size")()
-        start = whole_lines(main.exports["__heap_base"].value(main.store))
+        start = align_up(main.exports["__heap_base"].value(main.store))
         areas = start + (self.threads - 1) * stack
         self.heap_base = areas + self.threads * scratch
         self.grow(self.heap_base)
@@ -171,8 +171,8 @@ class Host:
 
     def _prepare_programs(self):
         main = self._main
-        self._launch, self._publish = main.function("launch"), main.function("publish")
-        self._join = main.function("join")
+        self._run_program, self._post_command = main.function("run_program"), main.function("post_command")
+        self._wait_command = main.function("wait_command")
         self._lock = threading.Lock()  # the engine has one main thread
         self._next = main.table.size(main.store)
         self._free = []  # indices of unloaded programs
@@ -189,7 +189,7 @@ class Host:
             self._memory.grow(missing)
         except wasmtime.WasmtimeError as error:
             raise MemoryError(f"memory: {size_bytes} bytes are needed and cannot be had "
-                              f"({_reason(error)}); use a smaller batch or model") from None
+                              f"({_error_summary(error)}); use a smaller batch or model") from None
 
     def load(self, module: bytes) -> int:
         """Instantiate a program on every thread; its index is what `run` takes."""
@@ -198,12 +198,12 @@ class Host:
             self.calls += 1
             index = self._free.pop() if self._free else self._next
             self._next = max(self._next, index + 1)
-            self._main.place(compiled, index)
+            self._main.install(compiled, index)
             for helper in self._helpers:
                 helper.to_load = compiled, index
-            self._publish(LOAD, 0, 0)
-            if self._join():
-                raise RuntimeError(f"program: it could not be loaded: {self._problems()}")
+            self._post_command(LOAD, 0, 0)
+            if self._wait_command():
+                raise RuntimeError(f"program: it could not be loaded: {self._collect_errors()}")
         return index
 
     def unload(self, program: int) -> None:
@@ -214,14 +214,14 @@ class Host:
         """Write the slots of the arguments block, if given, and run the program on every thread."""
         with self._lock:
             if words:
-                _words(len(words)).pack_into(self._bytes, block_address + WORD * SLOTS, *words)
+                _words(len(words)).pack_into(self._bytes, block_address + WORD_BYTES * FIRST_SLOT_WORD, *words)
             self.calls += 1
             try:
-                failed = self._launch(program, block_address)
+                failed = self._run_program(program, block_address)
             except wasmtime.Trap as trap:
-                raise RuntimeError(_stopped(program, f"thread 0: {_reason(trap)}")) from None
+                raise RuntimeError(_trap_message(program, f"thread 0: {_error_summary(trap)}")) from None
             if failed:
-                raise RuntimeError(_stopped(program, self._problems()))
+                raise RuntimeError(_trap_message(program, self._collect_errors()))
 
     def write(self, address: int, data) -> None:
         """Copy any C-contiguous buffer into memory."""
@@ -240,7 +240,7 @@ class Host:
             f"{size} bytes at {address} are not within {self._memory.data_len()} bytes of memory"
         return slice(address, address + size)
 
-    def _problems(self) -> str:
+    def _collect_errors(self) -> str:
         problems = [helper.problem for helper in self._helpers if helper.problem]
         for helper in self._helpers:
             helper.problem = ""
@@ -250,7 +250,7 @@ class Host:
         """End the helpers. A second call does nothing."""
         atexit.unregister(self.close)
         if self._helpers:
-            self._publish(QUIT, 0, 0)
+            self._post_command(QUIT, 0, 0)
         for helper in self._helpers:
             helper.join()
         self._helpers = []
@@ -292,11 +292,11 @@ def _words(count: int) -> struct.Struct:
     return struct.Struct(f"<{count}I")
 
 
-def _reason(error) -> str:
+def _error_summary(error) -> str:
     """The last line of wasmtime's message; those before it are a trace of frames."""
     return str(error).strip().splitlines()[-1].strip()
 
 
-def _stopped(program: int, problem: str) -> str:
+def _trap_message(program: int, problem: str) -> str:
     return (f"program {program}: stopped on {problem}; what it was to write is lost, "
             "the next run begins afresh")

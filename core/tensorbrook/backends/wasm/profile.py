@@ -4,11 +4,11 @@ from __future__ import annotations
 import struct
 
 from ...ir import Plan
-from ..profile import Profile, Times
+from ..profiling import Profile, ProgramTimings
 from . import Buffer, Program, Wasm
-from .ceiling import ceilings
-from .image import image_of
-from .program import STAMP, stamps_of
+from .peak_rates import ceilings
+from .compiled_program import compile_plan
+from .module_codegen import STAMP, stamps_of
 
 
 class Profiled(Program):
@@ -16,19 +16,19 @@ class Profiled(Program):
 
     def __init__(self, plan: Plan, backend: Wasm, profile: Profile):
         self.each = stamps_of(len(plan.steps))
-        self.stamps = Buffer(backend, STAMP * self.each * backend.threads)
-        zeros = bytes(self.stamps.size)
-        backend.host.write(self.stamps.address, memoryview(zeros))
+        self.timestamps = Buffer(backend, STAMP * self.each * backend.threads)
+        zeros = bytes(self.timestamps.size)
+        backend.host.write(self.timestamps.address, memoryview(zeros))
         host = backend.host
-        super().__init__(image_of(plan, host.relaxed, host.shared, self.stamps.address), backend)
-        self.times = Times(plan, profile, ["" if s.split else " (one thread)" for s in plan.steps])
+        super().__init__(compile_plan(plan, host.relaxed, host.shared, self.timestamps.address), backend)
+        self.times = ProgramTimings(plan, profile, ["" if s.parallel else " (one thread)" for s in plan.steps])
         self.stamp_ms = float("inf")             # what noting the time takes, at least
 
     def run(self, inputs: list[Buffer]) -> list[Buffer]:
         with self.backend.lock:
             outputs = super().run(inputs)
             if self.id is not None:
-                self._note(self.stamps.read())
+                self._note(self.timestamps.read())
         return outputs
 
     def _note(self, data: bytes) -> None:
@@ -37,7 +37,7 @@ class Profiled(Program):
         stamps = struct.unpack(f"<{count}d", data[:STAMP * count])
         threads = [stamps[i:i + self.each] for i in range(0, count, self.each)]
         self.stamp_ms = min(self.stamp_ms, *(t[1] - t[0] for t in threads))
-        self.times.ran(max(t for t in stamps) - min(t[0] for t in threads))
+        self.times.record_run(max(t for t in stamps) - min(t[0] for t in threads))
         for n in range(len(self.times.steps)):
             spans = [(i, t[2 + 2 * n], t[3 + 2 * n]) for i, t in enumerate(threads) if t[2 + 2 * n]]
             taken = max(end for *_, end in spans) - min(begin for _, begin, _ in spans)
@@ -49,14 +49,14 @@ class Profiled(Program):
 class WasmProfile(Profile):
     """See backends/profile.py; a track is a thread."""
 
-    BETWEEN = "waiting for threads, and between kernels"
+    IDLE_LABEL = "waiting for threads, and between kernels"
     PROGRAM = Profiled
 
-    def place(self) -> str:
+    def device_label(self) -> str:
         return f"{self.backend.threads} threads"
 
-    def track(self, number: int) -> str:
+    def track_name(self, number: int) -> str:
         return f"thread {number}"
 
-    def ceilings(self) -> tuple[float, float]:
+    def peak_rates(self) -> tuple[float, float]:
         return ceilings(self.backend)

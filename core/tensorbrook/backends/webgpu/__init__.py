@@ -10,58 +10,58 @@ from typing import Any
 
 from ... import backends
 from ...base.errors import UnavailableError, UnimplementedError
-from ...base.hostdata import HostData
-from ...ir import Graph, Limits, Plan, digest, every_equation, whole_lines
-from ..profile import Profile
-from .elements import BYTES, WORD, device_bytes, host_bytes, narrowed, widened
+from ...base.host_array import HostArray
+from ...ir import Graph, TargetInfo, Plan, digest, walk_equations, align_up
+from ..profiling import Profile
+from .element_layout import BYTE_DTYPES, WORD, device_bytes, host_bytes, to_host_layout, to_device_layout
 from .host import Host
-from .image import Image
-from .journal import Journal
-from .memory import Memory
-from .part import WGSL_TYPES
-from .program import image_of
+from .compiled_program import Image
+from .device_recovery import RecoverableHost
+from .buffer_pool import BufferPool
+from .shader_dispatch import WGSL_TYPES
+from .command_builder import image_of
 
 TAKE_EPILOGUES = frozenset({"gemm", "conv2d", "conv2d_input_grad", "conv2d_filter_grad"})
 # Whose templates have float16; what goes into others becomes float32 first (compiler/halves.py).
-TAKE_HALVES = TAKE_EPILOGUES | {
+FLOAT16_KERNELS = TAKE_EPILOGUES | {
     "gather", "max_pool", "max_pool_select", "max_pool_scatter", "avg_pool", "avg_pool_grad",
     "attention", "attention_masked", "attention_grad", "attention_grad_masked"}
-# Whose templates include pieces/taken.wgsl, and what becomes marks of loops (compiler/finite.py).
-CAST = TAKE_EPILOGUES | {"all_finite"}
+# Whose templates include include/operand_load.wgsl, and what becomes marks of loops (compiler/finite.py).
+CASTING_KERNELS = TAKE_EPILOGUES | {"all_finite"}
 # A laptop's GPU of 2020, the rates of compiler/cost.py: 900 G operations and 60 GB a second. Others
 # have more.
 OPERATIONS_PER_BYTE = 15
 
 
-def limits_of(facts) -> Limits:
+def target_info(device_info) -> TargetInfo:
     """What the compiler must know of a device."""
-    return Limits(buffers=facts.storage_buffers, epilogues=TAKE_EPILOGUES, staged=False,
-                  halves=TAKE_HALVES if facts.f16 else None,
-                  casts=CAST if facts.f16 else frozenset(),
-                  line=max(64, facts.alignment), widths=dict.fromkeys(BYTES, WORD), typed=True,
-                  operations_per_byte=OPERATIONS_PER_BYTE)
+    return TargetInfo(max_buffers_per_kernel=device_info.storage_buffers, kernels_with_epilogue=TAKE_EPILOGUES, materializes_epilogue_input=False,
+                  float16_kernels=FLOAT16_KERNELS if device_info.f16 else None,
+                  kernels_casting_operands=CASTING_KERNELS if device_info.f16 else frozenset(),
+                  buffer_alignment=max(64, device_info.offset_alignment), element_bytes_override=dict.fromkeys(BYTE_DTYPES, WORD), alias_needs_same_dtype=True,
+                  remat_ops_per_byte=OPERATIONS_PER_BYTE)
 
 
 class Buffer:
     """A buffer of the device as a Storage; it goes back when nobody holds it."""
 
-    __slots__ = ("number", "capacity", "count", "dtype", "shared", "backend", "__weakref__")
+    __slots__ = ("handle", "capacity", "count", "dtype", "aliased", "backend", "__weakref__")
 
     def __init__(self, backend: WebGPU, dtype: str, count: int):
-        self.dtype, self.count, self.shared, self.backend = dtype, count, False, backend
-        self.number, self.capacity = backend.memory.take(self.size)
+        self.dtype, self.count, self.aliased, self.backend = dtype, count, False, backend
+        self.handle, self.capacity = backend.memory.acquire(self.size)
 
     @property
     def size(self) -> int:
         """Bytes on the device, in whole words."""
-        return whole_lines(self.count * device_bytes(self.dtype), WORD)
+        return align_up(self.count * device_bytes(self.dtype), WORD)
 
     def read(self) -> bytes:
         return self.backend.read_many([self])[0]
 
     def __del__(self, ending=sys.is_finalizing):
         if hasattr(self, "capacity") and not ending():     # else an error has left it without
-            self.backend.memory.give_back(self.number, self.capacity)
+            self.backend.memory.release(self.handle, self.capacity)
 
 
 class WebGPU:
@@ -70,21 +70,21 @@ class WebGPU:
     profile: Profile | None = None       # of all, while they are profiled
 
     def __init__(self, host: Host):
-        self.host = Journal(host)
-        self.memory = Memory(self.host)
-        self.limits = limits_of(host.facts)
+        self.host = RecoverableHost(host)
+        self.memory = BufferPool(self.host)
+        self.target = target_info(host.device_info)
         self.arena = Buffer(self, "int32", 1)
         self.lock = self.host.lock                         # held by the program that runs
         self.programs_run = self.compiled = self.bytes_moved = 0
-        self.host.spare = lambda: {*self.memory.idle_numbers(), self.arena.number}
-        self.host.heir = lambda host: backends.follow(self, WebGPU(host))
+        self.host.unused_buffers = lambda: {*self.memory.idle_handles(), self.arena.handle}
+        self.host.on_device_kind_changed = lambda host: backends.replace_backend(self, WebGPU(host))
 
     @property
-    def lost(self) -> bool:
+    def is_lost(self) -> bool:
         """Whether its device is no more."""
         return self.host.lost
 
-    def put(self, data: HostData) -> Buffer:
+    def upload(self, data: HostArray) -> Buffer:
         count = 1
         for n in data.shape:
             count *= n
@@ -94,26 +94,26 @@ class WebGPU:
         self._demand("constant", dtype)
         buffer = Buffer(self, dtype, count)
         if count:
-            self.host.write(buffer.number, widened(data, dtype))
+            self.host.write(buffer.handle, to_device_layout(data, dtype))
         return buffer
 
     def read_many(self, storages: Sequence[Buffer]) -> list[bytes]:
-        there = self.host.read_many([(s.number, s.size) for s in storages])
-        return [narrowed(data, s.dtype, s.count) for data, s in zip(there, storages)]
+        there = self.host.read_many([(s.handle, s.size) for s in storages])
+        return [to_host_layout(data, s.dtype, s.count) for data, s in zip(there, storages)]
 
-    def recall(self, graph: Graph) -> Program | None:
+    def load_cached(self, graph: Graph) -> Program | None:
         """The program of a graph that this host has kept."""
         if self.profile:
             return None
-        data = self.host.kept.get(self._key(graph)) if self.host.kept else None
+        data = self.host.program_cache.get(self._key(graph)) if self.host.program_cache else None
         return None if data is None else Program(Image.from_bytes(data), graph, self)
 
     def _key(self, graph: Graph) -> str:
         """What an image depends on, but for the version of the compiler, which the host knows."""
-        return f"{digest(graph)}-{self.host.facts}"
+        return f"{digest(graph)}-{self.host.device_info}"
 
     def load(self, plan: Plan) -> Program:
-        for e in every_equation(plan.graph):
+        for e in walk_equations(plan.graph):
             for a in (*e.args, *e.outs):
                 self._demand(e.prim.name, a.spec.dtype.name)
         for a in (*plan.graph.inputs, *plan.graph.outputs):
@@ -121,14 +121,14 @@ class WebGPU:
         self.compiled += 1
         if self.profile:
             return self.profile.program(plan, self)
-        image = image_of(plan, self.host.facts)
+        image = image_of(plan, self.host.device_info)
         program = Program(image, plan.graph, self)
-        if self.host.kept is not None:
-            self.host.kept.put(self._key(plan.graph), image.to_bytes())
+        if self.host.program_cache is not None:
+            self.host.program_cache.put(self._key(plan.graph), image.to_bytes())
         return program
 
     def _demand(self, user: str, dtype: str) -> None:
-        known = dtype in WGSL_TYPES and (dtype != "float16" or self.host.facts.f16)
+        known = dtype in WGSL_TYPES and (dtype != "float16" or self.host.device_info.f16)
         if not known:
             half = dtype == "float16"
             raise UnimplementedError(
@@ -143,7 +143,7 @@ class WebGPU:
         if size > self.arena.size:
             self.arena = Buffer(self, "int32", 1)          # the old one's place may serve the new
             self.arena = Buffer(self, "int32", -(-size // 4))
-        return self.arena.number
+        return self.arena.handle
 
     def counters(self) -> dict[str, int]:
         return {"host_calls": self.host.calls, "programs": self.programs_run,
@@ -151,11 +151,11 @@ class WebGPU:
                 "submits": self.host.submits, "pipelines": self.host.pipelines,
                 "bytes_moved": self.bytes_moved}
 
-    def details(self) -> dict[str, Any]:
+    def device_details(self) -> dict[str, Any]:
         """The name, whether a processor plays it, and what of it programs are made for."""
-        facts = self.host.facts
-        return {"device_name": facts.name, "software": facts.software,
-                "float16": facts.f16, "subgroups": facts.subgroups > 0}
+        device_info = self.host.device_info
+        return {"device_name": device_info.name, "software": device_info.is_software,
+                "float16": device_info.f16, "subgroups": device_info.min_subgroup_size > 0}
 
 
 class Program:
@@ -165,13 +165,13 @@ class Program:
         self.backend = backend
         self.constants = [backend.put_bytes(c, dtype, len(c) // host_bytes(dtype))
                           for dtype, c in image.constants]
-        self.numbers = [c.number for c in self.constants]
+        self.constant_handles = [c.handle for c in self.constants]
         self.updates, self.arena_size = image.updates, image.arena_size
         self.bytes_moved, self.dispatches = image.bytes_moved, Counter(image.kernels)
         self.results = [(dtype, count, image.updates.get(i))
                         for i, (dtype, count) in enumerate(image.outputs)]
         # What nobody else holds: to stage pieces in, and for stamps.
-        self.own = [Buffer(backend, "int32", size // 4) for size in (image.staging, image.stamps)
+        self.private_buffers = [Buffer(backend, "int32", size // 4) for size in (image.staging, image.stamps)
                     if size]
         self.id = backend.host.load(image, graph) if image.writes else None
         if self.id is not None:
@@ -186,22 +186,22 @@ class Program:
             if old is None:
                 outputs.append(Buffer(backend, dtype, count))
                 continue
-            if inputs[old].shared:
+            if inputs[old].aliased:
                 copy = Buffer(backend, dtype, count)
                 if count:
-                    copies.append((inputs[old].number, copy.number, copy.size))
+                    copies.append((inputs[old].handle, copy.handle, copy.size))
                 inputs[old] = copy
             outputs.append(inputs[old])
         assert self.id is not None or not copies, "what updates an input is a step"
         if self.id is not None:
-            self._call([b.number for b in inputs], [b.number for b in outputs], copies)
+            self._call([b.handle for b in inputs], [b.handle for b in outputs], copies)
         return outputs
 
     def _call(self, inputs: list[int], outputs: list[int], copies: list) -> None:
-        backend, own = self.backend, [b.number for b in self.own]
+        backend, own = self.backend, [b.handle for b in self.private_buffers]
         with backend.lock:
             arena = backend.arena_of(self.arena_size)
-            places = (arena, *inputs, *self.numbers, *outputs, *own)
+            places = (arena, *inputs, *self.constant_handles, *outputs, *own)
             backend.host.run(self.id, places, copies)
             backend.programs_run += 1
             backend.bytes_moved += self.bytes_moved

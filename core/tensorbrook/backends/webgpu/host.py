@@ -4,14 +4,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from .. import Kept
-from .facts import Facts
+from .. import ProgramCache
+from .device_info import DeviceInfo
 
 
 # The first bytes of a buffer that go to another: (source, target, how many).
-Copies = Sequence[tuple[int, int, int]]
+BufferCopies = Sequence[tuple[int, int, int]]
 
-NOTHING = bool           # when called, it does that
+no_op = bool           # when called, it does that
 
 
 class Host(Protocol):
@@ -24,18 +24,18 @@ class Host(Protocol):
 
     `read_many` tells what buffers hold, each with a size, after all that came before: at one moment
     if that is no more than batches.MOST_STAGED bytes. `load` takes the `commands` of an Image, some
-    with stamps only where `facts` have ticks. A pipeline is made once for each different shader.
+    with stamps only where `device_info` have ticks. A pipeline is made once for each different shader.
 
     When the device is lost a call raises UnavailableError: sooner or later, but no read gives
     what a lost device left. Then `renew` takes another device, and all numbers are void; it raises
     UnavailableError where there is none. A shader that is refused is an InternalError of `load`."""
 
-    facts: Facts
+    device_info: DeviceInfo
     calls: int                       # how often Python left for the host
     submits: int
     dispatches: int
     pipelines: int
-    kept: Kept | None                # None on a host that keeps nothing from session to session
+    program_cache: ProgramCache | None                # None on a host that keeps nothing from session to session
 
     def new(self, size: int) -> int: ...
     def free(self, buffer: int) -> None: ...
@@ -43,8 +43,8 @@ class Host(Protocol):
     def read_many(self, which: Sequence[tuple[int, int]]) -> list[bytes]: ...
     def load(self, commands: bytes) -> int: ...
     def unload(self, program: int) -> None: ...
-    def make_room(self) -> None: ...
-    def run(self, program: int, places: Sequence[int], copies: Copies = (),
-            then: Callable[[], object] = NOTHING) -> None: ...
-    def renew(self) -> None: ...
+    def wait_for_queue_space(self) -> None: ...
+    def run(self, program: int, buffers: Sequence[int], copies: BufferCopies = (),
+            on_submit: Callable[[], object] = no_op) -> None: ...
+    def reopen_device(self) -> None: ...
     def close(self) -> None: ...

@@ -11,15 +11,15 @@ from operator import call
 import tensorbrook_page as page  # pyright: ignore[reportMissingImports]
 from pyodide.ffi import JsException, can_run_sync, run_sync  # pyright: ignore[reportMissingImports]
 
-from ...base.aside import aside
+from ...base.task_local import suspended_stacks
 from ...base.errors import FailedPreconditionError, UnavailableError
-from ..kept_in_page import Kept
-from .batches import Piece, read_in_batches
-from .facts import Facts
-from .host import NOTHING
-from .trouble import trouble
+from ..page_program_cache import PageProgramCache
+from .readback import Piece, read_back
+from .device_info import DeviceInfo
+from .host import no_op
+from .device_errors import device_error
 
-LARGE = 1 << 20          # bytes; of a buffer this large it is asked whether there was memory
+MIN_CHECKED_ALLOCATION = 1 << 20          # bytes; of a buffer this large it is asked whether there was memory
 
 
 class Host:
@@ -32,10 +32,10 @@ class Host:
             raise UnavailableError("backend webgpu", gpu.reason,
                                    "compute on wasm, or open the page where there is a GPU "
                                    "(tensorbrook run: --software-gpu lets the processor play it)")
-        self.facts = Facts(**json.loads(gpu.facts()))
+        self.device_info = DeviceInfo(**json.loads(gpu.facts()))
         if self.lost:
-            self.renew()
-        self.kept = Kept()
+            self.reopen_device()
+        self.program_cache = PageProgramCache()
         # Bound once: looking a method up on the module costs five times the call.
         self._run, self._full = gpu.run, gpu.full
 
@@ -47,27 +47,27 @@ class Host:
 
     @property
     def submits(self) -> int:
-        return self._waited(self.page.counts()).submits
+        return self._wait(self.page.counts()).submits
 
     @property
     def dispatches(self) -> int:
-        return self._waited(self.page.counts()).dispatches
+        return self._wait(self.page.counts()).dispatches
 
     @property
     def pipelines(self) -> int:
-        return self._waited(self.page.counts()).pipelines
+        return self._wait(self.page.counts()).pipelines
 
     # ── buffers ──
 
     def new(self, size: int) -> int:
-        if size > self.facts.buffer_bytes:
+        if size > self.device_info.buffer_bytes:
             raise MemoryError(f"a buffer of {size} bytes is more than the device takes")
-        with _told():
+        with _translate_errors():
             number = self.page.create(size)
             # An allocation that fails is heard of later: early enough for a large one.
-            if size >= LARGE and can_run_sync():
+            if size >= MIN_CHECKED_ALLOCATION and can_run_sync():
                 try:
-                    self._waited(self.page.settled())
+                    self._wait(self.page.settled())
                 except BaseException:
                     self.page.free(number)
                     raise
@@ -77,36 +77,36 @@ class Host:
         self.page.free(buffer)
 
     def write(self, buffer: int, data) -> None:
-        with _told():
+        with _translate_errors():
             self.page.write(buffer, memoryview(data))
 
     def read_many(self, which) -> list[bytes]:
-        return read_in_batches(which, self._staged)
+        return read_back(which, self._staged)
 
     def _staged(self, pieces: list[Piece]) -> bytes:
-        with _told():
-            return self._waited(self.page.read(*chain.from_iterable(pieces))).to_bytes()
+        with _translate_errors():
+            return self._wait(self.page.read(*chain.from_iterable(pieces))).to_bytes()
 
     # ── programs ──
 
     def load(self, commands: bytes) -> int:
-        with _told():
-            return self._waited(self.page.load(commands))
+        with _translate_errors():
+            return self._wait(self.page.load(commands))
 
     def unload(self, program: int) -> None:
         self.page.unload(program)
 
-    def make_room(self) -> None:
+    def wait_for_queue_space(self) -> None:
         if self._full():
-            with _told():
-                self._waited(self.page.room())
+            with _translate_errors():
+                self._wait(self.page.room())
 
-    def run(self, program: int, places, copies=(), then=NOTHING) -> None:
-        run = partial(self._run, program, len(copies), *chain.from_iterable(copies), *places)
+    def run(self, program: int, buffers, copies=(), on_submit=no_op) -> None:
+        run = partial(self._run, program, len(copies), *chain.from_iterable(copies), *buffers)
         try:
-            deque(map(call, (run, then)), maxlen=0)      # in one go, which no interrupt divides
+            deque(map(call, (run, on_submit)), maxlen=0)      # in one go, which no interrupt divides
         except JsException as error:
-            raise _error(error) from None
+            raise _to_device_error(error) from None
 
     # ── faults ──
 
@@ -115,12 +115,12 @@ class Host:
         """Why the device is no more."""
         return self.page.lost() or None
 
-    def renew(self) -> None:
+    def reopen_device(self) -> None:
         """Ask for another device in the place of a lost one; what was on that is gone, and its
         numbers are void. Raises UnavailableError where there is none to be had."""
-        with _told():
-            self._waited(self.page.renew())
-        self.facts = Facts(**json.loads(self.page.facts()))
+        with _translate_errors():
+            self._wait(self.page.renew())
+        self.device_info = DeviceInfo(**json.loads(self.page.facts()))
 
     def destroy(self) -> None:
         """Lose the device, as a fault of the machine would."""
@@ -130,7 +130,7 @@ class Host:
         """Nothing: the device ends with the worker."""
 
     @staticmethod
-    def _waited(pending):
+    def _wait(pending):
         """What a call of the page comes to, once that is there. Ctrl-C gets in between."""
         if hasattr(pending, "ready"):
             while not pending.ready():
@@ -143,20 +143,20 @@ class Host:
         # An interrupt in the tasks that wake us would let us sleep for ever; it comes after them.
         page.hold(True)
         try:
-            with aside():
+            with suspended_stacks():
                 return run_sync(pending.promise)
         finally:
             page.hold(False)
 
 
 @contextmanager
-def _told():
+def _translate_errors():
     """Raise what the page throws as our own errors."""
     try:
         yield
     except JsException as error:
-        raise _error(error) from None
+        raise _to_device_error(error) from None
 
 
-def _error(error: JsException) -> Exception:
-    return trouble(error.name, error.message)
+def _to_device_error(error: JsException) -> Exception:
+    return device_error(error.name, error.message)

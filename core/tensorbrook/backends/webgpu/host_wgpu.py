@@ -14,11 +14,11 @@ from wgpu.backends.wgpu_native._api import libf
 from wgpu.backends.wgpu_native.extras import set_instance_extras
 
 from ...base.errors import UnavailableError
-from .batches import Piece, read_in_batches
-from .facts import Facts
-from .host import NOTHING
-from .image import STAMP, Binding, Commands, Copy, Dispatch
-from .trouble import OF_KERNEL, trouble
+from .readback import Piece, read_back
+from .device_info import DeviceInfo
+from .host import no_op
+from .compiled_program import STAMP, Binding, Commands, Copy, Dispatch
+from .device_errors import KERNEL_PREFIX, device_error
 
 # OpenGL has no compute shaders on many machines, and asking for it makes noise.
 set_instance_extras(backends=["Vulkan", "Metal", "DX12"])
@@ -33,15 +33,15 @@ USAGE = wgpu.BufferUsage.STORAGE | wgpu.BufferUsage.COPY_SRC | wgpu.BufferUsage.
 TO_READ = wgpu.BufferUsage.MAP_READ | wgpu.BufferUsage.COPY_DST
 TO_RESOLVE = wgpu.BufferUsage.QUERY_RESOLVE | wgpu.BufferUsage.COPY_SRC
 MOST_QUERIES = 4096                      # of one set (w3.org/TR/webgpu, createQuerySet)
-UNDER_WAY = 2                            # runs that may wait for the device
-KEPT_GROUPS = 8                          # bind groups kept for each dispatch, the latest
+MAX_IN_FLIGHT = 2                            # runs that may wait for the device
+MAX_BIND_GROUPS = 8                          # bind groups kept for each dispatch, the latest
 MOST_PIPELINES = 4096                    # kept for programs to come: those of a few dozen models
 
 
 class Host:
     """See host.py."""
 
-    kept = None
+    program_cache = None
 
     def __init__(self):
         self.calls = self.submits = self.dispatches = self.pipelines = 0
@@ -51,18 +51,18 @@ class Host:
     def _open(self) -> None:
         """A device with nothing on it."""
         adapter = _adapter()
-        with _told():
+        with _translate_errors():
             self.device = adapter.request_device_sync(
                 required_features=[f for f in FEATURES if f in adapter.features],
                 required_limits={name: adapter.limits[name] for name in LIMITS})
-        self.facts = replace(facts_of(adapter), tick_ns=_tick_ns(self.device))
+        self.device_info = replace(device_info_of(adapter), timestamp_period_ns=_timestamp_period_ns(self.device))
         self._buffers: dict[int, wgpu.GPUBuffer] = {}
         self._programs: dict[int, _Loaded] = {}
         self._pipelines: dict[tuple, wgpu.GPUComputePipeline] = {}
         self._layouts: dict[tuple, tuple] = {}
         self._under_way: deque = deque()
 
-    def renew(self) -> None:
+    def reopen_device(self) -> None:
         self.device.destroy()
         self._open()
 
@@ -74,9 +74,9 @@ class Host:
 
     def new(self, size: int) -> int:
         self.calls += 1
-        if size > self.facts.buffer_bytes:
+        if size > self.device_info.buffer_bytes:
             raise MemoryError(f"a buffer of {size} bytes is more than the device takes")
-        with _told():
+        with _translate_errors():
             buffer = self.device.create_buffer(size=size, usage=USAGE)
         number = next(self._numbers)
         self._buffers[number] = buffer
@@ -87,16 +87,16 @@ class Host:
 
     def write(self, buffer: int, data) -> None:
         self.calls += 1
-        with _told():
+        with _translate_errors():
             self.device.queue.write_buffer(self._buffers[buffer], 0, data)
 
     def read_many(self, which) -> list[bytes]:
         self.calls += 1
-        return read_in_batches(which, self._staged)
+        return read_back(which, self._staged)
 
     def _staged(self, pieces: list[Piece]) -> bytes:
         ends = list(accumulate((size for _, _, size in pieces), initial=0))
-        with _told():
+        with _translate_errors():
             staging = self.device.create_buffer(size=ends[-1], usage=TO_READ)
             encoder = self.device.create_command_encoder()
             for (buffer, begin, size), at in zip(pieces, ends):
@@ -113,28 +113,28 @@ class Host:
         self.calls += 1
         told = Commands.from_bytes(commands)
         number = next(self._numbers)
-        with _told():
-            steps = [self._prepared(step, told) for step in told.steps]
-            stamps = _Stamps(self.device, told.stamps) if told.stamps else None
+        with _translate_errors():
+            steps = [self._prepare_step(step, told) for step in told.steps]
+            stamps = _TimestampQueries(self.device, told.stamps) if told.stamps else None
         self._programs[number] = _Loaded(steps, stamps)
         return number
 
     def unload(self, program: int) -> None:
         del self._programs[program]
 
-    def make_room(self) -> None:
-        while len(self._under_way) >= UNDER_WAY:
+    def wait_for_queue_space(self) -> None:
+        while len(self._under_way) >= MAX_IN_FLIGHT:
             lib.wgpuDevicePoll(self.device._internal, True, self._under_way.popleft())
 
-    def run(self, program: int, places, copies=(), then=NOTHING) -> None:
+    def run(self, program: int, buffers, copies=(), on_submit=no_op) -> None:
         self.calls += 1
         try:
-            self._run(self._programs[program], tuple(places), copies, then)
+            self._run(self._programs[program], tuple(buffers), copies, on_submit)
         except wgpu.GPUError as error:
-            raise _error(error) from None
+            raise _to_device_error(error) from None
 
-    def _run(self, loaded: _Loaded, numbers: tuple[int, ...], copies, then) -> None:
-        passes = loaded.bound.get(numbers) or self._bound(loaded, numbers)
+    def _run(self, loaded: _Loaded, numbers: tuple[int, ...], copies, on_submit) -> None:
+        passes = loaded.bound.get(numbers) or self._bind(loaded, numbers)
         encoder = self.device.create_command_encoder()
         for source, target, size in copies:
             encoder.copy_buffer_to_buffer(self._buffers[source], 0, self._buffers[target], 0, size)
@@ -149,32 +149,32 @@ class Host:
         if loaded.stamps:
             loaded.stamps.tell(encoder, self._buffers[numbers[-1]])
         self.dispatches += loaded.dispatches
-        self._under_way.append(self._submit(encoder, then))
+        self._under_way.append(self._submit(encoder, on_submit))
 
     def close(self) -> None:
         self.device.destroy()
 
-    def _submit(self, encoder, then=NOTHING):
+    def _submit(self, encoder, on_submit=no_op):
         """Hand the commands over, and call `then`; returns what to wait for. wgpu-native's own
         function gives it, and its promise for the end of work does not work in wgpu 0.32."""
         self.submits += 1
         commands = encoder.finish()
         pointer = ffi.new("WGPUCommandBuffer[]", [commands._internal])
         submit = partial(lib.wgpuQueueSubmitForIndex, self.device.queue._internal, 1, pointer)
-        index, _ = map(call, (submit, then))     # one step of Python, which no interrupt divides
+        index, _ = map(call, (submit, on_submit))     # one step of Python, which no interrupt divides
         return ffi.new("WGPUSubmissionIndex *", index)
 
-    def _prepared(self, step: Dispatch | Copy, told: Commands):
+    def _prepare_step(self, step: Dispatch | Copy, told: Commands):
         if isinstance(step, Copy):
             return step
         access = tuple(b.writes for b in step.bindings)
         try:
             pipeline = self._pipeline(told.shaders[step.shader], access)
         except wgpu.GPUError as error:
-            raise _error(error, f"{OF_KERNEL}{told.names[step.shader]!r}: ") from None
+            raise _to_device_error(error, f"{KERNEL_PREFIX}{told.names[step.shader]!r}: ") from None
         return step, pipeline, self._layout(access)[0]
 
-    def _bound(self, loaded: _Loaded, numbers: tuple[int, ...]) -> list:
+    def _bind(self, loaded: _Loaded, numbers: tuple[int, ...]) -> list:
         """The steps with what is bound when the buffers are these, passes and copies apart."""
         buffers = [self._buffers[n] for n in numbers]
         made = [self._copy(step, buffers) if isinstance(step, Copy) else
@@ -183,7 +183,7 @@ class Host:
         passes = loaded.stamps.passes(made) if loaded.stamps else [
             (is_copy, [step for _, step in steps], None)
             for is_copy, steps in groupby(made, lambda one: one[0])]
-        if len(loaded.bound) >= KEPT_GROUPS:
+        if len(loaded.bound) >= MAX_BIND_GROUPS:
             loaded.bound.pop(next(iter(loaded.bound)))
         loaded.bound[numbers] = passes
         return passes
@@ -199,7 +199,7 @@ class Host:
         key = tuple(numbers[b.buffer] for b in dispatch.bindings)
         kept = loaded.groups[at]
         if key not in kept:
-            if len(kept) >= KEPT_GROUPS:
+            if len(kept) >= MAX_BIND_GROUPS:
                 kept.pop(next(iter(kept)))
             kept[key] = self.device.create_bind_group(
                 layout=layout, entries=[_entry(n, b, buffers[b.buffer])
@@ -233,14 +233,14 @@ class Host:
 class _Loaded:
     """A program's steps with their pipelines, and the bind groups made for them so far."""
 
-    def __init__(self, steps: list, stamps: _Stamps | None):
+    def __init__(self, steps: list, stamps: _TimestampQueries | None):
         self.steps, self.stamps = steps, stamps
         self.groups: list[dict] = [{} for _ in steps]
         self.bound: dict[tuple[int, ...], list] = {}
         self.dispatches = sum(not isinstance(step, Copy) for step in steps)
 
 
-class _Stamps:
+class _TimestampQueries:
     """Where a program's stamps are noted, as many sets as it takes of so many as one may hold."""
 
     def __init__(self, device, size_bytes: int):
@@ -268,7 +268,7 @@ class _Stamps:
         encoder.copy_buffer_to_buffer(self.resolved, 0, target, 0, self.size)
 
 
-def _tick_ns(device) -> float:
+def _timestamp_period_ns(device) -> float:
     """Of its clock; wgpu-native alone tells, as the standard has nanoseconds everywhere."""
     has_clock = "timestamp-query" in device.features
     return lib.wgpuQueueGetTimestampPeriod(device.queue._internal) if has_clock else 0.0
@@ -282,7 +282,7 @@ def _adapter():
                                "install a Vulkan driver, or compute on wasm") from None
 
 
-def spelled(code: str) -> str:
+def strip_subgroup_directive(code: str) -> str:
     """A shader as wgpu 0.32 takes it: with subgroups, but not with the standard's line for them."""
     return code.replace("enable subgroups;\n", "")
 
@@ -290,7 +290,7 @@ def spelled(code: str) -> str:
 def _module(device, code: str):
     """A shader module whose loops are not counted: ours end. A product of 512 takes 42 ms on
     lavapipe where they are, and 31 here. That indices stay within buffers is looked after."""
-    text = ffi.new("char[]", spelled(code).encode())
+    text = ffi.new("char[]", strip_subgroup_directive(code).encode())
     source = ffi.new("WGPUShaderSourceWGSL *")
     source.chain.sType = lib.WGPUSType_ShaderSourceWGSL
     source.code.data, source.code.length = text, len(text) - 1
@@ -314,41 +314,41 @@ def _encode(compute, steps: list) -> None:
 
 
 @contextmanager
-def _told():
+def _translate_errors():
     """Raise wgpu's errors as our own."""
     try:
         yield
     except wgpu.GPUError as error:
-        raise _error(error) from None
+        raise _to_device_error(error) from None
 
 
-def _error(error: wgpu.GPUError, of: str = "") -> Exception:
+def _to_device_error(error: wgpu.GPUError, of: str = "") -> Exception:
     """What wgpu tells in several lines, some of which draw a frame around others."""
     told = str(error).replace("Shader '' ", "")
     lines = [line.strip() for line in told.splitlines()[1:]]
     why = "; ".join(line for line in lines if line and line[0] not in "┌│" and
                     not line.startswith(("Caused by", "In wgpu")))
     if "device is lost" in told or "Device lost" in told:
-        return trouble("lost", why)
+        return device_error("lost", why)
     if isinstance(error, wgpu.GPUOutOfMemoryError):
-        return trouble("memory", why)
-    return trouble("validation", of + why)
+        return device_error("memory", why)
+    return device_error("validation", of + why)
 
 
 def _entry(number: int, b: Binding, buffer) -> dict:
     return {"binding": number, "resource": {"buffer": buffer, "offset": b.offset, "size": b.size}}
 
 
-def facts_of(adapter) -> Facts:
+def device_info_of(adapter) -> DeviceInfo:
     """What the adapter can do, in our words."""
     limits, features, info = adapter.limits, adapter.features, adapter.info
-    return Facts(
-        name=info["device"], software=info["adapter_type"] == "CPU",
-        alignment=limits["min-storage-buffer-offset-alignment"],
+    return DeviceInfo(
+        name=info["device"], is_software=info["adapter_type"] == "CPU",
+        offset_alignment=limits["min-storage-buffer-offset-alignment"],
         storage_buffers=limits["max-storage-buffers-per-shader-stage"],
-        workgroups=limits["max-compute-workgroups-per-dimension"],
-        invocations=limits["max-compute-invocations-per-workgroup"],
+        max_workgroups=limits["max-compute-workgroups-per-dimension"],
+        max_invocations=limits["max-compute-invocations-per-workgroup"],
         workgroup_bytes=limits["max-compute-workgroup-storage-size"],
         binding_bytes=limits["max-storage-buffer-binding-size"],
         buffer_bytes=limits["max-buffer-size"],
-        subgroups=LEAST_SUBGROUP if "subgroup" in features else 0, f16="shader-f16" in features)
+        min_subgroup_size=LEAST_SUBGROUP if "subgroup" in features else 0, f16="shader-f16" in features)

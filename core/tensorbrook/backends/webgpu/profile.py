@@ -13,12 +13,12 @@ from time import perf_counter
 
 from ...base.errors import ResourceExhaustedError, UnavailableError
 from ...ir import Plan
-from ...ir.text import label
-from ..profile import Profile, Times
+from ...ir.printer import label
+from ..profiling import Profile, ProgramTimings
 from . import Buffer, Program, WebGPU
-from .ceiling import ceilings
-from .image import STAMP
-from .program import image_of
+from .peak_rates import ceilings
+from .compiled_program import STAMP
+from .command_builder import image_of
 
 GPU = 0                          # the only track
 
@@ -28,13 +28,13 @@ class Profiled(Program):
 
     def __init__(self, plan: Plan, backend: WebGPU, profile: GpuProfile):
         self.profile = profile
-        self.tick_ms = backend.host.facts.tick_ns / 1e6
-        image = image_of(plan, backend.host.facts, stamps=self.tick_ms > 0)
+        self.tick_ms = backend.host.device_info.timestamp_period_ns / 1e6
+        image = image_of(plan, backend.host.device_info, stamps=self.tick_ms > 0)
         super().__init__(image, plan.graph, backend)
         self.kernels = image.kernels
         self.stamps = image.stamps // STAMP
         whole = Counter(number[0] for number in image.kernels)
-        self.times = Times(plan, profile, [_aside(whole[n]) for n in range(len(plan.steps))],
+        self.times = ProgramTimings(plan, profile, [_aside(whole[n]) for n in range(len(plan.steps))],
                            f"{len(plan.steps)} kernels, {len(image.kernels)} dispatches")
         self.names = _names(plan, image.kernels, self.times.number)
 
@@ -45,10 +45,10 @@ class Profiled(Program):
             if self.id is None:
                 return outputs
             if self.stamps:
-                self._note(self.own[-1].read())
+                self._note(self.private_buffers[-1].read())
             else:
-                self.backend.host.read_many([(self.backend.arena.number, 4)])    # waits for all
-                self.times.ran(1e3 * (perf_counter() - begin))
+                self.backend.host.read_many([(self.backend.arena.handle, 4)])    # waits for all
+                self.times.record_run(1e3 * (perf_counter() - begin))
         return outputs
 
     def _note(self, data: bytes) -> None:
@@ -60,7 +60,7 @@ class Profiled(Program):
         zero = self.profile.zero = self.profile.zero or ticks[0]
         spans = [((begin - zero) * self.tick_ms, (end - zero) * self.tick_ms)
                  for begin, end in one_after_the_other(ticks)]
-        self.times.ran(spans[-1][1] - spans[0][0])
+        self.times.record_run(spans[-1][1] - spans[0][0])
         for step, own in groupby(zip(self.kernels, spans, self.names), lambda one: one[0][0]):
             parts = list(own)
             begin, end = parts[0][1][0], parts[-1][1][1]
@@ -73,24 +73,24 @@ class Profiled(Program):
 class GpuProfile(Profile):
     """See backends/profile.py; the GPU is one track."""
 
-    BETWEEN = "between kernels"
+    IDLE_LABEL = "between kernels"
     PROGRAM = Profiled
 
     def __init__(self):
         super().__init__()
         self.zero = 0                        # the first stamp of all, from which times count
 
-    def place(self) -> str:
-        facts = self.backend.host.facts
-        return facts.name if facts.tick_ns else \
-            f"{facts.name}, which tells no times of kernels (it has no timestamp-query): these " \
+    def device_label(self) -> str:
+        device_info = self.backend.host.device_info
+        return device_info.name if device_info.timestamp_period_ns else \
+            f"{device_info.name}, which tells no times of kernels (it has no timestamp-query): these " \
             "are whole programs by the host's clock, from the call until the GPU is done"
 
-    def track(self, number: int) -> str:
+    def track_name(self, number: int) -> str:
         return "GPU"
 
-    def ceilings(self) -> tuple[float, float] | None:
-        if self.backend.lost or not self.backend.host.facts.tick_ns:
+    def peak_rates(self) -> tuple[float, float] | None:
+        if self.backend.is_lost or not self.backend.host.device_info.timestamp_period_ns:
             return None
         try:
             return ceilings(self.backend)
@@ -123,6 +123,6 @@ def _names(plan: Plan, kernels: tuple[tuple[int, ...], ...], program: int) -> li
         step, *inside = number
         found = plan.steps[step]
         for n in inside:
-            found = found.inside[n]
+            found = found.body[n]
         labels[number] = f"{program}.{'.'.join(map(str, number))} {label(found.kernel)}"
     return [labels[number] for number in kernels]

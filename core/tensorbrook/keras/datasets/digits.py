@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ...tensor import as_tensor
-from ..arrays import to_result
+from ..data_conversion import to_numpy
 
 FILE = Path(__file__).with_name("digits.zlib")
 COUNT = 1797
@@ -39,7 +39,7 @@ def part(labels: bytes, pixels: bytes, start: int, stop: int) -> tuple[Any, Any]
     shades = _spread(pixels[start * area:stop * area], _SHADES)
     images = shades.cast("f", (stop - start, SIDE, SIDE, 1))
     numbers = _spread(labels[start:stop], _ITSELF).cast("i")
-    return to_result(as_tensor(images)), to_result(as_tensor(numbers))
+    return to_numpy(as_tensor(images)), to_numpy(as_tensor(numbers))
 
 
 def _spread(content: bytes, table: list[bytes]) -> memoryview[Any]:

@@ -1,7 +1,7 @@
 """`tf.keras.layers`."""
 
 from .attention import Attention, MultiHeadAttention
-from .borders import Cropping2D, UpSampling2D, ZeroPadding2D
+from .padding import Cropping2D, UpSampling2D, ZeroPadding2D
 from .core import (
     ELU, Activation, Dense, Dropout, Identity, Input, LeakyReLU, PReLU, ReLU, Rescaling, Softmax)
 from .depthwise import DepthwiseConv2D, SeparableConv2D
@@ -10,13 +10,13 @@ from .layer import Layer
 from .merging import (
     Add, Average, Concatenate, Maximum, Minimum, Multiply, Subtract, add, average, concatenate,
     maximum, minimum, multiply, subtract)
-from .noise import GaussianNoise, SpatialDropout1D, SpatialDropout2D
+from .regularization import GaussianNoise, SpatialDropout1D, SpatialDropout2D
 from .normalization import BatchNormalization, LayerNormalization
 from .recurrent import GRU, LSTM, SimpleRNN
-from .rows import AveragePooling1D, Conv1D, GlobalAveragePooling1D, GlobalMaxPooling1D, MaxPooling1D
-from .shaping import Flatten, Permute, RepeatVector, Reshape
-from .transposed import Conv2DTranspose
-from .windows import (
+from .conv1d import AveragePooling1D, Conv1D, GlobalAveragePooling1D, GlobalMaxPooling1D, MaxPooling1D
+from .reshaping import Flatten, Permute, RepeatVector, Reshape
+from .conv_transpose import Conv2DTranspose
+from .conv2d import (
     AveragePooling2D, Conv2D, GlobalAveragePooling2D, GlobalMaxPooling2D, MaxPooling2D)
 
 MaxPool1D, AvgPool1D = MaxPooling1D, AveragePooling1D

@@ -7,8 +7,8 @@ from typing import Any
 
 import tensorbrook as tf
 
-from ...ops.attention import attention, composed
-from .. import checks, initializers
+from ...ops.attention import attention, attention_unfused
+from .. import argument_checks, initializers
 from .core import Dropout
 from .layer import Layer, Shape
 
@@ -17,7 +17,7 @@ class _Heads(Layer):
     """The product of an input's last axes with a kernel of as many, and a bias: Keras's EinsumDense
     as MultiHeadAttention uses it, with its weights' names and shapes."""
 
-    takes_floats = True
+    casts_to_float = True
 
     def __init__(self, summed: int, sizes: tuple[int, ...], use_bias: bool, kernel_initializer: Any,
                  bias_initializer: Any, **kwargs: Any):
@@ -34,7 +34,7 @@ class _Heads(Layer):
     def call(self, x: tf.Tensor) -> tf.Tensor:
         lead, summed = tuple(x.shape)[:-self.summed], tuple(x.shape)[-self.summed:]
         if summed != tuple(self.kernel.shape)[:self.summed]:
-            raise self.refusal(f"the input has shape {tuple(x.shape)}",
+            raise self.error(f"the input has shape {tuple(x.shape)}",
                                f"it was built for {self.kernel.shape[0]} features")
         kernel = tf.reshape(self.kernel, (prod(summed), prod(self.sizes)))
         out = tf.matmul(tf.reshape(x, (*lead, prod(summed))), kernel)
@@ -56,18 +56,18 @@ class MultiHeadAttention(Layer):
     (2, 10, 32)
     """
 
-    takes_floats = True
-    ranks, expects = (3, 3), "(batch, time, features)"
+    casts_to_float = True
+    input_rank, input_format = (3, 3), "(batch, time, features)"
 
     def __init__(self, num_heads: int, key_dim: int, value_dim: int | None = None,
                  dropout: float = 0.0, use_bias: bool = True, output_shape: Any = None,
                  kernel_initializer: Any = "glorot_uniform", bias_initializer: Any = "zeros",
                  seed: int | None = None, **kwargs: Any):
         super().__init__(**kwargs)
-        self.num_heads = checks.whole(self.label, "num_heads", num_heads)
-        self.key_dim = checks.whole(self.label, "key_dim", key_dim)
-        self.value_dim = checks.whole(self.label, "value_dim", value_dim or key_dim)
-        self.dropout = checks.share(self.label, "dropout", dropout)
+        self.num_heads = argument_checks.require_int(self.display_name, "num_heads", num_heads)
+        self.key_dim = argument_checks.require_int(self.display_name, "key_dim", key_dim)
+        self.value_dim = argument_checks.require_int(self.display_name, "value_dim", value_dim or key_dim)
+        self.dropout = argument_checks.require_fraction(self.display_name, "dropout", dropout)
         self.use_bias, self.seed = use_bias, seed
         self.output_shape = (output_shape,) if isinstance(output_shape, int) else output_shape
         self.kernel_initializer = initializers.get(kernel_initializer)
@@ -83,7 +83,7 @@ class MultiHeadAttention(Layer):
                       name=name, dtype=self.dtype_policy)
 
     def build(self, input_shape: Any = None) -> None:
-        features = self.fitting(input_shape)[-1]
+        features = self.checked_input_shape(input_shape)[-1]
         self.output_dense = self._heads("attention_output", 2, self.output_shape or (features,))
         self.query_dense.build(input_shape)
         self.output_dense.build((self.num_heads, self.value_dim))
@@ -92,14 +92,14 @@ class MultiHeadAttention(Layer):
              value_mask: Any = None, key_mask: Any = None, attention_mask: Any = None,
              return_attention_scores: bool = False, training: bool = False,
              use_causal_mask: bool = False) -> Any:
-        value = self.floats(value)
-        key = value if key is None else self.floats(key)
+        value = self.to_compute_dtype(value)
+        key = value if key is None else self.to_compute_dtype(key)
         q, k, v = self.query_dense(query), self.key_dense(key), self.value_dense(value)
         mask = _joined(attention_mask, query_mask, value_mask, key_mask)
         scale, drops = self.key_dim ** -0.5, self.drop is not None and training
         if drops or return_attention_scores:
             drop = self.drop if drops else None
-            out, scores = composed(q, k, v, None, mask, use_causal_mask, scale, drop=drop)
+            out, scores = attention_unfused(q, k, v, None, mask, use_causal_mask, scale, drop=drop)
         else:
             masks = () if mask is None else (mask,)
             out, scores = attention(q, k, v, *masks, scale=scale, causal=bool(use_causal_mask))
@@ -108,7 +108,7 @@ class MultiHeadAttention(Layer):
 
     def compute_output_shape(self, query_shape: Any, value_shape: Any = None,
                              key_shape: Any = None) -> Shape:
-        shape = self.fitting(query_shape)
+        shape = self.checked_input_shape(query_shape)
         return (*shape[:-1], *(self.output_shape or shape[-1:]))
 
 
@@ -124,21 +124,21 @@ class Attention(Layer):
     (2, 5, 8)
     """
 
-    takes_floats = True
-    ranks, expects = (3, 3), "(batch, time, features)"
+    casts_to_float = True
+    input_rank, input_format = (3, 3), "(batch, time, features)"
 
     def __init__(self, use_scale: bool = False, dropout: float = 0.0, seed: int | None = None,
                  **kwargs: Any):
         super().__init__(**kwargs)
         self.use_scale, self.seed = use_scale, seed
-        self.dropout = checks.share(self.label, "dropout", dropout)
+        self.dropout = argument_checks.require_fraction(self.display_name, "dropout", dropout)
         self.drop = Dropout(dropout, seed=seed, dtype=self.dtype_policy) if dropout else None
 
-    def prepared(self, x: Any) -> Any:
+    def prepare_input(self, x: Any) -> Any:
         if not isinstance(x, list | tuple) or len(x) not in (2, 3):
-            raise self.refusal("it was not called on a list of two or three tensors",
+            raise self.error("it was not called on a list of two or three tensors",
                                "pass [query, value] or [query, value, key]")
-        return [super(Attention, self).prepared(each) for each in x]
+        return [super(Attention, self).prepare_input(each) for each in x]
 
     def build(self, input_shape: Any = None) -> None:
         self.scale = self.add_weight((), "ones", name="scale") if self.use_scale else None
@@ -152,7 +152,7 @@ class Attention(Layer):
         mask = _joined(None, None, of_value, None)
         drop = self.drop if training else None
         if drop is not None or return_attention_scores:
-            out, scores = composed(q, k, v, None, mask, use_causal_mask, 1.0, drop=drop)
+            out, scores = attention_unfused(q, k, v, None, mask, use_causal_mask, 1.0, drop=drop)
         else:
             masks = () if mask is None else (mask,)
             out, scores = attention(q, k, v, *masks, scale=1.0, causal=bool(use_causal_mask))

@@ -7,7 +7,7 @@ from typing import Any
 import tensorbrook as tf
 
 from ...base.errors import InvalidArgumentError
-from .. import activations, checks, initializers, names
+from .. import activations, argument_checks, initializers, auto_names
 from .layer import KerasTensor, Layer, Shape
 
 
@@ -20,31 +20,31 @@ def Input(shape: Any = None, batch_size: int | None = None, dtype: Any = None, *
         raise InvalidArgumentError("Input", "shape is missing", "give it without the batch: (8, 8)")
     for n in shape:
         if n is not None:
-            checks.whole("Input", "each size of shape", n)
+            argument_checks.require_int("Input", "each size of shape", n)
     return KerasTensor((batch_size, *shape), dtype or "float32",
-                       name or names.numbered("input_layer"))
+                       name or auto_names.unique_name("input_layer"))
 
 
 class Dense(Layer):
     """activation(x @ kernel + bias), along the last axis."""
 
-    takes_floats = True
-    ranks, expects = (2, None), "(batch, ..., features); add a batch axis with x[None]"
+    casts_to_float = True
+    input_rank, input_format = (2, None), "(batch, ..., features); add a batch axis with x[None]"
 
     def __init__(self, units: int, activation: Any = None, use_bias: bool = True,
                  kernel_initializer: Any = "glorot_uniform", bias_initializer: Any = "zeros",
                  **kwargs: Any):
         super().__init__(**kwargs)
-        self.units = checks.whole(self.label, "units", units)
+        self.units = argument_checks.require_int(self.display_name, "units", units)
         self.activation = activations.get(activation)
         self.use_bias = use_bias
         self.kernel_initializer = initializers.get(kernel_initializer)
         self.bias_initializer = initializers.get(bias_initializer)
 
     def build(self, input_shape: Any = None) -> None:
-        features = self.fitting(input_shape)[-1]
+        features = self.checked_input_shape(input_shape)[-1]
         if features is None:
-            raise self.refusal(f"the input has shape {tuple(input_shape)}",
+            raise self.error(f"the input has shape {tuple(input_shape)}",
                                "its last size must be known")
         self.kernel = self.add_weight((features, self.units), self.kernel_initializer,
                                       name="kernel")
@@ -54,22 +54,22 @@ class Dense(Layer):
     def call(self, x: tf.Tensor) -> tf.Tensor:
         features = self.kernel.shape[0]
         if x.shape[-1] != features:
-            raise self.refusal(f"the input has shape {tuple(x.shape)}",
+            raise self.error(f"the input has shape {tuple(x.shape)}",
                                f"it was built for {features} features in the last axis")
         out = tf.matmul(x, self.kernel)
         return self.activation(out + self.bias if self.use_bias else out)
 
     def compute_output_shape(self, input_shape: Any) -> Shape:
-        return (*self.fitting(input_shape)[:-1], self.units)
+        return (*self.checked_input_shape(input_shape)[:-1], self.units)
 
 
 class Elementwise(Layer):
     """A layer whose output has the shape of its input."""
 
-    takes_floats = True
+    casts_to_float = True
 
     def compute_output_shape(self, input_shape: Any) -> Shape:
-        return self.fitting(input_shape)
+        return self.checked_input_shape(input_shape)
 
 
 class Activation(Elementwise):
@@ -121,7 +121,7 @@ class ELU(Elementwise):
 class PReLU(Elementwise):
     """x where it is positive, a learnt share of it elsewhere; one share along `shared_axes`."""
 
-    ranks, expects = (2, None), "(batch, ...)"
+    input_rank, input_format = (2, None), "(batch, ...)"
 
     def __init__(self, alpha_initializer: Any = "zeros", shared_axes: Any = None, **kwargs: Any):
         super().__init__(**kwargs)
@@ -129,7 +129,7 @@ class PReLU(Elementwise):
         self.shared_axes = None if shared_axes is None else list(shared_axes)
 
     def build(self, input_shape: Any = None) -> None:
-        shape = self.fitting(input_shape)
+        shape = self.checked_input_shape(input_shape)
         sizes = tuple(1 if a in (self.shared_axes or ()) else n for a, n in enumerate(shape))
         self.alpha = self.add_weight(sizes[1:], self.alpha_initializer, name="alpha")
 
@@ -140,7 +140,7 @@ class PReLU(Elementwise):
 class Identity(Elementwise):
     """Its input, as it is."""
 
-    takes_floats = False
+    casts_to_float = False
 
     def call(self, x: tf.Tensor) -> tf.Tensor:
         return x
@@ -175,7 +175,7 @@ class Dropout(Elementwise):
     def __init__(self, rate: float, noise_shape: Any = None, seed: int | None = None,
                  **kwargs: Any):
         super().__init__(**kwargs)
-        self.rate = checks.share(self.label, "rate", rate)
+        self.rate = argument_checks.require_fraction(self.display_name, "rate", rate)
         self.noise_shape = None if noise_shape is None else tuple(noise_shape)
         self.seed = seed
         self._random = None if seed is None else tf.random.Generator(seed)

@@ -6,36 +6,36 @@ from typing import Any
 
 import tensorbrook as tf
 
-from .. import activations, checks, initializers
+from .. import activations, argument_checks, initializers
 from .layer import Shape
-from .windows import Windowed
+from .conv2d import Windowed
 
 
 class _Depthwise(Windowed):
     """What both share: a small kernel for each channel."""
 
-    def take(self, kernel_size: Any, strides: Any, padding: str, data_format: Any,
+    def set_arguments(self, kernel_size: Any, strides: Any, padding: str, data_format: Any,
              dilation_rate: Any, depth_multiplier: int, activation: Any, use_bias: bool,
              depthwise_initializer: Any, bias_initializer: Any) -> None:
         """Keep the arguments that both have."""
-        self.kernel_size = checks.pair(self.label, "kernel_size", kernel_size)
-        self.strides = checks.pair(self.label, "strides", strides)
-        self.padding = checks.one_of(self.label, "padding", padding, ("valid", "same"))
-        self.data_format = self.channels_last(data_format)
-        self.dilation_rate = checks.pair(self.label, "dilation_rate", dilation_rate)
-        self.depth_multiplier = checks.whole(self.label, "depth_multiplier", depth_multiplier)
+        self.kernel_size = argument_checks.require_pair(self.display_name, "kernel_size", kernel_size)
+        self.strides = argument_checks.require_pair(self.display_name, "strides", strides)
+        self.padding = argument_checks.require_choice(self.display_name, "padding", padding, ("valid", "same"))
+        self.data_format = self.check_data_format(data_format)
+        self.dilation_rate = argument_checks.require_pair(self.display_name, "dilation_rate", dilation_rate)
+        self.depth_multiplier = argument_checks.require_int(self.display_name, "depth_multiplier", depth_multiplier)
         self.activation = activations.get(activation)
         self.use_bias = use_bias
         self.depthwise_initializer = initializers.get(depthwise_initializer)
         self.bias_initializer = initializers.get(bias_initializer)
 
-    def add_depthwise(self, input_shape: Any, name: str) -> tf.Variable:
+    def add_depthwise_kernel(self, input_shape: Any, name: str) -> tf.Variable:
         """The kernel for inputs of that shape."""
-        shape = self.fitting(input_shape)
-        self.windows(shape, self.kernel_size)
+        shape = self.checked_input_shape(input_shape)
+        self.output_size(shape, self.kernel_size)
         channels = shape[-1]
         if channels is None:
-            raise self.refusal(f"the input has shape {shape}", "its channels must be known")
+            raise self.error(f"the input has shape {shape}", "its channels must be known")
         self.channels = channels
         return self.add_weight((*self.kernel_size, self.channels, self.depth_multiplier),
                                self.depthwise_initializer, name=name)
@@ -44,15 +44,15 @@ class _Depthwise(Windowed):
         return self.add_weight((channels,), self.bias_initializer, name="bias") \
             if self.use_bias else None
 
-    def each_channel(self, x: tf.Tensor, kernel: tf.Variable) -> tf.Tensor:
+    def depthwise(self, x: tf.Tensor, kernel: tf.Variable) -> tf.Tensor:
         if x.shape[-1] != self.channels:
-            raise self.refusal(f"the input has shape {tuple(x.shape)}",
+            raise self.error(f"the input has shape {tuple(x.shape)}",
                                f"it was built for {self.channels} channels in the last axis")
-        self.windows(x.shape, self.kernel_size)
+        self.output_size(x.shape, self.kernel_size)
         return tf.nn.depthwise_conv2d(x, kernel, self.strides, self.padding.upper(),
                                       self.dilation_rate)
 
-    def finished(self, out: tf.Tensor, bias: Any) -> tf.Tensor:
+    def add_bias_and_activate(self, out: tf.Tensor, bias: Any) -> tf.Tensor:
         return self.activation(out + bias if self.use_bias else out)
 
 
@@ -65,20 +65,20 @@ class DepthwiseConv2D(_Depthwise):
                  depthwise_initializer: Any = "glorot_uniform", bias_initializer: Any = "zeros",
                  **kwargs: Any):
         super().__init__(**kwargs)
-        self.take(kernel_size, strides, padding, data_format, dilation_rate, depth_multiplier,
+        self.set_arguments(kernel_size, strides, padding, data_format, dilation_rate, depth_multiplier,
                   activation, use_bias, depthwise_initializer, bias_initializer)
 
     def build(self, input_shape: Any = None) -> None:
-        self.kernel = self.add_depthwise(input_shape, "kernel")
+        self.kernel = self.add_depthwise_kernel(input_shape, "kernel")
         self.bias = self.add_bias(self.channels * self.depth_multiplier)
 
     def call(self, x: tf.Tensor) -> tf.Tensor:
-        return self.finished(self.each_channel(x, self.kernel), self.bias)
+        return self.add_bias_and_activate(self.depthwise(x, self.kernel), self.bias)
 
     def compute_output_shape(self, input_shape: Any) -> Shape:
-        shape = self.fitting(input_shape)
+        shape = self.checked_input_shape(input_shape)
         channels = shape[-1]
-        return (shape[0], *self.windows(shape, self.kernel_size),
+        return (shape[0], *self.output_size(shape, self.kernel_size),
                 None if channels is None else channels * self.depth_multiplier)
 
 
@@ -92,22 +92,22 @@ class SeparableConv2D(_Depthwise):
                  pointwise_initializer: Any = "glorot_uniform", bias_initializer: Any = "zeros",
                  **kwargs: Any):
         super().__init__(**kwargs)
-        self.take(kernel_size, strides, padding, data_format, dilation_rate, depth_multiplier,
+        self.set_arguments(kernel_size, strides, padding, data_format, dilation_rate, depth_multiplier,
                   activation, use_bias, depthwise_initializer, bias_initializer)
-        self.filters = checks.whole(self.label, "filters", filters)
+        self.filters = argument_checks.require_int(self.display_name, "filters", filters)
         self.pointwise_initializer = initializers.get(pointwise_initializer)
 
     def build(self, input_shape: Any = None) -> None:
-        self.depthwise_kernel = self.add_depthwise(input_shape, "depthwise_kernel")
+        self.depthwise_kernel = self.add_depthwise_kernel(input_shape, "depthwise_kernel")
         self.pointwise_kernel = self.add_weight(
             (1, 1, self.channels * self.depth_multiplier, self.filters),
             self.pointwise_initializer, name="pointwise_kernel")
         self.bias = self.add_bias(self.filters)
 
     def call(self, x: tf.Tensor) -> tf.Tensor:
-        between = self.each_channel(x, self.depthwise_kernel)
-        return self.finished(tf.nn.conv2d(between, self.pointwise_kernel), self.bias)
+        between = self.depthwise(x, self.depthwise_kernel)
+        return self.add_bias_and_activate(tf.nn.conv2d(between, self.pointwise_kernel), self.bias)
 
     def compute_output_shape(self, input_shape: Any) -> Shape:
-        shape = self.fitting(input_shape)
-        return (shape[0], *self.windows(shape, self.kernel_size), self.filters)
+        shape = self.checked_input_shape(input_shape)
+        return (shape[0], *self.output_size(shape, self.kernel_size), self.filters)

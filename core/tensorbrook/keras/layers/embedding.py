@@ -6,7 +6,7 @@ from typing import Any
 
 import tensorbrook as tf
 
-from .. import checks, initializers
+from .. import argument_checks, initializers
 from .layer import Layer, Shape
 
 
@@ -18,17 +18,17 @@ class Embedding(Layer):
     (1, 3, 64)
     """
 
-    ranks, expects = (1, None), "(batch, ...) of whole numbers"
+    input_rank, input_format = (1, None), "(batch, ...) of whole numbers"
     autocast = False  # float16 would not hold the numbers; and of the table only what is looked up
 
     def __init__(self, input_dim: int, output_dim: int, embeddings_initializer: Any = "uniform",
                  mask_zero: bool = False, weights: Any = None, **kwargs: Any):
         super().__init__(**kwargs)
-        self.input_dim = checks.whole(self.label, "input_dim", input_dim)
-        self.output_dim = checks.whole(self.label, "output_dim", output_dim)
+        self.input_dim = argument_checks.require_int(self.display_name, "input_dim", input_dim)
+        self.output_dim = argument_checks.require_int(self.display_name, "output_dim", output_dim)
         self.embeddings_initializer = initializers.get(embeddings_initializer)
         if mask_zero:
-            raise self.refusal("mask_zero is True, and layers pass no masks on",
+            raise self.error("mask_zero is True, and layers pass no masks on",
                                "leave it out, and give attention a mask: tokens != 0")
         self.mask_zero = mask_zero
         if weights is not None:
@@ -44,7 +44,7 @@ class Embedding(Layer):
         return tf.cast(rows, self.compute_dtype)
 
     def compute_output_shape(self, input_shape: Any) -> Shape:
-        return (*self.fitting(input_shape), self.output_dim)
+        return (*self.checked_input_shape(input_shape), self.output_dim)
 
     def get_config(self) -> dict[str, Any]:
         return {k: v for k, v in super().get_config().items() if k != "weights"}

@@ -12,17 +12,17 @@ from typing import Any
 import tensorbrook as tf
 
 from ...base import dtypes
-from ...base.aside import private
+from ...base.task_local import register_stack
 from ...base.errors import InvalidArgumentError, ResourceExhaustedError
-from ...ir import Spec
+from ...ir import TensorSpec
 from ...tensor import context
 from ...trace import Trace
-from .. import activations, arrays, checks, initializers, names, policies
+from .. import activations, data_conversion, argument_checks, initializers, auto_names, dtype_policies
 
 Shape = tuple[int | None, ...]
 
 # Whether the calls under way are for training; the innermost one is last.
-_training: list[bool] = private([])
+_training: list[bool] = register_stack([])
 
 
 class KerasTensor:
@@ -30,17 +30,17 @@ class KerasTensor:
 
     def __init__(self, shape: Shape, dtype: Any = "float32", name: str | None = None):
         self.shape, self.dtype = tuple(shape), dtype
-        self.name = name or names.numbered("keras_tensor")
+        self.name = name or auto_names.unique_name("keras_tensor")
 
     def __repr__(self):
         return f"<KerasTensor shape={self.shape}, dtype={self.dtype}, name={self.name}>"
 
 
-def _building(build: Callable) -> Callable:
+def _eager_build(build: Callable) -> Callable:
     """A `build` that makes its weights at once, even while a step is being traced."""
     @functools.wraps(build)
     def wrapped(self: Layer, input_shape: Any = None) -> None:
-        with tf.init_scope(), policies.autocast(None):
+        with tf.init_scope(), dtype_policies.autocast(None):
             build(self, input_shape)
         self.built = True
 
@@ -57,25 +57,25 @@ class Layer:
     ...         return x * self.factor
     """
 
-    takes_floats = False  # whether whole numbers become floats on the way in
+    casts_to_float = False  # whether whole numbers become floats on the way in
     autocast = True  # whether floats that come in, and weights, become what it computes in
-    ranks: tuple[int, int | None] = (0, None)  # fewest and most axes of the input
-    expects = ""  # these axes in words
+    input_rank: tuple[int, int | None] = (0, None)  # fewest and most axes of the input
+    input_format = ""  # these axes in words
 
     def __init_subclass__(cls, **kwargs: Any):
         super().__init_subclass__(**kwargs)
         if "build" in cls.__dict__:
-            cls.build = _building(cls.__dict__["build"])
+            cls.build = _eager_build(cls.__dict__["build"])
 
     def __init__(self, *, name: str | None = None, trainable: bool = True, dtype: Any = None,
                  input_shape: Any = None, **kwargs: Any):
-        checks.no_more(self, kwargs)
-        self.name = name or names.numbered(names.snake_case(type(self).__name__))
-        self._policy = policies.get(dtype)
+        argument_checks.reject_unknown(self, kwargs)
+        self.name = name or auto_names.unique_name(auto_names.snake_case(type(self).__name__))
+        self._policy = dtype_policies.get(dtype)
         self.built = False
         self._trainable = bool(trainable)
         self._weights: list[tf.Variable] = []
-        self._first_shape = None if input_shape is None else (None, *input_shape)
+        self._input_shape_argument = None if input_shape is None else (None, *input_shape)
 
     # ── to be written by each kind of layer ──
 
@@ -84,15 +84,15 @@ class Layer:
         self.built = True
 
     def call(self, *args: Any, **kwargs: Any) -> Any:
-        raise NotImplementedError(f"{self.label}: write what it computes as `def call(self, x)`")
+        raise NotImplementedError(f"{self.display_name}: write what it computes as `def call(self, x)`")
 
     def compute_output_shape(self, input_shape: Any) -> Shape:
         """The shape that an input of that shape becomes: found by tracing `call`."""
-        shape = self.fitting(input_shape)
+        shape = self.checked_input_shape(input_shape)
         if not self.built:
             self.build(shape)
-        trace, spec = Trace(), Spec((1, *(n or 1 for n in shape[1:])), self._computes)
-        with context(trace), self._reading():
+        trace, spec = Trace(), TensorSpec((1, *(n or 1 for n in shape[1:])), self._compute_tf_dtype)
+        with context(trace), self._autocast_scope():
             out = self.call(trace.placeholder(spec))
         return (shape[0], *out.shape[1:])
 
@@ -100,56 +100,56 @@ class Layer:
 
     def __call__(self, *args: Any, training: bool | None = None, **kwargs: Any) -> Any:
         if args:
-            args = (self.prepared(args[0]), *args[1:])
+            args = (self.prepare_input(args[0]), *args[1:])
         if self.autocast:
-            args = arrays.autocast(args, self._computes)
-            kwargs = arrays.autocast(kwargs, self._computes)
+            args = data_conversion.autocast(args, self._compute_tf_dtype)
+            kwargs = data_conversion.autocast(kwargs, self._compute_tf_dtype)
         if not self.built:
             shape = args[0].shape if args and hasattr(args[0], "shape") else None
             self.build(None if shape is None else (None, *shape[1:]))
         if training is None:
             training = bool(_training and _training[-1])
-        if self._knows_training:
+        if self._call_takes_training:
             kwargs["training"] = training
-        with _mode(training), self._reading():
+        with _training_scope(training), self._autocast_scope():
             return self.call(*args, **kwargs)
 
-    def _reading(self) -> Any:
+    def _autocast_scope(self) -> Any:
         """Within the block weights are read as what the layer computes in."""
         mixed = self.autocast and self.compute_dtype != self.variable_dtype
-        return policies.autocast(self._computes if mixed else None)
+        return dtype_policies.autocast(self._compute_tf_dtype if mixed else None)
 
     @functools.cached_property
-    def _knows_training(self) -> bool:
+    def _call_takes_training(self) -> bool:
         parameters = inspect.signature(self.call).parameters.values()
         return any(p.name == "training" or p.kind is p.VAR_KEYWORD for p in parameters)
 
-    def prepared(self, x: Any) -> Any:
+    def prepare_input(self, x: Any) -> Any:
         """The input as a tensor that fits."""
         if isinstance(x, KerasTensor):
-            raise InvalidArgumentError(self.label, "it was called on tf.keras.Input",
+            raise InvalidArgumentError(self.display_name, "it was called on tf.keras.Input",
                                        "put both into a tf.keras.Sequential([...])")
-        if isinstance(x, dict) or isinstance(x, list | tuple) and _holds_tensors(x):
+        if isinstance(x, dict) or isinstance(x, list | tuple) and _is_tensor_list(x):
             return x
-        x = self.floats(x) if self.takes_floats else \
-            arrays.to_tensor(x, self._computes if self.autocast else tf.float32)
-        self.fitting(x.shape)
+        x = self.to_compute_dtype(x) if self.casts_to_float else \
+            data_conversion.to_tensor(x, self._compute_tf_dtype if self.autocast else tf.float32)
+        self.checked_input_shape(x.shape)
         return x
 
-    def floats(self, x: Any) -> tf.Tensor:
+    def to_compute_dtype(self, x: Any) -> tf.Tensor:
         """Numbers as a tensor of what the layer computes in."""
-        return arrays.to_float(x, self._computes)
+        return data_conversion.to_float(x, self._compute_tf_dtype)
 
     # ── dtypes ──
 
     @property
-    def dtype_policy(self) -> policies.DTypePolicy:
+    def dtype_policy(self) -> dtype_policies.DTypePolicy:
         """What it computes in and what its weights are; to be set before it is built."""
         return self._policy
 
     @dtype_policy.setter
     def dtype_policy(self, value: Any) -> None:
-        self._policy = policies.get(value)
+        self._policy = dtype_policies.get(value)
 
     @property
     def compute_dtype(self) -> str:
@@ -163,28 +163,28 @@ class Layer:
     input_dtype = property(lambda self: self.compute_dtype)
 
     @property
-    def _computes(self) -> tf.DType:
-        return dtypes.of(self.compute_dtype)
+    def _compute_tf_dtype(self) -> tf.DType:
+        return dtypes.as_dtype(self.compute_dtype)
 
     @property
-    def label(self) -> str:
+    def display_name(self) -> str:
         """How errors call it: `Conv2D conv2d_1`."""
         return f"{type(self).__name__} {self.name}"
 
-    def refusal(self, what: str, way_out: str) -> InvalidArgumentError:
-        return InvalidArgumentError(self.label, what, way_out)
+    def error(self, what: str, way_out: str) -> InvalidArgumentError:
+        return InvalidArgumentError(self.display_name, what, way_out)
 
-    def channels_last(self, data_format: Any) -> str:
+    def check_data_format(self, data_format: Any) -> str:
         """The one order of axes that layers take."""
-        return checks.one_of(self.label, "data_format", data_format or "channels_last",
+        return argument_checks.require_choice(self.display_name, "data_format", data_format or "channels_last",
                              ("channels_last",))
 
-    def fitting(self, shape: Any) -> Shape:
+    def checked_input_shape(self, shape: Any) -> Shape:
         """The input's shape as a tuple, if it has as many axes as the layer takes."""
         shape = tuple(shape)
-        least, most = self.ranks
+        least, most = self.input_rank
         if len(shape) < least or most is not None and len(shape) > most:
-            raise self.refusal(f"the input has shape {shown(shape)}", f"it takes {self.expects}")
+            raise self.error(f"the input has shape {format_shape(shape)}", f"it takes {self.input_format}")
         return shape
 
     # ── weights ──
@@ -197,42 +197,42 @@ class Layer:
         shape = (shape,) if isinstance(shape, int) else tuple(shape or ())
         name = name or "variable"
         if any(not isinstance(n, int) or n < 0 for n in shape):
-            raise self.refusal(f"{name} would have shape {shown(shape)}",
+            raise self.error(f"{name} would have shape {format_shape(shape)}",
                                "every size of a weight is a whole number; give the input's shape")
-        kind = dtypes.of(dtype or self.variable_dtype)
+        kind = dtypes.as_dtype(dtype or self.variable_dtype)
         size_bytes = kind.size * prod(shape)
         try:
-            if size_bytes >= checks.MOST_BYTES:
+            if size_bytes >= argument_checks.MAX_TENSOR_BYTES:
                 raise MemoryError
             with tf.init_scope():
                 value = initializers.get(initializer or "glorot_uniform")(shape)
-                weight = policies.Weight(tf.cast(value, kind), trainable, name=name,
+                weight = dtype_policies.AutocastVariable(tf.cast(value, kind), trainable, name=name,
                                          casts=autocast)
         except MemoryError:
             raise ResourceExhaustedError(
-                self.label, f"{name} of shape {shape} needs {checks.readable_size(size_bytes)}",
+                self.display_name, f"{name} of shape {shape} needs {argument_checks.readable_size(size_bytes)}",
                 "use fewer units or filters, or pool the input first") from None
         self._weights.append(weight)
         return weight
 
-    def _parts(self, kind: type) -> list[Any]:
+    def _tracked(self, kind: type) -> list[Any]:
         """The Variables or the layers that this layer holds in its attributes, each once."""
-        held = {id(v): v for v in _leaves(self.__dict__) if isinstance(v, kind)}
+        held = {id(v): v for v in _walk_nested(self.__dict__) if isinstance(v, kind)}
         return list(held.values())
 
     @property
     def weights(self) -> list[tf.Variable]:
         """All weights: its own, the trainable first, then those of the layers within."""
-        own = sorted(self._parts(tf.Variable), key=lambda v: not v.trainable)
-        inner = [w for layer in self._parts(Layer) for w in layer.weights]
+        own = sorted(self._tracked(tf.Variable), key=lambda v: not v.trainable)
+        inner = [w for layer in self._tracked(Layer) for w in layer.weights]
         return list({id(w): w for w in own + inner}.values())
 
     @property
     def trainable_weights(self) -> list[tf.Variable]:
         if not self.trainable:
             return []
-        own = [v for v in self._parts(tf.Variable) if v.trainable]
-        inner = [w for layer in self._parts(Layer) for w in layer.trainable_weights]
+        own = [v for v in self._tracked(tf.Variable) if v.trainable]
+        inner = [w for layer in self._tracked(Layer) for w in layer.trainable_weights]
         return list({id(w): w for w in own + inner}.values())
 
     @property
@@ -252,29 +252,29 @@ class Layer:
     @trainable.setter
     def trainable(self, value: bool) -> None:
         self._trainable = bool(value)
-        for layer in self._parts(Layer):
+        for layer in self._tracked(Layer):
             layer.trainable = value
 
     def count_params(self) -> int:
         """How many numbers its weights hold."""
         if not self.built:
-            raise self.refusal("its weights are not made yet",
+            raise self.error("its weights are not made yet",
                                "call it on data or build(input_shape) first")
         return sum(prod(w.shape) for w in self.weights)
 
     def get_weights(self) -> list[Any]:
         """The weights as arrays; Tensors where there is no NumPy."""
-        return arrays.to_results(self.weights)
+        return data_conversion.to_results(self.weights)
 
     def set_weights(self, weights: Any) -> None:
         own = self.weights
         if len(own) != len(weights):
-            raise self.refusal(f"{len(weights)} arrays came for {len(own)} weights",
+            raise self.error(f"{len(weights)} arrays came for {len(own)} weights",
                                "give one for each of layer.weights, in that order")
-        values = [arrays.to_tensor(value) for value in weights]
+        values = [data_conversion.to_tensor(value) for value in weights]
         for weight, value in zip(own, values):
             if tuple(weight.shape) != tuple(value.shape):
-                raise self.refusal(f"{weight.name} has shape {tuple(weight.shape)}, the array that "
+                raise self.error(f"{weight.name} has shape {tuple(weight.shape)}, the array that "
                                    f"came {tuple(value.shape)}", "shapes must agree")
         for weight, value in zip(own, values):
             weight.assign(tf.cast(value, weight.dtype))
@@ -283,8 +283,8 @@ class Layer:
 
     def get_config(self) -> dict[str, Any]:
         """The arguments that make the same layer again, with new weights."""
-        known = checks.known_arguments(type(self))
-        config = {n: _plain(getattr(self, n)) for n in known if hasattr(self, n)}
+        known = argument_checks.constructor_arguments(type(self))
+        config = {n: _to_config_value(getattr(self, n)) for n in known if hasattr(self, n)}
         own = {"name": self.name, "trainable": self.trainable}
         return own | config | {"dtype": self.dtype_policy.name}
 
@@ -297,7 +297,7 @@ class Layer:
 
 
 @contextmanager
-def _mode(training: bool) -> Iterator[None]:
+def _training_scope(training: bool) -> Iterator[None]:
     """Layers called within the block are in training, or are not."""
     outside = len(_training)
     try:
@@ -307,28 +307,28 @@ def _mode(training: bool) -> Iterator[None]:
         del _training[outside:]              # whenever an interrupt came
 
 
-def _leaves(value: Any) -> Iterator[Any]:
+def _walk_nested(value: Any) -> Iterator[Any]:
     """What is held in nested lists, tuples and dicts."""
     if isinstance(value, dict):
         value = list(value.values())
     if isinstance(value, list | tuple):
         for each in value:
-            yield from _leaves(each)
+            yield from _walk_nested(each)
     else:
         yield value
 
 
-def _holds_tensors(values: Any) -> bool:
+def _is_tensor_list(values: Any) -> bool:
     return any(isinstance(v, tf.Tensor | tf.Variable) and v.shape for v in values)
 
 
-def _plain(value: Any) -> Any:
+def _to_config_value(value: Any) -> Any:
     """An argument as plain data, as Keras writes it."""
     if isinstance(value, initializers.Initializer):
         return initializers.serialize(value)
     return activations.serialize(value) if callable(value) else value
 
 
-def shown(shape: Any) -> str:
+def format_shape(shape: Any) -> str:
     """A shape as Python writes it."""
     return str(tuple(shape))

@@ -17,18 +17,18 @@ class _Merge(Layer):
 
     least = 2
 
-    def prepared(self, x: Any) -> list[Any]:
+    def prepare_input(self, x: Any) -> list[Any]:
         if not isinstance(x, list | tuple) or len(x) < self.least:
-            raise self.refusal(
+            raise self.error(
                 f"the input is {len(x)} tensor(s)" if isinstance(x, list | tuple) else
                 f"the input is one tensor of shape {tuple(x.shape)}" if hasattr(x, "shape") else
                 f"the input is {x!r}", f"it takes a list of {self.least} or more: [x, y]")
-        return [super(_Merge, self).prepared(each) for each in x]
+        return [super(_Merge, self).prepare_input(each) for each in x]
 
-    def shapes_of(self, input_shape: Any) -> list[Shape]:
+    def as_shape_list(self, input_shape: Any) -> list[Shape]:
         """The input's shapes as tuples."""
         if not input_shape or not all(isinstance(s, list | tuple) for s in input_shape):
-            raise self.refusal(f"the input has shape {input_shape}",
+            raise self.error(f"the input has shape {input_shape}",
                                "it takes a list of tensors, so give a list of shapes")
         return [tuple(s) for s in input_shape]
 
@@ -44,16 +44,16 @@ class _Elementwise(_Merge):
         return self.merge(x)
 
     def compute_output_shape(self, input_shape: Any) -> Shape:
-        given = self.shapes_of(input_shape)
+        given = self.as_shape_list(input_shape)
         # An unknown size takes part as -1, which only stretches from 1 and agrees with itself.
         known = [tuple(-1 if n is None else n for n in s) for s in given]
         if len(set(map(len, known))) > 1:
-            raise self.refusal(f"the inputs have shapes {', '.join(map(str, given))}",
+            raise self.error(f"the inputs have shapes {', '.join(map(str, given))}",
                                "they must have as many axes each")
         try:
-            whole = shapes.broadcast(self.label, *known)
+            whole = shapes.broadcast(self.display_name, *known)
         except InvalidArgumentError:
-            raise self.refusal(f"the inputs have shapes {', '.join(map(str, given))}",
+            raise self.error(f"the inputs have shapes {', '.join(map(str, given))}",
                                "along each axis they must have one size, or 1") from None
         return tuple(None if n == -1 else n for n in whole)
 
@@ -62,35 +62,35 @@ class Add(_Elementwise):
     """The sum of the tensors: a shortcut past other layers."""
 
     def merge(self, tensors: list[Any]) -> Any:
-        return _from_left(tf.add, tensors)
+        return _reduce_pairwise(tf.add, tensors)
 
 
 class Multiply(_Elementwise):
     """The product of the tensors."""
 
     def merge(self, tensors: list[Any]) -> Any:
-        return _from_left(tf.multiply, tensors)
+        return _reduce_pairwise(tf.multiply, tensors)
 
 
 class Maximum(_Elementwise):
     """The largest number at each place."""
 
     def merge(self, tensors: list[Any]) -> Any:
-        return _from_left(tf.maximum, tensors)
+        return _reduce_pairwise(tf.maximum, tensors)
 
 
 class Minimum(_Elementwise):
     """The smallest number at each place."""
 
     def merge(self, tensors: list[Any]) -> Any:
-        return _from_left(tf.minimum, tensors)
+        return _reduce_pairwise(tf.minimum, tensors)
 
 
 class Average(_Elementwise):
     """The mean of the tensors."""
 
     def merge(self, tensors: list[Any]) -> Any:
-        return _from_left(tf.add, tensors) * (1.0 / len(tensors))
+        return _reduce_pairwise(tf.add, tensors) * (1.0 / len(tensors))
 
 
 class Subtract(_Elementwise):
@@ -98,11 +98,11 @@ class Subtract(_Elementwise):
 
     def merge(self, tensors: list[Any]) -> Any:
         if len(tensors) != 2:
-            raise self.refusal(f"{len(tensors)} tensors came", "it takes two: [x, y]")
+            raise self.error(f"{len(tensors)} tensors came", "it takes two: [x, y]")
         return tensors[0] - tensors[1]
 
 
-def _from_left(fold: Callable, tensors: list[Any]) -> Any:
+def _reduce_pairwise(fold: Callable, tensors: list[Any]) -> Any:
     out = tensors[0]
     for t in tensors[1:]:
         out = fold(out, t)
@@ -123,11 +123,11 @@ class Concatenate(_Merge):
         return tf.concat(x, self.axis)
 
     def compute_output_shape(self, input_shape: Any) -> Shape:
-        given = self.shapes_of(input_shape)
-        axis = shapes.axis_of(self.label, self.axis, len(given[0]))
+        given = self.as_shape_list(input_shape)
+        axis = shapes.normalize_axis(self.display_name, self.axis, len(given[0]))
         beside = {tuple(n for i, n in enumerate(s) if i != axis) for s in given}
         if len({len(s) for s in given}) > 1 or len(beside) > 1:
-            raise self.refusal(f"the inputs have shapes {', '.join(map(str, given))}",
+            raise self.error(f"the inputs have shapes {', '.join(map(str, given))}",
                                f"they may differ along axis {self.axis} only")
         sizes = [s[axis] for s in given]
         whole = None if None in sizes else sum(n for n in sizes if n is not None)

@@ -6,9 +6,9 @@ from typing import Any
 
 import tensorbrook as tf
 
-from ...ops.control import iterate
-from .. import activations, checks, initializers
-from .layer import Layer, Shape, shown
+from ...ops.control_flow import scan_loop
+from .. import activations, argument_checks, initializers
+from .layer import Layer, Shape, format_shape
 
 States = tuple[tf.Tensor, ...]
 
@@ -20,10 +20,10 @@ class Recurrent(Layer):
     inputs and `recurrent_dropout` on the states, the same at every step. `unroll` and `use_cudnn`
     are Keras's, and change nothing here."""
 
-    takes_floats = True
-    ranks, expects = (3, 3), "(batch, steps, features)"
-    gates = 1  # how many parts of `units` columns the kernels have
-    states = 1  # how many tensors go from step to step
+    casts_to_float = True
+    input_rank, input_format = (3, 3), "(batch, steps, features)"
+    num_gates = 1  # how many parts of `units` columns the kernels have
+    num_states = 1  # how many tensors go from step to step
 
     def __init__(self, units: int, activation: Any = "tanh", use_bias: bool = True,
                  kernel_initializer: Any = "glorot_uniform",
@@ -33,39 +33,39 @@ class Recurrent(Layer):
                  go_backwards: bool = False, stateful: bool = False, unroll: bool = False,
                  **kwargs: Any):
         super().__init__(**kwargs)
-        self.units = checks.whole(self.label, "units", units)
+        self.units = argument_checks.require_int(self.display_name, "units", units)
         self.activation = activations.get(activation)
         self.use_bias = use_bias
         self.kernel_initializer = initializers.get(kernel_initializer)
         self.recurrent_initializer = initializers.get(recurrent_initializer)
         self.bias_initializer = initializers.get(bias_initializer)
-        self.dropout = checks.share(self.label, "dropout", dropout)
-        self.recurrent_dropout = checks.share(self.label, "recurrent_dropout", recurrent_dropout)
+        self.dropout = argument_checks.require_fraction(self.display_name, "dropout", dropout)
+        self.recurrent_dropout = argument_checks.require_fraction(self.display_name, "recurrent_dropout", recurrent_dropout)
         self.seed = seed
         self._random = None if seed is None else tf.random.Generator(seed)
         self.return_sequences, self.return_state = return_sequences, return_state
         self.go_backwards, self.stateful, self.unroll = go_backwards, stateful, unroll
         if stateful:
-            raise self.refusal("stateful=True", "use return_state=True, and give what it returns "
+            raise self.error("stateful=True", "use return_state=True, and give what it returns "
                                "to the next call as initial_state")
 
     def build(self, input_shape: Any = None) -> None:
-        features = self.fitting(input_shape)[-1]
+        features = self.checked_input_shape(input_shape)[-1]
         if features is None:
-            raise self.refusal(f"the input has shape {shown(input_shape)}",
+            raise self.error(f"the input has shape {format_shape(input_shape)}",
                                "its last size must be known")
-        columns = self.gates * self.units
+        columns = self.num_gates * self.units
         self.kernel = self.add_weight((features, columns), self.kernel_initializer, name="kernel")
         self.recurrent_kernel = self.add_weight((self.units, columns), self.recurrent_initializer,
                                                 name="recurrent_kernel")
-        self.bias = self.add_weight(self.bias_shape, self.first_bias, name="bias") \
+        self.bias = self.add_weight(self.bias_shape, self.initial_bias, name="bias") \
             if self.use_bias else None
 
     @property
     def bias_shape(self) -> tuple[int, ...]:
-        return (self.gates * self.units,)
+        return (self.num_gates * self.units,)
 
-    def first_bias(self, shape: Any, dtype: Any = None) -> tf.Tensor:
+    def initial_bias(self, shape: Any, dtype: Any = None) -> tf.Tensor:
         return self.bias_initializer(shape)
 
     def input_bias(self) -> tf.Tensor | tf.Variable | None:
@@ -80,16 +80,16 @@ class Recurrent(Layer):
     def call(self, x: tf.Tensor, initial_state: Any = None, training: bool = False) -> Any:
         batch, _, features = x.shape
         if features != self.kernel.shape[0]:
-            raise self.refusal(f"the input has shape {shown(x.shape)}",
+            raise self.error(f"the input has shape {format_shape(x.shape)}",
                                f"it was built for {self.kernel.shape[0]} features in the last axis")
-        first = self.first_states(batch, initial_state, x.dtype)
+        first = self.initial_states(batch, initial_state, x.dtype)
         steps = tf.transpose(x, (1, 0, 2))
         if training and self.dropout:
-            steps = steps * self.mask(self.dropout, (batch, features), x.dtype)
+            steps = steps * self.dropout_mask(self.dropout, (batch, features), x.dtype)
         products, bias = tf.matmul(steps, self.kernel), self.input_bias()
         if bias is not None:
             products = products + bias
-        dropped = self.mask(self.recurrent_dropout, (batch, self.units), x.dtype) \
+        dropped = self.dropout_mask(self.recurrent_dropout, (batch, self.units), x.dtype) \
             if training and self.recurrent_dropout else None
 
         def turn(states: States, x: tf.Tensor):
@@ -97,35 +97,35 @@ class Recurrent(Layer):
             states = self.step(x, h, *states)
             return states, states[0] if self.return_sequences else ()
 
-        last, outs = iterate(turn, first, products, reverse=self.go_backwards)
+        last, outs = scan_loop(turn, first, products, reverse=self.go_backwards)
         out = last[0]
         if self.return_sequences:
             # Going backwards, the first output is that of the last step.
             out = tf.transpose(outs[::-1] if self.go_backwards else outs, (1, 0, 2))
         return [out, *last] if self.return_state else out
 
-    def first_states(self, batch: int, given: Any, dtype: tf.DType) -> States:
+    def initial_states(self, batch: int, given: Any, dtype: tf.DType) -> States:
         """The states that the first step meets: those given, or zeros."""
         if given is None:
-            return (tf.zeros((batch, self.units), dtype),) * self.states
+            return (tf.zeros((batch, self.units), dtype),) * self.num_states
         given = given if isinstance(given, list | tuple) else [given]
         found = tuple(tf.convert_to_tensor(s) for s in given)
-        wanted = [(batch, self.units)] * self.states
+        wanted = [(batch, self.units)] * self.num_states
         if [tuple(s.shape) for s in found] != wanted:
-            raise self.refusal(f"initial_state has shapes {[tuple(s.shape) for s in found]}",
-                               f"it takes {self.states} of shape {wanted[0]}")
+            raise self.error(f"initial_state has shapes {[tuple(s.shape) for s in found]}",
+                               f"it takes {self.num_states} of shape {wanted[0]}")
         return found
 
-    def mask(self, rate: float, shape: tuple[int, int], dtype: tf.DType) -> tf.Tensor:
+    def dropout_mask(self, rate: float, shape: tuple[int, int], dtype: tf.DType) -> tf.Tensor:
         """Zeros at random places, and elsewhere what keeps the sum."""
         generator = self._random or tf.random.get_global_generator()
         kept = tf.constant(1.0 / (1.0 - rate), dtype)
         return tf.where(generator.uniform(shape) >= rate, kept, 0.0)
 
     def compute_output_shape(self, input_shape: Any) -> Any:
-        batch, steps, _ = self.fitting(input_shape)
+        batch, steps, _ = self.checked_input_shape(input_shape)
         out: Shape = (batch, steps, self.units) if self.return_sequences else (batch, self.units)
-        return [out, *[(batch, self.units)] * self.states] if self.return_state else out
+        return [out, *[(batch, self.units)] * self.num_states] if self.return_state else out
 
 
 class SimpleRNN(Recurrent):
@@ -143,7 +143,7 @@ class LSTM(Recurrent):
     (2, 4)
     """
 
-    gates, states = 4, 2
+    num_gates, num_states = 4, 2
 
     def __init__(self, units: int, activation: Any = "tanh", recurrent_activation: Any = "sigmoid",
                  use_bias: bool = True, kernel_initializer: Any = "glorot_uniform",
@@ -154,7 +154,7 @@ class LSTM(Recurrent):
         self.recurrent_activation = activations.get(recurrent_activation)
         self.unit_forget_bias, self.use_cudnn = unit_forget_bias, use_cudnn
 
-    def first_bias(self, shape: Any, dtype: Any = None) -> tf.Tensor:
+    def initial_bias(self, shape: Any, dtype: Any = None) -> tf.Tensor:
         if not self.unit_forget_bias:
             return self.bias_initializer(shape)
         n = self.units
@@ -173,7 +173,7 @@ class GRU(Recurrent):
     `reset_after` (as Keras, and cuDNN, do) the reset gate falls on the product, which has a bias
     of its own; without it, on the state before the product."""
 
-    gates = 3
+    num_gates = 3
 
     def __init__(self, units: int, activation: Any = "tanh", recurrent_activation: Any = "sigmoid",
                  use_bias: bool = True, kernel_initializer: Any = "glorot_uniform",

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, cast
 
-from .. import checks
+from .. import argument_checks
 from . import schedules
 from .loss_scale import LossScaleOptimizer
 from .optimizer import Optimizer
-from .updates import SGD, Adadelta, Adagrad, Adam, Adamax, AdamW, Lion, RMSprop
+from .algorithms import SGD, Adadelta, Adagrad, Adam, Adamax, AdamW, Lion, RMSprop
 
 BY_NAME: dict[str, Callable[..., Optimizer]] = {
     "adadelta": Adadelta, "adagrad": Adagrad, "adam": Adam, "adamax": Adamax, "adamw": AdamW,
@@ -24,7 +24,7 @@ def get(identifier: Any) -> Optimizer:
     if isinstance(identifier, type) and issubclass(identifier, Optimizer):
         return cast("Callable[[], Optimizer]", identifier)()
     if not isinstance(identifier, str) or identifier.lower() not in BY_NAME:
-        raise checks.unknown_name("compile", "optimizer", identifier, BY_NAME)
+        raise argument_checks.unknown_name_error("compile", "optimizer", identifier, BY_NAME)
     return BY_NAME[identifier.lower()]()
 
 

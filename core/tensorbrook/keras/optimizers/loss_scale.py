@@ -9,8 +9,8 @@ from typing import Any
 import tensorbrook as tf
 
 from ...base.errors import FailedPreconditionError, InvalidArgumentError
-from .. import checks
-from ..names import numbered
+from .. import argument_checks
+from ..auto_names import unique_name
 from .optimizer import Optimizer
 
 
@@ -29,7 +29,7 @@ class LossScaleOptimizer(Optimizer):
 
     def __init__(self, inner_optimizer: Optimizer, initial_scale: float = 2.0**15,
                  dynamic_growth_steps: int = 2000, name: str | None = None, **kwargs: Any):
-        checks.no_more(self, kwargs)
+        argument_checks.reject_unknown(self, kwargs)
         if not isinstance(inner_optimizer, Optimizer) or \
                 isinstance(inner_optimizer, LossScaleOptimizer):
             raise InvalidArgumentError("LossScaleOptimizer",
@@ -38,9 +38,9 @@ class LossScaleOptimizer(Optimizer):
         if not float(initial_scale) > 0:
             raise InvalidArgumentError("LossScaleOptimizer", f"initial_scale is {initial_scale!r}",
                                        "it takes a number above 0, such as 2.0**15")
-        self.name = name or numbered("loss_scale_optimizer")
+        self.name = name or unique_name("loss_scale_optimizer")
         self.inner_optimizer, self.initial_scale = inner_optimizer, float(initial_scale)
-        self.dynamic_growth_steps = checks.whole("LossScaleOptimizer", "dynamic_growth_steps",
+        self.dynamic_growth_steps = argument_checks.require_int("LossScaleOptimizer", "dynamic_growth_steps",
                                                  dynamic_growth_steps)
         with tf.init_scope():
             self.step_counter = tf.Variable(0, trainable=False, name="step_counter")
@@ -98,16 +98,16 @@ class LossScaleOptimizer(Optimizer):
         smaller = tf.where(finite, 1.0 / self.dynamic_scale, 0.0)
         changes = tf.greater(smaller, 0.0)
         self.inner_optimizer.build(v for _, v in pairs)
-        self.inner_optimizer.rate_of_step()      # before what reads it, for the pass to take it in
+        self.inner_optimizer.step_learning_rate()      # before what reads it, for the pass to take it in
         unscaled = [g if g is None else g * tf.cast(smaller, g.dtype) for g in grads]
-        changing = [*(v for _, v in pairs), *self.inner_optimizer.state]
+        changing = [*(v for _, v in pairs), *self.inner_optimizer.mutable_state]
         before = [v.value() for v in changing]
         self.inner_optimizer.apply(unscaled, trainable_variables)
         for variable, old in zip(changing, before):
             variable.assign(tf.where(changes, variable.value(), old))
-        self._move_scale(changes)
+        self._update_scale(changes)
 
-    def _move_scale(self, finite: tf.Tensor) -> None:
+    def _update_scale(self, finite: tf.Tensor) -> None:
         scale, steps = self.dynamic_scale.value(), self.step_counter.value()
         grows = tf.logical_and(finite, tf.equal(steps, self.dynamic_growth_steps - 1))
         self.dynamic_scale.assign(
@@ -125,15 +125,15 @@ class LossScaleOptimizer(Optimizer):
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> LossScaleOptimizer:
         inner = config["inner_optimizer"]
-        kind = next(k for k in _kinds(Optimizer) if k.__name__ == inner["class_name"])
+        kind = next(k for k in _subclasses(Optimizer) if k.__name__ == inner["class_name"])
         return cls(**config | {"inner_optimizer": kind.from_config(inner["config"])})
 
 
-def _kinds(kind: type[Optimizer]) -> Iterator[type[Optimizer]]:
+def _subclasses(kind: type[Optimizer]) -> Iterator[type[Optimizer]]:
     """An optimizer's class and those derived from it, the user's among them."""
     yield kind
     for derived in kind.__subclasses__():
-        yield from _kinds(derived)
+        yield from _subclasses(derived)
 
 
 def _all_finite(gradients: list[Any]) -> tf.Tensor:

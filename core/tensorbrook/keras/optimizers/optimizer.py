@@ -10,8 +10,8 @@ from typing import Any
 import tensorbrook as tf
 
 from ...base.errors import FailedPreconditionError, InvalidArgumentError, ResourceExhaustedError
-from .. import checks, initializers
-from ..names import numbered, snake_case
+from .. import argument_checks, initializers
+from ..auto_names import unique_name, snake_case
 from . import schedules
 
 
@@ -21,30 +21,30 @@ class Optimizer:
     def __init__(self, learning_rate: Any, *, weight_decay: float | None = None,
                  clipnorm: float | None = None, clipvalue: float | None = None,
                  global_clipnorm: float | None = None, name: str | None = None, **kwargs: Any):
-        checks.no_more(self, kwargs)
-        self.name = name or numbered(snake_case(type(self).__name__))
+        argument_checks.reject_unknown(self, kwargs)
+        self.name = name or unique_name(snake_case(type(self).__name__))
         self.built = False
         self.weight_decay = weight_decay
         self.clipnorm, self.clipvalue, self.global_clipnorm = clipnorm, clipvalue, global_clipnorm
         with tf.init_scope():
             self.iterations = tf.Variable(0, trainable=False, name="iteration")
-            self._learning_rate = self._rate(learning_rate)
+            self._learning_rate = self._as_learning_rate(learning_rate)
         self._variables = [self.iterations]
         if isinstance(self._learning_rate, tf.Variable):
             self._variables.append(self._learning_rate)
-        self._kept_whole: tuple[set[int], tuple[str, ...]] = set(), ()
+        self._no_decay: tuple[set[int], tuple[str, ...]] = set(), ()
         self._slots: dict[str, dict[tf.Variable, tf.Variable]] = {}
         self._warned = False
 
-    def _rate(self, value: Any) -> Any:
+    def _as_learning_rate(self, value: Any) -> Any:
         """A schedule, or a Variable that holds the number."""
         if isinstance(value, dict):
             value = schedules.deserialize(value)
         if isinstance(value, schedules.LearningRateSchedule):
             return value
-        return tf.Variable(self._number(value), trainable=False, name="learning_rate")
+        return tf.Variable(self._checked_rate(value), trainable=False, name="learning_rate")
 
-    def _number(self, value: Any) -> float:
+    def _checked_rate(self, value: Any) -> float:
         if isinstance(value, bool) or not hasattr(value, "__float__") or not float(value) >= 0:
             raise InvalidArgumentError(
                 type(self).__name__, f"learning_rate is {value!r}",
@@ -65,14 +65,14 @@ class Optimizer:
             raise FailedPreconditionError(
                 self.name, f"its learning rate is {self._learning_rate!r}, and cannot become "
                 f"{value!r}", "compiled steps hold it; make a new optimizer")
-        self._learning_rate.assign(self._number(value))
+        self._learning_rate.assign(self._checked_rate(value))
 
     @property
     def variables(self) -> list[tf.Variable]:
         return list(self._variables)
 
     @property
-    def state(self) -> list[tf.Variable]:
+    def mutable_state(self) -> list[tf.Variable]:
         """What steps change beside the weights: not the learning rate."""
         return [v for v in self._variables if v is not self._learning_rate]
 
@@ -93,23 +93,23 @@ class Optimizer:
         """What is remembered under that name for a Variable; zeros at first."""
         held = self._slots.setdefault(name, {})
         if variable not in held:
-            held[variable] = self._begun(name, variable)
+            held[variable] = self._create_slot(name, variable)
             self._variables.append(held[variable])
         return held[variable]
 
-    def begin(self, name: str, shape: tuple[int, ...]) -> tf.Tensor:
+    def initial_slot(self, name: str, shape: tuple[int, ...]) -> tf.Tensor:
         """What is remembered under that name before the first step."""
-        return initializers.zeros_on_host(shape)
+        return initializers.host_zeros(shape)
 
-    def _begun(self, name: str, variable: tf.Variable) -> tf.Variable:
+    def _create_slot(self, name: str, variable: tf.Variable) -> tf.Variable:
         try:
             with tf.init_scope():
-                value = tf.cast(self.begin(name, tuple(variable.shape)), variable.dtype)
+                value = tf.cast(self.initial_slot(name, tuple(variable.shape)), variable.dtype)
                 return tf.Variable(value, trainable=False, name=f"{variable.name}_{name}")
         except MemoryError:
             raise ResourceExhaustedError(
                 self.name, f"{name} of {variable.name} {tuple(variable.shape)} needs "
-                f"{checks.readable_size(variable.spec.size_bytes)}",
+                f"{argument_checks.readable_size(variable.spec.size_bytes)}",
                 "use a smaller model, or SGD, which remembers nothing") from None
 
     # ── steps ──
@@ -128,15 +128,15 @@ class Optimizer:
         """One step of every Variable that has a gradient."""
         pairs = self._with_gradient(grads, trainable_variables)
         self.build(v for _, v in pairs)
-        rate = self.rate_of_step()
-        for g, variable in self._clipped(pairs):
-            if self.weight_decay and self.decays(variable):
+        rate = self.step_learning_rate()
+        for g, variable in self._clip_gradients(pairs):
+            if self.weight_decay and self.uses_weight_decay(variable):
                 decay = self.weight_decay * self.learning_rate
                 variable.assign_sub(variable * tf.cast(decay, variable.dtype))
             self.update_step(g, variable, tf.cast(rate, variable.dtype))
         self.iterations.assign_add(1)
 
-    def rate_of_step(self) -> Any:
+    def step_learning_rate(self) -> Any:
         """The learning rate of this step, with what the formula multiplies into it."""
         return tf.convert_to_tensor(self.learning_rate)
 
@@ -146,11 +146,11 @@ class Optimizer:
         if self._slots:
             raise FailedPreconditionError(self.name, "it has made a step already",
                                           "say what does not decay before the first one")
-        self._kept_whole = {id(v) for v in var_list or ()}, tuple(var_names or ())
+        self._no_decay = {id(v) for v in var_list or ()}, tuple(var_names or ())
 
-    def decays(self, variable: tf.Variable) -> bool:
+    def uses_weight_decay(self, variable: tf.Variable) -> bool:
         """Whether weight decay acts on a Variable."""
-        kept, words = self._kept_whole
+        kept, words = self._no_decay
         return id(variable) not in kept and not any(word in variable.name for word in words)
 
     def update_step(self, gradient: Any, variable: tf.Variable, learning_rate: Any) -> None:
@@ -169,19 +169,19 @@ class Optimizer:
             warnings.warn(f"{self.name}: the loss does not depend on {missing}", stacklevel=3)
         return pairs
 
-    def _clipped(self, pairs: list[tuple[Any, tf.Variable]]) -> list[tuple[Any, tf.Variable]]:
+    def _clip_gradients(self, pairs: list[tuple[Any, tf.Variable]]) -> list[tuple[Any, tf.Variable]]:
         if self.clipvalue is not None:
             limit = float(self.clipvalue)
             return [(tf.clip_by_value(g, -limit, limit), v) for g, v in pairs]
         if self.clipnorm is not None:
-            return [(g * _shrink(_norm([g]), self.clipnorm), v) for g, v in pairs]
+            return [(g * _clip_factor(_norm([g]), self.clipnorm), v) for g, v in pairs]
         if self.global_clipnorm is not None:
-            factor = _shrink(_norm([g for g, _ in pairs]), self.global_clipnorm)
+            factor = _clip_factor(_norm([g for g, _ in pairs]), self.global_clipnorm)
             return [(g * factor, v) for g, v in pairs]
         return pairs
 
     def get_config(self) -> dict[str, Any]:
-        known = checks.known_arguments(type(self))
+        known = argument_checks.constructor_arguments(type(self))
         config = {n: getattr(self, n) for n in known if hasattr(self, n)}
         rate = self._learning_rate
         told = float(rate) if isinstance(rate, tf.Variable) else schedules.serialize(rate)
@@ -196,6 +196,6 @@ def _norm(gradients: list[Any]) -> tf.Tensor:
     return tf.sqrt(tf.add_n([tf.reduce_sum(tf.square(g)) for g in gradients]))
 
 
-def _shrink(norm: tf.Tensor, limit: float) -> tf.Tensor:
+def _clip_factor(norm: tf.Tensor, limit: float) -> tf.Tensor:
     """What to multiply by so that the norm is at most `limit`."""
     return float(limit) / tf.maximum(norm, float(limit))

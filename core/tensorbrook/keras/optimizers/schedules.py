@@ -11,7 +11,7 @@ from typing import Any
 import tensorbrook as tf
 
 from ...base.errors import InvalidArgumentError
-from .. import checks
+from .. import argument_checks
 
 
 class LearningRateSchedule:
@@ -27,7 +27,7 @@ class LearningRateSchedule:
 
     def get_config(self) -> dict[str, Any]:
         """The arguments that make the same schedule again."""
-        return {name: getattr(self, name) for name in checks.known_arguments(type(self))}
+        return {name: getattr(self, name) for name in argument_checks.constructor_arguments(type(self))}
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> LearningRateSchedule:
@@ -36,7 +36,7 @@ class LearningRateSchedule:
     def __repr__(self):
         return f"<{type(self).__name__}>"
 
-    def take(self, **arguments: Any) -> None:
+    def set_arguments(self, **arguments: Any) -> None:
         """Keep numbers under their names; those of steps must be above 0."""
         for name, value in arguments.items():
             number = isinstance(value, int | float) and not isinstance(value, bool)
@@ -60,11 +60,11 @@ class _Decay(LearningRateSchedule):
 
     def __init__(self, initial_learning_rate: float, decay_steps: float, decay_rate: float,
                  staircase: bool = False, name: str | None = None):
-        self.take(initial_learning_rate=initial_learning_rate, decay_steps=decay_steps,
+        self.set_arguments(initial_learning_rate=initial_learning_rate, decay_steps=decay_steps,
                   decay_rate=decay_rate)
         self.staircase, self.name = staircase, name or type(self).__name__
 
-    def times(self, step: Any) -> tf.Tensor:
+    def elapsed_periods(self, step: Any) -> tf.Tensor:
         """How often `decay_steps` have passed; in whole numbers if `staircase`."""
         times = _number(step) / float(self.decay_steps)
         return tf.floor(times) if self.staircase else times
@@ -74,7 +74,7 @@ class ExponentialDecay(_Decay):
     """initial * decay_rate ** (step / decay_steps); in whole steps of that if `staircase`."""
 
     def __call__(self, step: Any) -> tf.Tensor:
-        rate = tf.pow(float(self.decay_rate), self.times(step))
+        rate = tf.pow(float(self.decay_rate), self.elapsed_periods(step))
         return rate * float(self.initial_learning_rate)
 
 
@@ -82,7 +82,7 @@ class InverseTimeDecay(_Decay):
     """initial / (1 + decay_rate * step / decay_steps); in whole steps if `staircase`."""
 
     def __call__(self, step: Any) -> tf.Tensor:
-        rate = self.times(step) * float(self.decay_rate) + 1.0
+        rate = self.elapsed_periods(step) * float(self.decay_rate) + 1.0
         return float(self.initial_learning_rate) / rate
 
 
@@ -121,7 +121,7 @@ class PolynomialDecay(LearningRateSchedule):
     def __init__(self, initial_learning_rate: float, decay_steps: float,
                  end_learning_rate: float = 0.0001, power: float = 1.0, cycle: bool = False,
                  name: str = "PolynomialDecay"):
-        self.take(initial_learning_rate=initial_learning_rate, decay_steps=decay_steps,
+        self.set_arguments(initial_learning_rate=initial_learning_rate, decay_steps=decay_steps,
                   end_learning_rate=end_learning_rate, power=power)
         self.cycle, self.name = cycle, name
 
@@ -145,19 +145,19 @@ class CosineDecay(LearningRateSchedule):
     def __init__(self, initial_learning_rate: float, decay_steps: float, alpha: float = 0.0,
                  name: str = "CosineDecay", warmup_target: float | None = None,
                  warmup_steps: int = 0):
-        self.take(initial_learning_rate=initial_learning_rate, decay_steps=decay_steps,
+        self.set_arguments(initial_learning_rate=initial_learning_rate, decay_steps=decay_steps,
                   alpha=alpha, warmup_steps=warmup_steps)
         self.warmup_target, self.name = warmup_target, name
 
     def __call__(self, step: Any) -> tf.Tensor:
         at, begin = _number(step), float(self.initial_learning_rate)
         if self.warmup_target is None:
-            return self.decayed(at, begin)
+            return self.cosine(at, begin)
         top, steps = float(self.warmup_target), float(self.warmup_steps)
         warming = at * ((top - begin) / max(steps, 1.0)) + begin
-        return tf.where(at < steps, warming, self.decayed(at - steps, top))
+        return tf.where(at < steps, warming, self.cosine(at - steps, top))
 
-    def decayed(self, at: tf.Tensor, top: float) -> tf.Tensor:
+    def cosine(self, at: tf.Tensor, top: float) -> tf.Tensor:
         done = tf.minimum(at / float(self.decay_steps), 1.0)
         half = (tf.cos(done * pi) + 1.0) * 0.5
         return (half * (1.0 - self.alpha) + float(self.alpha)) * top
@@ -175,18 +175,18 @@ class CosineDecayRestarts(LearningRateSchedule):
 
     def __init__(self, initial_learning_rate: float, first_decay_steps: float, t_mul: float = 2.0,
                  m_mul: float = 1.0, alpha: float = 0.0, name: str = "SGDRDecay"):
-        self.take(initial_learning_rate=initial_learning_rate, first_decay_steps=first_decay_steps,
+        self.set_arguments(initial_learning_rate=initial_learning_rate, first_decay_steps=first_decay_steps,
                   t_mul=t_mul, m_mul=m_mul, alpha=alpha)
         self.name = name
 
     def __call__(self, step: Any) -> tf.Tensor:
         parts = _number(step) / float(self.first_decay_steps)
-        number, done = self.restarted(parts)
+        number, done = self.restart_state(parts)
         top = tf.pow(float(self.m_mul), number) * float(self.initial_learning_rate)
         half = (tf.cos(done * pi) + 1.0) * 0.5
         return (half * (1.0 - self.alpha) + float(self.alpha)) * top
 
-    def restarted(self, parts: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    def restart_state(self, parts: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """(how many restarts there were, the share done of the period since)."""
         if self.t_mul == 1.0:
             number = tf.floor(parts)
@@ -212,5 +212,5 @@ def deserialize(config: dict[str, Any]) -> LearningRateSchedule:
     """The schedule that `serialize` wrote."""
     by_name = {c.__name__: c for c in _CLASSES}
     if config.get("class_name") not in by_name:
-        raise checks.unknown_name("learning_rate", "schedule", config.get("class_name"), by_name)
+        raise argument_checks.unknown_name_error("learning_rate", "schedule", config.get("class_name"), by_name)
     return by_name[config["class_name"]](**config["config"])

@@ -3,8 +3,8 @@
 // ever kept. out (batch, t_q, heads, d_v), lse (batch, t_q, heads). One workgroup for some queries
 // of a head, and for at most SPANS * COLUMNS columns of out.
 
-// include "pieces/attention.wgsl"
-// include "pieces/attention_values.wgsl"
+// include "include/attention.wgsl"
+// include "include/attention_values.wgsl"
 
 @group(0) @binding(4) var<storage, read_write> out: array<element>;
 @group(0) @binding(5) var<storage, read_write> lse: array<f32>;

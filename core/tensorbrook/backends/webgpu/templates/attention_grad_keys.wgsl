@@ -2,10 +2,10 @@
 // a head block of queries by block of queries. One workgroup makes at most SPANS * COLUMNS columns
 // of dk and as many of dv.
 
-// include "pieces/attention.wgsl"
-// include "pieces/attention_gradient.wgsl"
+// include "include/attention.wgsl"
+// include "include/attention_gradient.wgsl"
 // if DK
-// include "pieces/attention_values.wgsl"
+// include "include/attention_values.wgsl"
 
 @group(0) @binding(6) var<storage, read> delta: array<f32>;
 @group(0) @binding(7) var<storage, read_write> dk: array<element>;

@@ -1,9 +1,9 @@
 // The gradient of attention's queries, dq: as attention.wgsl, block of keys by block of keys. One
 // workgroup for some queries of a head, and for at most SPANS * COLUMNS columns of dq.
 
-// include "pieces/attention.wgsl"
-// include "pieces/attention_values.wgsl"
-// include "pieces/attention_gradient.wgsl"
+// include "include/attention.wgsl"
+// include "include/attention_values.wgsl"
+// include "include/attention_gradient.wgsl"
 
 @group(0) @binding(6) var<storage, read> delta: array<f32>;
 @group(0) @binding(7) var<storage, read_write> dq: array<element>;

@@ -1,7 +1,7 @@
 // The mean of the cells of each window that lie inside of x; 0 if none does. One invocation an
 // element of out.
 
-// include "pieces/pool.wgsl"
+// include "include/pool.wgsl"
 
 @group(0) @binding(0) var<storage, read> x: array<element>;
 @group(0) @binding(1) var<storage, read_write> out: array<element>;

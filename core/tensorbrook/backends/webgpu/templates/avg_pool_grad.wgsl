@@ -1,7 +1,7 @@
 // The gradient of avg_pool: each cell gathers its share of g from the windows it is in, in row
 // order. One invocation a cell.
 
-// include "pieces/pool.wgsl"
+// include "include/pool.wgsl"
 
 @group(0) @binding(0) var<storage, read> g: array<element>;
 @group(0) @binding(1) var<storage, read_write> out: array<element>;

@@ -11,7 +11,7 @@ alias first_type = f32;
 alias second_type = f32;
 alias sum_type = f32;
 
-// include "pieces/convolution.wgsl"
+// include "include/convolution.wgsl"
 
 override PERIOD_Y: u32;
 override PERIOD_X: u32;
@@ -25,7 +25,7 @@ override QUADS: u32;
 // else
 @group(0) @binding(1) var<storage, read> w: array<second_type>;
 // end
-// include "pieces/tile_of_windows.wgsl"
+// include "include/conv_tile.wgsl"
 
 const_assert 4 * QUADS == TILE_K;
 const OUTSIDE = -0x40000000;                             // no tap leads back from there

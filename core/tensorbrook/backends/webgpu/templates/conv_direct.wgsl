@@ -7,7 +7,7 @@ alias first_type = f32;
 alias second_type = f32;
 alias sum_type = f32;
 
-// include "pieces/convolution.wgsl"
+// include "include/convolution.wgsl"
 
 override LANES: u32;
 
@@ -22,7 +22,7 @@ const WIDTH = 1u;
 // end
 @group(0) @binding(2) var<storage, read_write> out: array<sum_type>;
 
-// include "pieces/taken.wgsl"
+// include "include/operand_load.wgsl"
 
 fn put(row: u32, column: u32, value: f32) { out[row * OUT_C + column] = sum_type(value); }
 

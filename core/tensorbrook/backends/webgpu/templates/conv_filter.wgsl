@@ -8,7 +8,7 @@ alias first_type = f32;
 alias second_type = f32;
 alias sum_type = f32;
 
-// include "pieces/convolution.wgsl"
+// include "include/convolution.wgsl"
 
 // ROWS / 4
 override TALL: u32;
@@ -18,7 +18,7 @@ override TALL: u32;
 // else
 @group(0) @binding(1) var<storage, read> g: array<second_type>;
 // end
-// include "pieces/tile_of_windows.wgsl"
+// include "include/conv_tile.wgsl"
 
 const_assert 4 * TALL == ROWS;
 const HEIGHT = TAPS_Y * TAPS_X * CHANNELS;

@@ -1,6 +1,6 @@
 // out[o, i, j] = the sum of x[o, 0..i, j]. An invocation goes along one line.
 
-// include "pieces/lines.wgsl"
+// include "include/scan_lines.wgsl"
 
 @compute @workgroup_size(LANES)
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u,

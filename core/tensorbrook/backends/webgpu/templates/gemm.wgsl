@@ -6,7 +6,7 @@
 // k follow each other in `out`, each a whole result. Buffers FOUR_... have rows of whole fours.
 // NUMBERED takes long to compile and is what devices need that are fast.
 
-// include "pieces/product.wgsl"
+// include "include/gemm_params.wgsl"
 
 override TRANSPOSE_A: bool;
 override TRANSPOSE_B: bool;
@@ -56,7 +56,7 @@ const WHOLE_B = N % COLUMNS == 0u && K % DEPTH == 0u;
 // by side read 128 bytes that follow each other, those below them the same: no bank is asked twice.
 var<workgroup> tile: array<array<vec4f, SLOTS>, DEPTH>;
 
-// include "pieces/taken.wgsl"
+// include "include/operand_load.wgsl"
 
 // Four numbers of a row of a[item], from `column` on; zeros outside.
 fn four_of_a(item: u32, row: u32, column: u32) -> vec4f {

@@ -3,7 +3,7 @@
 // side and cover x, gives each cell what g holds for its window if it is the maximum, else 0. A NaN
 // wins, then the largest, then the first in row order. One invocation a window and channel.
 
-// include "pieces/pool.wgsl"
+// include "include/pool.wgsl"
 
 const NOWHERE = 0xffffffffu;
 

@@ -1,0 +1,76 @@
+"""What passes over its data once or a few times."""
+
+import tensorbrook as tf
+
+from .preset_weights import Given
+from .correctness_samples import sample, samples
+
+OPERATIONS = {
+    "softmax": tf.nn.softmax,
+    "gelu": lambda x: tf.nn.gelu(x, approximate=True),
+    "tanh": tf.tanh,
+    "exp": tf.exp,
+    "add": lambda x, y: x + y,
+    "chain": lambda x, y: tf.nn.gelu(x, approximate=True) + tf.tanh(tf.exp(y)),
+}
+
+
+def elementwise(arrays, flavour, operation):
+    f, inputs = tf.function(OPERATIONS[operation]), tuple(arrays.values())
+    return f, inputs, lambda: sample(f(*inputs))
+
+
+def layer_of(arrays, axes):
+    """Keras's layer that gives mean 0 and variance 1 over these axes."""
+    given = Given({f"norm.{name}": array for name, array in arrays.items()})
+    return given.layer_norm("norm") if axes == [-1] else given.batch_norm("norm")
+
+
+def norm(arrays, flavour, axes, gradients):
+    layer, x = layer_of(arrays, axes), arrays["x"]
+    layer(x)
+
+    @tf.function
+    def forward(x):
+        return layer(x, training=True)
+
+    @tf.function
+    def with_gradients(x, g):
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            out = layer(x, training=True)
+        return [out, *tape.gradient(out, [x, layer.gamma, layer.beta], output_gradients=g)]
+
+    if not gradients: return forward, (x,), lambda: sample(forward(x))
+    g = arrays["g"]
+    return with_gradients, (x, g), lambda: samples(with_gradients(x, g))
+
+
+def cross_entropy(arrays, flavour):
+    @tf.function
+    def loss_and_gradient(logits, labels):
+        with tf.GradientTape() as tape:
+            tape.watch(logits)
+            losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
+            loss = tf.reduce_mean(losses)
+        return loss, tape.gradient(loss, logits)
+
+    inputs = arrays["logits"], arrays["labels"]
+    return loss_and_gradient, inputs, lambda: samples(loss_and_gradient(*inputs))
+
+
+def adamw(arrays, flavour):
+    """Keras's, whose moving means live in the optimizer."""
+    parameters = tf.Variable(arrays["p"])
+    optimizer = tf.keras.optimizers.AdamW(0.001, weight_decay=0.004)
+
+    @tf.function
+    def update(g):
+        optimizer.apply_gradients([(g, parameters)])
+
+    def check():
+        update(arrays["g"])
+        update(arrays["g"])
+        return sample(parameters)
+
+    return update, (arrays["g"],), check

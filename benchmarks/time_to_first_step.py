@@ -1,0 +1,45 @@
+"""From navigation to the first finished training step, with an empty cache each time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import median
+
+from .browser import PATIENCE_MS, chromium
+from .server import Site
+
+# What a first page does: import, data, a network, one batch.
+SCRIPT = (Path(__file__).parent / "ours/digits.py").read_text(encoding="utf-8") + "\nfirst_step()\n"
+
+STEPS = """async (script) => {
+  const capabilities = await tensorbrook.runtime.boot();
+  const ready_ms = performance.now();
+  const { error } = await tensorbrook.runPython(script);
+  if (error !== null) throw new Error(error);
+  return { ready_ms, first_step_ms: performance.now(), boot_ms: capabilities.boot_ms };
+}"""
+
+
+def measure(runs: int) -> dict:
+    """Medians over some runs, each with a browser of its own, and the bytes that one was sent."""
+    results = [once() for _ in range(runs)]
+    return {"navigation to ready, ms": middle(results, "ready_ms"),
+            "navigation to first step, ms": middle(results, "first_step_ms"),
+            "bytes sent": results[0]["bytes"], "boot_ms": results[0]["boot_ms"],
+            "runs": results}
+
+
+def middle(results: Sequence[dict], name: str) -> float:
+    return median(result[name] for result in results)
+
+
+def once() -> dict:
+    with Site() as site, chromium() as browser:
+        page = browser.new_page()
+        page.set_default_timeout(PATIENCE_MS)
+        page.goto(f"{site.url}run.html")
+        page.wait_for_function("globalThis.tensorbrook !== undefined")
+        result = page.evaluate(STEPS, SCRIPT)
+        return result | {"bytes": sum(site.counted.sent.values()),
+                         "bytes_by_path": dict(site.counted.sent)}

@@ -1,0 +1,273 @@
+"""Every function of generated code, of both languages, against float64: over wide ranges and at the
+ends."""
+import math
+import sys
+
+import numpy as np
+import pytest
+
+from wasm_program_runner import one_loop, run, variable
+from wgsl_runner import run_plan
+from tensorbrook.base import dtypes
+from tensorbrook.base.views import View
+from tensorbrook.ir import ElementwiseOp, Load, LoopKernel, RowPass, Store
+
+COUNT = 20003
+ENDS = np.array([0, 1e-45, 1e-40, 1e-20, 0.5, 1, 1.5, 2, 3, 4, 1e8, 3.4e38, np.inf], np.float32)
+ENDS = np.concatenate([ENDS, -ENDS, [np.float32(np.nan)]])
+
+
+@pytest.fixture(params=["relaxed", "plain", "wgsl"], autouse=True)
+def way(request, monkeypatch) -> str:
+    """How formulas are carried out in a test: by wasm with and without relaxed SIMD, by WGSL."""
+    monkeypatch.setattr(sys.modules[__name__], "WAY", request.param)
+    return request.param
+
+
+WAY = "relaxed"
+
+
+def apply(formula: str, arrays, dtype) -> np.ndarray:
+    """`formula` over arrays of one length, by a loop that stores it."""
+    view = View.of(arrays[0].shape)
+    inputs = [variable(a, dtypes.as_dtype(a.dtype)) for a in arrays]
+    loads = [Load(v, view, v.spec.dtype) for v in inputs]
+    out = np.zeros(arrays[0].shape, dtype.as_numpy_dtype)
+    store = Store(len(loads), variable(out, dtype), view)
+    body = (*loads, ElementwiseOp(formula, tuple(range(len(loads))), dtype))
+    plan = one_loop(LoopKernel(view.shape, (), (RowPass(body),), (store,), ()))
+    used = [arrays[inputs.index(v)] for v in plan.inputs]
+    if WAY == "wgsl":
+        return run_plan(plan, used, [out])[0]
+    return run(plan, used, [out], WAY == "relaxed")[0]
+
+
+def error_ulp(y: np.ndarray, true: np.ndarray) -> np.ndarray:
+    """How far y lies from the true float64 values, in spacings of float32."""
+    nearest = true.astype(np.float32)
+    alike = (np.isnan(y) & np.isnan(true)) | (y == nearest)
+    finite = np.where(np.isfinite(nearest), nearest, np.float32(3.4e38))
+    error = np.abs(y.astype(np.float64) - true) / np.spacing(np.abs(finite)).astype(np.float64)
+    return np.where(alike, 0, np.where(np.isfinite(y), error, np.inf))
+
+
+def uniform(low, high):
+    return lambda rng: rng.uniform(low, high, COUNT).astype(np.float32)
+
+
+def powers(low, high):
+    """Of both signs, spread evenly over orders of magnitude."""
+    def draw(rng):
+        sizes = np.exp(rng.uniform(low, high, COUNT))
+        return (sizes * rng.choice([-1, 1], COUNT)).astype(np.float32)
+    return draw
+
+
+def any_bits(rng):
+    return rng.integers(0, 2**32, COUNT, dtype=np.uint64).astype(np.uint32).view(np.float32)
+
+
+def ends(rng):
+    return ENDS
+
+
+EVERYWHERE = (any_bits, ends, powers(-100, 5), uniform(-1, 1))
+FUNCTIONS = {                       # name: (float64, largest error in ulp, ranges)
+    "exp":   (np.exp,   1, (uniform(-104, 89), *EVERYWHERE)),
+    "expm1": (np.expm1, 2, (uniform(-20, 89), *EVERYWHERE)),
+    "tanh":  (np.tanh,  3, (uniform(-12, 12), *EVERYWHERE)),
+    "log":   (np.log,   1, (uniform(0.5, 2), powers(-104, 88), *EVERYWHERE)),
+    "log1p": (np.log1p, 2, (uniform(-1, 2), powers(-20, 88), *EVERYWHERE)),
+    "sin":   (np.sin,   2, (uniform(-10, 10), uniform(-1e5, 1e5), powers(-100, 13), ends)),
+    "cos":   (np.cos,   2, (uniform(-10, 10), uniform(-1e5, 1e5), powers(-100, 13), ends)),
+    "erf":   (np.vectorize(math.erf), 2, (uniform(-5, 5), *EVERYWHERE)),
+    "sqrt":  (np.sqrt,  0.5, EVERYWHERE),
+    "floor": (np.floor, 0, EVERYWHERE),
+    "ceil":  (np.ceil,  0, EVERYWHERE),
+    "round": (np.round, 0, (uniform(-10, 10), lambda rng: np.arange(-9, 9, 0.5, np.float32), ends)),
+    "abs":   (np.abs,   0, EVERYWHERE),
+    "sign":  (lambda x: np.copysign(np.sign(x), x), 0, EVERYWHERE),
+}
+FAR = 1e6                           # beyond, sin and cos of wasm only stay within -1..1
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_error(name, way):
+    function, bound, ranges = FUNCTIONS[name]
+    rng = np.random.default_rng(7)
+    x = np.concatenate([draw(rng) for draw in ranges])
+    y = apply(f"{name}(x)", [x], dtypes.float32)
+    with np.errstate(all="ignore"):
+        true = function(x.astype(np.float64))
+        error = error_ulp(y, true)
+    if name in ("sin", "cos"):
+        assert (np.abs(y[np.isfinite(x)]) <= 1).all()
+        if way == "wgsl":
+            bound = 3
+        else:
+            error[(np.abs(x) > FAR) & np.isfinite(x)] = 0
+    worst = error.argmax()
+    assert error[worst] <= bound, f"{name}({x[worst]!r}) = {y[worst]!r}, not {true[worst]!r}"
+    known = ~np.isnan(true)
+    assert (np.signbit(y) == np.signbit(true))[known & (np.abs(x) <= FAR)].all()
+
+
+def _pairs(x, y):
+    return [a.ravel().astype(np.float32) for a in np.meshgrid(x, y)]
+
+
+POWERS = {
+    "anything":        lambda rng: (any_bits(rng), any_bits(rng)),
+    "ordinary":        lambda rng: (np.exp(rng.uniform(-5, 5, COUNT)), rng.uniform(-20, 20, COUNT)),
+    "whole exponents": lambda rng: (rng.normal(0, 2, COUNT), rng.integers(-20, 20, COUNT)),
+    "bases near 1":    lambda rng: (1 + rng.normal(0, 1e-5, COUNT), rng.normal(0, 1e6, COUNT)),
+    "ends":            lambda rng: _pairs(ENDS, ENDS),
+}
+
+
+@pytest.mark.parametrize("name", POWERS)
+def test_error_of_pow(name):
+    x, y = (a.astype(np.float32) for a in POWERS[name](np.random.default_rng(3)))
+    out = apply("pow(x, y)", [x, y], dtypes.float32)
+    with np.errstate(all="ignore"):
+        true = np.power(x.astype(np.float64), y.astype(np.float64))
+        error = error_ulp(out, true)
+    worst = error.argmax()
+    at = x[worst], y[worst]
+    assert error[worst] <= 2, f"pow{at} = {out[worst]!r}, not {true[worst]!r}"
+    known = ~np.isnan(true)
+    assert (np.signbit(out) == np.signbit(true))[known].all()
+
+
+def ints(rng, low=-2**31, high=2**31):
+    return rng.integers(low, high, COUNT).astype(np.int32)
+
+
+def no_zeros(x):
+    return np.where(x == 0, 3, x)
+
+
+ON_INTS = {                         # formula: (NumPy's, arguments)
+    "floordiv(x, y)": (np.floor_divide, lambda rng: (ints(rng), no_zeros(ints(rng, -50, 50)))),
+    "mod(x, y)":      (np.mod,          lambda rng: (ints(rng), no_zeros(ints(rng, -50, 50)))),
+    "x // y":         (np.floor_divide, lambda rng: (ints(rng), no_zeros(ints(rng)))),
+    "x % y":          (np.mod,          lambda rng: (ints(rng), no_zeros(ints(rng)))),
+    "pow(x, y)":      (np.power,        lambda rng: (ints(rng, -99, 99), ints(rng, 0, 40))),
+    "x << y":         (np.left_shift,   lambda rng: (ints(rng), ints(rng, 0, 32))),
+    "x >> y":         (np.right_shift,  lambda rng: (ints(rng), ints(rng, 0, 32))),
+    "x * y - x":      (lambda x, y: x * y - x, lambda rng: (ints(rng), ints(rng))),
+    "abs(-x) + ~y":   (lambda x, y: np.abs(-x) + ~y, lambda rng: (ints(rng), ints(rng))),
+    "sign(x) * max(x, y)":
+        (lambda x, y: np.sign(x) * np.maximum(x, y), lambda rng: (ints(rng), ints(rng))),
+    "select(x < y, x & y, x | y ^ 5)":
+        (lambda x, y: np.where(x < y, x & y, x | y ^ 5), lambda rng: (ints(rng), ints(rng))),
+}
+
+
+@pytest.mark.parametrize("dtype", [dtypes.int32, dtypes.uint8], ids=str)
+@pytest.mark.parametrize("formula", ON_INTS)
+def test_whole_numbers(formula, dtype):
+    theirs, arguments = ON_INTS[formula]
+    x, y = (a.astype(dtype.name) for a in arguments(np.random.default_rng(5)))
+    if dtype is dtypes.uint8:
+        y = no_zeros(y) & (31 if "<<" in formula or ">>" in formula else 255)
+        x = no_zeros(x)
+    with np.errstate(all="ignore"):
+        expected = theirs(x, y).astype(dtype.name)
+    if dtype is dtypes.uint8 and "<<" in formula:
+        expected = (x.astype(np.int32) << y.astype(np.int32)).astype(np.uint8)
+    np.testing.assert_array_equal(apply(formula, [x, y], dtype), expected)
+
+
+def test_whole_numbers_at_the_ends():
+    x = np.array([-2**31, -2**31, 7, -7, 0, 2, 2, -1, -1, 1, 3], np.int32)
+    y = np.array([-1, 2**31 - 1, 0, 0, 0, -1, 31, -3, -2, -9, -2], np.int32)
+    np.testing.assert_array_equal(
+        apply("x // y", [x, y], dtypes.int32), [-2**31, -2, 0, 0, 0, -2, 0, 0, 0, -1, -2])
+    np.testing.assert_array_equal(
+        apply("pow(x, y)", [x, y], dtypes.int32), [0, 0, 1, 1, 1, 0, -2**31, -1, 1, 1, 0])
+
+
+def test_float_division():
+    x = np.array([7, -7, 7.5, -7.5, 0, 1, np.inf], np.float32)
+    y = np.array([2, 2, -2, -2.5, 3, 0, 2], np.float32)
+    with np.errstate(all="ignore"):
+        np.testing.assert_array_equal(apply("x // y", [x, y], dtypes.float32), np.floor(x / y))
+    x, y = x[:5], y[:5]
+    np.testing.assert_array_equal(apply("x % y", [x, y], dtypes.float32), np.mod(x, y))
+
+
+def test_minimum_and_maximum_pass_nan_on():
+    x, y = _pairs([1, -2, np.inf, -np.inf, np.nan], [1, -2, np.inf, -np.inf, np.nan])
+    np.testing.assert_array_equal(apply("max(x, y)", [x, y], dtypes.float32), np.maximum(x, y))
+    np.testing.assert_array_equal(apply("min(x, y)", [x, y], dtypes.float32), np.minimum(x, y))
+    np.testing.assert_array_equal(apply("max(x, 0)", [x], dtypes.float32), np.maximum(x, 0))
+    np.testing.assert_array_equal(apply("min(0, x)", [x], dtypes.float32), np.minimum(0, x))
+
+
+FLOATS = np.array([0, -0.0, 0.9, -0.9, 1, 255, 256, -1, 300.7, -300.7, 2**31, -2.0**31, 1e20, -1e20,
+                   np.inf, -np.inf, np.nan], np.float32)
+CASTS = {                           # (from, to): arguments
+    ("float32", "int32"): FLOATS, ("float32", "uint8"): FLOATS, ("float32", "bool"): FLOATS,
+    ("int32", "float32"): np.array([0, -1, 2**31 - 1, -2**31, 16777217], np.int32),
+    ("int32", "uint8"): np.array([0, -1, 255, 256, 511, -2**31], np.int32),
+    ("int32", "bool"): np.array([0, -1, 256, 1, 2], np.int32),
+    ("uint8", "float32"): np.arange(256, dtype=np.uint8),
+    ("uint8", "int32"): np.arange(256, dtype=np.uint8),
+    ("uint8", "bool"): np.arange(256, dtype=np.uint8),
+    ("bool", "float32"): np.array([True, False, True, True, False]),
+    ("bool", "int32"): np.array([True, False, True, True, False]),
+    ("bool", "uint8"): np.array([True, False, True, True, False]),
+}
+
+
+def _cast(x, to):
+    """NumPy's cast, with floats saturated to int32 first and NaN as 0."""
+    if x.dtype == np.float32 and to in ("int32", "uint8"):
+        x = np.clip(np.nan_to_num(x.astype(np.float64), nan=0), -2**31, 2**31 - 1).astype(np.int64)
+    return x.astype(to)
+
+
+@pytest.mark.parametrize("kinds", CASTS, ids=" to ".join)
+def test_cast(kinds):
+    x, to = CASTS[kinds], dtypes.as_dtype(kinds[1])
+    np.testing.assert_array_equal(apply("cast(x)", [x], to), _cast(x, kinds[1]))
+
+
+BOOLS = ("x & y", "x | y", "x ^ y", "~x", "x == y", "x != y", "x < y", "x >= y", "max(x, y)",
+         "min(x, y)")
+
+
+@pytest.mark.parametrize("formula", BOOLS)
+def test_bools(formula):
+    x, y = np.array([0, 0, 1, 1, 1], bool), np.array([0, 1, 0, 1, 0], bool)
+    expected = eval(formula, {"x": x, "y": y, "max": np.maximum, "min": np.minimum})
+    arguments = [x, y] if "y" in formula else [x]
+    np.testing.assert_array_equal(apply(formula, arguments, dtypes.bool_), expected)
+
+
+def test_known_numbers_save_instructions_and_change_nothing():
+    x = np.array([3, -5, 0.7, 300.5, np.nan], np.float32)
+    np.testing.assert_array_equal(apply("x / 8", [x], dtypes.float32), x / 8)
+    np.testing.assert_array_equal(apply("x / -0.5", [x], dtypes.float32), x / np.float32(-0.5))
+    np.testing.assert_array_equal(apply("x / 3", [x], dtypes.float32), x / np.float32(3))
+    np.testing.assert_array_equal(apply("x ** 2", [x], dtypes.float32), x * x)
+    tiny = np.array([1e-45, 0, -3e-45], np.float32)
+    np.testing.assert_array_equal(apply("x / 1.4e-45", [tiny], dtypes.float32), [1, 0, -2])
+    far = np.array([np.inf, -np.inf, np.nan], np.float32)
+    np.testing.assert_array_equal(apply("min(x, 1e39)", [far], dtypes.float32), far)
+    whole = np.array([3, -5, 7, 2**31 - 1, -2**31], np.int32)
+    np.testing.assert_array_equal(apply("x >> 3", [whole], dtypes.int32), whole >> 3)
+    np.testing.assert_array_equal(apply("x >> 40", [whole], dtypes.int32), whole >> 31)
+    np.testing.assert_array_equal(apply("x << 32", [whole], dtypes.int32), whole * 0)
+    short = apply("x ** 2 + max(x, 1) / 4", [x], dtypes.float32)
+    np.testing.assert_array_equal(short, x * x + np.maximum(x, 1) / 4)
+
+
+def test_a_number_takes_the_kind_of_what_it_meets():
+    x = np.array([1, 2, 3, 4, 5], np.int32)
+    np.testing.assert_array_equal(apply("select(x > 2, 1, 0)", [x], dtypes.int32), [0, 0, 1, 1, 1])
+    out = apply("select(x > 2, 1, 0) * 0.5", [x], dtypes.float32)
+    np.testing.assert_array_equal(out, [0, 0, 0.5, 0.5, 0.5])
+    np.testing.assert_array_equal(apply("-1 + x", [x], dtypes.int32), x - 1)
+    np.testing.assert_array_equal(apply("x == x", [x], dtypes.bool_), [True] * 5)

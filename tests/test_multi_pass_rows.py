@@ -1,0 +1,136 @@
+"""Rows that are reduced several times: one kernel where they stay in cache, and right."""
+import numpy as np
+import pytest
+
+import tensorbrook as tf
+from backends import ALL, COMPILED, on
+from golden_programs import layer_norm
+from plan_interpreter import compiled, plan_of
+from tensorbrook.ir import Load, LoopKernel
+
+SHAPES = [(128, 10), (64, 300), (33, 7), (5, 1), (3, 40, 16)]
+
+
+def draw(*shape, seed=0) -> np.ndarray:
+    return np.random.default_rng(seed).normal(0, 2, shape).astype(np.float32)
+
+
+def softmax_back(x, g):
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        y = tf.nn.softmax(x)
+    return y, tape.gradient(y, x, g)
+
+
+def cross_entropy(x, labels):
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, x)
+        loss = tf.reduce_sum(losses)
+    return losses, tape.gradient(loss, x)
+
+
+def layer_norm_back(x, scale, shift, g):
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        y = layer_norm(x, scale, shift)
+    return y, tape.gradient(y, x, g)
+
+
+def attention_weights(x, mask):
+    return tf.nn.softmax(x * 0.125 + (1.0 - mask) * -1e9)
+
+
+def arguments(f, shape) -> list[np.ndarray]:
+    x, g = draw(*shape), draw(*shape, seed=1)
+    if f is cross_entropy:
+        return [x, (np.arange(x[..., 0].size) % shape[-1]).astype("int32").reshape(shape[:-1])]
+    if f in (layer_norm, layer_norm_back):
+        vectors = [draw(shape[-1], seed=2), draw(shape[-1], seed=3)]
+        return [x, *vectors, g] if f is layer_norm_back else [x, *vectors]
+    return {softmax_back: [x, g], attention_weights: [x, (g > 0).astype("float32")]}.get(f, [x])
+
+
+ONE_KERNEL = [tf.nn.softmax, tf.nn.log_softmax, attention_weights, softmax_back, layer_norm,
+              layer_norm_back, lambda x: tf.argmax(x, -1), lambda x: tf.nn.l2_normalize(x, -1)]
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+@pytest.mark.parametrize("f", ONE_KERNEL)
+def test_is_one_kernel(f, shape):
+    plan = plan_of(tf.function(f), *map(tf.constant, arguments(f, shape)))
+    assert len(plan.steps) == 1
+    assert plan.arena_size == 0
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_cross_entropy_and_its_gradient_are_one_kernel_beside_the_sum(shape):
+    xs = map(tf.constant, arguments(cross_entropy, shape))
+    plan = plan_of(tf.function(lambda *xs: cross_entropy(*xs)[1]), *xs)
+    assert len(plan.steps) == 1
+
+
+@pytest.mark.parametrize("compiled_by", COMPILED)
+@pytest.mark.parametrize("shape", [*SHAPES, (2, 5000)], ids=str)
+@pytest.mark.parametrize("f", [*ONE_KERNEL, cross_entropy])
+def test_means_what_single_operations_mean(f, shape, compiled_by):
+    xs = arguments(f, shape)
+    with on("reference"):
+        expected = f(*map(tf.constant, xs))
+    with on(compiled_by):
+        found = tf.function(f)(*map(tf.constant, xs))
+    for ours, right in zip(*map(outputs, (found, expected))):
+        np.testing.assert_allclose(ours, right, rtol=1e-4, atol=1e-5)
+
+
+def outputs(outs) -> list[np.ndarray]:
+    return [np.asarray(out) for out in (outs if isinstance(outs, tuple) else (outs,))]
+
+
+@pytest.mark.parametrize("shape, axis", [((64, 16385), -1), ((4, 16384), -1), ((64, 48), 0)])
+def test_rows_that_do_not_stay_in_cache_are_several_kernels(shape, axis):
+    """Too long, too few for the threads, or columns."""
+    plan = plan_of(tf.function(lambda x: tf.nn.softmax(x, axis)), tf.zeros(shape))
+    assert len(plan.steps) == 3
+
+
+def test_a_kernel_between_two_stays_between_them():
+    """The product needs the first map and the softmax needs both, so they cannot be one kernel."""
+    def f(x, w):
+        y = tf.tanh(x)
+        return tf.nn.softmax(tf.matmul(y, w) + y)
+
+    kernels = [step.kernel for step in plan_of(tf.function(f), tf.zeros((64, 32)),
+                                               tf.zeros((32, 32))).steps]
+    assert [isinstance(k, LoopKernel) for k in kernels] == [True, False, True]
+
+
+def test_a_variable_that_a_later_stage_reads_again_is_not_written_in_place():
+    v = tf.Variable(draw(64, 8))
+
+    def step():
+        old = v.value()
+        v.assign(old * 2.0)
+        return old / tf.reduce_sum(old, -1, keepdims=True)
+
+    for backend in dict.fromkeys((*ALL, *COMPILED)):
+        with on(backend):
+            before = draw(64, 8)
+            v.assign(tf.constant(before))
+            found = np.asarray(tf.function(step)())
+        np.testing.assert_allclose(found, before / before.sum(-1, keepdims=True), rtol=1e-4)
+        np.testing.assert_array_equal(np.asarray(v), before * 2)
+
+
+@pytest.mark.parametrize("most", [3, 5, 9])
+def test_a_backend_with_few_buffers_gets_smaller_kernels(most):
+    xs = map(tf.constant, arguments(layer_norm_back, (64, 48)))
+    graph = tf.function(layer_norm_back).get_concrete_function(*xs).graph
+    for step in compiled(graph, most).steps:
+        assert len(step.kernel.eqns) == 1 or len({*step.kernel.reads, *step.kernel.writes}) <= most
+
+
+def test_every_load_of_a_row_is_one_value():
+    plan = plan_of(tf.function(tf.nn.softmax), tf.zeros((64, 48)))
+    values = plan.steps[0].kernel.values
+    assert sum(isinstance(v, Load) for v in values) == 1
