@@ -55,7 +55,7 @@ def build_page(tools: node.Node) -> None:
     copy("engine", engine.ENGINE, ENGINES)
     build_notices()
     build_page_wheel()
-    build_image(tools)
+    build_python_snapshot(tools)
 
 
 def bundle(tools: node.Node) -> None:
@@ -93,14 +93,16 @@ def build_page_wheel() -> None:
                  lambda: page_wheel.write(wheel))
 
 
-def build_image(tools: node.Node) -> None:
+def build_python_snapshot(tools: node.Node) -> None:
     """Python's memory with the page's wheel imported, from which a page starts in half the time."""
     pyodide, wheel = STATIC / "pyodide", STATIC / "tensorbrook.whl"
-    image, script = pyodide / "python.image", node.WEB / "snapshot.mjs"
+    snapshot, script = pyodide / "python.snapshot", node.WEB / "make_python_snapshot.mjs"
     key = build_cache.digest(script, wheel, *(pyodide / name for name in PYODIDE))
-    build_cache.stage("page/image", STAMPS / "page-image.txt", key, [image], lambda: environment.check(
-        node.run(tools, "run", "image", "--", str(pyodide), str(wheel), str(image)),
-        "could not make the image of Python that the page starts from: see above"))
+    build_cache.stage("page/snapshot", STAMPS / "page-snapshot.txt", key, [snapshot],
+                 lambda: environment.check(
+                     node.run(tools, "run", "snapshot", "--", str(pyodide), str(wheel),
+                              str(snapshot)),
+                     "could not make the snapshot of Python that the page starts from: see above"))
 
 
 if __name__ == "__main__":

@@ -67,7 +67,7 @@ def test_python_starts_afresh_where_the_image_is_of_another_wheel(
         browser: Browser, address: str):
     page = browser.new_page()
     image = b"\2\0\0\0\4\0\0\0{}none"  # the lengths of its list and its wheel, and these
-    page.route("**/python.image", lambda route: route.fulfill(body=image))
+    page.route("**/python.snapshot", lambda route: route.fulfill(body=image))
     page.goto(f"{address}run.html?threads=2")
     assert capabilities(page)["restored"] is False
     assert run_python(page, COMPUTE)["stdout"] == "[5.0, 11.0]\n"

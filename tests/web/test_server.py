@@ -107,7 +107,7 @@ def test_a_second_start_builds_nothing():
     lines = started()
     stages = [line.split("  ")[0] for line in lines if line.endswith("up to date\n")]
     assert stages == ["engine", "npm packages", "page", "page/pyodide", "page/engine",
-                      "page/notices", "page wheel", "page/image"]
+                      "page/notices", "page wheel", "page/snapshot"]
     assert len(lines) == len(stages) + 1, "".join(lines)
 
 

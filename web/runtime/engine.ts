@@ -2,10 +2,10 @@
 
 import type { EngineBuild } from "../protocol";
 import { callable, global, type Callable } from "./exports";
-import type { HelperStart } from "./helper";
-import HelperWorker from "./helper?worker";
+import type { HelperStart } from "./thread_worker";
+import HelperWorker from "./thread_worker?worker";
 import { Programs } from "./programs";
-import { newStaging, stage } from "./staging";
+import { newStaging, stage } from "./program_staging";
 
 const PAGE_BYTES = 65536;
 const LINE_BYTES = 64;

@@ -48,8 +48,8 @@ export async function openGpu(asked: Way | null, waiting: Waiting): Promise<Open
   const adapter = await findAdapter(navigator.gpu);
   if (typeof adapter === "string") return { reason: adapter };
   switch (chosen.way) {
-    case "local": return (await import("./gpu_local")).LocalGpu.open(navigator.gpu);
-    case "worker": return (await import("./gpu_remote")).RemoteGpu.open();
+    case "local": return (await import("./gpu_jspi")).LocalGpu.open(navigator.gpu);
+    case "worker": return (await import("./gpu_worker_client")).RemoteGpu.open();
     default: return chosen.way satisfies never;
   }
 }

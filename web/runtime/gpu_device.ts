@@ -4,13 +4,13 @@
  */
 
 import { findAdapter } from "./gpu_adapter";
-import { factsOf, fullDevice, type GpuFacts } from "./gpu_facts";
+import { factsOf, fullDevice, type GpuFacts } from "./gpu_info";
 import { COPY_DST, COPY_SRC, MAP_READ, STORAGE, TO_READ } from "./gpu_flags";
 import { readCommands } from "./gpu_commands";
 import { Program } from "./gpu_program";
 import { Shaders } from "./gpu_shaders";
-import { sizeOf, type BufferCopy, type Piece } from "./gpu_triples";
-import { GpuTrouble, kindOf, type Trouble } from "./gpu_trouble";
+import { sizeOf, type BufferCopy, type Piece } from "./gpu_ranges";
+import { GpuTrouble, kindOf, type Trouble } from "./gpu_errors";
 
 export interface Counts {
   readonly submits: number;

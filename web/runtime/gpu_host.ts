@@ -7,8 +7,8 @@
 
 import type { Way } from "../protocol";
 import type { Counts } from "./gpu_device";
-import type { GpuFacts } from "./gpu_facts";
-import type { BufferCopy, Piece } from "./gpu_triples";
+import type { GpuFacts } from "./gpu_info";
+import type { BufferCopy, Piece } from "./gpu_ranges";
 
 /** An answer that one need not switch stacks for. */
 export interface Answer<T> {

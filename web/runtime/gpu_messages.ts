@@ -1,7 +1,7 @@
 /** What Python's worker asks of the device's worker. `answer` is memory that they share. */
 
-import type { GpuFacts } from "./gpu_facts";
-import type { BufferCopy, Piece } from "./gpu_triples";
+import type { GpuFacts } from "./gpu_info";
+import type { BufferCopy, Piece } from "./gpu_ranges";
 
 export type ToGpu =
   | { readonly kind: "open"; readonly status: SharedArrayBuffer }

@@ -2,7 +2,7 @@
 
 import type { OpenedGpu } from "./gpu_adapter";
 import type { Answer, Pending } from "./gpu_host";
-import { triples } from "./gpu_triples";
+import { triples } from "./gpu_ranges";
 import { copyOf, inHeap, type PyBuffer } from "./py_buffer";
 
 /**

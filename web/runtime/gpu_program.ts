@@ -1,7 +1,7 @@
 /** A loaded program: its steps with their pipelines, and bind groups for the buffers it meets. */
 
 import { isDispatch, type Binding, type Copy, type Dispatch, type Commands } from "./gpu_commands";
-import { Stamps } from "./gpu_stamps";
+import { Stamps } from "./gpu_timestamps";
 
 /** A pipeline, and the layout that its bind groups have. */
 export interface Shader {

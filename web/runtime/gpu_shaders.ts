@@ -3,7 +3,7 @@
 import { COMPUTE } from "./gpu_flags";
 import { isDispatch, usesOf, type Commands } from "./gpu_commands";
 import type { Shader } from "./gpu_program";
-import { GpuTrouble } from "./gpu_trouble";
+import { GpuTrouble } from "./gpu_errors";
 
 /** Shaders kept for programs to come: those of a few dozen models. */
 const MOST = 4096;

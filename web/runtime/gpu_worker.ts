@@ -2,9 +2,9 @@
 
 import { Device } from "./gpu_device";
 import type { FromGpu, ToGpu } from "./gpu_messages";
-import { Reply, Status } from "./gpu_shared";
-import type { BufferCopy } from "./gpu_triples";
-import { asTrouble } from "./gpu_trouble";
+import { Reply, Status } from "./shared_reply";
+import type { BufferCopy } from "./gpu_ranges";
+import { asTrouble } from "./gpu_errors";
 
 type Command = Exclude<ToGpu, { readonly kind: "open" }>;
 

@@ -4,7 +4,7 @@ import type { FromWorker, SessionEvent } from "../protocol";
 import type { Engine } from "./engine";
 import type { OpenedGpu } from "./gpu_adapter";
 import { gpuModule } from "./gpu_module";
-import type { KeptPrograms } from "./kept";
+import type { KeptPrograms } from "./program_cache";
 import { copyOf, type PyBuffer } from "./py_buffer";
 
 

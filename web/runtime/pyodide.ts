@@ -1,7 +1,7 @@
 /** Starting Pyodide from our own folder with our wheel: from the build's image, else afresh. */
 
 import type { PyodideAPI } from "pyodide";
-import { Image } from "./image";
+import { Image } from "./python_snapshot";
 
 /** Where our wheel lies in Python's file system. */
 const PACKAGE = "/lib/tensorbrook";
@@ -32,7 +32,7 @@ export async function startPython(
 ): Promise<StartedPython> {
   const indexURL = `${base}pyodide/`;
   const [response, wheel, loader, { default: create }] = await Promise.all([
-    fetch(`${indexURL}python.image`),
+    fetch(`${indexURL}python.snapshot`),
     fetchedWheel,
     importLoader(indexURL),
     import(/* @vite-ignore */ `${indexURL}pyodide.asm.mjs`),

@@ -2,9 +2,9 @@
 
 import { Runtime, type RuntimeEvent, type RuntimeOptions } from "./client";
 import type { EngineBuild, GpuReport, Way } from "../protocol";
-import { runJob, type Job, type JobResult } from "./job";
-import { threadNotice } from "./notice";
-import { exposeScripting } from "./scripting";
+import { runJob, type Job, type JobResult } from "./cli_job";
+import { threadNotice } from "./thread_notice";
+import { exposeScripting } from "./automation_api";
 
 function element(testid: string): HTMLElement {
   const found = document.querySelector<HTMLElement>(`[data-testid="${testid}"]`);

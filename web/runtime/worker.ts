@@ -10,7 +10,7 @@ import { Engine } from "./engine";
 import { chooseBuild, chooseThreads, probe } from "./features";
 import { openGpu, reportOf, type OpenedGpu } from "./gpu_adapter";
 import { pageModule } from "./page_module";
-import { KeptPrograms } from "./kept";
+import { KeptPrograms } from "./program_cache";
 import { fetched, fetchWheel, startPython } from "./pyodide";
 import { canSwitchStacks, entered, Python } from "./python";
 

@@ -2,7 +2,7 @@
 import type { Runtime } from "../runtime/client";
 import type { Code, Piece } from "./state/code";
 import { ended, FILE, noCode, printed, started } from "./state/code";
-import { read, write } from "./state/stored";
+import { read, write } from "./state/persistence";
 import first from "./first_program.py?raw";
 
 /** Pieces of output that wait for a frame at most. */

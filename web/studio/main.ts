@@ -1,6 +1,6 @@
 import { mount } from "svelte";
 import { Runtime } from "../runtime/client";
-import { exposeScripting } from "../runtime/scripting";
+import { exposeScripting } from "../runtime/automation_api";
 import App from "./App.svelte";
 import "./app.css";
 

@@ -2,7 +2,7 @@
 import type { Runtime, RuntimeEvent } from "../runtime/client";
 import starter from "./starter.json";
 import { toDevice } from "./state/device";
-import { parseKept, read, toKept, write } from "./state/stored";
+import { parseKept, read, toKept, write } from "./state/persistence";
 import type { Action, State } from "./state/studio";
 import { begin, update } from "./state/studio";
 

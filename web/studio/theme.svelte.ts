@@ -1,5 +1,5 @@
 /** Light or dark: as the system has it, until the person chooses. */
-import { read, write } from "./state/stored";
+import { read, write } from "./state/persistence";
 
 export class Theme {
   private readonly system = matchMedia("(prefers-color-scheme: dark)");

@@ -2,7 +2,7 @@
 
 import { array, type Arrays, type Contender, type Ready, type Workload } from "../workload";
 
-/** What a page of the runtime offers to whoever drives it (web/runtime/scripting.ts). */
+/** What a page of the runtime offers to whoever drives it (web/runtime/automation_api.ts). */
 interface Page extends Window {
   readonly tensorbrook?: {
     readonly runtime: {

@@ -1,4 +1,4 @@
-"""What this visit to a page and earlier ones have kept, as web/runtime/kept.ts offers it."""
+"""The program cache of a page, as web/runtime/program_cache.ts provides it to Python."""
 from __future__ import annotations
 
 import tensorbrook_page as page  # pyright: ignore[reportMissingImports]

@@ -34,7 +34,7 @@ HEADERS = {
 }
 
 # A system's own table may lack these, or have other ideas.
-TYPES = {".css": "text/css", ".html": "text/html", ".image": "application/octet-stream",
+TYPES = {".css": "text/css", ".html": "text/html", ".snapshot": "application/octet-stream",
          ".js": "text/javascript",
          ".mjs": "text/javascript", ".json": "application/json", ".wasm": "application/wasm",
          ".whl": "application/zip", ".zip": "application/zip"}

@@ -1,6 +1,6 @@
 /** A drawing and the pen over it, by pointer or by keys. Places are shares of the side. */
 import type { Point, Stroke } from "./raster";
-import { sample } from "./sample";
+import { sample } from "./sample_digit";
 
 export interface Pen {
   readonly strokes: readonly Stroke[];

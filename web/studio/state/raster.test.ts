@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import type { Stroke } from "./raster";
 import { rasterise, SIDE } from "./raster";
-import { sample } from "./sample";
+import { sample } from "./sample_digit";
 
 const rows = (pixels: readonly number[]): number[][] =>
   Array.from({ length: SIDE }, (_, r) => pixels.slice(r * SIDE, (r + 1) * SIDE));

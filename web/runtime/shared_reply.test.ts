@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { newAnswer, newStatus, Reply, SharedAnswer, Status } from "./gpu_shared";
+import { newAnswer, newStatus, Reply, SharedAnswer, Status } from "./shared_reply";
 
 const bytesOf = (bytes: Uint8Array): number[] => [...bytes];
 

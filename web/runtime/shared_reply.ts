@@ -5,7 +5,7 @@
  */
 
 import type { Answer } from "./gpu_host";
-import { GpuTrouble, type Trouble } from "./gpu_trouble";
+import { GpuTrouble, type Trouble } from "./gpu_errors";
 
 const HEADER_BYTES = 8;
 const TEXT_BYTES = 2048; // of an error's words

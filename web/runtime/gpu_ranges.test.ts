@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { sizeOf, triples } from "./gpu_triples";
+import { sizeOf, triples } from "./gpu_ranges";
 
 describe("numbers in threes", () => {
   it("come in order, and may be none", () => {

@@ -1,5 +1,5 @@
 import { expect, it } from "vitest";
-import { parseKept } from "./stored";
+import { parseKept } from "./persistence";
 
 const settings = { optimizer: "adam", learning_rate: 0.001, batch_size: 64, seed: 0 };
 const layers = [{ type: "Dense", args: { units: 10, activation: "relu" } }];

@@ -1,5 +1,5 @@
 import { expect, it } from "vitest";
-import { Outlet } from "./job";
+import { Outlet } from "./cli_job";
 
 it("keeps the order of the streams and joins what waits", async () => {
   const got: [string, string][] = [];

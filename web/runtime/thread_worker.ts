@@ -5,7 +5,7 @@
 
 import { callable, global, type Callable } from "./exports";
 import { Programs } from "./programs";
-import { staged } from "./staging";
+import { staged } from "./program_staging";
 
 export interface HelperStart {
   readonly module: WebAssembly.Module;

@@ -1,12 +1,12 @@
 /** The device in a worker of its own: commands go there as messages, answers by shared memory. */
 
 import type { Counts } from "./gpu_device";
-import type { GpuFacts } from "./gpu_facts";
+import type { GpuFacts } from "./gpu_info";
 import { MOST_UNDERWAY, type Answer, type GpuHost } from "./gpu_host";
 import type { FromGpu, ToGpu } from "./gpu_messages";
-import { newAnswer, newStatus, SharedAnswer, Status } from "./gpu_shared";
-import { sizeOf, type BufferCopy, type Piece } from "./gpu_triples";
-import { GpuTrouble } from "./gpu_trouble";
+import { newAnswer, newStatus, SharedAnswer, Status } from "./shared_reply";
+import { sizeOf, type BufferCopy, type Piece } from "./gpu_ranges";
+import { GpuTrouble } from "./gpu_errors";
 import GpuWorker from "./gpu_worker?worker";
 
 const nothing = (): null => null;

@@ -2,9 +2,9 @@
 
 import type { Counts } from "./gpu_device";
 import { Device } from "./gpu_device";
-import type { GpuFacts } from "./gpu_facts";
+import type { GpuFacts } from "./gpu_info";
 import { MOST_UNDERWAY, type Answer, type GpuHost } from "./gpu_host";
-import type { BufferCopy, Piece } from "./gpu_triples";
+import type { BufferCopy, Piece } from "./gpu_ranges";
 
 export class LocalGpu implements GpuHost {
   readonly way = "local";
