@@ -17,7 +17,7 @@ STEPS = """async (script) => {
   const ready_ms = performance.now();
   const { error } = await tensorbrook.runPython(script);
   if (error !== null) throw new Error(error);
-  return { ready_ms, first_step_ms: performance.now(), boot_ms: capabilities.boot_ms };
+  return { ready_ms, first_step_ms: performance.now(), boot_ms: capabilities.bootMs };
 }"""
 
 

@@ -1,11 +1,12 @@
 /**
- * Writes the image from which the page starts: Python's memory after our package was imported.
+ * Writes the snapshot from which the page starts: Python's memory with the package imported.
  *
- *     node snapshot.mjs <pyodide folder> <wheel> <image>
+ *     node make_python_snapshot.mjs <pyodide folder> <wheel> <snapshot>
  *
- * The image is two words with the lengths of what follows them, a list of its contents (JSON) and
- * the wheel; then, as gzip, the memory and the package's files. The page compares the wheel with
- * its own, so an image of other sources is never used. web/runtime/image.ts reads it.
+ * The snapshot consists of two words, the lengths of header and wheel; the header (JSON); the
+ * wheel; and, compressed with gzip, the memory and the package's files. The page compares the wheel
+ * with the served one, so a snapshot of other sources is never used.
+ * web/runtime/python_snapshot.ts reads it.
  */
 
 import { readFileSync, writeFileSync } from "node:fs";
@@ -28,7 +29,7 @@ import tensorbrook.studio.session
 import asyncio, random
 `;
 
-/** Freed memory still holds what was in it, which does not compress; fill it with zeros once. */
+/** Overwrite freed memory with zeros: its old content would not compress. */
 const SCRUB = `
 import gc
 gc.collect()
@@ -39,10 +40,10 @@ gc.collect()
 `;
 
 /**
- * Python notes at its start whether it can wait for promises, and the image keeps that note. An
- * older Node cannot; nothing waits while an image is made, so it need only believe that it can.
+ * Python checks at its start whether JSPI is available, and the snapshot records the result. Define
+ * stubs where Node has no JSPI: nothing awaits a promise while a snapshot is made.
  */
-function promisePromises() {
+function defineJspi() {
   if ("Suspending" in WebAssembly) return;
   WebAssembly.Suspending = class {
     constructor(wrapped) {
@@ -52,7 +53,7 @@ function promisePromises() {
   WebAssembly.promising = (wrapped) => async (...args) => wrapped(...args);
 }
 
-/** Every file below a folder of Python's file system, but for what Python compiled. */
+/** Yield the files below a folder of Python's file system, except for compiled Python code. */
 function* filesBelow(fs, folder) {
   for (const name of fs.readdir(folder)) {
     if (name === "." || name === ".." || name === "__pycache__") continue;
@@ -62,9 +63,9 @@ function* filesBelow(fs, folder) {
   }
 }
 
-/** Python as it is after our imports: its memory, and the files that it may still read. */
-async function importedPython(folder, wheel) {
-  promisePromises();
+/** Start Python and import the package; returns its memory, and the files that it may read. */
+async function snapshotPython(folder, wheel) {
+  defineJspi();
   const indexURL = `${resolve(folder)}/`;
   const { loadPyodide } = await import(pathToFileURL(`${indexURL}pyodide.mjs`).href);
   const pyodide = await loadPyodide({ indexURL, _makeSnapshot: true });
@@ -77,23 +78,23 @@ async function importedPython(folder, wheel) {
   return { memory: pyodide.makeMemorySnapshot(), files: [...filesBelow(pyodide.FS, PACKAGE)] };
 }
 
-async function main(folder, wheelFile, imageFile) {
+async function main(folder, wheelFile, snapshotFile) {
   const wheel = readFileSync(wheelFile);
-  const { memory, files } = await importedPython(folder, wheel);
-  const list = files.map(([path, bytes]) => [path, bytes.length]);
-  const header = Buffer.from(JSON.stringify({ memory: memory.length, files: list }));
+  const { memory, files } = await snapshotPython(folder, wheel);
+  const sizes = files.map(([path, bytes]) => [path, bytes.length]);
+  const header = Buffer.from(JSON.stringify({ memory: memory.length, files: sizes }));
   const lengths = Buffer.alloc(8);
   lengths.writeUInt32LE(header.length, 0);
   lengths.writeUInt32LE(wheel.length, 4);
   const content = Buffer.concat([memory, ...files.map(([, bytes]) => bytes)]);
-  const packed = gzipSync(content, { level: 9 });
-  writeFileSync(imageFile, Buffer.concat([lengths, header, wheel, packed]));
+  const compressed = gzipSync(content, { level: 9 });
+  writeFileSync(snapshotFile, Buffer.concat([lengths, header, wheel, compressed]));
 }
 
 try {
   await main(...argv.slice(2));
 } catch (error) {
-  stderr.write(`${error.message}\n`); // without the source line, which is all of Pyodide
+  stderr.write(`${error.message}\n`); // without the source line: Pyodide is a single line
   exit(1);
 }
 exit(0); // Pyodide keeps the process alive

@@ -1,15 +1,15 @@
 /**
- * Every message between the page and the runtime worker. Both sides switch over these unions
- * exhaustively, so a message that one side does not know is a compile error.
+  * Every message between the page and the runtime worker. Both sides switch over these unions
+  * exhaustively, so a message that one side does not handle is a compile error.
  */
 
-/** One layer of the Studio's model, as Keras names it: `{type: "Dense", args: {units: 10}}`. */
+/** One layer of the Studio's model, in Keras's terms: `{type: "Dense", args: {units: 10}}`. */
 export interface LayerSpec {
   readonly type: string;
   readonly args: Readonly<Record<string, number | string | boolean>>;
 }
 
-/** What training is set to; every field has a visible control or a fixed default. */
+/** The settings of training; every field has a visible control or a fixed default. */
 export interface TrainSettings {
   readonly optimizer: "adam" | "sgd";
   readonly learning_rate: number;
@@ -17,10 +17,10 @@ export interface TrainSettings {
   readonly seed: number;
 }
 
-/** Where the session computes; with "auto" a network that is large enough goes to a GPU by itself. */
+/** Where the session computes; with "auto" a network that is large enough runs on the GPU. */
 export type DeviceChoice = "auto" | "cpu" | "gpu";
 
-/** What the Studio asks of its training session (core/tensorbrook/studio/session.py). */
+/** A command from the Studio to its training session (core/tensorbrook/studio/session.py). */
 export type SessionCommand =
   | { readonly name: "model"; readonly revision: number; readonly layers: readonly LayerSpec[];
       readonly settings: TrainSettings }
@@ -31,75 +31,78 @@ export type SessionCommand =
   | { readonly name: "predict"; readonly pixels: readonly number[] | null }
   | { readonly name: "device"; readonly device: DeviceChoice };
 
-/** One layer as the session sees it: its output shape and size, or why it does not fit. */
+/** The session's report on one layer: its output shape and size, or why it does not fit. */
 export interface LayerReport {
   readonly output_shape: readonly number[] | null;
   readonly parameters: number;
   readonly error: string | null;
 }
 
-/** Loss and accuracy as they were after so many epochs. */
-export interface Measured {
+/** Loss and accuracy at a point of training; the fraction of `epoch` is within an epoch. */
+export interface Measurement {
   readonly epoch: number;
   readonly loss: number;
   readonly accuracy: number;
 }
 
 /**
- * What the training session tells the Studio. A `model` event carries the revision of the command it
- * answers, so that an answer to an older edit is not shown. `progress` brings the measurements made
- * since the last one; `epoch` counts the fraction under way. `refused` answers a command that
- * could not be carried out and changes nothing; `stopped` says that training ended by itself.
+  * An event from the training session to the Studio. A `model` event carries the revision of its
+  * command, so that a reply to an older edit is not shown. `progress` carries the measurements
+  * since the previous `progress`; its `epoch` includes the fraction of the current epoch. `refused`
+  * is the reply to a command that failed and changed nothing. `stopped` reports that training ended
+  * without a command.
  */
 export type SessionEvent =
   | { readonly name: "model"; readonly revision: number; readonly layers: readonly LayerReport[];
       readonly parameters: number; readonly trainable: boolean; readonly source: string }
-  | { readonly name: "progress"; readonly running: boolean; readonly epoch: number; readonly step: number;
-      readonly train: readonly Measured[]; readonly test: readonly Measured[];
+  | { readonly name: "progress"; readonly running: boolean;
+      readonly epoch: number; readonly step: number;
+      readonly train: readonly Measurement[]; readonly test: readonly Measurement[];
       readonly samples_per_second: number | null; readonly device: "CPU" | "GPU" }
   | { readonly name: "prediction"; readonly probabilities: readonly number[] }
   | { readonly name: "refused"; readonly command: string; readonly message: string }
   | { readonly name: "stopped"; readonly message: string };
 
-/** A file that a script brings along or leaves behind; the path is relative to its folder. */
+/** An input or output file of a script; the path is relative to the script's folder. */
 export interface FileEntry {
   readonly path: string;
   readonly bytes: Uint8Array;
 }
 
-/** The three builds of the engine, the fastest first. */
+/** The three builds of the engine, fastest first. */
 export type EngineBuild = "threads" | "relaxed" | "simd";
 
 /**
- * How Python waits for the GPU: in its own worker by switching stacks, or for a worker in which the
- * device lives (runtime/gpu_host.ts).
+  * How Python reaches the GPU: the device is in Python's worker, which waits for promises by JSPI
+  * (stack switching), or in a separate worker, for which Python waits on shared memory
+  * (runtime/gpu_host.ts).
  */
-export type Way = "local" | "worker";
+export type GpuTransport = "jspi" | "worker";
 
-/** The GPU that programs can run on, or why there is none. */
+/** The GPU that programs can use, or why there is none. */
 export type GpuReport =
-  | { readonly present: true; readonly name: string; readonly way: Way;
-      /** Whether a processor plays the GPU: right, but slow. */
+  | { readonly present: true; readonly name: string; readonly transport: GpuTransport;
+      /** Whether it is a software adapter (such as SwiftShader): correct, but slow. */
       readonly software: boolean }
   | { readonly present: false; readonly reason: string };
 
 /**
- * What the page asks of the runtime; null leaves the choice to the worker. `base` is the address of
- * the folder that holds `pyodide/`, `engine/` and `tensorbrook.whl`. `control` is there when the
- * page is cross-origin isolated: see runtime/control.ts.
+  * Options of the runtime; null leaves the choice to the worker. `base` is the URL of the folder
+  * that contains `pyodide/`, `engine/` and `tensorbrook.whl`. `control` is null unless the page is
+  * cross-origin isolated: see runtime/control.ts.
  */
 export interface BootOptions {
   readonly base: string;
   readonly threads: number | null;
   readonly backend: string | null;
   readonly engine: EngineBuild | null;
-  readonly gpu: Way | null;
+  readonly gpu: GpuTransport | null;
   readonly control: SharedArrayBuffer | null;
 }
 
 /**
- * One script. It runs in a folder made anew with `files` in it; tracebacks show its path, and those
- * of the files beside it, as `filename` names them.
+  * One script. It runs in a fresh folder that contains `files`. Tracebacks show `filename` as its
+  * path, and the other files relative to the folder of `filename`.
  */
 export interface Script {
   readonly source: string;
@@ -111,11 +114,11 @@ export interface Script {
 export type ToWorker =
   | { readonly kind: "boot"; readonly options: BootOptions }
   | { readonly kind: "run"; readonly id: number; readonly script: Script }
-  /** Heard only by a script that awaits something; one that computes is interrupted by `control`. */
+  /** Cancels a script that awaits a promise; a script that computes is interrupted by `control`. */
   | { readonly kind: "stop"; readonly id: number }
   | { readonly kind: "session"; readonly command: SessionCommand };
 
-/** How the runtime came up: what the notice bar and the figures of the Studio show. */
+/** The properties of a booted runtime, which the notice bar and the status line show. */
 export interface Capabilities {
   readonly backend: string;
   readonly threads: number;
@@ -123,10 +126,10 @@ export interface Capabilities {
   readonly engine: EngineBuild;
   readonly gpu: GpuReport;
   readonly version: string;
-  /** Whether Python came from the image that the build made, or had to start afresh. */
-  readonly restored: boolean;
-  /** Milliseconds from the start of the worker to the end of each stage. */
-  readonly boot_ms: Readonly<Record<BootStage, number>>;
+  /** Whether Python was restored from the snapshot that the build made, or started cold. */
+  readonly fromSnapshot: boolean;
+  /** Milliseconds from the start of the worker to the end of each boot stage. */
+  readonly bootMs: Readonly<Record<BootStage, number>>;
 }
 
 export type BootStage = "python" | "package" | "engine";

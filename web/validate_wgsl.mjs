@@ -1,10 +1,10 @@
 /**
- * Asks Dawn, the WebGPU of Chromium, about shaders. No GPU is needed.
+ * Validates WGSL shaders with Dawn, Chromium's WebGPU implementation. Requires no GPU.
  *
  *     node validate_wgsl.mjs < shaders.json > errors.json
  *
- * In: a list of {code, features}, where features are those of the device that is asked. Out: for
- * each shader what is wrong with it as a compute pipeline with the entry point `main`, or "".
+ * Input: a list of {code, features} with the device features that the shader requires. Output: for
+ * each shader the validation error of a compute pipeline with the entry point `main`, or "".
  */
 
 import { readFileSync, writeFileSync } from "node:fs";
@@ -12,7 +12,7 @@ import { create, globals } from "webgpu";
 
 Object.assign(globalThis, globals);
 
-const gpu = create(["backend=null"]); // while it is collected, Node crashes: it stays in use below
+const gpu = create(["backend=null"]); // Node crashes when it is collected, so it is used below
 const devices = new Map();
 
 async function deviceWith(features) {
@@ -24,7 +24,7 @@ async function deviceWith(features) {
   return devices.get(key);
 }
 
-async function mistakeIn({ code, features }) {
+async function validationError({ code, features }) {
   const device = await deviceWith(features);
   device.pushErrorScope("validation");
   const module = device.createShaderModule({ code });
@@ -33,8 +33,10 @@ async function mistakeIn({ code, features }) {
   return error === null ? "" : error.message;
 }
 
-const mistakes = [];
-for (const shader of JSON.parse(readFileSync(0, "utf8"))) mistakes.push(await mistakeIn(shader));
-writeFileSync(1, JSON.stringify(mistakes));
+const errors = [];
+for (const shader of JSON.parse(readFileSync(0, "utf8"))) {
+  errors.push(await validationError(shader));
+}
+writeFileSync(1, JSON.stringify(errors));
 for (const device of devices.values()) device.destroy();
 process.exit(gpu === null ? 1 : 0);

@@ -4,35 +4,36 @@ import { svelte } from "@sveltejs/vite-plugin-svelte";
 import type { Plugin } from "vite";
 import { defineConfig } from "vitest/config";
 
-const here = (path: string): string => fileURLToPath(new URL(path, import.meta.url));
-const OUT = here("../core/tensorbrook/studio/static");
+const resolvePath = (path: string): string => fileURLToPath(new URL(path, import.meta.url));
+const OUTPUT_FOLDER = resolvePath("../core/tensorbrook/studio/static");
 
 /**
- * Pyodide, engine and wheel live in the output folder too, so only our own assets are cleared, and
- * only after the new ones are there: who is looking at the page meanwhile keeps a whole one.
+ * Pyodide, engine and wheel are in the output folder too, so only old assets are deleted, and only
+ * after the new ones are written: a page that is open during the build stays complete.
  */
-const clearOldAssets: Plugin = {
-  name: "clear-old-assets",
+const deleteOldAssets: Plugin = {
+  name: "delete-old-assets",
   apply: "build",
   writeBundle(_, bundle) {
-    for (const name of readdirSync(`${OUT}/assets`)) {
-      if (!(`assets/${name}` in bundle)) rmSync(`${OUT}/assets/${name}`, { recursive: true });
+    for (const name of readdirSync(`${OUTPUT_FOLDER}/assets`)) {
+      if (`assets/${name}` in bundle) continue;
+      rmSync(`${OUTPUT_FOLDER}/assets/${name}`, { recursive: true });
     }
   },
 };
 
 export default defineConfig({
-  root: here("."),
+  root: resolvePath("."),
   base: "./",
-  plugins: [svelte(), clearOldAssets],
+  plugins: [svelte(), deleteOldAssets],
   worker: { format: "es" },
   build: {
-    outDir: OUT,
+    outDir: OUTPUT_FOLDER,
     emptyOutDir: false,
     target: "es2022",
     sourcemap: false,
     modulePreload: { polyfill: false },
-    rollupOptions: { input: [here("index.html"), here("run.html")] },
+    rollupOptions: { input: [resolvePath("index.html"), resolvePath("run.html")] },
   },
   test: { include: ["runtime/**/*.test.ts", "studio/**/*.test.ts"] },
 });

@@ -48,9 +48,9 @@ def losses(page: Page) -> str:
     return page.evaluate("window.told.join('')").splitlines()[-1]
 
 
-@pytest.mark.parametrize("way", ("local", "worker"))
-def test_training_goes_on(gpu_browser: Browser, address: str, way: str):
-    page = opened(gpu_browser, f"{address}run.html?gpu={way}")
+@pytest.mark.parametrize("transport", ("jspi", "worker"))
+def test_training_goes_on(gpu_browser: Browser, address: str, transport: str):
+    page = opened(gpu_browser, f"{address}run.html?gpu={transport}")
     start(page)
     right = losses(page)
     page.evaluate(HIDE)

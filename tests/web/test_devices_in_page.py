@@ -54,4 +54,4 @@ def test_where_none_is(runtime: Page):
     devices, *steps, refused, strict = lines(runtime)
     assert devices == "['CPU']" and refused.startswith(REFUSED)
     assert steps == ["15.36 CPU:0", "14.746 CPU:0", "14.156 CPU:0"]
-    assert strict.startswith("tf.device: there is no GPU:0: the browser finds no GPU")
+    assert strict.startswith("tf.device: there is no GPU:0: the browser found no usable GPU")

@@ -8,14 +8,14 @@ from pages import opened, stopped
 from playwright.sync_api import Browser, Page
 from test_second_visit import visit
 
-WAYS = ("local", "worker")
+TRANSPORTS = ("jspi", "worker")
 
 
-@pytest.fixture(scope="module", params=WAYS)
+@pytest.fixture(scope="module", params=TRANSPORTS)
 def page(request, gpu_browser: Browser, address: str):
     """A page with the device in Python's worker or in its own; its tests leave it alive."""
     page = opened(gpu_browser, f"{address}run.html?threads=2&gpu={request.param}")
-    assert page.evaluate("tensorbrook.runtime.boot()")["gpu"]["way"] == request.param
+    assert page.evaluate("tensorbrook.runtime.boot()")["gpu"]["transport"] == request.param
     yield page
     page.close()
 
@@ -175,7 +175,7 @@ print(asyncio.run(all_of_them()))
 
 
 def test_what_a_task_has_opened_is_put_aside_while_it_waits(gpu_browser: Browser, address: str):
-    page = opened(gpu_browser, f"{address}run.html?gpu=local&backend=webgpu")
+    page = opened(gpu_browser, f"{address}run.html?gpu=jspi&backend=webgpu")
     assert printed(page, """
 import asyncio
 import tensorbrook as tf
@@ -224,8 +224,8 @@ print(len(read(out, 4)))
 
 
 def test_a_lost_device_is_told_until_a_new_one_is_there(gpu_browser: Browser, address: str):
-    for way in WAYS:
-        page = opened(gpu_browser, f"{address}run.html?gpu={way}")
+    for transport in TRANSPORTS:
+        page = opened(gpu_browser, f"{address}run.html?gpu={transport}")
         assert printed(page, RAW + """
 print(host.lost)
 for _ in range(3):
@@ -371,7 +371,7 @@ def test_a_second_visit_compiles_nothing_for_the_gpu(gpu_browser: Browser, addre
 def test_a_page_that_is_not_isolated_waits_by_switching_stacks(
         gpu_browser: Browser, bare_address: str):
     page = opened(gpu_browser, f"{bare_address}run.html")
-    assert page.evaluate("tensorbrook.runtime.boot()")["gpu"]["way"] == "local"
+    assert page.evaluate("tensorbrook.runtime.boot()")["gpu"]["transport"] == "jspi"
     assert printed(page, RAW + "host.run(program, (arena, x, out))\nprint(result() == RIGHT)") \
         == "True\n"
     page.close()
@@ -411,5 +411,5 @@ def callback(*_):
 js.Reflect.apply(create_proxy(callback), None, js.Array.new())
 print(heard)
 """)
-    local = page.evaluate("tensorbrook.runtime.boot()")["gpu"]["way"] == "local"
+    local = page.evaluate("tensorbrook.runtime.boot()")["gpu"]["transport"] == "jspi"
     assert ("cannot wait for the GPU" in told) is local

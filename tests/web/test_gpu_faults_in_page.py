@@ -14,7 +14,7 @@ from playwright.sync_api import Browser, Page
 
 from tensorbrook.studio.browser import SOFTWARE_GPU, launch_options
 
-WAYS = ("local", "worker")
+TRANSPORTS = ("jspi", "worker")
 
 TRAINING = """
 import warnings
@@ -154,9 +154,9 @@ def lines(outcome: dict) -> list[str]:
     return outcome["stdout"].splitlines()
 
 
-@pytest.mark.parametrize("way", WAYS)
-def test_a_device_that_is_destroyed(gpu_browser: Browser, address: str, way: str):
-    page = opened(gpu_browser, f"{address}run.html?gpu={way}")
+@pytest.mark.parametrize("transport", TRANSPORTS)
+def test_a_device_that_is_destroyed(gpu_browser: Browser, address: str, transport: str):
+    page = opened(gpu_browser, f"{address}run.html?gpu={transport}")
     same, *told, state = lines(page.evaluate("source => tensorbrook.runPython(source)", TRAINING))
     assert same == "True" and state == "False webgpu"
     assert len(told) == 3
@@ -195,9 +195,9 @@ def counted_over_a_crash(browser: Browser, page: Page) -> list[str]:
     return lines(page.evaluate("window.counted"))
 
 
-@pytest.mark.parametrize("way", WAYS)
-def test_a_gpu_process_that_crashes(own_browser: Browser, address: str, way: str):
-    page = opened(own_browser, f"{address}run.html?gpu={way}")
+@pytest.mark.parametrize("transport", TRANSPORTS)
+def test_a_gpu_process_that_crashes(own_browser: Browser, address: str, transport: str):
+    page = opened(own_browser, f"{address}run.html?gpu={transport}")
     begun, exact, *told = counted_over_a_crash(own_browser, page)
     assert (begun, exact) == ("under way", "True 0")
     assert len(told) == 1 and told[0].endswith(TAKEN_OVER)

@@ -58,7 +58,7 @@ print(tf.reshape(x @ tf.constant([[1.], [2.]]), (2,)).tolist())
 def test_python_comes_from_the_image_yet_draws_numbers_of_its_own(
         runtime: Page, browser: Browser, address: str):
     page = opened(browser, f"{address}run.html")
-    assert capabilities(page)["restored"] and capabilities(runtime)["restored"]
+    assert capabilities(page)["fromSnapshot"] and capabilities(runtime)["fromSnapshot"]
     assert run_python(page, DRAW)["stdout"] != run_python(runtime, DRAW)["stdout"]
     page.close()
 
@@ -69,7 +69,7 @@ def test_python_starts_afresh_where_the_image_is_of_another_wheel(
     image = b"\2\0\0\0\4\0\0\0{}none"  # the lengths of its list and its wheel, and these
     page.route("**/python.snapshot", lambda route: route.fulfill(body=image))
     page.goto(f"{address}run.html?threads=2")
-    assert capabilities(page)["restored"] is False
+    assert capabilities(page)["fromSnapshot"] is False
     assert run_python(page, COMPUTE)["stdout"] == "[5.0, 11.0]\n"
     page.close()
 
@@ -189,7 +189,7 @@ def test_a_script_that_does_not_heed_the_interrupt_ends_with_its_worker(
         browser: Browser, address: str):
     page = opened(browser, f"{address}run.html?threads=2")
     outcome, restarts = stopped(page, DEAF)
-    assert restarts == ["the script did not heed the interrupt"]
+    assert restarts == ["the script ignored the interrupt"]
     assert outcome["exit_code"] == 130
     assert run_python(page, COMPUTE)["stdout"] == "[5.0, 11.0]\n"
     page.close()

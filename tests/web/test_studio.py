@@ -83,7 +83,7 @@ def test_without_isolation_stop_starts_python_anew_and_nothing_else_is_lost(
         expect(hook(page, "code")).to_contain_text("while True")
         hook(page, "view-train").click()
         assert names(page) == STARTER
-        expect(hook(page, "status")).to_contain_text("Python was started anew")
+        expect(hook(page, "status")).to_contain_text("Python was restarted")
         hook(page, "train").click()
         until(page, lambda: number(page, "epoch") >= 1)
 
@@ -200,7 +200,7 @@ def test_a_network_too_large_for_memory_is_told(page: Page):
 
 def test_layers_are_added_removed_moved_and_edited_and_the_python_follows(page: Page):
     source = page.get_by_role("region", name="Program")
-    page.get_by_label("Kind of layer to add").select_option("Dropout")
+    page.get_by_label("Type of layer to add").select_option("Dropout")
     hook(page, "add-layer").click()
     assert names(page) == [*STARTER[:-1], "Dropout", "Dense"]
     edit(page, 6, "Rate", "0.4")
@@ -250,7 +250,7 @@ def test_without_layers_it_says_what_to_do(page: Page):
     expect(hook(page, "status")).to_have_text("There are no layers; add one.")
     expect(hook(page, "train")).to_have_attribute("aria-disabled", "true")
     for kind in ("Flatten", "Dense"):
-        page.get_by_label("Kind of layer to add").select_option(kind)
+        page.get_by_label("Type of layer to add").select_option(kind)
         hook(page, "add-layer").click()
     assert names(page) == ["Dense", "Flatten"]
     layer(page, 0).get_by_role("button", name="Move Dense down").click()
@@ -263,7 +263,7 @@ def test_a_batch_size_beyond_all_bounds_is_told_at_its_field(page: Page):
     field = page.get_by_label("Batch size")
     field.fill("1e21")
     field.press("Enter")
-    expect(page.get_by_text("Takes a whole number from 1 to 100,000")).to_be_visible()
+    expect(page.get_by_text("Enter a whole number from 1 to 100,000")).to_be_visible()
     hook(page, "train").click()
     until(page, lambda: number(page, "epoch") >= 1)
 

@@ -32,7 +32,7 @@ def test_without_a_gpu_the_choice_says_why(page: Page):
 def test_the_gpu_trains_and_hands_over(gpu_browser: Browser, address: str):
     with studio(gpu_browser, address, **small(address)) as page:
         expect(hook(page, "status")).to_have_text("Ready.")
-        expect(hook(page, "device-note")).to_contain_text("which the processor plays")
+        expect(hook(page, "device-note")).to_contain_text("a software adapter")
         hook(page, "step").click()
         until(page, lambda: number(page, "train-loss") > 0)
         expect(hook(page, "device")).to_have_text("CPU")

@@ -45,7 +45,7 @@ def test_it_follows_the_system_until_somebody_chooses(
         browser: Browser, address: str, scheme: str, dark: bool):
     with studio(browser, address, color_scheme=scheme) as page:
         assert (brightness(page) < 0.5) is dark
-        page.get_by_role("button", name=re.compile("colours")).click()
+        page.get_by_role("button", name=re.compile("colors")).click()
         assert (brightness(page) < 0.5) is not dark
         page.reload()
         assert (brightness(page) < 0.5) is not dark

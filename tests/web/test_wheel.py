@@ -34,7 +34,8 @@ def test_it_holds_engine_runtime_and_studio(wheel):
     names = {name.removeprefix("tensorbrook/") for name in zipfile.ZipFile(wheel).namelist()}
     assert {f"backends/wasm/engine/{name}" for name in build.ENGINES} <= names
     assert {f"studio/static/engine/{name}" for name in build.ENGINES} <= names
-    assert {f"studio/static/pyodide/{name}" for name in (*build.PYODIDE, "python.snapshot")} <= names
+    assert {f"studio/static/pyodide/{name}" for name in (*build.PYODIDE, "python.snapshot")
+            } <= names
     assert {"studio/static/index.html", "studio/static/run.html",
             "studio/static/tensorbrook.whl", "studio/static/THIRD_PARTY.txt",
             "keras/datasets/digits.zlib"} <= names

@@ -1,4 +1,4 @@
-/** `window.tensorbrook`: how programs outside the page run Python in it. The same on every page. */
+/** The automation API `window.tensorbrook`: other programs run Python in the page through it. */
 
 import type { Runtime } from "./client";
 
@@ -17,7 +17,7 @@ declare global {
   var tensorbrook: Tensorbrook | undefined;
 }
 
-export function exposeScripting(runtime: Runtime): void {
+export function exposeAutomationApi(runtime: Runtime): void {
   globalThis.tensorbrook = {
     runtime,
     async runPython(source) {

@@ -1,16 +1,16 @@
-/** The page's side of the runtime: starts the worker, runs scripts in it, stops and restarts it. */
+/** The page's client of the runtime worker: starts and restarts it, runs and stops scripts. */
 
 import type {
-  Capabilities, EngineBuild, FileEntry, FromWorker, SessionCommand, ToWorker, Way,
+  Capabilities, EngineBuild, FileEntry, FromWorker, GpuTransport, SessionCommand, ToWorker,
 } from "../protocol";
-import { ControlPanel, newControl } from "./control";
+import { ControlSender, newControlBuffer } from "./control";
 import RuntimeWorker from "./worker?worker";
 
 export interface RuntimeOptions {
   readonly threads?: number | null;
   readonly backend?: string | null;
   readonly engine?: EngineBuild | null;
-  readonly gpu?: Way | null;
+  readonly gpu?: GpuTransport | null;
 }
 
 export interface RunOptions {
@@ -22,7 +22,7 @@ export interface RunOptions {
 }
 
 export interface RunResult {
-  /** What was printed, where no listener took it: a script may print for hours. */
+  /** The output that no listener received. A script may print for hours: it is not stored twice. */
   readonly stdout: string;
   readonly stderr: string;
   /** The traceback of an uncaught exception, or null. */
@@ -32,46 +32,47 @@ export interface RunResult {
   readonly files: readonly FileEntry[];
 }
 
-/** What the runtime tells its listeners: the worker's messages, and that it had to start anew. */
+/** An event of the runtime: a message of the worker, or a restart of the worker. */
 export type RuntimeEvent = FromWorker | { readonly kind: "restarting"; readonly reason: string };
 
-/** A script that does not heed an interrupt (it waits in JavaScript, say) ends with its worker. */
-const GRACE_MS = 3000;
+/** A script that ignores an interrupt for this long (in a JavaScript wait, say) is terminated. */
+const INTERRUPT_GRACE_MS = 3000;
 
 type Outcome = Omit<RunResult, "stdout" | "stderr">;
 
-const outcomeOf = (error: string, exit_code: number): Outcome => ({ error, exit_code, files: [] });
+const outcomeWithoutFiles = (error: string, exit_code: number): Outcome =>
+  ({ error, exit_code, files: [] });
 
-const STOPPED = outcomeOf("KeyboardInterrupt: stopped from outside", 130);
+const STOPPED = outcomeWithoutFiles("KeyboardInterrupt: stopped by the page", 130);
 
 class Run {
   stdout = "";
   stderr = "";
-  private readonly ended = Promise.withResolvers<RunResult>();
-  readonly result = this.ended.promise;
+  private readonly completion = Promise.withResolvers<RunResult>();
+  readonly result = this.completion.promise;
   constructor(readonly id: number, readonly options: RunOptions) {}
 
   write(kind: "stdout" | "stderr", text: string): void {
-    const hear = kind === "stdout" ? this.options.onStdout : this.options.onStderr;
-    if (hear) hear(text);
+    const listener = kind === "stdout" ? this.options.onStdout : this.options.onStderr;
+    if (listener) listener(text);
     else this[kind] += text;
   }
 
-  end(outcome: Outcome): void {
-    this.ended.resolve({ stdout: this.stdout, stderr: this.stderr, ...outcome });
+  complete(outcome: Outcome): void {
+    this.completion.resolve({ stdout: this.stdout, stderr: this.stderr, ...outcome });
   }
 
-  /** It could not begin. */
+  /** Reject the result of a run that could not start. */
   fail(error: unknown): void {
-    this.ended.reject(error);
+    this.completion.reject(error);
   }
 }
 
-/** A worker with what belongs to its life: the shared control words, the outcome of its start. */
-class Host {
+/** A runtime worker, the control words it shares with the page, and the promise of its boot. */
+class WorkerHandle {
   readonly worker = new RuntimeWorker({ name: "tensorbrook" });
-  readonly control = crossOriginIsolated ? newControl() : null;
-  readonly panel = this.control === null ? null : new ControlPanel(this.control);
+  readonly control = crossOriginIsolated ? newControlBuffer() : null;
+  readonly sender = this.control === null ? null : new ControlSender(this.control);
   readonly ready = Promise.withResolvers<Capabilities>();
 
   constructor(
@@ -79,7 +80,7 @@ class Host {
   ) {
     this.worker.onmessage = ({ data }: MessageEvent<FromWorker>) => receive(data);
     this.worker.onerror = ({ message }) => fail(message);
-    this.ready.promise.catch(() => undefined); // whoever awaits boot() hears of it
+    this.ready.promise.catch(() => undefined); // callers of boot() handle the rejection
     const base = new URL("./", location.href).href;
     const { threads = null, backend = null, engine = null, gpu = null } = options;
     const { control } = this;
@@ -93,93 +94,93 @@ class Host {
 
 export class Runtime {
   private readonly listeners = new Set<(event: RuntimeEvent) => void>();
-  private host: Host | null = null;
-  private current: Run | null = null;
+  private handle: WorkerHandle | null = null;
+  private currentRun: Run | null = null;
   private queue: Promise<unknown> = Promise.resolve();
-  private runs = 0;
+  private runCount = 0;
   private booted = false;
 
   constructor(private readonly options: RuntimeOptions = {}) {
-    addEventListener("pagehide", () => this.pause());
+    addEventListener("pagehide", () => this.onPageHide());
   }
 
-  /** Hear every message of the worker; returns the way to stop hearing. */
+  /** Subscribe to all events of the runtime; returns the function that unsubscribes. */
   onEvent(listener: (event: RuntimeEvent) => void): () => void {
     this.listeners.add(listener);
     return () => void this.listeners.delete(listener);
   }
 
-  /** Start the worker unless it runs; resolves when Python is ready. */
+  /** Start the worker if it is not running; resolves when Python is ready. */
   boot(): Promise<Capabilities> {
-    this.host ??= this.newHost();
-    return this.host.ready.promise;
+    this.handle ??= this.startWorker();
+    return this.handle.ready.promise;
   }
 
-  /** Run a script as `python script.py` would, after those that were asked for before. */
+  /** Run a script as `python script.py` would, after all scripts that are already queued. */
   run(source: string, options: RunOptions = {}): Promise<RunResult> {
-    const result = this.queue.then(() => this.start(source, options));
+    const result = this.queue.then(() => this.startRun(source, options));
     this.queue = result.catch(() => undefined);
     return result;
   }
 
   session(command: SessionCommand): void {
     void this.boot();
-    this.host?.post({ kind: "session", command });
+    this.handle?.post({ kind: "session", command });
   }
 
-  /** Interrupt the running script at once; where that cannot be, start the runtime anew. */
+  /** Interrupt the running script at once, or restart the runtime where that is impossible. */
   stop(): void {
-    const run = this.current;
+    const run = this.currentRun;
     if (run === null) return;
-    if (!this.booted) return this.finish(STOPPED);
-    const panel = this.host?.panel;
-    if (!panel) return this.restart("this page is not cross-origin isolated", STOPPED);
-    panel.interrupt();
-    this.host?.post({ kind: "stop", id: run.id });
+    if (!this.booted) return this.completeRun(STOPPED);
+    const sender = this.handle?.sender;
+    if (!sender) return this.restart("this page is not cross-origin isolated", STOPPED);
+    sender.interrupt();
+    this.handle?.post({ kind: "stop", id: run.id });
     setTimeout(() => {
-      if (this.current === run) this.restart("the script did not heed the interrupt", STOPPED);
-    }, GRACE_MS);
+      if (this.currentRun === run) this.restart("the script ignored the interrupt", STOPPED);
+    }, INTERRUPT_GRACE_MS);
   }
 
-  /** End the worker and its helpers; what runs in them ends with them. */
+  /** Terminate the worker and its threads, with all that runs in them. */
   dispose(outcome: Outcome = STOPPED): void {
-    this.host?.worker.terminate();
-    this.host = null;
+    this.handle?.worker.terminate();
+    this.handle = null;
     this.booted = false;
-    this.finish(outcome);
+    this.completeRun(outcome);
   }
 
-  private newHost(): Host {
-    // What an earlier worker sent before it ended may still arrive, and means nothing any more.
-    const host: Host = new Host(
+  private startWorker(): WorkerHandle {
+    // Messages of an earlier, terminated worker may still arrive and must be ignored.
+    const handle: WorkerHandle = new WorkerHandle(
       this.options,
-      (message) => { if (this.host === host) this.receive(message); },
-      (reason) => { if (this.host === host) this.broken(reason); });
-    return host;
+      (message) => { if (this.handle === handle) this.receive(message); },
+      (reason) => { if (this.handle === handle) this.onWorkerError(reason); });
+    return handle;
   }
 
-  private start(source: string, options: RunOptions): Promise<RunResult> {
-    const run = new Run(++this.runs, options);
-    this.current = run;
-    this.boot().then(() => this.send(run, source), (error) => this.refuse(run, error));
+  private startRun(source: string, options: RunOptions): Promise<RunResult> {
+    const run = new Run(++this.runCount, options);
+    this.currentRun = run;
+    this.boot().then(() => this.postRun(run, source), (error) => this.rejectRun(run, error));
     return run.result;
   }
 
-  private send(run: Run, source: string): void {
-    if (this.current !== run) return; // stopped before Python was ready
+  private postRun(run: Run, source: string): void {
+    if (this.currentRun !== run) return; // stopped before Python was ready
     const { filename = "main.py", argv = [], files = [] } = run.options;
-    this.host?.post({ kind: "run", id: run.id, script: { source, filename, argv, files } });
+    this.handle?.post({ kind: "run", id: run.id, script: { source, filename, argv, files } });
   }
 
-  private refuse(run: Run, error: unknown): void {
-    if (this.current === run) this.current = null;
+  private rejectRun(run: Run, error: unknown): void {
+    if (this.currentRun === run) this.currentRun = null;
     run.fail(error);
   }
 
-  /** The worker died of an error of its own: before it was ready there is no use in another. */
-  private broken(reason: string): void {
-    const sentence = `Python broke down: ${reason}`;
-    if (this.booted) this.restart(sentence, outcomeOf(sentence, 1));
+  /** Handle an uncaught error of the worker. A worker that never booted is not restarted. */
+  private onWorkerError(reason: string): void {
+    const failure = `Python crashed: ${reason}`;
+    if (this.booted) this.restart(failure, outcomeWithoutFiles(failure, 1));
     else this.receive({ kind: "boot-failed", message: reason });
   }
 
@@ -189,20 +190,20 @@ export class Runtime {
     void this.boot();
   }
 
-  /** A page that is left must not go on computing, even while the browser keeps it for a return. */
-  private pause(): void {
-    if (this.host === null) return;
+  /** Stop computing in a page that was left, also while the browser caches it for a return. */
+  private onPageHide(): void {
+    if (this.handle === null) return;
     this.dispose();
     const resume = ({ persisted }: PageTransitionEvent): void => {
-      if (persisted) this.restart("the page was left and came back", STOPPED);
+      if (persisted) this.restart("the browser restored the page from its cache", STOPPED);
     };
     addEventListener("pageshow", resume, { once: true });
   }
 
-  private finish(outcome: Outcome): void {
-    const run = this.current;
-    this.current = null;
-    run?.end(outcome);
+  private completeRun(outcome: Outcome): void {
+    const run = this.currentRun;
+    this.currentRun = null;
+    run?.complete(outcome);
   }
 
   private emit(event: RuntimeEvent): void {
@@ -213,20 +214,20 @@ export class Runtime {
     switch (message.kind) {
       case "ready":
         this.booted = true;
-        this.host?.ready.resolve(message.capabilities);
+        this.handle?.ready.resolve(message.capabilities);
         break;
       case "boot-failed":
-        this.host?.ready.reject(new Error(message.message));
+        this.handle?.ready.reject(new Error(message.message));
         break;
       case "stdout":
       case "stderr":
-        this.host?.panel?.took();
-        if (message.id === this.current?.id) this.current.write(message.kind, message.text);
+        this.handle?.sender?.acknowledgeOutput();
+        if (message.id === this.currentRun?.id) this.currentRun.write(message.kind, message.text);
         break;
       case "finished": {
         const { error, exit_code, files } = message;
-        this.host?.panel?.clear(); // the next script may not be the one that was stopped
-        this.finish({ error, exit_code, files });
+        this.handle?.sender?.clear(); // a late interrupt must not hit the next script
+        this.completeRun({ error, exit_code, files });
         break;
       }
       case "booting":

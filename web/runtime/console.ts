@@ -1,24 +1,24 @@
-/** Python's stdout and stderr as messages, sent as Python flushes them: line by line. */
+/** Python's stdout and stderr as messages, posted whenever Python flushes: line by line. */
 
 import type { FromWorker } from "../protocol";
-import type { ControlledWorker } from "./control";
+import type { ControlReceiver } from "./control";
 
 type Stream = "stdout" | "stderr";
 
-export interface Writer {
+export interface OutputWriter {
   readonly isatty: boolean;
   write(buffer: Uint8Array): number;
 }
 
 export class Console {
-  /** The run that output belongs to; 0 between runs. */
-  id = 0;
+  /** The id of the run that the output belongs to; 0 between runs. */
+  runId = 0;
   constructor(
     private readonly post: (message: FromWorker) => void,
-    private readonly control: ControlledWorker | null,
+    private readonly control: ControlReceiver | null,
   ) {}
 
-  writer(kind: Stream): Writer {
+  writer(kind: Stream): OutputWriter {
     const decoder = new TextDecoder();
     return {
       isatty: false,
@@ -31,7 +31,7 @@ export class Console {
   }
 
   private send(kind: Stream, text: string): void {
-    this.control?.sending();
-    this.post({ kind, id: this.id, text });
+    this.control?.throttleOutput();
+    this.post({ kind, id: this.runId, text });
   }
 }

@@ -1,77 +1,80 @@
 /**
- * The words that page and worker share on an isolated page. The page writes a signal number into
- * the first byte to interrupt Python, and counts in the second word the output messages it has
- * taken in, so that a script which prints without end waits for the page instead of flooding it.
+  * Interrupts and flow control in memory that an isolated page shares with its worker. The page
+  * writes a signal number into the first word to interrupt Python, and counts processed output
+  * messages in the second word, so that a script that prints in an endless loop waits for the page
+  * instead of flooding it.
  */
 
-const SIGNAL = 0;
-const TAKEN = 1;
+const SIGNAL_WORD = 0;
+const ACKNOWLEDGED_WORD = 1;
 const SIGINT = 2;
 
-/** Output messages under way at most: a few milliseconds of the page's time. */
-const MOST_UNDERWAY = 256;
+/** Maximum number of unprocessed output messages: a few milliseconds of the page's time. */
+const MAX_IN_FLIGHT = 256;
 
-export const newControl = (): SharedArrayBuffer => new SharedArrayBuffer(8);
+export const newControlBuffer = (): SharedArrayBuffer => new SharedArrayBuffer(8);
 
 /**
- * What Python looks at for a signal. It reads the element and then writes 0 into it, so that an
- * interrupt between the two would be lost: here that 0 takes away only what had been read.
+  * The buffer that Pyodide polls for signals. Pyodide reads the element and then writes 0, which
+  * would lose an interrupt between the two; here writing 0 clears only the signal that was read.
  */
-export class Signals {
-  private read = 0;
+export class InterruptBuffer {
+  private lastRead = 0;
   constructor(private readonly words: Int32Array) {}
   get 0(): number {
-    return this.read = Atomics.load(this.words, SIGNAL);
+    return this.lastRead = Atomics.load(this.words, SIGNAL_WORD);
   }
   set 0(value: number) {
-    if (this.read !== value) Atomics.compareExchange(this.words, SIGNAL, this.read, value);
+    const { words, lastRead } = this;
+    if (lastRead !== value) Atomics.compareExchange(words, SIGNAL_WORD, lastRead, value);
   }
 }
 
-/** The page's side. */
-export class ControlPanel {
+/** The page's end. */
+export class ControlSender {
   private readonly words: Int32Array;
   constructor(control: SharedArrayBuffer) {
     this.words = new Int32Array(control);
   }
   interrupt(): void {
-    Atomics.store(this.words, SIGNAL, SIGINT);
-    Atomics.notify(this.words, TAKEN);
+    Atomics.store(this.words, SIGNAL_WORD, SIGINT);
+    Atomics.notify(this.words, ACKNOWLEDGED_WORD);
   }
-  /** Forget an interrupt that came after the script had ended. */
+  /** Discard an interrupt that arrived after the script had ended. */
   clear(): void {
-    Atomics.store(this.words, SIGNAL, 0);
+    Atomics.store(this.words, SIGNAL_WORD, 0);
   }
-  took(): void {
-    Atomics.add(this.words, TAKEN, 1);
-    Atomics.notify(this.words, TAKEN);
+  acknowledgeOutput(): void {
+    Atomics.add(this.words, ACKNOWLEDGED_WORD, 1);
+    Atomics.notify(this.words, ACKNOWLEDGED_WORD);
   }
 }
 
-/** The worker's side. */
-export class ControlledWorker {
-  readonly signals: Signals;
+/** The worker's end. */
+export class ControlReceiver {
+  readonly interruptBuffer: InterruptBuffer;
   private readonly words: Int32Array;
   private sent = 0;
   constructor(control: SharedArrayBuffer) {
     this.words = new Int32Array(control);
-    this.signals = new Signals(this.words);
+    this.interruptBuffer = new InterruptBuffer(this.words);
   }
-  /** Interrupt the script once it goes on. */
+  /** Interrupt the script when it resumes. */
   interrupt(): void {
-    Atomics.store(this.words, SIGNAL, SIGINT);
+    Atomics.store(this.words, SIGNAL_WORD, SIGINT);
   }
-  /** Forget an interrupt that has been heeded in another way. */
+  /** Discard an interrupt that was handled in another way. */
   clear(): void {
-    Atomics.store(this.words, SIGNAL, 0);
+    Atomics.store(this.words, SIGNAL_WORD, 0);
   }
-  /** Count one output message; wait while the page is too far behind, unless it says stop. */
-  sending(): void {
+  /** Count one output message; block while the page is too far behind, unless it interrupts. */
+  throttleOutput(): void {
     this.sent += 1;
     for (;;) {
-      const taken = Atomics.load(this.words, TAKEN);
-      if (this.sent - taken <= MOST_UNDERWAY || Atomics.load(this.words, SIGNAL) !== 0) return;
-      Atomics.wait(this.words, TAKEN, taken, 100);
+      const acknowledged = Atomics.load(this.words, ACKNOWLEDGED_WORD);
+      const interrupted = Atomics.load(this.words, SIGNAL_WORD) !== 0;
+      if (this.sent - acknowledged <= MAX_IN_FLIGHT || interrupted) return;
+      Atomics.wait(this.words, ACKNOWLEDGED_WORD, acknowledged, 100);
     }
   }
 }

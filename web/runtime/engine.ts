@@ -1,23 +1,23 @@
-/** The compiled core on every thread of this page: memory, helpers, programs and their runs. */
+/** The compiled engine on every thread of this page: memory, threads, programs and their runs. */
 
 import type { EngineBuild } from "../protocol";
-import { callable, global, type Callable } from "./exports";
-import type { HelperStart } from "./thread_worker";
-import HelperWorker from "./thread_worker?worker";
-import { Programs } from "./programs";
-import { newStaging, stage } from "./program_staging";
+import { requireFunction, requireGlobal, type WasmFunction } from "./exports";
+import { newStagingBuffer, writeProgram } from "./program_staging";
+import { ProgramTable } from "./programs";
+import type { ThreadStart } from "./thread_worker";
+import ThreadWorker from "./thread_worker?worker";
 
-const PAGE_BYTES = 65536;
-const LINE_BYTES = 64;
-/** Argument block: arena and thread count stand in front of the slots. */
-const FIRST_SLOT = 2;
-/** Commands of `post_command`, defined in wasm/engine.h. */
-const LOAD = 1;
+const WASM_PAGE_BYTES = 65536;
+const CACHE_LINE_BYTES = 64;
+/** The argument block begins with the arena address and the thread count. */
+const FIRST_SLOT_WORD = 2;
+/** The command to load a program (wasm/engine.h). */
+const LOAD_COMMAND = 1;
 
-const NO_MEMORY = "this device has no memory left for the engine; close other tabs and reload";
+const OUT_OF_MEMORY = "this device has no memory left for the engine; close other tabs and reload";
 
-/** The largest memory the device grants, at most what the engine declares (65535 pages). */
-function newMemory(shared: boolean, initial: number): WebAssembly.Memory {
+/** Create the largest memory that the device allows, up to the engine's limit of 65535 pages. */
+function allocateMemory(shared: boolean, initial: number): WebAssembly.Memory {
   for (let maximum = 65535; maximum > initial; maximum = maximum >>> 1) {
     try {
       return new WebAssembly.Memory({ initial, maximum, shared });
@@ -25,18 +25,19 @@ function newMemory(shared: boolean, initial: number): WebAssembly.Memory {
       if (!(error instanceof RangeError)) throw error;
     }
   }
-  throw new RangeError(NO_MEMORY);
+  throw new RangeError(OUT_OF_MEMORY);
 }
 
-/** Pages that the engine's data and stack need before anything runs. */
+/** Initial memory, in WebAssembly pages: the engine's data and stack. */
 const INITIAL_PAGES = 64;
 
-const align = (address: number): number => Math.ceil(address / LINE_BYTES) * LINE_BYTES;
+const alignToCacheLine = (address: number): number =>
+  Math.ceil(address / CACHE_LINE_BYTES) * CACHE_LINE_BYTES;
 
-/** Start a helper and wait until it is about to call `worker_loop`. */
-function startHelper(start: HelperStart): Promise<Worker> {
+/** Start a helper thread; resolves when it is about to enter its worker loop. */
+function startThreadWorker(start: ThreadStart): Promise<Worker> {
   return new Promise((resolve, reject) => {
-    const worker = new HelperWorker({ name: `tensorbrook thread ${start.thread}` });
+    const worker = new ThreadWorker({ name: `tensorbrook thread ${start.thread}` });
     worker.onmessage = () => resolve(worker);
     worker.onerror = (event) => reject(new Error(`thread ${start.thread}: ${event.message}`));
     worker.postMessage(start);
@@ -44,21 +45,21 @@ function startHelper(start: HelperStart): Promise<Worker> {
 }
 
 export class Engine {
-  /** Host calls made so far: runs, loads, reads and writes. */
+  /** Number of host calls so far: runs, loads, reads and writes. */
   calls = 0;
   readonly shared: boolean;
   readonly relaxed: boolean;
-  /** Where the memory of programs begins; what lies below is the engine's own. */
+  /** Address at which the heap of programs begins; memory below it belongs to the engine. */
   readonly heapBase: number;
   private bytes: Uint8Array;
   private words: Int32Array;
-  private readonly programs: Programs;
+  private readonly programs: ProgramTable;
   private readonly staging: SharedArrayBuffer | null;
-  private readonly stack: WebAssembly.Global;
+  private readonly stackPointer: WebAssembly.Global;
   private readonly stackTop: number;
-  private readonly runProgram: Callable;
-  private readonly postCommand: Callable;
-  private readonly waitCommand: Callable;
+  private readonly runProgram: WasmFunction;
+  private readonly postCommand: WasmFunction;
+  private readonly waitCommand: WasmFunction;
 
   private constructor(
     readonly build: EngineBuild,
@@ -68,50 +69,52 @@ export class Engine {
   ) {
     this.shared = build === "threads";
     this.relaxed = build !== "simd";
-    this.staging = threads > 1 ? newStaging() : null;
-    this.programs = new Programs(instance, memory);
-    this.stack = global(instance, "__stack_pointer");
-    this.stackTop = this.stack.value;
-    this.runProgram = callable(instance, "run_program");
-    this.postCommand = callable(instance, "post_command");
-    this.waitCommand = callable(instance, "wait_command");
+    this.staging = threads > 1 ? newStagingBuffer() : null;
+    this.programs = new ProgramTable(instance, memory);
+    this.stackPointer = requireGlobal(instance, "__stack_pointer");
+    this.stackTop = this.stackPointer.value;
+    this.runProgram = requireFunction(instance, "run_program");
+    this.postCommand = requireFunction(instance, "post_command");
+    this.waitCommand = requireFunction(instance, "wait_command");
     this.bytes = new Uint8Array(memory.buffer);
     this.words = new Int32Array(memory.buffer);
 
-    const areas = align(global(instance, "__heap_base").value);
-    const stacks = align(areas + threads * callable(instance, "scratch_size")());
-    this.heapBase = align(stacks + (threads - 1) * callable(instance, "stack_size")());
-    if (!this.grow(this.heapBase)) throw new RangeError(NO_MEMORY);
-    callable(instance, "setup")(threads, areas);
+    const scratchBase = alignToCacheLine(requireGlobal(instance, "__heap_base").value);
+    const scratchBytes = threads * requireFunction(instance, "scratch_size")();
+    const stackBase = alignToCacheLine(scratchBase + scratchBytes);
+    const stackBytes = (threads - 1) * requireFunction(instance, "stack_size")();
+    this.heapBase = alignToCacheLine(stackBase + stackBytes);
+    if (!this.grow(this.heapBase)) throw new RangeError(OUT_OF_MEMORY);
+    requireFunction(instance, "setup")(threads, scratchBase);
   }
 
-  /** Bring up the engine and its helpers; resolves when every thread can run programs. */
+  /** Start the engine and its helper threads; resolves when every thread can run programs. */
   static async start(
     module: WebAssembly.Module, build: EngineBuild, threads: number,
   ): Promise<Engine> {
-    const memory = newMemory(build === "threads", INITIAL_PAGES);
+    const memory = allocateMemory(build === "threads", INITIAL_PAGES);
     const instance = await WebAssembly.instantiate(module, { env: { memory } });
     const engine = new Engine(build, threads, memory, instance);
-    await engine.startHelpers(module, callable(instance, "stack_size")());
+    await engine.startThreadWorkers(module, requireFunction(instance, "stack_size")());
     return engine;
   }
 
-  private async startHelpers(module: WebAssembly.Module, stackBytes: number): Promise<void> {
+  private async startThreadWorkers(module: WebAssembly.Module, stackBytes: number): Promise<void> {
     const { memory, staging } = this;
     if (staging === null) return;
-    const helpers = Array.from({ length: this.threads - 1 }, (_, i) => {
+    const workers = Array.from({ length: this.threads - 1 }, (_, i) => {
       const stackTop = this.heapBase - i * stackBytes;
-      return startHelper({ module, memory, staging, thread: i + 1, stackTop });
+      return startThreadWorker({ module, memory, staging, thread: i + 1, stackTop });
     });
-    await Promise.all(helpers);
+    await Promise.all(workers);
   }
 
-  /** Make the memory at least `size` bytes long; false where there is no more to be had. */
+  /** Grow the memory to at least `size` bytes; returns false if the device has no more memory. */
   grow(size: number): boolean {
     const missing = size - this.memory.buffer.byteLength;
     if (missing <= 0) return true;
     try {
-      this.memory.grow(Math.ceil(missing / PAGE_BYTES));
+      this.memory.grow(Math.ceil(missing / WASM_PAGE_BYTES));
     } catch (error) {
       if (error instanceof RangeError) return false;
       throw error;
@@ -121,39 +124,38 @@ export class Engine {
     return true;
   }
 
-  /** Instantiate a program on every thread; returns its number. */
+  /** Instantiate a program on every thread; returns its table slot, which serves as its handle. */
   load(bytes: Uint8Array<ArrayBuffer>): number {
     this.calls += 1;
     const run = this.programs.instantiate(bytes);
-    const slot = this.programs.take();
-    this.programs.place(slot, run);
+    const slot = this.programs.allocateSlot();
+    this.programs.install(slot, run);
     if (this.staging !== null) {
-      stage(this.staging, slot, bytes);
-      this.postCommand(LOAD, 0, bytes.length);
+      writeProgram(this.staging, slot, bytes);
+      this.postCommand(LOAD_COMMAND, 0, bytes.length);
       if (this.waitCommand() !== 0) throw new Error("a helper thread could not load the program");
     }
     return slot;
   }
 
   unload(program: number): void {
-    this.programs.release(program);
+    this.programs.freeSlot(program);
   }
 
-  /** Write the slots of the argument block, then run the program on every thread: one call. */
-  run(program: number, block: number, ...slots: number[]): void {
+  /** Write the slots of the argument block and run the program on every thread: one host call. */
+  run(program: number, argumentBlock: number, ...slots: number[]): void {
     this.calls += 1;
-    this.words.set(slots, (block >>> 2) + FIRST_SLOT);
+    this.words.set(slots, (argumentBlock >>> 2) + FIRST_SLOT_WORD);
     try {
-      if (this.runProgram(program, block) !== 0) {
-        throw new Error("a helper thread failed in a program");
-      }
+      const failed = this.runProgram(program, argumentBlock) !== 0;
+      if (failed) throw new Error("a helper thread failed in a program");
     } catch (error) {
-      this.stack.value = this.stackTop; // a trap leaves its frames on the stack
+      this.stackPointer.value = this.stackTop; // a trap does not unwind the stack
       throw error;
     }
   }
 
-  /** The bytes at an address, not copied; good until the memory grows. */
+  /** A view of the bytes at an address, valid until the memory grows. */
   view(address: number, size: number): Uint8Array {
     this.calls += 1;
     return this.bytes.subarray(address, address + size);

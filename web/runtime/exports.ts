@@ -1,22 +1,22 @@
-/** A module's exports, checked once, so that a wrong build fails by name and not by `undefined`. */
+/** Type-checked access to a module's exports: a wrong build fails with the missing name. */
 
-export type Callable = (...args: number[]) => number;
+export type WasmFunction = (...args: number[]) => number;
 
-const isCallable = (value: unknown): value is Callable => typeof value === "function";
+const isFunction = (value: unknown): value is WasmFunction => typeof value === "function";
 
-export function callable(instance: WebAssembly.Instance, name: string): Callable {
+export function requireFunction(instance: WebAssembly.Instance, name: string): WasmFunction {
   const value = instance.exports[name];
-  if (isCallable(value)) return value;
+  if (isFunction(value)) return value;
   throw new Error(`the module has no function ${name}`);
 }
 
-export function global(instance: WebAssembly.Instance, name: string): WebAssembly.Global {
+export function requireGlobal(instance: WebAssembly.Instance, name: string): WebAssembly.Global {
   const value = instance.exports[name];
   if (value instanceof WebAssembly.Global) return value;
   throw new Error(`the module has no global ${name}`);
 }
 
-export function table(instance: WebAssembly.Instance, name: string): WebAssembly.Table {
+export function requireTable(instance: WebAssembly.Instance, name: string): WebAssembly.Table {
   const value = instance.exports[name];
   if (value instanceof WebAssembly.Table) return value;
   throw new Error(`the module has no table ${name}`);

@@ -1,23 +1,24 @@
 import { describe, expect, it } from "vitest";
-import { chooseBuild, chooseThreads, probe } from "./features";
+import { chooseBuild, chooseThreadCount, probeFeatures } from "./features";
 
-describe("the choice of the engine", () => {
+describe("the choice of the engine's build", () => {
   it.each([
     [{ simd: true, relaxed: true, threads: true }, "threads"],
     [{ simd: true, relaxed: true, threads: false }, "relaxed"],
     [{ simd: true, relaxed: false, threads: true }, "simd"],
     [{ simd: true, relaxed: false, threads: false }, "simd"],
-  ])("%o takes %s", (features, build) => expect(chooseBuild(features)).toBe(build));
+  ])("for %o is %s", (features, build) => expect(chooseBuild(features)).toBe(build));
 
-  it("names the way out where there is no SIMD", () => {
+  it("gives a hint where there is no SIMD", () => {
     const none = { simd: false, relaxed: false, threads: false };
-    expect(() => chooseBuild(none)).toThrow("no WebAssembly SIMD; take one from 2023 or later");
+    const message = "no WebAssembly SIMD; use a browser from 2023 or later";
+    expect(() => chooseBuild(none)).toThrow(message);
   });
 
   it("finds no threads on a page that is not isolated", () => {
-    expect(probe(false).threads).toBe(false);
-    expect(probe(false).simd).toBe(true);
-    expect(probe(true).threads).toBe(true);
+    expect(probeFeatures(false).threads).toBe(false);
+    expect(probeFeatures(false).simd).toBe(true);
+    expect(probeFeatures(true).threads).toBe(true);
   });
 
   it.each([
@@ -27,6 +28,6 @@ describe("the choice of the engine", () => {
     ["threads", 0, 4, 1],
     ["relaxed", 4, 4, 1],
     ["simd", null, 4, 1],
-  ] as const)("%s, asked %s of %s cores: %s", (build, asked, cores, threads) =>
-    expect(chooseThreads(build, asked, cores)).toBe(threads));
+  ] as const)("%s, requested %s of %s cores: %s", (build, requested, cores, threads) =>
+    expect(chooseThreadCount(build, requested, cores)).toBe(threads));
 });

@@ -1,26 +1,29 @@
 import { describe, expect, it } from "vitest";
-import { chooseWay, findAdapter } from "./gpu_adapter";
+import type { GpuTransport } from "../protocol";
+import { chooseTransport, requestAdapter } from "./gpu_adapter";
 
-const NOWHERE = { stacks: false, isolated: false };
+const choose = (
+  requested: GpuTransport | null, canSwitchStacks: boolean, isolated: boolean,
+): object => chooseTransport(requested, { canSwitchStacks, isolated });
 
-describe("the way to the GPU", () => {
-  it("is a worker of its own where there is shared memory to wait on", () => {
-    expect(chooseWay(null, { stacks: false, isolated: true })).toEqual({ way: "worker" });
-    expect(chooseWay(null, { stacks: true, isolated: true })).toEqual({ way: "worker" });
+describe("the transport to the GPU", () => {
+  it("is a separate worker if Python can wait on shared memory", () => {
+    expect(choose(null, false, true)).toEqual({ transport: "worker" });
+    expect(choose(null, true, true)).toEqual({ transport: "worker" });
   });
 
-  it("is Python's own worker where it can only switch stacks, or where that is asked for", () => {
-    expect(chooseWay(null, { stacks: true, isolated: false })).toEqual({ way: "local" });
-    expect(chooseWay("local", { stacks: true, isolated: true })).toEqual({ way: "local" });
+  it("is JSPI if only JSPI is available, or if it is requested", () => {
+    expect(choose(null, true, false)).toEqual({ transport: "jspi" });
+    expect(choose("jspi", true, true)).toEqual({ transport: "jspi" });
   });
 
-  it("is none where Python could not wait, and the reason is told", () => {
-    expect(chooseWay(null, NOWHERE)).toMatchObject({ reason: expect.stringContaining("JSPI") });
-    expect(chooseWay("worker", NOWHERE)).toHaveProperty("reason");
-    expect(chooseWay("local", { ...NOWHERE, isolated: true })).toHaveProperty("reason");
+  it("is missing, with the reason, if Python cannot wait", () => {
+    expect(choose(null, false, false)).toMatchObject({ reason: expect.stringContaining("JSPI") });
+    expect(choose("worker", false, false)).toHaveProperty("reason");
+    expect(choose("jspi", false, true)).toHaveProperty("reason");
   });
 
-  it("is none without WebGPU", async () => {
-    expect(await findAdapter(undefined)).toBe("this browser has no WebGPU");
+  it("is missing without WebGPU", async () => {
+    expect(await requestAdapter(undefined)).toBe("this browser has no WebGPU");
   });
 });

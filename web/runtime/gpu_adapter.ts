@@ -1,61 +1,65 @@
-/** Whether there is a GPU, and the way to it; the rest loads only where there is one. */
+/** Adapter detection and the choice of a transport; other GPU code loads only if there is a GPU. */
 
-import type { GpuReport, Way } from "../protocol";
+import type { GpuReport, GpuTransport } from "../protocol";
 import type { GpuHost } from "./gpu_host";
 
-/** The adapter to compute on, or why there is none. */
-export async function findAdapter(gpu: GPU | undefined): Promise<GPUAdapter | string> {
+/** The adapter that programs run on, or why there is none. */
+export async function requestAdapter(gpu: GPU | undefined): Promise<GPUAdapter | string> {
   if (gpu === undefined) return "this browser has no WebGPU";
   try {
-    const found = await gpu.requestAdapter({ powerPreference: "high-performance" });
-    return found ?? "the browser finds no GPU that it can use";
+    const adapter = await gpu.requestAdapter({ powerPreference: "high-performance" });
+    return adapter ?? "the browser found no usable GPU";
   } catch (error) {
-    return `the browser gives no GPU: ${error instanceof Error ? error.message : String(error)}`;
+    const message = error instanceof Error ? error.message : String(error);
+    return `the browser failed to provide a GPU: ${message}`;
   }
 }
 
-/** Python can wait for promises (`stacks`), or for shared memory, which needs isolation. */
-export interface Waiting {
-  readonly stacks: boolean;
+/** How Python can wait: for promises by switching stacks, or on shared memory if isolated. */
+export interface WaitSupport {
+  readonly canSwitchStacks: boolean;
   readonly isolated: boolean;
 }
 
 /**
- * The way to the device, or why there is none. Shared memory comes first: nothing else runs in
- * Python while it waits, an interrupt finds it between two looks, and a small program took 0.35 ms
- * instead of 1.7 ms (Chromium 156, SwiftShader, 2026-11: Pyodide waits for a promise as a task).
+  * The transport to the device, or why there is none. Shared memory is preferred: no other Python
+  * task runs during a wait, an interrupt is handled between two polls, and a small program took
+  * 0.35 ms instead of 1.7 ms (Chromium 156, SwiftShader, 2026-11), as Pyodide makes a task of each
+  * promise that it awaits.
  */
-export function chooseWay(
-  asked: Way | null, { stacks, isolated }: Waiting,
-): { readonly way: Way } | { readonly reason: string } {
-  const way = asked ?? (isolated || !stacks ? "worker" : "local");
-  if (way === "local" && !stacks) {
-    return { reason: "this browser cannot switch stacks (JSPI), as gpu=local asks for" };
+export function chooseTransport(
+  requested: GpuTransport | null, { canSwitchStacks, isolated }: WaitSupport,
+): { readonly transport: GpuTransport } | { readonly reason: string } {
+  const transport = requested ?? (isolated || !canSwitchStacks ? "worker" : "jspi");
+  if (transport === "jspi" && !canSwitchStacks) {
+    return { reason: "gpu=jspi requires JSPI (stack switching), which this browser lacks" };
   }
-  if (way === "worker" && !isolated) {
-    return { reason: "Python could not wait for the GPU: the browser cannot switch stacks (JSPI), " +
-      "and the page is not cross-origin isolated, which shared memory needs" };
+  if (transport === "worker" && !isolated) {
+    return { reason: "Python cannot wait for the GPU: the browser lacks JSPI (stack switching), " +
+      "and the page is not cross-origin isolated, which shared memory requires" };
   }
-  return { way };
+  return { transport };
 }
 
 export type OpenedGpu = GpuHost | { readonly reason: string };
 
-/** The GPU, if there is one that Python can wait for. */
-export async function openGpu(asked: Way | null, waiting: Waiting): Promise<OpenedGpu> {
-  const chosen = chooseWay(asked, waiting);
+/** Open the GPU, if there is one and Python can wait for it. */
+export async function openGpu(
+  requested: GpuTransport | null, support: WaitSupport,
+): Promise<OpenedGpu> {
+  const chosen = chooseTransport(requested, support);
   if ("reason" in chosen) return chosen;
-  const adapter = await findAdapter(navigator.gpu);
+  const adapter = await requestAdapter(navigator.gpu);
   if (typeof adapter === "string") return { reason: adapter };
-  switch (chosen.way) {
-    case "local": return (await import("./gpu_jspi")).LocalGpu.open(navigator.gpu);
-    case "worker": return (await import("./gpu_worker_client")).RemoteGpu.open();
-    default: return chosen.way satisfies never;
+  switch (chosen.transport) {
+    case "jspi": return (await import("./gpu_jspi")).JspiGpu.open(navigator.gpu);
+    case "worker": return (await import("./gpu_worker_client")).GpuWorkerClient.open();
+    default: return chosen.transport satisfies never;
   }
 }
 
-export function reportOf(gpu: OpenedGpu): GpuReport {
+export function gpuReport(gpu: OpenedGpu): GpuReport {
   if ("reason" in gpu) return { present: false, reason: gpu.reason };
-  const { way, facts: { name, software } } = gpu;
-  return { present: true, name, software, way };
+  const { transport, info: { name, software } } = gpu;
+  return { present: true, name, software, transport };
 }

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { isDispatch, readCommands, usesOf, type Dispatch } from "./gpu_commands";
+import { isDispatch, parseCommands, accessModes, type Dispatch } from "./gpu_commands";
 
 const DISPATCH: Dispatch = {
   shader: 0,
@@ -11,18 +11,18 @@ const DISPATCH: Dispatch = {
 };
 
 describe("the commands of a program", () => {
-  it("come as JSON", () => {
+  it("are parsed from JSON", () => {
     const line = JSON.stringify({ shaders: ["ü"], names: ["u"], steps: [DISPATCH] });
-    const { shaders, steps } = readCommands(new TextEncoder().encode(line));
+    const { shaders, steps } = parseCommands(new TextEncoder().encode(line));
     expect(shaders).toEqual(["ü"]);
     expect(steps).toEqual([DISPATCH]);
   });
 
-  it("are dispatches and copies, and tell what a dispatch writes", () => {
+  it("are dispatches and copies, with the access mode of each binding", () => {
     const [source, target] = DISPATCH.bindings;
-    if (source === undefined || target === undefined) throw new Error("there are two");
+    if (source === undefined || target === undefined) throw new Error("expected two bindings");
     expect(isDispatch(DISPATCH)).toBe(true);
     expect(isDispatch({ source, target })).toBe(false);
-    expect(usesOf(DISPATCH)).toBe("rw");
+    expect(accessModes(DISPATCH)).toBe("rw");
   });
 });

@@ -1,6 +1,6 @@
-/** What a host carries out of a program: the Commands of backends/webgpu/image.py, as JSON. */
+/** The commands of a program for its host: `Commands` of backends/webgpu/image.py, as JSON. */
 
-/** Bytes of a buffer: 0 is the arena, 1 + n is slot n. */
+/** A byte range of a buffer: buffer 0 is the arena, buffer 1 + n is slot n. */
 export interface Binding {
   readonly buffer: number;
   readonly offset: number;
@@ -23,18 +23,18 @@ export type Step = Dispatch | Copy;
 
 export interface Commands {
   readonly shaders: readonly string[];
-  /** What each shader is for. */
+  /** A readable name of each shader. */
   readonly names: readonly string[];
   readonly steps: readonly Step[];
-  /** Bytes of the last slot, for the time before and after each dispatch; 0 asks for no times. */
+  /** Size of the timestamp buffer, which is the last slot, in bytes; 0 without timestamps. */
   readonly stamps: number;
 }
 
 export const isDispatch = (step: Step): step is Dispatch => "shader" in step;
 
-export const readCommands = (bytes: Uint8Array): Commands =>
+export const parseCommands = (bytes: Uint8Array): Commands =>
   JSON.parse(new TextDecoder().decode(bytes));
 
-/** How the bindings of a dispatch are used, a letter each; with the code it makes a pipeline. */
-export const usesOf = ({ bindings }: Dispatch): string =>
+/** The access mode of each binding, "r" or "w"; code and access modes determine a pipeline. */
+export const accessModes = ({ bindings }: Dispatch): string =>
   bindings.map(({ writes }) => (writes ? "w" : "r")).join("");

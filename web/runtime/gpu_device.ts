@@ -1,146 +1,149 @@
 /**
- * The GPU itself: buffers and programs by the numbers that the caller gives them, which are never
- * given twice. It lives in Python's worker or in one of its own; what must wait is a promise.
+ * The GPU device: buffers and programs by handle. The caller chooses the handles and never reuses
+ * one. The device is in Python's worker or in a separate one; operations that wait return promises.
  */
 
-import { findAdapter } from "./gpu_adapter";
-import { factsOf, fullDevice, type GpuFacts } from "./gpu_info";
-import { COPY_DST, COPY_SRC, MAP_READ, STORAGE, TO_READ } from "./gpu_flags";
-import { readCommands } from "./gpu_commands";
-import { Program } from "./gpu_program";
-import { Shaders } from "./gpu_shaders";
-import { sizeOf, type BufferCopy, type Piece } from "./gpu_ranges";
-import { GpuTrouble, kindOf, type Trouble } from "./gpu_errors";
+import { requestAdapter } from "./gpu_adapter";
+import { parseCommands } from "./gpu_commands";
+import { DeviceError, errorKind, type ErrorReport } from "./gpu_errors";
+import { COPY_DST, COPY_SRC, MAP_MODE_READ, MAP_READ, STORAGE } from "./gpu_flags";
+import { gpuInfo, maxDeviceDescriptor, type GpuInfo } from "./gpu_info";
+import { GpuProgram } from "./gpu_program";
+import { totalSize, type BufferCopy, type BufferRange } from "./gpu_ranges";
+import { ShaderCache } from "./gpu_shaders";
 
-export interface Counts {
+export interface DeviceCounters {
   readonly submits: number;
   readonly dispatches: number;
   readonly pipelines: number;
 }
 
-/** How long after a failure the news may come that the device was lost. */
-const NEWS_MS = 200;
+/** How long after a failed call the event of a lost device may arrive. */
+const LOSS_EVENT_TIMEOUT_MS = 200;
 
 export class Device {
-  /** Why the device is no more, or null. */
+  /** Why the device was lost, or null. */
   lost: string | null = null;
-  /** Called when there is an error that no call waits for. */
-  onTrouble: () => void = () => undefined;
+  /** Called when an error occurs that no pending call reports. */
+  onError: () => void = () => undefined;
   private readonly buffers = new Map<number, GPUBuffer>();
-  private readonly programs = new Map<number, Program>();
-  private readonly staging = new Map<number, GPUBuffer>();
-  private readonly shaders: Shaders;
-  private readonly end: Promise<void>;
-  private trouble: Trouble | null = null;
+  private readonly programs = new Map<number, GpuProgram>();
+  private readonly stagingBuffers = new Map<number, GPUBuffer>();
+  private readonly shaders: ShaderCache;
+  private readonly whenLost: Promise<void>;
+  private pendingError: ErrorReport | null = null;
   private submits = 0;
   private dispatches = 0;
-  private readonly lookup = (number: number): GPUBuffer => {
-    const found = this.buffers.get(number);
-    if (found === undefined) throw new RangeError(`there is no buffer ${number}`);
-    return found;
+  private readonly lookup = (handle: number): GPUBuffer => {
+    const buffer = this.buffers.get(handle);
+    if (buffer === undefined) throw new RangeError(`there is no buffer ${handle}`);
+    return buffer;
   };
 
-  private constructor(private readonly device: GPUDevice, readonly facts: GpuFacts) {
-    this.shaders = new Shaders(device);
+  private constructor(private readonly device: GPUDevice, readonly info: GpuInfo) {
+    this.shaders = new ShaderCache(device);
     device.addEventListener("uncapturederror", ({ error }) =>
-      this.note({ kind: kindOf(error), message: error.message }));
-    this.end = device.lost.then(({ message, reason }) => {
+      this.recordError({ kind: errorKind(error), message: error.message }));
+    this.whenLost = device.lost.then(({ message, reason }) => {
       this.lost = message || reason;
-      this.note({ kind: "lost", message: this.lost });
+      this.recordError({ kind: "lost", message: this.lost });
     });
   }
 
-  /** A device with all that its adapter offers. */
+  /** Open a device with all limits and features of its adapter. */
   static async open(gpu: GPU | undefined): Promise<Device> {
-    const adapter = await findAdapter(gpu);
-    if (typeof adapter === "string") throw new GpuTrouble("lost", adapter);
-    return new Device(await adapter.requestDevice(fullDevice(adapter)), factsOf(adapter));
+    const adapter = await requestAdapter(gpu);
+    if (typeof adapter === "string") throw new DeviceError("lost", adapter);
+    return new Device(await adapter.requestDevice(maxDeviceDescriptor(adapter)), gpuInfo(adapter));
   }
 
-  /** What no call has waited for: the first of it, as what follows from it says less. */
-  news(): Trouble | null {
-    const { trouble } = this;
-    if (this.lost === null) this.trouble = null; // a lost device stays lost
-    return trouble;
+  /** Return and clear the first unreported error; later ones are usually its consequences. */
+  takeError(): ErrorReport | null {
+    const error = this.pendingError;
+    if (this.lost === null) this.pendingError = null; // a lost device stays lost
+    return error;
   }
 
-  /** Throw it. */
-  check(): void {
-    const trouble = this.news();
-    if (trouble !== null) throw new GpuTrouble(trouble.kind, trouble.message);
+  /** Throw the first unreported error, if there is one. */
+  throwPendingError(): void {
+    const error = this.takeError();
+    if (error !== null) throw new DeviceError(error.kind, error.message);
   }
 
-  get counts(): Counts {
+  get counters(): DeviceCounters {
     const { submits, dispatches, shaders } = this;
-    return { submits, dispatches, pipelines: shaders.made };
+    return { submits, dispatches, pipelines: shaders.compiledCount };
   }
 
-  /** A new buffer of zeros. */
-  create(number: number, size: number): void {
+  /** Create a zero-filled buffer. */
+  createBuffer(handle: number, size: number): void {
     const usage = STORAGE | COPY_SRC | COPY_DST;
-    this.heeding("out-of-memory", () => {
-      this.buffers.set(number, this.device.createBuffer({ size, usage }));
+    this.withErrorScope("out-of-memory", () => {
+      this.buffers.set(handle, this.device.createBuffer({ size, usage }));
     });
   }
 
-  free(number: number): void {
-    this.buffers.get(number)?.destroy();
-    this.buffers.delete(number);
+  freeBuffer(handle: number): void {
+    this.buffers.get(handle)?.destroy();
+    this.buffers.delete(handle);
   }
 
-  write(number: number, bytes: Uint8Array): void {
-    this.device.queue.writeBuffer(this.lookup(number), 0, bytes);
+  write(handle: number, bytes: Uint8Array): void {
+    this.device.queue.writeBuffer(this.lookup(handle), 0, bytes);
   }
 
-  /** Make a program's pipelines; resolves when it can run. */
-  async load(number: number, bytes: Uint8Array): Promise<void> {
-    const commands = readCommands(bytes);
-    const shaders = await this.unlessLost(this.shaders.of(commands));
-    this.programs.set(number, new Program(this.device, commands, shaders));
+  /** Compile a program's pipelines; resolves when it can run. */
+  async load(handle: number, bytes: Uint8Array): Promise<void> {
+    const commands = parseCommands(bytes);
+    const shaders = await this.rejectWhenLost(this.shaders.compileAll(commands));
+    this.programs.set(handle, new GpuProgram(this.device, commands, shaders));
   }
 
-  unload(number: number): void {
-    this.programs.delete(number);
+  unload(handle: number): void {
+    this.programs.delete(handle);
   }
 
-  /** Submit copies and then a program; resolves when the GPU is done. `places` are arena and slots. */
+  /**
+   * Submit copies and then a program; resolves when the GPU has finished. `buffers` are the handles
+   * of the arena and the slots.
+   */
   run(
-    number: number, places: readonly number[], copies: readonly BufferCopy[],
+    handle: number, buffers: readonly number[], copies: readonly BufferCopy[],
   ): Promise<void> {
-    const program = this.programs.get(number);
-    if (program === undefined) throw new RangeError(`there is no program ${number}`);
+    const program = this.programs.get(handle);
+    if (program === undefined) throw new RangeError(`there is no program ${handle}`);
     this.submit((encoder) => {
       for (const [source, target, size] of copies) {
         encoder.copyBufferToBuffer(this.lookup(source), 0, this.lookup(target), 0, size);
       }
-      program.encode(encoder, places, this.lookup);
+      program.encode(encoder, buffers, this.lookup);
     });
     this.dispatches += program.dispatches;
-    return Promise.race([this.device.queue.onSubmittedWorkDone(), this.end]);
+    return Promise.race([this.device.queue.onSubmittedWorkDone(), this.whenLost]);
   }
 
-  /** What pieces of buffers hold, one after the other, after all that was submitted before. */
-  async read(pieces: readonly Piece[]): Promise<Uint8Array<ArrayBuffer>> {
-    const size = sizeOf(pieces);
-    const staging = this.stagingOf(size);
+  /** Read ranges of buffers back, concatenated, after all commands that were submitted before. */
+  async read(ranges: readonly BufferRange[]): Promise<Uint8Array<ArrayBuffer>> {
+    const size = totalSize(ranges);
+    const staging = this.acquireStaging(size);
     this.submit((encoder) => {
-      let at = 0;
-      for (const [buffer, begin, length] of pieces) {
-        encoder.copyBufferToBuffer(this.lookup(buffer), begin, staging, at, length);
-        at += length;
+      let offset = 0;
+      for (const [buffer, begin, length] of ranges) {
+        encoder.copyBufferToBuffer(this.lookup(buffer), begin, staging, offset, length);
+        offset += length;
       }
     });
-    await this.unlessLost(staging.mapAsync(TO_READ, 0, size));
+    await this.rejectWhenLost(staging.mapAsync(MAP_MODE_READ, 0, size));
     const bytes = new Uint8Array(staging.getMappedRange(0, size).slice(0));
     staging.unmap();
-    this.keepStaging(staging);
+    this.releaseStaging(staging);
     return bytes;
   }
 
-  /** Resolves when the errors of all calls before have been reported. */
-  async settled(): Promise<void> {
+  /** Resolves when the errors of all earlier calls have been reported. */
+  async flushErrors(): Promise<void> {
     this.device.pushErrorScope("internal");
-    await this.unlessLost(this.device.popErrorScope());
+    await this.rejectWhenLost(this.device.popErrorScope());
   }
 
   destroy(): void {
@@ -148,7 +151,7 @@ export class Device {
   }
 
   private submit(encode: (encoder: GPUCommandEncoder) => void): void {
-    this.heeding("validation", () => {
+    this.withErrorScope("validation", () => {
       const encoder = this.device.createCommandEncoder();
       encode(encoder);
       this.device.queue.submit([encoder.finish()]);
@@ -157,56 +160,58 @@ export class Device {
   }
 
   /**
-   * Within an error scope, of which only the first error is heard: the others follow from it. Scopes
-   * tell in order, so what `settled` waits for comes after; an event may come later.
+   * Run a function in an error scope, which reports the first error only. Scopes report in order,
+   * so the scope that `flushErrors` awaits reports after this one; an `uncapturederror` event may
+   * arrive later.
    */
-  private heeding(kind: GPUErrorFilter, act: () => void): void {
-    this.device.pushErrorScope(kind);
+  private withErrorScope(filter: GPUErrorFilter, act: () => void): void {
+    this.device.pushErrorScope(filter);
     try {
       act();
     } finally {
       this.device.popErrorScope().then((error) => {
-        if (error !== null) this.note({ kind: kindOf(error), message: error.message });
-      }, () => undefined); // that the device is lost is told elsewhere
+        if (error !== null) this.recordError({ kind: errorKind(error), message: error.message });
+      }, () => undefined); // a rejection means a lost device, which `device.lost` reports
     }
   }
 
-  /** A buffer that can be mapped, of the next power of two, kept from an earlier read or new. */
-  private stagingOf(size: number): GPUBuffer {
+  /** A mappable buffer, its size rounded up to a power of two, from an earlier read or new. */
+  private acquireStaging(size: number): GPUBuffer {
     const rounded = 2 ** Math.ceil(Math.log2(Math.max(size, 256)));
-    const kept = this.staging.get(rounded);
-    this.staging.delete(rounded);
-    if (kept !== undefined) return kept;
+    const pooled = this.stagingBuffers.get(rounded);
+    this.stagingBuffers.delete(rounded);
+    if (pooled !== undefined) return pooled;
     return this.device.createBuffer({ size: rounded, usage: MAP_READ | COPY_DST });
   }
 
-  private keepStaging(buffer: GPUBuffer): void {
-    this.staging.get(buffer.size)?.destroy();
-    this.staging.set(buffer.size, buffer);
+  private releaseStaging(buffer: GPUBuffer): void {
+    this.stagingBuffers.get(buffer.size)?.destroy();
+    this.stagingBuffers.set(buffer.size, buffer);
   }
 
-  private note(trouble: Trouble): void {
-    if (this.trouble !== null && trouble.kind !== "lost") return;
-    this.trouble = trouble;
-    this.onTrouble();
+  private recordError(error: ErrorReport): void {
+    if (this.pendingError !== null && error.kind !== "lost") return;
+    this.pendingError = error;
+    this.onError();
   }
 
-  /** What a promise comes to, unless the device is lost before. */
-  private async unlessLost<T>(promise: Promise<T>): Promise<T> {
-    const lost = this.end.then((): never => {
-      throw new GpuTrouble("lost", this.lost ?? "");
+  /** The result of a promise, or a "lost" error if the device is lost before it settles. */
+  private async rejectWhenLost<T>(promise: Promise<T>): Promise<T> {
+    const lost = this.whenLost.then((): never => {
+      throw new DeviceError("lost", this.lost ?? "");
     });
     try {
       return await Promise.race([promise, lost]);
     } catch (error) {
-      if (!(error instanceof GpuTrouble)) await this.newsOfLoss();
-      if (this.lost !== null) throw new GpuTrouble("lost", this.lost);
+      if (!(error instanceof DeviceError)) await this.waitForLossEvent();
+      if (this.lost !== null) throw new DeviceError("lost", this.lost);
       throw error;
     }
   }
 
-  /** A call may fail before the news comes that the device was lost. */
-  private newsOfLoss(): Promise<void> {
-    return Promise.race([this.end, new Promise<void>((go) => setTimeout(go, NEWS_MS))]);
+  /** Wait briefly for `device.lost`: a call on a lost device may fail before it resolves. */
+  private waitForLossEvent(): Promise<void> {
+    const timeout = new Promise<void>((resolve) => setTimeout(resolve, LOSS_EVENT_TIMEOUT_MS));
+    return Promise.race([this.whenLost, timeout]);
   }
 }

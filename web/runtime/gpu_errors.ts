@@ -1,26 +1,26 @@
-/** What goes wrong on a GPU, in the kinds that Python tells apart (backends/webgpu/trouble.py). */
+/** Device errors, in the kinds that Python distinguishes (backends/webgpu/trouble.py). */
 
-export type TroubleKind = "lost" | "memory" | "validation" | "internal";
+export type ErrorKind = "lost" | "memory" | "validation" | "internal";
 
-export interface Trouble {
-  readonly kind: TroubleKind;
+export interface ErrorReport {
+  readonly kind: ErrorKind;
   readonly message: string;
 }
 
-/** Python reads the kind from the name. */
-export class GpuTrouble extends Error implements Trouble {
-  constructor(readonly kind: TroubleKind, message: string) {
+/** An error of the GPU. Python reads its kind from `name`. */
+export class DeviceError extends Error implements ErrorReport {
+  constructor(readonly kind: ErrorKind, message: string) {
     super(message);
     this.name = kind;
   }
 }
 
-export const asTrouble = (error: unknown): Trouble =>
-  error instanceof GpuTrouble
+export const toErrorReport = (error: unknown): ErrorReport =>
+  error instanceof DeviceError
     ? { kind: error.kind, message: error.message }
     : { kind: "internal", message: error instanceof Error ? error.message : String(error) };
 
-export function kindOf(error: GPUError): TroubleKind {
+export function errorKind(error: GPUError): ErrorKind {
   if (error instanceof GPUOutOfMemoryError) return "memory";
   return error instanceof GPUValidationError ? "validation" : "internal";
 }

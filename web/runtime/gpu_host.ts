@@ -1,53 +1,54 @@
 /**
- * The GPU as Python meets it, by whichever way: the device in Python's own worker, which waits by
- * switching stacks (gpu_local.ts), or in a worker of its own, with shared memory to wait on
- * (gpu_remote.ts). A call that must wait comes to a Pending, which backends/webgpu/host_page.py
- * waits for; errors that no call waits for are thrown by the next one, with their kind.
+ * The interface of the GPU to Python, for both transports: the device is in Python's own worker,
+ * which waits by switching stacks (gpu_jspi.ts), or in a separate worker, with shared memory to
+ * wait on (gpu_worker_client.ts). A call that waits returns an AsyncResult, which
+ * backends/webgpu/host_page.py awaits. An error that no pending call reports is thrown by the next
+ * call, with its kind.
  */
 
-import type { Way } from "../protocol";
-import type { Counts } from "./gpu_device";
-import type { GpuFacts } from "./gpu_info";
-import type { BufferCopy, Piece } from "./gpu_ranges";
+import type { GpuTransport } from "../protocol";
+import type { DeviceCounters } from "./gpu_device";
+import type { GpuInfo } from "./gpu_info";
+import type { BufferCopy, BufferRange } from "./gpu_ranges";
 
-/** An answer that one need not switch stacks for. */
-export interface Answer<T> {
-  /** Wait a moment; tells whether the answer is there. An interrupt gets in between two calls. */
+/** A result that is polled, without switching stacks. */
+export interface PollableResult<T> {
+  /** Wait briefly and return whether the result is available; interrupts occur between calls. */
   ready(): boolean;
   take(): T;
 }
 
-export type Pending<T> = Promise<T> | Answer<T>;
+export type AsyncResult<T> = Promise<T> | PollableResult<T>;
 
 
-/** So many runs may be under way. */
-export const MOST_UNDERWAY = 2;
+/** Maximum number of runs in flight. */
+export const MAX_IN_FLIGHT = 2;
 
 export interface GpuHost {
-  readonly way: Way;
-  readonly facts: GpuFacts;
+  readonly transport: GpuTransport;
+  readonly info: GpuInfo;
   readonly calls: number;
-  /** Why the device is no more, or null. */
+  /** Why the device was lost, or null. */
   lost(): string | null;
-  /** What the device did; `calls` is known at once. */
-  counts(): Pending<Counts>;
-  /** A new buffer of zeros; its number. */
-  create(size: number): number;
-  free(buffer: number): void;
+  /** The device's counters; `calls` is available without waiting. */
+  counters(): AsyncResult<DeviceCounters>;
+  /** Create a zero-filled buffer; returns its handle. */
+  createBuffer(size: number): number;
+  freeBuffer(buffer: number): void;
   write(buffer: number, bytes: Uint8Array): void;
-  /** What pieces of buffers hold, one after the other. */
-  read(pieces: readonly Piece[]): Pending<Uint8Array>;
-  load(commands: Uint8Array<ArrayBuffer>): Pending<number>;
+  /** Read ranges of buffers back, concatenated. */
+  read(ranges: readonly BufferRange[]): AsyncResult<Uint8Array>;
+  load(commands: Uint8Array<ArrayBuffer>): AsyncResult<number>;
   unload(program: number): void;
-  /** Whether a run must wait for `room` first. */
-  full(): boolean;
-  room(): Pending<null>;
-  /** The copies come before the program. */
-  run(program: number, places: readonly number[], copies: readonly BufferCopy[]): void;
-  /** Is there when the errors of all calls before have come in, and throws the first of them. */
-  settled(): Pending<null>;
-  /** Another device in the place of a lost one; every number is void. */
-  renew(): Pending<null>;
-  /** Lose the device, for tests. */
+  /** Whether `waitForSlot` must be awaited before the next run. */
+  isQueueFull(): boolean;
+  waitForSlot(): AsyncResult<null>;
+  /** Submit copies and then the program. `buffers` are the handles of the arena and the slots. */
+  run(program: number, buffers: readonly number[], copies: readonly BufferCopy[]): void;
+  /** Wait until the errors of all earlier calls have been reported, and throw the first one. */
+  flushErrors(): AsyncResult<null>;
+  /** Replace a lost device; all handles become invalid. */
+  reopen(): AsyncResult<null>;
+  /** Lose the device deliberately, for tests. */
   destroy(): void;
 }

@@ -1,6 +1,6 @@
-/** What a GPU can do, as data: the fields of backends/webgpu/facts.py. */
+/** Device information: a GPU's limits and features, in the fields of backends/webgpu/facts.py. */
 
-export interface GpuFacts {
+export interface GpuInfo {
   readonly name: string;
   readonly software: boolean;
   readonly alignment: number;
@@ -15,19 +15,19 @@ export interface GpuFacts {
   readonly tick_ns: number;
 }
 
-/** The limits that a device is asked for, as high as the adapter has them. */
-const LIMITS = [
+/** The limits that a device is requested with, at the adapter's maximum. */
+const REQUESTED_LIMITS = [
   "maxStorageBuffersPerShaderStage", "maxComputeWorkgroupsPerDimension",
   "maxComputeInvocationsPerWorkgroup", "maxComputeWorkgroupSizeX", "maxComputeWorkgroupSizeY",
   "maxComputeWorkgroupSizeZ", "maxComputeWorkgroupStorageSize", "maxStorageBufferBindingSize",
   "maxBufferSize", "minStorageBufferOffsetAlignment",
 ] as const;
 
-export type Limits = Readonly<Record<(typeof LIMITS)[number], number>>;
+export type Limits = Readonly<Record<(typeof REQUESTED_LIMITS)[number], number>>;
 
-const FEATURES = ["subgroups", "shader-f16", "timestamp-query"] as const;
+const REQUESTED_FEATURES = ["subgroups", "shader-f16", "timestamp-query"] as const;
 
-/** What is asked of an adapter: a GPUAdapter is one. */
+/** The part of GPUAdapter that this module reads. */
 export interface Adapter {
   readonly info: Pick<GPUAdapterInfo,
     "vendor" | "architecture" | "device" | "description" | "isFallbackAdapter" | "subgroupMinSize">;
@@ -35,14 +35,14 @@ export interface Adapter {
   readonly features: { has(name: string): boolean };
 }
 
-function nameOf({ description, vendor, architecture, device }: Adapter["info"]): string {
+function adapterName({ description, vendor, architecture, device }: Adapter["info"]): string {
   if (description !== "") return description;
   return [vendor, architecture, device].filter((word) => word !== "").join(" ") || "a GPU";
 }
 
-export function factsOf({ info, limits, features }: Adapter): GpuFacts {
+export function gpuInfo({ info, limits, features }: Adapter): GpuInfo {
   return {
-    name: nameOf(info),
+    name: adapterName(info),
     software: info.isFallbackAdapter,
     alignment: limits.minStorageBufferOffsetAlignment,
     storage_buffers: limits.maxStorageBuffersPerShaderStage,
@@ -58,10 +58,10 @@ export function factsOf({ info, limits, features }: Adapter): GpuFacts {
   };
 }
 
-/** The request for a device that can do all that its adapter can. */
-export function fullDevice({ limits, features }: Adapter): GPUDeviceDescriptor {
+/** The descriptor of a device with all limits and features of its adapter. */
+export function maxDeviceDescriptor({ limits, features }: Adapter): GPUDeviceDescriptor {
   return {
-    requiredLimits: Object.fromEntries(LIMITS.map((name) => [name, limits[name]])),
-    requiredFeatures: FEATURES.filter((name) => features.has(name)),
+    requiredLimits: Object.fromEntries(REQUESTED_LIMITS.map((name) => [name, limits[name]])),
+    requiredFeatures: REQUESTED_FEATURES.filter((name) => features.has(name)),
   };
 }

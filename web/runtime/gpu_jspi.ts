@@ -1,92 +1,91 @@
-/** The device in Python's own worker; Python waits for promises where it can switch stacks. */
+/** The JSPI transport: the device is in Python's worker, which awaits it by switching stacks. */
 
-import type { Counts } from "./gpu_device";
-import { Device } from "./gpu_device";
-import type { GpuFacts } from "./gpu_info";
-import { MOST_UNDERWAY, type Answer, type GpuHost } from "./gpu_host";
-import type { BufferCopy, Piece } from "./gpu_ranges";
+import { Device, type DeviceCounters } from "./gpu_device";
+import { MAX_IN_FLIGHT, type GpuHost, type PollableResult } from "./gpu_host";
+import type { GpuInfo } from "./gpu_info";
+import type { BufferCopy, BufferRange } from "./gpu_ranges";
 
-export class LocalGpu implements GpuHost {
-  readonly way = "local";
+export class JspiGpu implements GpuHost {
+  readonly transport = "jspi";
   calls = 0;
-  private numbers = 0;
-  private underway = 0;
-  private left = Promise.withResolvers<null>();
+  private lastHandle = 0;
+  private inFlight = 0;
+  private slotFreed = Promise.withResolvers<null>();
 
   private constructor(private readonly gpu: GPU | undefined, private device: Device) {}
 
-  static async open(gpu: GPU | undefined): Promise<LocalGpu> {
-    return new LocalGpu(gpu, await Device.open(gpu));
+  static async open(gpu: GPU | undefined): Promise<JspiGpu> {
+    return new JspiGpu(gpu, await Device.open(gpu));
   }
 
-  get facts(): GpuFacts {
-    return this.device.facts;
+  get info(): GpuInfo {
+    return this.device.info;
   }
 
   lost(): string | null {
     return this.device.lost;
   }
 
-  counts(): Answer<Counts> {
-    return { ready: () => true, take: () => this.device.counts };
+  counters(): PollableResult<DeviceCounters> {
+    return { ready: () => true, take: () => this.device.counters };
   }
 
-  create(size: number): number {
-    this.device.create(++this.numbers, size);
-    return this.numbers;
+  createBuffer(size: number): number {
+    this.device.createBuffer(++this.lastHandle, size);
+    return this.lastHandle;
   }
 
-  free(buffer: number): void {
-    this.device.free(buffer);
+  freeBuffer(buffer: number): void {
+    this.device.freeBuffer(buffer);
   }
 
   write(buffer: number, bytes: Uint8Array): void {
-    this.begin();
+    this.beginCall();
     this.device.write(buffer, bytes);
   }
 
-  async read(pieces: readonly Piece[]): Promise<Uint8Array> {
-    this.begin();
-    const bytes = await this.device.read(pieces);
-    this.device.check();
+  async read(ranges: readonly BufferRange[]): Promise<Uint8Array> {
+    this.beginCall();
+    const bytes = await this.device.read(ranges);
+    this.device.throwPendingError();
     return bytes;
   }
 
   async load(commands: Uint8Array<ArrayBuffer>): Promise<number> {
-    this.begin();
-    const number = ++this.numbers;
-    await this.device.load(number, commands);
-    return number;
+    this.beginCall();
+    const handle = ++this.lastHandle;
+    await this.device.load(handle, commands);
+    return handle;
   }
 
   unload(program: number): void {
     this.device.unload(program);
   }
 
-  full(): boolean {
-    return this.underway >= MOST_UNDERWAY;
+  isQueueFull(): boolean {
+    return this.inFlight >= MAX_IN_FLIGHT;
   }
 
-  /** Resolves when a run is done; several may wait for it. */
-  room(): Promise<null> {
-    return this.left.promise;
+  /** Resolves when a run is done; several callers may await it. */
+  waitForSlot(): Promise<null> {
+    return this.slotFreed.promise;
   }
 
-  run(program: number, places: readonly number[], copies: readonly BufferCopy[]): void {
-    this.begin();
-    const done = this.device.run(program, places, copies);
-    this.underway += 1;
-    const ended = (): void => this.ended();
-    done.then(ended, ended);
+  run(program: number, buffers: readonly number[], copies: readonly BufferCopy[]): void {
+    this.beginCall();
+    const done = this.device.run(program, buffers, copies);
+    this.inFlight += 1;
+    const onDone = (): void => this.onRunDone();
+    done.then(onDone, onDone);
   }
 
-  async settled(): Promise<null> {
-    await this.device.settled();
-    this.device.check();
+  async flushErrors(): Promise<null> {
+    await this.device.flushErrors();
+    this.device.throwPendingError();
     return null;
   }
 
-  async renew(): Promise<null> {
+  async reopen(): Promise<null> {
     this.device.destroy();
     this.device = await Device.open(this.gpu);
     return null;
@@ -96,14 +95,14 @@ export class LocalGpu implements GpuHost {
     this.device.destroy();
   }
 
-  private ended(): void {
-    this.underway -= 1;
-    this.left.resolve(null);
-    this.left = Promise.withResolvers<null>();
+  private onRunDone(): void {
+    this.inFlight -= 1;
+    this.slotFreed.resolve(null);
+    this.slotFreed = Promise.withResolvers<null>();
   }
 
-  private begin(): void {
+  private beginCall(): void {
     this.calls += 1;
-    this.device.check();
+    this.device.throwPendingError();
   }
 }

@@ -1,43 +1,43 @@
-/** What Python finds as `tensorbrook_page.gpu`: see backends/webgpu/host_page.py. */
+/** The module `tensorbrook_page.gpu` of Python: see backends/webgpu/host_page.py. */
 
 import type { OpenedGpu } from "./gpu_adapter";
-import type { Answer, Pending } from "./gpu_host";
-import { triples } from "./gpu_ranges";
-import { copyOf, inHeap, type PyBuffer } from "./py_buffer";
+import type { AsyncResult, PollableResult } from "./gpu_host";
+import { parseTriples } from "./gpu_ranges";
+import { copyBytes, withBytes, type PyBuffer } from "./py_buffer";
 
 /**
- * What Python is handed to wait for. A promise must not be what a call returns: Pyodide would make a
- * future of it, whose Python code an interrupt could stop, and then nobody would wake the script.
+ * A result that Python can await. A promise is wrapped because Pyodide would convert a returned
+ * promise to a future; an interrupt in the future's Python code would leave the script asleep.
  */
-type Waited = Answer<unknown> | { readonly promise: Promise<unknown> };
+type PyAwaitable = PollableResult<unknown> | { readonly promise: Promise<unknown> };
 
-const waited = (pending: Pending<unknown>): Waited =>
-  pending instanceof Promise ? { promise: pending } : pending;
+const toAwaitable = (result: AsyncResult<unknown>): PyAwaitable =>
+  result instanceof Promise ? { promise: result } : result;
 
-/** Calls that take and give what Python knows; without a GPU only the reason is there. */
+/** The GPU's calls with arguments and results that Python can handle, or why there is no GPU. */
 export function gpuModule(gpu: OpenedGpu): object {
   if ("reason" in gpu) return { reason: gpu.reason };
   return {
     reason: null,
-    facts: (): string => JSON.stringify(gpu.facts),
+    info: (): string => JSON.stringify(gpu.info),
     calls: (): number => gpu.calls,
-    counts: (): Waited => waited(gpu.counts()),
+    counters: (): PyAwaitable => toAwaitable(gpu.counters()),
     lost: (): string => gpu.lost() ?? "",
-    create: (size: number): number => gpu.create(size),
-    free: (buffer: number): void => gpu.free(buffer),
+    createBuffer: (size: number): number => gpu.createBuffer(size),
+    freeBuffer: (buffer: number): void => gpu.freeBuffer(buffer),
     write: (buffer: number, data: PyBuffer): void =>
-      inHeap(data, (bytes) => gpu.write(buffer, bytes)),
-    read: (...pieces: number[]): Waited => waited(gpu.read(triples(pieces))),
-    load: (commands: PyBuffer): Waited => waited(gpu.load(copyOf(commands))),
+      withBytes(data, (bytes) => gpu.write(buffer, bytes)),
+    read: (...ranges: number[]): PyAwaitable => toAwaitable(gpu.read(parseTriples(ranges))),
+    load: (commands: PyBuffer): PyAwaitable => toAwaitable(gpu.load(copyBytes(commands))),
     unload: (program: number): void => gpu.unload(program),
-    full: (): boolean => gpu.full(),
-    room: (): Waited => waited(gpu.room()),
-    run: (program: number, copied: number, ...numbers: number[]): void => {
-      const places = numbers.splice(3 * copied);
-      gpu.run(program, places, triples(numbers));
+    isQueueFull: (): boolean => gpu.isQueueFull(),
+    waitForSlot: (): PyAwaitable => toAwaitable(gpu.waitForSlot()),
+    run: (program: number, numCopies: number, ...copiesAndBuffers: number[]): void => {
+      const buffers = copiesAndBuffers.splice(3 * numCopies);
+      gpu.run(program, buffers, parseTriples(copiesAndBuffers));
     },
-    settled: (): Waited => waited(gpu.settled()),
-    renew: (): Waited => waited(gpu.renew()),
+    flushErrors: (): PyAwaitable => toAwaitable(gpu.flushErrors()),
+    reopen: (): PyAwaitable => toAwaitable(gpu.reopen()),
     destroy: (): void => gpu.destroy(),
   };
 }

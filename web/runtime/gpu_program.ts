@@ -1,104 +1,107 @@
-/** A loaded program: its steps with their pipelines, and bind groups for the buffers it meets. */
+/** A loaded program: its steps with their pipelines, and a cache of bind groups. */
 
-import { isDispatch, type Binding, type Copy, type Dispatch, type Commands } from "./gpu_commands";
-import { Stamps } from "./gpu_timestamps";
+import { isDispatch, type Binding, type Commands, type Copy, type Dispatch } from "./gpu_commands";
+import { TimestampQueries } from "./gpu_timestamps";
 
-/** A pipeline, and the layout that its bind groups have. */
-export interface Shader {
+/** A pipeline and the layout of its bind groups. */
+export interface CompiledShader {
   readonly pipeline: GPUComputePipeline;
   readonly layout: GPUBindGroupLayout;
 }
 
-/** The buffer of that number. */
-export type Lookup = (number: number) => GPUBuffer;
+/** Returns the buffer of a handle. */
+export type BufferLookup = (handle: number) => GPUBuffer;
 
-/** How many bind groups a dispatch keeps: buffers that take turns come back after a step or two. */
-const KEPT = 4;
+/** Bind groups cached per dispatch: buffers that alternate are reused after one or two steps. */
+const MAX_BIND_GROUPS = 4;
 
-interface Bound {
-  readonly numbers: readonly number[];
+interface CachedBindGroup {
+  readonly handles: readonly number[];
   readonly group: GPUBindGroup;
 }
 
-/** The number of the buffer that stands behind a binding. `places`: the arena, then the slots. */
-function at(places: readonly number[], { buffer }: Binding): number {
-  const number = places[buffer];
-  if (number === undefined) throw new RangeError("a program was run with too few buffers");
-  return number;
+/** The handle of a binding's buffer. `buffers` are the handles of the arena and the slots. */
+function handleOf(buffers: readonly number[], { buffer }: Binding): number {
+  const handle = buffers[buffer];
+  if (handle === undefined) throw new RangeError("a program was run with too few buffers");
+  return handle;
 }
 
 class BoundDispatch {
-  private readonly kept: Bound[] = [];
+  private readonly bindGroups: CachedBindGroup[] = [];
   private next = 0;
-  constructor(readonly step: Dispatch, readonly shader: Shader) {}
+  constructor(readonly dispatch: Dispatch, readonly shader: CompiledShader) {}
 
-  /** The bind group for these buffers, made when they first come together. */
-  group(device: GPUDevice, places: readonly number[], lookup: Lookup): GPUBindGroup {
-    const found = this.kept.find(({ numbers }) => this.matches(numbers, places));
-    if (found !== undefined) return found.group;
-    const { bindings } = this.step;
-    const numbers = bindings.map((binding) => at(places, binding));
+  /** The bind group for these buffers, created on the first use of their combination. */
+  bindGroup(device: GPUDevice, buffers: readonly number[], lookup: BufferLookup): GPUBindGroup {
+    const cached = this.bindGroups.find(({ handles }) => this.matches(handles, buffers));
+    if (cached !== undefined) return cached.group;
+    const { bindings } = this.dispatch;
+    const handles = bindings.map((binding) => handleOf(buffers, binding));
     const entries = bindings.map((binding, i): GPUBindGroupEntry => {
       const { offset, size } = binding;
-      return { binding: i, resource: { buffer: lookup(at(places, binding)), offset, size } };
+      return { binding: i, resource: { buffer: lookup(handleOf(buffers, binding)), offset, size } };
     });
     const group = device.createBindGroup({ layout: this.shader.layout, entries });
-    this.kept[this.next] = { numbers, group };
-    this.next = (this.next + 1) % KEPT;
+    this.bindGroups[this.next] = { handles, group };
+    this.next = (this.next + 1) % MAX_BIND_GROUPS;
     return group;
   }
 
-  /** Compared by number: no number is given twice, so a freed buffer's groups are never found. */
-  private matches(numbers: readonly number[], places: readonly number[]): boolean {
-    return this.step.bindings.every(({ buffer }, i) => places[buffer] === numbers[i]);
+  /** Compares handles. Handles are never reused, so groups of freed buffers never match. */
+  private matches(handles: readonly number[], buffers: readonly number[]): boolean {
+    return this.dispatch.bindings.every(({ buffer }, i) => buffers[buffer] === handles[i]);
   }
 }
 
-export class Program {
+export class GpuProgram {
   readonly dispatches: number;
   private readonly steps: readonly (BoundDispatch | Copy)[];
-  private readonly stamps: Stamps | null;
+  private readonly timestamps: TimestampQueries | null;
 
-  constructor(private readonly device: GPUDevice, told: Commands, shaders: readonly Shader[]) {
-    this.steps = told.steps.map((step) => {
+  constructor(
+    private readonly device: GPUDevice, commands: Commands, shaders: readonly CompiledShader[],
+  ) {
+    this.steps = commands.steps.map((step) => {
       if (!isDispatch(step)) return step;
       const shader = shaders[step.shader];
       if (shader === undefined) throw new RangeError(`a program has no shader ${step.shader}`);
       return new BoundDispatch(step, shader);
     });
     this.dispatches = this.steps.filter((step) => step instanceof BoundDispatch).length;
-    this.stamps = told.stamps > 0 ? new Stamps(device, told.stamps) : null;
+    this.timestamps = commands.stamps > 0 ? new TimestampQueries(device, commands.stamps) : null;
   }
 
-  /** The commands of one run: one pass, which only copies divide, or one for each dispatch. */
-  encode(encoder: GPUCommandEncoder, places: readonly number[], lookup: Lookup): void {
+  /** Encode one run: a single pass split only by copies, or with timestamps a pass per dispatch. */
+  encode(encoder: GPUCommandEncoder, buffers: readonly number[], lookup: BufferLookup): void {
     let pass: GPUComputePassEncoder | null = null;
     let dispatches = 0;
-    const end = (): void => {
+    const endPass = (): void => {
       pass?.end();
       pass = null;
     };
     for (const step of this.steps) {
       if (step instanceof BoundDispatch) {
-        pass ??= encoder.beginComputePass(this.stamps?.around(dispatches++));
+        pass ??= encoder.beginComputePass(this.timestamps?.passDescriptor(dispatches++));
         pass.setPipeline(step.shader.pipeline);
-        pass.setBindGroup(0, step.group(this.device, places, lookup));
-        pass.dispatchWorkgroups(...step.step.groups);
-        if (this.stamps !== null) end();
+        pass.setBindGroup(0, step.bindGroup(this.device, buffers, lookup));
+        pass.dispatchWorkgroups(...step.dispatch.groups);
+        if (this.timestamps !== null) endPass();
       } else {
-        end();
-        this.copy(encoder, step, places, lookup);
+        endPass();
+        this.encodeCopy(encoder, step, buffers, lookup);
       }
     }
-    end();
-    this.stamps?.tell(encoder, lookup(places.at(-1) ?? 0));
+    endPass();
+    this.timestamps?.resolveTo(encoder, lookup(buffers.at(-1) ?? 0));
   }
 
-  private copy(
-    encoder: GPUCommandEncoder, { source, target }: Copy, places: readonly number[], lookup: Lookup,
-  ): void {
-    encoder.copyBufferToBuffer(
-      lookup(at(places, source)), source.offset, lookup(at(places, target)), target.offset,
-      source.size);
+  private encodeCopy(
+      encoder: GPUCommandEncoder, { source, target }: Copy, buffers: readonly number[],
+      lookup: BufferLookup,
+    ): void {
+      const from = lookup(handleOf(buffers, source));
+      const to = lookup(handleOf(buffers, target));
+      encoder.copyBufferToBuffer(from, source.offset, to, target.offset, source.size);
   }
 }

@@ -1,17 +1,17 @@
 import { describe, expect, it } from "vitest";
-import { sizeOf, triples } from "./gpu_ranges";
+import { totalSize, parseTriples } from "./gpu_ranges";
 
-describe("numbers in threes", () => {
-  it("come in order, and may be none", () => {
-    expect(triples([1, 2, 3, 4, 5, 6])).toEqual([[1, 2, 3], [4, 5, 6]]);
-    expect(triples([])).toEqual([]);
+describe("a flat list of triples", () => {
+  it("is parsed in order, and may be empty", () => {
+    expect(parseTriples([1, 2, 3, 4, 5, 6])).toEqual([[1, 2, 3], [4, 5, 6]]);
+    expect(parseTriples([])).toEqual([]);
   });
 
-  it("that are none are refused", () => {
-    expect(() => triples([1, 2, 3, 4])).toThrow("4 numbers are no threes");
+  it("is rejected if its length is not a multiple of three", () => {
+    expect(() => parseTriples([1, 2, 3, 4])).toThrow("4 numbers are not a multiple of three");
   });
 
-  it("are pieces of so many bytes", () => {
-    expect(sizeOf([[7, 0, 8], [9, 4, 12]])).toBe(20);
+  it("gives ranges, whose sizes are added up", () => {
+    expect(totalSize([[7, 0, 8], [9, 4, 12]])).toBe(20);
   });
 });

@@ -1,92 +1,93 @@
-/** Pipelines, made once for each different shader, however many programs use it. */
+/** Shader cache: each distinct shader is compiled to a pipeline once, for all programs. */
 
-import { COMPUTE } from "./gpu_flags";
-import { isDispatch, usesOf, type Commands } from "./gpu_commands";
-import type { Shader } from "./gpu_program";
-import { GpuTrouble } from "./gpu_errors";
+import { accessModes, isDispatch, type Commands } from "./gpu_commands";
+import { DeviceError } from "./gpu_errors";
+import { SHADER_STAGE_COMPUTE } from "./gpu_flags";
+import type { CompiledShader } from "./gpu_program";
 
-/** Shaders kept for programs to come: those of a few dozen models. */
-const MOST = 4096;
+/** Enough for the shaders of a few dozen models. */
+const MAX_CACHED_SHADERS = 4096;
 
-/** How each shader of a program is bound; its dispatches agree, as the code declares it. */
-function usesOfShaders({ shaders, steps }: Commands): readonly string[] {
-  const uses = new Array<string>(shaders.length).fill("");
-  for (const step of steps) if (isDispatch(step)) uses[step.shader] = usesOf(step);
-  return uses;
+/** The access modes of each shader's bindings. The code declares them, so dispatches agree. */
+function shaderAccessModes({ shaders, steps }: Commands): readonly string[] {
+  const modes = new Array<string>(shaders.length).fill("");
+  for (const step of steps) if (isDispatch(step)) modes[step.shader] = accessModes(step);
+  return modes;
 }
 
-/** What the compiler says of the code, with the line that it means. */
-async function complaint(module: GPUShaderModule, code: string): Promise<string> {
+/** The compiler's first error, with its line of the code, or "". */
+async function compilationError(module: GPUShaderModule, code: string): Promise<string> {
   const { messages } = await module.getCompilationInfo();
-  const first = messages.find(({ type }) => type === "error");
-  if (first === undefined) return "";
-  const line = code.split("\n")[first.lineNum - 1] ?? "";
-  return `${first.message}, in line ${first.lineNum}: ${line.trim()}`;
+  const error = messages.find(({ type }) => type === "error");
+  if (error === undefined) return "";
+  const line = code.split("\n")[error.lineNum - 1] ?? "";
+  return `${error.message}, in line ${error.lineNum}: ${line.trim()}`;
 }
 
-export class Shaders {
-  /** Pipelines made so far. */
-  made = 0;
+export class ShaderCache {
+  /** Number of pipelines compiled so far. */
+  compiledCount = 0;
   private readonly layouts = new Map<string, readonly [GPUBindGroupLayout, GPUPipelineLayout]>();
-  private readonly known = new Map<string, Promise<Shader>>();
+  private readonly cached = new Map<string, Promise<CompiledShader>>();
   constructor(private readonly device: GPUDevice) {}
 
-  /** The shaders of a program; those that are new compile side by side. */
-  of(commands: Commands): Promise<readonly Shader[]> {
-    const uses = usesOfShaders(commands);
+  /** Return the shaders of a program; new ones compile concurrently. */
+  compileAll(commands: Commands): Promise<readonly CompiledShader[]> {
+    const modes = shaderAccessModes(commands);
     return Promise.all(commands.shaders.map((code, i) =>
-      this.shader(code, uses[i] ?? "", commands.names[i] ?? "")));
+      this.getOrCompile(code, modes[i] ?? "", commands.names[i] ?? "")));
   }
 
-  private shader(code: string, uses: string, name: string): Promise<Shader> {
-    const key = `${uses} ${code}`;
-    const found = this.known.get(key);
+  private getOrCompile(code: string, modes: string, name: string): Promise<CompiledShader> {
+    const key = `${modes} ${code}`;
+    const found = this.cached.get(key);
     if (found !== undefined) return found;
-    const made = this.compile(code, uses, name);
-    if (this.known.size >= MOST) this.forgetOldest();
-    this.known.set(key, made);
-    // What failed may be tried again.
-    made.catch(() => this.known.delete(key));
-    return made;
+    const shader = this.compile(code, modes, name);
+    if (this.cached.size >= MAX_CACHED_SHADERS) this.evictOldest();
+    this.cached.set(key, shader);
+    // A failed compilation may be retried.
+    shader.catch(() => this.cached.delete(key));
+    return shader;
   }
 
-  private forgetOldest(): void {
-    for (const key of this.known.keys()) {
-      this.known.delete(key);
+  private evictOldest(): void {
+    for (const key of this.cached.keys()) {
+      this.cached.delete(key);
       return;
     }
   }
 
-  private async compile(code: string, uses: string, name: string): Promise<Shader> {
-    const [bindGroups, layout] = this.layout(uses);
-    this.device.pushErrorScope("validation"); // the pipeline's failure tells it better
+  private async compile(code: string, modes: string, name: string): Promise<CompiledShader> {
+    const [bindGroupLayout, layout] = this.layout(modes);
+    this.device.pushErrorScope("validation"); // the pipeline's error is more precise
     const module = this.device.createShaderModule({ code });
     const scope = this.device.popErrorScope();
     try {
       const pipeline = await this.device.createComputePipelineAsync(
         { layout, compute: { module, entryPoint: "main" } });
-      this.made += 1;
-      return { pipeline, layout: bindGroups };
+      this.compiledCount += 1;
+      return { pipeline, layout: bindGroupLayout };
     } catch (error) {
-      const said = error instanceof Error ? error.message : String(error);
-      const why = (await complaint(module, code)) || said;
-      throw new GpuTrouble("validation", `the kernel '${name}': ${why}`);
+      const message = error instanceof Error ? error.message : String(error);
+      const reason = (await compilationError(module, code)) || message;
+      throw new DeviceError("validation", `the kernel '${name}': ${reason}`);
     } finally {
       await scope;
     }
   }
 
-  private layout(uses: string): readonly [GPUBindGroupLayout, GPUPipelineLayout] {
-    let found = this.layouts.get(uses);
+  private layout(modes: string): readonly [GPUBindGroupLayout, GPUPipelineLayout] {
+    let found = this.layouts.get(modes);
     if (found === undefined) {
-      const entries = Array.from(uses, (use, binding): GPUBindGroupLayoutEntry => ({
+      const entries = Array.from(modes, (mode, binding): GPUBindGroupLayoutEntry => ({
         binding,
-        visibility: COMPUTE,
-        buffer: { type: use === "w" ? "storage" : "read-only-storage" },
+        visibility: SHADER_STAGE_COMPUTE,
+        buffer: { type: mode === "w" ? "storage" : "read-only-storage" },
       }));
-      const bindGroups = this.device.createBindGroupLayout({ entries });
-      found = [bindGroups, this.device.createPipelineLayout({ bindGroupLayouts: [bindGroups] })];
-      this.layouts.set(uses, found);
+      const bindGroupLayout = this.device.createBindGroupLayout({ entries });
+      const bindGroupLayouts = [bindGroupLayout];
+      found = [bindGroupLayout, this.device.createPipelineLayout({ bindGroupLayouts })];
+      this.layouts.set(modes, found);
     }
     return found;
   }

@@ -1,37 +1,38 @@
-/** The GPU's time before and after each dispatch of a program whose commands have `stamps`. */
+/** Timestamp queries: the GPU's time before and after each dispatch of a profiled program. */
 
 import { COPY_SRC, QUERY_RESOLVE } from "./gpu_flags";
 
-/** Queries of one set, at most (w3.org/TR/webgpu, createQuerySet). */
-const MOST = 4096;
-const STAMP_BYTES = 8;
+/** Maximum number of queries in a query set (w3.org/TR/webgpu, createQuerySet). */
+const MAX_QUERIES = 4096;
+const TIMESTAMP_BYTES = 8;
 
-export class Stamps {
-  private readonly sets: readonly GPUQuerySet[];
+export class TimestampQueries {
+  private readonly querySets: readonly GPUQuerySet[];
   private readonly resolved: GPUBuffer;
 
   constructor(device: GPUDevice, private readonly size: number) {
-    const stamps = size / STAMP_BYTES;
-    this.sets = Array.from({ length: Math.ceil(stamps / MOST) }, (_, i) =>
-      device.createQuerySet({ type: "timestamp", count: Math.min(MOST, stamps - i * MOST) }));
+    const count = size / TIMESTAMP_BYTES;
+    this.querySets = Array.from({ length: Math.ceil(count / MAX_QUERIES) }, (_, i) =>
+      device.createQuerySet(
+        { type: "timestamp", count: Math.min(MAX_QUERIES, count - i * MAX_QUERIES) }));
     this.resolved = device.createBuffer({ size, usage: QUERY_RESOLVE | COPY_SRC });
   }
 
-  /** The pass of the dispatch of that number. */
-  around(dispatch: number): GPUComputePassDescriptor {
+  /** The compute pass of the dispatch with this index. */
+  passDescriptor(dispatch: number): GPUComputePassDescriptor {
     const first = 2 * dispatch;
-    const querySet = this.sets[Math.floor(first / MOST)];
-    if (querySet === undefined) throw new RangeError(`there are no stamps of dispatch ${dispatch}`);
-    const beginningOfPassWriteIndex = first % MOST;
+    const querySet = this.querySets[Math.floor(first / MAX_QUERIES)];
+    if (querySet === undefined) throw new RangeError(`dispatch ${dispatch} has no timestamps`);
+    const beginningOfPassWriteIndex = first % MAX_QUERIES;
     return { timestampWrites: {
       querySet, beginningOfPassWriteIndex, endOfPassWriteIndex: beginningOfPassWriteIndex + 1,
     } };
   }
 
-  /** Write them to a buffer, in nanoseconds. */
-  tell(encoder: GPUCommandEncoder, target: GPUBuffer): void {
-    this.sets.forEach((set, i) =>
-      encoder.resolveQuerySet(set, 0, set.count, this.resolved, i * MOST * STAMP_BYTES));
+  /** Write all timestamps to a buffer, in nanoseconds. */
+  resolveTo(encoder: GPUCommandEncoder, target: GPUBuffer): void {
+    this.querySets.forEach((set, i) =>
+      encoder.resolveQuerySet(set, 0, set.count, this.resolved, i * MAX_QUERIES * TIMESTAMP_BYTES));
     encoder.copyBufferToBuffer(this.resolved, 0, target, 0, this.size);
   }
 }

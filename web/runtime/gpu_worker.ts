@@ -1,106 +1,107 @@
-/** The worker in which the device lives where Python cannot wait for promises. */
+/** The GPU worker: owns the device and serves the commands of Python's worker. */
 
 import { Device } from "./gpu_device";
-import type { FromGpu, ToGpu } from "./gpu_messages";
-import { Reply, Status } from "./shared_reply";
+import { toErrorReport } from "./gpu_errors";
+import type { FromGpuWorker, ToGpuWorker } from "./gpu_messages";
 import type { BufferCopy } from "./gpu_ranges";
-import { asTrouble } from "./gpu_errors";
+import { ReplyWriter, SharedStatus } from "./shared_reply";
 
-type Command = Exclude<ToGpu, { readonly kind: "open" }>;
+type DeviceCommand = Exclude<ToGpuWorker, { readonly kind: "open" }>;
 
-const post = (message: FromGpu): void => postMessage(message);
+const post = (message: FromGpuWorker): void => postMessage(message);
 
-/** Answer with what a piece of work comes to. */
-function answer(memory: SharedArrayBuffer, work: Promise<Uint8Array | void>): void {
-  const reply = new Reply(memory);
-  work.then((bytes) => reply.done(bytes ?? undefined), (error) => reply.fail(asTrouble(error)));
+/** Reply with the outcome of a promise. */
+function replyWith(reply: SharedArrayBuffer, outcome: Promise<Uint8Array | void>): void {
+  const writer = new ReplyWriter(reply);
+  outcome.then(
+    (bytes) => writer.resolve(bytes ?? undefined), (error) => writer.reject(toErrorReport(error)));
 }
 
-const textOf = (value: object): Uint8Array => new TextEncoder().encode(JSON.stringify(value));
+const encodeJson = (value: object): Uint8Array => new TextEncoder().encode(JSON.stringify(value));
 
-class Server {
-  constructor(private device: Device, private readonly status: Status) {
-    this.listen();
+class DeviceServer {
+  constructor(private device: Device, private readonly status: SharedStatus) {
+    this.forwardErrors();
   }
 
-  /** Carry out a command; what it throws, Python hears at its next call. */
-  take(command: Command): void {
+  /** Execute a command. If it throws, Python receives the error at its next call. */
+  handle(command: DeviceCommand): void {
     try {
-      this.carryOut(command);
+      this.execute(command);
     } catch (error) {
-      this.status.tell(asTrouble(error));
+      this.status.reportError(toErrorReport(error));
     }
   }
 
-  private carryOut(command: Command): void {
+  private execute(command: DeviceCommand): void {
     const { device } = this;
     switch (command.kind) {
-      case "create": return device.create(command.buffer, command.size);
-      case "free": return device.free(command.buffer);
+      case "create": return device.createBuffer(command.buffer, command.size);
+      case "free": return device.freeBuffer(command.buffer);
       case "write": return device.write(command.buffer, command.bytes);
-      case "read": return answer(command.answer, device.read(command.pieces));
-      case "load": return answer(command.answer, device.load(command.program, command.commands));
+      case "read": return replyWith(command.reply, device.read(command.ranges));
+      case "load": return replyWith(command.reply, device.load(command.program, command.commands));
       case "unload": return device.unload(command.program);
-      case "run": return this.run(command.program, command.places, command.copies);
-      case "counts": return new Reply(command.answer).done(textOf(device.counts));
-      case "settled": return answer(command.answer, device.settled());
-      case "renew": return answer(command.answer, this.renew());
+      case "run": return this.run(command.program, command.buffers, command.copies);
+      case "counters": return new ReplyWriter(command.reply).resolve(encodeJson(device.counters));
+      case "flush-errors": return replyWith(command.reply, device.flushErrors());
+      case "reopen": return replyWith(command.reply, this.reopen());
       case "destroy": return device.destroy();
       default: return command satisfies never;
     }
   }
 
   private run(
-    program: number, places: readonly number[], copies: readonly BufferCopy[],
+    program: number, buffers: readonly number[], copies: readonly BufferCopy[],
   ): void {
     const { device } = this;
-    const ended = (): void => {
-      if (this.device === device) this.status.ended();
+    const countRun = (): void => {
+      if (this.device === device) this.status.countRun();
     };
     try {
-      device.run(program, places, copies).then(ended, ended);
+      device.run(program, buffers, copies).then(countRun, countRun);
     } catch (error) {
-      ended(); // or Python would wait for it
+      countRun(); // otherwise Python would wait for it forever
       throw error;
     }
   }
 
-  private async renew(): Promise<Uint8Array> {
+  private async reopen(): Promise<Uint8Array> {
     this.device.destroy();
     const device = await Device.open(navigator.gpu);
     this.device = device;
-    this.status.clear();
-    this.listen();
-    return textOf(device.facts);
+    this.status.clearError();
+    this.forwardErrors();
+    return encodeJson(device.info);
   }
 
-  private listen(): void {
+  private forwardErrors(): void {
     const { device } = this;
-    device.onTrouble = () => {
-      const trouble = device.news();
-      if (this.device === device && trouble !== null) this.status.tell(trouble);
+    device.onError = () => {
+      const error = device.takeError();
+      if (this.device === device && error !== null) this.status.reportError(error);
     };
   }
 }
 
-/** Open the device, then serve. Commands come only after the news that it is open. */
-async function open(status: SharedArrayBuffer): Promise<Server | null> {
+/** Open the device. Python's worker sends commands only after the message "ready". */
+async function open(status: SharedArrayBuffer): Promise<DeviceServer | null> {
   try {
     const device = await Device.open(navigator.gpu);
-    const server = new Server(device, new Status(status));
-    post({ kind: "ready", facts: device.facts });
+    const server = new DeviceServer(device, new SharedStatus(status));
+    post({ kind: "ready", info: device.info });
     return server;
   } catch (error) {
-    post({ kind: "failed", reason: asTrouble(error).message });
+    post({ kind: "failed", reason: toErrorReport(error).message });
     return null;
   }
 }
 
 function serve(): void {
-  let server: Server | null = null;
-  addEventListener("message", async ({ data }: MessageEvent<ToGpu>) => {
+  let server: DeviceServer | null = null;
+  addEventListener("message", async ({ data }: MessageEvent<ToGpuWorker>) => {
     if (data.kind === "open") server = await open(data.status);
-    else server?.take(data);
+    else server?.handle(data);
   });
 }
 

@@ -1,116 +1,118 @@
-/** The device in a worker of its own: commands go there as messages, answers by shared memory. */
+/** The worker transport: commands are posted to the GPU worker, replies arrive in shared memory. */
 
-import type { Counts } from "./gpu_device";
-import type { GpuFacts } from "./gpu_info";
-import { MOST_UNDERWAY, type Answer, type GpuHost } from "./gpu_host";
-import type { FromGpu, ToGpu } from "./gpu_messages";
-import { newAnswer, newStatus, SharedAnswer, Status } from "./shared_reply";
-import { sizeOf, type BufferCopy, type Piece } from "./gpu_ranges";
-import { GpuTrouble } from "./gpu_errors";
+import type { DeviceCounters } from "./gpu_device";
+import { DeviceError } from "./gpu_errors";
+import { MAX_IN_FLIGHT, type GpuHost, type PollableResult } from "./gpu_host";
+import type { GpuInfo } from "./gpu_info";
+import type { FromGpuWorker, ToGpuWorker } from "./gpu_messages";
+import { totalSize, type BufferCopy, type BufferRange } from "./gpu_ranges";
 import GpuWorker from "./gpu_worker?worker";
+import { newReplyBuffer, newStatusBuffer, SharedReply, SharedStatus } from "./shared_reply";
 
-const nothing = (): null => null;
+const returnNull = (): null => null;
 
-const textOf = (bytes: Uint8Array): string => new TextDecoder().decode(bytes.slice());
+const decodeText = (bytes: Uint8Array): string => new TextDecoder().decode(bytes.slice());
 
-export class RemoteGpu implements GpuHost {
-  readonly way = "worker";
+export class GpuWorkerClient implements GpuHost {
+  readonly transport = "worker";
   calls = 0;
-  private numbers = 0;
-  private submitted = 0;
+  private lastHandle = 0;
+  private submittedRuns = 0;
 
   private constructor(
-    private readonly worker: Worker, private readonly status: Status, public facts: GpuFacts,
+    private readonly worker: Worker, private readonly status: SharedStatus, public info: GpuInfo,
   ) {}
 
-  static open(): Promise<RemoteGpu | { readonly reason: string }> {
+  static open(): Promise<GpuWorkerClient | { readonly reason: string }> {
     const worker = new GpuWorker({ name: "tensorbrook GPU" });
-    const memory = newStatus();
+    const status = newStatusBuffer();
     return new Promise((resolve) => {
-      worker.onmessage = ({ data }: MessageEvent<FromGpu>) => {
+      worker.onmessage = ({ data }: MessageEvent<FromGpuWorker>) => {
         switch (data.kind) {
-          case "ready": return resolve(new RemoteGpu(worker, new Status(memory), data.facts));
+          case "ready":
+            return resolve(new GpuWorkerClient(worker, new SharedStatus(status), data.info));
           case "failed": return resolve({ reason: data.reason });
           default: return data satisfies never;
         }
       };
       worker.onerror = ({ message }) => resolve({ reason: `its worker failed: ${message}` });
-      const open: ToGpu = { kind: "open", status: memory };
+      const open: ToGpuWorker = { kind: "open", status };
       worker.postMessage(open);
     });
   }
 
   lost(): string | null {
-    const { trouble } = this.status;
-    return trouble?.kind === "lost" ? trouble.message : null;
+    const { error } = this.status;
+    return error?.kind === "lost" ? error.message : null;
   }
 
-  counts(): Answer<Counts> {
-    return this.ask(0, (answer) => ({ kind: "counts", answer }), (bytes): Counts =>
-      JSON.parse(textOf(bytes)));
+  counters(): PollableResult<DeviceCounters> {
+    return this.request(0, (reply) => ({ kind: "counters", reply }), (bytes): DeviceCounters =>
+      JSON.parse(decodeText(bytes)));
   }
 
-  create(size: number): number {
-    this.post({ kind: "create", buffer: ++this.numbers, size });
-    return this.numbers;
+  createBuffer(size: number): number {
+    this.post({ kind: "create", buffer: ++this.lastHandle, size });
+    return this.lastHandle;
   }
 
-  free(buffer: number): void {
+  freeBuffer(buffer: number): void {
     this.post({ kind: "free", buffer });
   }
 
   write(buffer: number, bytes: Uint8Array): void {
-    this.begin();
-    const copy = bytes.slice(); // Python's memory cannot be given away
+    this.beginCall();
+    const copy = bytes.slice(); // Python's memory cannot be transferred
     this.post({ kind: "write", buffer, bytes: copy }, copy.buffer);
   }
 
-  read(pieces: readonly Piece[]): Answer<Uint8Array> {
-    this.begin();
-    const read = this.ask(sizeOf(pieces), (answer) => ({ kind: "read", pieces, answer }), (b) => b);
-    return { ready: () => read.ready(), take: () => this.checked(read.take()) };
+  read(ranges: readonly BufferRange[]): PollableResult<Uint8Array> {
+    this.beginCall();
+    const result = this.request(
+      totalSize(ranges), (reply) => ({ kind: "read", ranges, reply }), (bytes) => bytes);
+    return { ready: () => result.ready(), take: () => this.throwErrorOr(result.take()) };
   }
 
-  load(commands: Uint8Array<ArrayBuffer>): Answer<number> {
-    this.begin();
-    const program = ++this.numbers;
-    return this.ask(0, (answer) => ({ kind: "load", program, commands, answer }), () => program);
+  load(commands: Uint8Array<ArrayBuffer>): PollableResult<number> {
+    this.beginCall();
+    const program = ++this.lastHandle;
+    return this.request(0, (reply) => ({ kind: "load", program, commands, reply }), () => program);
   }
 
   unload(program: number): void {
     this.post({ kind: "unload", program });
   }
 
-  full(): boolean {
-    return this.submitted - this.status.runs >= MOST_UNDERWAY && this.lost() === null;
+  isQueueFull(): boolean {
+    return this.submittedRuns - this.status.completedRuns >= MAX_IN_FLIGHT && this.lost() === null;
   }
 
-  room(): Answer<null> {
+  waitForSlot(): PollableResult<null> {
     return {
       ready: () => {
-        if (this.full()) this.status.waitBeyond(this.status.runs);
-        return !this.full();
+        if (this.isQueueFull()) this.status.waitForRunAfter(this.status.completedRuns);
+        return !this.isQueueFull();
       },
-      take: nothing,
+      take: returnNull,
     };
   }
 
-  run(program: number, places: readonly number[], copies: readonly BufferCopy[]): void {
-    this.begin();
-    this.submitted += 1;
-    this.post({ kind: "run", program, places, copies });
+  run(program: number, buffers: readonly number[], copies: readonly BufferCopy[]): void {
+    this.beginCall();
+    this.submittedRuns += 1;
+    this.post({ kind: "run", program, buffers, copies });
   }
 
-  settled(): Answer<null> {
-    const all = this.ask(0, (answer) => ({ kind: "settled", answer }), nothing);
-    return { ready: () => all.ready(), take: () => this.checked(all.take()) };
+  flushErrors(): PollableResult<null> {
+    const result = this.request(0, (reply) => ({ kind: "flush-errors", reply }), returnNull);
+    return { ready: () => result.ready(), take: () => this.throwErrorOr(result.take()) };
   }
 
-  renew(): Answer<null> {
-    return this.ask(0, (answer) => ({ kind: "renew", answer }), (bytes) => {
-      const facts: GpuFacts = JSON.parse(textOf(bytes));
-      this.facts = facts;
-      this.submitted = this.status.runs; // what the old device has not done, it never will
+  reopen(): PollableResult<null> {
+    return this.request(0, (reply) => ({ kind: "reopen", reply }), (bytes) => {
+      const info: GpuInfo = JSON.parse(decodeText(bytes));
+      this.info = info;
+      this.submittedRuns = this.status.completedRuns; // runs of the old device never complete
       return null;
     });
   }
@@ -119,32 +121,33 @@ export class RemoteGpu implements GpuHost {
     this.post({ kind: "destroy" });
   }
 
-  private begin(): void {
+  private beginCall(): void {
     this.calls += 1;
-    this.check();
+    this.throwPendingError();
   }
 
-  private checked<T>(value: T): T {
-    this.check();
+  private throwErrorOr<T>(value: T): T {
+    this.throwPendingError();
     return value;
   }
 
-  private check(): void {
-    const { trouble } = this.status;
-    if (trouble === null) return;
-    if (trouble.kind !== "lost") this.status.clear(); // lost it stays, until a new one is there
-    throw new GpuTrouble(trouble.kind, trouble.message);
+  private throwPendingError(): void {
+    const { error } = this.status;
+    if (error === null) return;
+    if (error.kind !== "lost") this.status.clearError(); // a lost device stays lost until reopened
+    throw new DeviceError(error.kind, error.message);
   }
 
-  private ask<T>(
-    size: number, message: (answer: SharedArrayBuffer) => ToGpu, read: (bytes: Uint8Array) => T,
-  ): SharedAnswer<T> {
-    const memory = newAnswer(size);
-    this.post(message(memory));
-    return new SharedAnswer(memory, read);
+  private request<T>(
+      size: number, message: (reply: SharedArrayBuffer) => ToGpuWorker,
+      decode: (bytes: Uint8Array) => T,
+    ): SharedReply<T> {
+      const reply = newReplyBuffer(size);
+      this.post(message(reply));
+      return new SharedReply(reply, decode);
   }
 
-  private post(message: ToGpu, ...given: Transferable[]): void {
-    this.worker.postMessage(message, given);
+  private post(message: ToGpuWorker, ...transfer: Transferable[]): void {
+    this.worker.postMessage(message, transfer);
   }
 }

@@ -1,71 +1,73 @@
 /**
- * Programs compiled by earlier visits, by what they compute, so that the same model need not be
- * compiled twice. They lie in the browser's Cache API, under the digest of the wheel whose compiler
- * made them; those of other wheels go. All are read while Python starts, as it cannot wait later.
+ * Program cache: programs that earlier visits compiled, by the digest of their graph. They are
+ * stored in the browser's Cache API, under the digest of the wheel whose compiler made them; caches
+ * of other wheels are deleted. All programs are read while Python boots, because Python cannot wait
+ * for them later.
  */
 
 type Bytes = Uint8Array<ArrayBuffer>;
 
-const PREFIX = "tensorbrook programs ";
+const CACHE_PREFIX = "tensorbrook programs ";
 
-/** As many programs are kept, the latest: a few models with what they are built from. */
-const MOST = 400;
+/** The number of programs kept, the latest: enough for a few models and their layers. */
+const MAX_PROGRAMS = 400;
 
 const hex = (bytes: ArrayBuffer): string =>
   Array.from(new Uint8Array(bytes), (byte) => byte.toString(16).padStart(2, "0")).join("");
 
-/** The store of this wheel's programs, and no other's; null where the browser offers none. */
-async function openStore(wheel: ArrayBuffer): Promise<Cache | null> {
+/** Open the cache of this wheel and delete all others; null if the browser has no cache. */
+async function openWheelCache(wheel: ArrayBuffer): Promise<Cache | null> {
   if (!isSecureContext) return null;
-  const name = PREFIX + hex(await crypto.subtle.digest("SHA-256", wheel));
-  const old = (await caches.keys()).filter((other) => other.startsWith(PREFIX) && other !== name);
-  await Promise.all(old.map((other) => caches.delete(other)));
+  const name = CACHE_PREFIX + hex(await crypto.subtle.digest("SHA-256", wheel));
+  const ours = (await caches.keys()).filter((key) => key.startsWith(CACHE_PREFIX));
+  await Promise.all(ours.filter((key) => key !== name).map((key) => caches.delete(key)));
   return caches.open(name);
 }
 
-export class KeptPrograms {
-  private readonly images = new Map<string, Bytes>();
-  private constructor(private readonly base: string, private readonly store: Cache | null) {}
+export class ProgramCache {
+  private readonly programs = new Map<string, Bytes>();
+  private constructor(private readonly base: string, private readonly cache: Cache | null) {}
 
-  /** What earlier visits have kept; a store that cannot be read is as an empty one. */
-  static async of(base: string, wheel: Promise<ArrayBuffer>): Promise<KeptPrograms> {
-    const bytes = await wheel;
+  /** Open the cache with the programs of earlier visits; an unreadable cache counts as empty. */
+  static async open(base: string, wheel: Promise<ArrayBuffer>): Promise<ProgramCache> {
+    const wheelBytes = await wheel;
     try {
-      const kept = new KeptPrograms(base, await openStore(bytes));
-      await kept.read();
-      return kept;
+      const programs = new ProgramCache(base, await openWheelCache(wheelBytes));
+      await programs.loadAll();
+      return programs;
     } catch (error) {
-      console.warn("programs of earlier visits cannot be read:", error);
-      return new KeptPrograms(base, null);
+      console.warn("cannot read the program cache:", error);
+      return new ProgramCache(base, null);
     }
   }
 
   get(key: string): Bytes | undefined {
-    return this.images.get(key);
+    return this.programs.get(key);
   }
 
-  /** Keep an image; it is written when Python next waits. */
-  put(key: string, image: Bytes): void {
-    this.images.set(key, image);
-    this.store?.put(this.address(key), new Response(image)).catch((error: unknown) => {
-      console.warn("a program could not be kept for the next visit:", error);
+  /** Add a program. The browser stores it when Python next waits. */
+  put(key: string, program: Bytes): void {
+    this.programs.set(key, program);
+    this.cache?.put(this.url(key), new Response(program)).catch((error: unknown) => {
+      console.warn("cannot store a program in the cache:", error);
     });
   }
 
-  private address(key: string): string {
+  private url(key: string): string {
     return `${this.base}programs/${encodeURIComponent(key)}`;
   }
 
-  private async read(): Promise<void> {
-    const { store } = this;
-    if (store === null) return;
-    const all = await store.keys();
-    const old = Math.max(0, all.length - MOST);
-    await Promise.all(all.slice(0, old).map((address) => store.delete(address)));
-    await Promise.all(all.slice(old).map(async (address) => {
-      const found = await store.match(address);
-      const key = decodeURIComponent(address.url.slice(address.url.lastIndexOf("/") + 1));
-      if (found !== undefined) this.images.set(key, new Uint8Array(await found.arrayBuffer()));
+  private async loadAll(): Promise<void> {
+    const { cache } = this;
+    if (cache === null) return;
+    const requests = await cache.keys();
+    const excess = Math.max(0, requests.length - MAX_PROGRAMS);
+    await Promise.all(requests.slice(0, excess).map((request) => cache.delete(request)));
+    await Promise.all(requests.slice(excess).map(async (request) => {
+      const response = await cache.match(request);
+      if (response === undefined) return;
+      const key = decodeURIComponent(request.url.slice(request.url.lastIndexOf("/") + 1));
+      this.programs.set(key, new Uint8Array(await response.arrayBuffer()));
     }));
   }
 }

@@ -1,37 +1,37 @@
-/** The programs of one thread: instances over the engine's memory, kept in the engine's table. */
+/** The programs of one thread: instances that use the engine's memory, in the engine's table. */
 
-import { callable, table, type Callable } from "./exports";
+import { requireFunction, requireTable, type WasmFunction } from "./exports";
 
-/** Milliseconds on the same clock in every worker, for programs that tell how long steps take. */
+/** Milliseconds on a clock that all workers share, for programs that time their steps. */
 const now = (): number => performance.timeOrigin + performance.now();
 
-export class Programs {
+export class ProgramTable {
   private readonly table: WebAssembly.Table;
   private readonly imports: WebAssembly.Imports;
-  private readonly free: number[] = [];
+  private readonly freeSlots: number[] = [];
 
   constructor(engine: WebAssembly.Instance, memory: WebAssembly.Memory) {
-    this.table = table(engine, "__indirect_function_table");
+    this.table = requireTable(engine, "__indirect_function_table");
     this.imports = { env: { memory }, engine: engine.exports, host: { now } };
   }
 
-  /** A slot for the next program. A helper follows the main thread and never asks. */
-  take(): number {
-    return this.free.pop() ?? this.table.grow(1);
+  /** Reserve a slot for a program. Only the main thread does; helper threads use the same slots. */
+  allocateSlot(): number {
+    return this.freeSlots.pop() ?? this.table.grow(1);
   }
 
-  /** Let a program go. A helper drops its own instance when the slot is filled again. */
-  release(slot: number): void {
+  /** Release a program. Helper threads release theirs when the slot is reused. */
+  freeSlot(slot: number): void {
     this.table.set(slot, null);
-    this.free.push(slot);
+    this.freeSlots.push(slot);
   }
 
-  instantiate(bytes: Uint8Array<ArrayBuffer>): Callable {
+  instantiate(bytes: Uint8Array<ArrayBuffer>): WasmFunction {
     const module = new WebAssembly.Module(bytes);
-    return callable(new WebAssembly.Instance(module, this.imports), "run");
+    return requireFunction(new WebAssembly.Instance(module, this.imports), "run");
   }
 
-  place(slot: number, run: Callable): void {
+  install(slot: number, run: WasmFunction): void {
     if (slot >= this.table.length) this.table.grow(slot + 1 - this.table.length);
     this.table.set(slot, run);
   }

@@ -1,4 +1,4 @@
-/** Bytes that Python hands over. */
+/** Python buffers: access to bytes that Python passes as arguments. */
 
 import type { PyProxy } from "pyodide/ffi";
 
@@ -6,8 +6,8 @@ export interface PyBuffer extends PyProxy {
   getBuffer(type: "u8"): { readonly data: Uint8Array; release(): void };
 }
 
-/** What becomes of the bytes while they lie in Python's heap. */
-export function inHeap<T>(data: PyBuffer, use: (bytes: Uint8Array) => T): T {
+/** Call a function with a view of the bytes in Python's heap. */
+export function withBytes<T>(data: PyBuffer, use: (bytes: Uint8Array) => T): T {
   const buffer = data.getBuffer("u8");
   try {
     return use(buffer.data);
@@ -16,5 +16,5 @@ export function inHeap<T>(data: PyBuffer, use: (bytes: Uint8Array) => T): T {
   }
 }
 
-export const copyOf = (data: PyBuffer): Uint8Array<ArrayBuffer> =>
-  inHeap(data, (bytes) => new Uint8Array(bytes));
+export const copyBytes = (data: PyBuffer): Uint8Array<ArrayBuffer> =>
+  withBytes(data, (bytes) => new Uint8Array(bytes));

@@ -1,13 +1,13 @@
-/** Starting Pyodide from our own folder with our wheel: from the build's image, else afresh. */
+/** Starts Pyodide with the package's wheel: from the build's snapshot if possible, else cold. */
 
 import type { PyodideAPI } from "pyodide";
-import { Image } from "./python_snapshot";
+import { PythonSnapshot } from "./python_snapshot";
 
-/** Where our wheel lies in Python's file system. */
-const PACKAGE = "/lib/tensorbrook";
+/** The folder of the package in Python's file system. */
+const PACKAGE_FOLDER = "/lib/tensorbrook";
 
-/** The file at this address, which a build puts there. */
-export async function fetched(url: string): Promise<Response> {
+/** Fetch a file that the build makes. */
+export async function fetchBuildOutput(url: string): Promise<Response> {
   const response = await fetch(url);
   if (!response.ok) throw new Error(`${url} answered ${response.status}; build the page again`);
   return response;
@@ -18,34 +18,35 @@ const importLoader = (indexURL: string): Promise<typeof import("pyodide")> =>
 
 export interface StartedPython {
   readonly pyodide: PyodideAPI;
-  /** Whether it came from the image. */
-  readonly restored: boolean;
+  /** Whether it was restored from the snapshot. */
+  readonly fromSnapshot: boolean;
 }
 
-/** The package, as the build packed it. */
+/** Fetch the package's wheel. */
 export const fetchWheel = async (base: string): Promise<ArrayBuffer> =>
-  (await fetched(`${base}tensorbrook.whl`)).arrayBuffer();
+  (await fetchBuildOutput(`${base}tensorbrook.whl`)).arrayBuffer();
 
-/** Python with our package on its path. */
+/** Start Python with the package on its path. */
 export async function startPython(
-  base: string, fetchedWheel: Promise<ArrayBuffer>,
+  base: string, wheelBytes: Promise<ArrayBuffer>,
 ): Promise<StartedPython> {
   const indexURL = `${base}pyodide/`;
-  const [response, wheel, loader, { default: create }] = await Promise.all([
+  const [response, wheel, loader, { default: createPyodideModule }] = await Promise.all([
     fetch(`${indexURL}python.snapshot`),
-    fetchedWheel,
+    wheelBytes,
     importLoader(indexURL),
     import(/* @vite-ignore */ `${indexURL}pyodide.asm.mjs`),
   ]);
-  const image = await Image.of(response, new Uint8Array(wheel));
-  const pyodide = await loader.loadPyodide({ indexURL, ...image?.config(create) });
-  if (image === null) {
-    pyodide.unpackArchive(wheel, "wheel", { extractDir: PACKAGE });
-    pyodide.pyimport("sys").path.append(PACKAGE);
+  const snapshot = await PythonSnapshot.open(response, new Uint8Array(wheel));
+  const config = snapshot?.pyodideConfig(createPyodideModule);
+  const pyodide = await loader.loadPyodide({ indexURL, ...config });
+  if (snapshot === null) {
+    pyodide.unpackArchive(wheel, "wheel", { extractDir: PACKAGE_FOLDER });
+    pyodide.pyimport("sys").path.append(PACKAGE_FOLDER);
   } else {
-    await image.finish(pyodide);
-    // What an interpreter draws as it starts was drawn when the image was made.
+    await snapshot.restore(pyodide);
+    // All interpreters of a snapshot share its random state.
     pyodide.pyimport("random").seed();
   }
-  return { pyodide, restored: image !== null };
+  return { pyodide, fromSnapshot: snapshot !== null };
 }

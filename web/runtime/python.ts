@@ -1,11 +1,11 @@
-/** What the page asks of Python: scripts, and commands to the training session. */
+/** The worker's Python interpreter: runs scripts and passes commands to the training session. */
 
 import type { PyodideAPI } from "pyodide";
 import type { PyCallable } from "pyodide/ffi";
 import type { FileEntry, Script, SessionCommand } from "../protocol";
 import type { Console } from "./console";
-import type { ControlledWorker } from "./control";
-import { Folder, FOLDER } from "./files";
+import type { ControlReceiver } from "./control";
+import { SCRIPT_FOLDER, ScriptFolder } from "./files";
 
 export interface Outcome {
   readonly error: string | null;
@@ -15,26 +15,26 @@ export interface Outcome {
 
 export const canSwitchStacks = "Suspending" in WebAssembly;
 
-/** Call Python so that it may wait for promises, where the browser can switch stacks. */
-export async function entered(
-  f: PyCallable, ...args: unknown[]
+/** Call a Python function, which may await promises if the browser can switch stacks. */
+export async function callPython(
+  callable: PyCallable, ...args: unknown[]
 ): ReturnType<PyCallable["callPromising"]> {
-  return canSwitchStacks ? f.callPromising(...args) : f(...args);
+  return canSwitchStacks ? callable.callPromising(...args) : callable(...args);
 }
 
-const INTERRUPT = "KeyboardInterrupt";
-const STOPPED = 130; // the exit code of a shell command that Ctrl-C ended
+const KEYBOARD_INTERRUPT = "KeyboardInterrupt";
+const INTERRUPTED_EXIT_CODE = 130; // as a shell returns for a command ended by Ctrl-C
 
 export class Python {
   private readonly runScript: PyCallable;
   private readonly stopScript: PyCallable;
-  private handle: PyCallable | null = null;
-  private holds = 1; // no script runs
+  private handleCommand: PyCallable | null = null;
+  private deferrals = 1; // interrupts are deferred while no script runs
 
   constructor(
     private readonly pyodide: PyodideAPI,
     private readonly console: Console,
-    private readonly control: ControlledWorker | null,
+    private readonly control: ControlReceiver | null,
   ) {
     pyodide.setStdin({ stdin: () => null });
     pyodide.setStdout(console.writer("stdout"));
@@ -42,68 +42,70 @@ export class Python {
     const script = pyodide.pyimport("tensorbrook.studio.script");
     this.runScript = script.run;
     this.stopScript = script.stop_waiting;
-    this.listen();
+    this.updateInterruptBuffer();
   }
 
   /**
-   * Let no interrupt in until every hold has ended: it stays for the script that it is meant for.
-   * While Python waits for a promise, its own tasks run; an interrupt among them would leave whoever
-   * waits asleep for ever.
+   * Start or end a deferral of interrupts. An interrupt is delivered to the script when no deferral
+   * is left. While Python awaits a promise, it runs internal tasks; an interrupt in such a task
+   * would leave the script asleep forever.
    */
-  hold(held: boolean): void {
-    this.holds += held ? 1 : -1;
-    this.listen();
+  deferInterrupts(begin: boolean): void {
+    this.deferrals += begin ? 1 : -1;
+    this.updateInterruptBuffer();
   }
 
-  private listen(): void {
-    const signals = this.holds > 0 ? [0] : this.control?.signals;
-    // Pyodide reads and writes the first element, and asks for no more of an array.
-    if (signals !== undefined) this.pyodide.setInterruptBuffer(signals as unknown as Uint8Array);
+  private updateInterruptBuffer(): void {
+    const buffer = this.deferrals > 0 ? [0] : this.control?.interruptBuffer;
+    // Pyodide only reads and writes the first element.
+    if (buffer !== undefined) this.pyodide.setInterruptBuffer(buffer as unknown as Uint8Array);
   }
 
-  /** Run a script to its end; whatever happens in it comes back as an outcome. */
+  /** Run a script to its end; its exceptions are part of the outcome. */
   async run(id: number, script: Script): Promise<Outcome> {
     const name = script.filename.split("/").at(-1) ?? script.filename;
     const bytes = new TextEncoder().encode(script.source);
-    const folder = new Folder(this.pyodide.FS, [...script.files, { path: name, bytes }]);
-    this.console.id = id;
-    this.hold(false);
+    const folder = new ScriptFolder(this.pyodide.FS, [...script.files, { path: name, bytes }]);
+    this.console.runId = id;
+    this.deferInterrupts(false);
     try {
-      const [error, exit_code] = await this.call(script, `${FOLDER}/${name}`);
-      return { error, exit_code, files: folder.changed() };
+      const [error, exit_code] = await this.callScript(script, `${SCRIPT_FOLDER}/${name}`);
+      return { error, exit_code, files: folder.changedFiles() };
     } finally {
-      this.hold(true);
-      this.console.id = 0;
+      this.deferInterrupts(true);
+      this.console.runId = 0;
     }
   }
 
-  /** Stop a script that waits for a promise; a message cannot come while it computes. */
-  stopWaiting(id: number): void {
-    if (this.console.id !== id) return; // it has ended
-    this.control?.clear(); // the interrupt would hit what stops it
-    if (this.stopScript() !== true) this.control?.interrupt(); // it sleeps, and then computes
+  /** Stop a script that awaits a promise. No message arrives while a script computes. */
+  cancelAwait(id: number): void {
+    if (this.console.runId !== id) return; // the script has ended
+    this.control?.clear(); // otherwise the interrupt would hit stopScript
+    if (this.stopScript() !== true) this.control?.interrupt(); // no task: interrupt it on resume
   }
 
-  private async call({ filename, argv }: Script, path: string): Promise<[string | null, number]> {
-    const words = this.pyodide.toPy(argv);
+  private async callScript(
+    { filename, argv }: Script, path: string,
+  ): Promise<[error: string | null, exitCode: number]> {
+    const argvProxy = this.pyodide.toPy(argv);
     try {
-      const outcome = await entered(this.runScript, path, filename, words);
+      const outcome = await callPython(this.runScript, path, filename, argvProxy);
       const [error, exitCode] = outcome.toJs();
       outcome.destroy();
       return [error ?? null, exitCode];
     } catch (error) {
-      // On the way to the script or back from it: there is no line of it to tell of.
+      // The interrupt arrived before or after the script, so the traceback has no line of it.
       const { PythonError } = this.pyodide.ffi;
-      if (error instanceof PythonError && error.type === INTERRUPT) return [INTERRUPT, STOPPED];
-      throw error;
+      if (!(error instanceof PythonError) || error.type !== KEYBOARD_INTERRUPT) throw error;
+      return [KEYBOARD_INTERRUPT, INTERRUPTED_EXIT_CODE];
     } finally {
-      words.destroy();
+      argvProxy.destroy();
     }
   }
 
-  /** Hand a command to the training session, which answers by events. */
+  /** Pass a command to the training session, which replies with events. */
   async session(command: SessionCommand): Promise<void> {
-    this.handle ??= this.pyodide.pyimport("tensorbrook.studio.session").handle;
-    if (this.handle !== null) await entered(this.handle, JSON.stringify(command));
+    this.handleCommand ??= this.pyodide.pyimport("tensorbrook.studio.session").handle;
+    if (this.handleCommand !== null) await callPython(this.handleCommand, JSON.stringify(command));
   }
 }

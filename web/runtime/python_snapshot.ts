@@ -1,72 +1,75 @@
-/** The image of Python that the build made (web/snapshot.mjs): memory and our package's files. */
+/**
+ * The Python snapshot: memory of an interpreter with the package imported, and the package's files.
+ * The build makes it (web/make_python_snapshot.mjs).
+ */
 
 import type { PyodideAPI, PyodideConfig } from "pyodide";
-import { parent, sameBytes } from "./files";
+import { equalBytes, parentFolder } from "./files";
 
 type CreateModule = NonNullable<PyodideConfig["createPyodideModule"]>;
-type Settings = Parameters<CreateModule>[0];
+type ModuleSettings = Parameters<CreateModule>[0];
 type Module = Awaited<ReturnType<CreateModule>>;
 
 type Bytes = Uint8Array<ArrayBuffer>;
 type ByteStream = ReadableStream<Bytes>;
 
-/** What we ask of Pyodide's module beyond what it declares. */
-interface Inside {
-  /** Memory taken here, before the image lies over it, only makes the whole of it larger. */
+/** Members of Pyodide's module that its types do not declare. */
+interface PyodideInternals {
+  /** Called only to grow the memory, which the snapshot then overwrites. */
   readonly _malloc: (bytes: number) => number;
-  // Where CPython keeps the function through which it calls C functions of any signature.
+  // The location of CPython's trampoline, the function that calls C functions of any signature.
   readonly HEAP32: Int32Array;
   readonly __PyRuntime: number;
   readonly __PyEM_EMSCRIPTEN_TRAMPOLINE_OFFSET: number;
 }
 
-/** How many bytes of memory the image holds, and the files that follow it. */
-interface Contents {
+/** The size of the memory in the snapshot, and the files that follow it. */
+interface SnapshotHeader {
   readonly memory: number;
   readonly files: readonly (readonly [path: string, bytes: number])[];
 }
 
-/** An image notes that Python can wait for promises, so it serves only browsers in which it can. */
-const canRestore = "Suspending" in WebAssembly;
+/** A snapshot records that JSPI is available, so only browsers with JSPI can use it. */
+const canUseSnapshots = "Suspending" in WebAssembly;
 
-function trampolineIndex(module: Inside): number {
+function trampolineIndex(module: PyodideInternals): number {
   const offset = module.HEAP32[module.__PyEM_EMSCRIPTEN_TRAMPOLINE_OFFSET >>> 2] ?? 0;
   return (module.__PyRuntime + offset) >>> 2;
 }
 
-const GROWTH_BYTES = 1 << 20;
+const GROWTH_STEP_BYTES = 1 << 20;
 
-/** Let a new Python have at least as much memory as the image holds. */
-function grow(module: Module & Inside, size: number): void {
+/** Grow the memory of a new interpreter to at least the snapshot's size. */
+function growMemory(module: Module & PyodideInternals, size: number): void {
   while (module.HEAPU8.length < size) {
-    if (module._malloc(GROWTH_BYTES) === 0) {
+    if (module._malloc(GROWTH_STEP_BYTES) === 0) {
       throw new RangeError(`this device has no ${size >>> 20} MB of memory for Python`);
     }
   }
 }
 
-/** Takes counted pieces from the front of a stream, and then its rest. */
-class Front {
+/** Reads chunks of given lengths from a stream, and then its remainder. */
+class StreamReader {
   private readonly reader: ReadableStreamDefaultReader<Bytes>;
-  private waiting = new Uint8Array();
+  private buffered = new Uint8Array();
   constructor(stream: ByteStream) {
     this.reader = stream.getReader();
   }
 
-  async take(length: number): Promise<Bytes> {
-    const piece = new Uint8Array(length);
+  async readExactly(length: number): Promise<Bytes> {
+    const bytes = new Uint8Array(length);
     for (let filled = 0; filled < length;) {
-      if (this.waiting.length === 0) this.waiting = await this.next();
-      const part = this.waiting.subarray(0, length - filled);
-      piece.set(part, filled);
+      if (this.buffered.length === 0) this.buffered = await this.nextChunk();
+      const part = this.buffered.subarray(0, length - filled);
+      bytes.set(part, filled);
       filled += part.length;
-      this.waiting = this.waiting.subarray(part.length);
+      this.buffered = this.buffered.subarray(part.length);
     }
-    return piece;
+    return bytes;
   }
 
-  rest(): ByteStream {
-    const [reader, first] = [this.reader, this.waiting];
+  remaining(): ByteStream {
+    const [reader, first] = [this.reader, this.buffered];
     return new ReadableStream({
       start: (out) => out.enqueue(first),
       async pull(out) {
@@ -77,64 +80,68 @@ class Front {
     });
   }
 
-  private async next(): Promise<Bytes> {
+  private async nextChunk(): Promise<Bytes> {
     const { done, value } = await this.reader.read();
-    if (done) throw new RangeError("the image of Python ends too soon; build the page again");
+    if (done) throw new RangeError("the Python snapshot is truncated; build the page again");
     return value;
   }
 }
 
-/** An image that fits our wheel. It unpacks while Pyodide's code compiles. */
-export class Image {
+/** A snapshot that matches the wheel. It is decompressed while Pyodide's code compiles. */
+export class PythonSnapshot {
   private readonly memory: Uint8Array;
   private readonly files: Promise<readonly Uint8Array[]>;
   private restoreTrampoline = (): void => undefined;
 
-  private constructor(private readonly contents: Contents, packed: ByteStream) {
-    this.memory = new Uint8Array(contents.memory);
-    this.files = this.unpack(new Front(packed.pipeThrough(new DecompressionStream("gzip"))));
+  private constructor(private readonly header: SnapshotHeader, compressed: ByteStream) {
+    this.memory = new Uint8Array(header.memory);
+    const content = compressed.pipeThrough(new DecompressionStream("gzip"));
+    this.files = this.unpack(new StreamReader(content));
   }
 
-  /** The image, or null where there is none, one of another wheel, or no way to use it. */
-  static async of({ ok, body }: Response, wheel: Uint8Array): Promise<Image | null> {
-    if (!canRestore || !ok || body === null) return null;
-    const front = new Front(body);
-    const lengths = new DataView((await front.take(8)).buffer);
-    const header = await front.take(lengths.getUint32(0, true));
-    if (!sameBytes(await front.take(lengths.getUint32(4, true)), wheel)) return null;
-    const contents: Contents = JSON.parse(new TextDecoder().decode(header));
-    return new Image(contents, front.rest());
+  /** Open the snapshot; null if it is missing, of another wheel, or unusable in this browser. */
+  static async open({ ok, body }: Response, wheel: Uint8Array): Promise<PythonSnapshot | null> {
+    if (!canUseSnapshots || !ok || body === null) return null;
+    const reader = new StreamReader(body);
+    const lengths = new DataView((await reader.readExactly(8)).buffer);
+    const headerBytes = await reader.readExactly(lengths.getUint32(0, true));
+    if (!equalBytes(await reader.readExactly(lengths.getUint32(4, true)), wheel)) return null;
+    const header: SnapshotHeader = JSON.parse(new TextDecoder().decode(headerBytes));
+    return new PythonSnapshot(header, reader.remaining());
   }
 
-  /** What makes Pyodide start from this image. */
-  config(create: (settings: Settings) => Promise<Module & Inside>): Partial<PyodideConfig> {
+  /** The options with which Pyodide starts from this snapshot. */
+  pyodideConfig(
+    create: (settings: ModuleSettings) => Promise<Module & PyodideInternals>,
+  ): Partial<PyodideConfig> {
     return {
-      _loadSnapshot: this.memory, // its length is asked for at once, its content after the module
+      // Pyodide reads the length at once, but the content only after it has created the module.
+      _loadSnapshot: this.memory,
       createPyodideModule: async (settings) => {
         const [module] = await Promise.all([create(settings), this.files]);
-        grow(module, this.memory.length);
+        growMemory(module, this.memory.length);
         const index = trampolineIndex(module);
-        const own = module.HEAP32[index] ?? 0;
-        this.restoreTrampoline = () => void (module.HEAP32[index] = own);
+        const current = module.HEAP32[index] ?? 0;
+        this.restoreTrampoline = () => void (module.HEAP32[index] = current);
         return module;
       },
     };
   }
 
-  /** What Python's memory does not hold: the trampoline, which is this browser's own, and files. */
-  async finish({ FS }: PyodideAPI): Promise<void> {
+  /** Restore the state outside of Python's memory: this browser's trampoline, and the files. */
+  async restore({ FS }: PyodideAPI): Promise<void> {
     this.restoreTrampoline();
-    const contents = await this.files;
-    this.contents.files.forEach(([path], i) => {
-      FS.mkdirTree(parent(path));
-      FS.writeFile(path, contents[i] ?? new Uint8Array());
+    const files = await this.files;
+    this.header.files.forEach(([path], i) => {
+      FS.mkdirTree(parentFolder(path));
+      FS.writeFile(path, files[i] ?? new Uint8Array());
     });
   }
 
-  private async unpack(front: Front): Promise<readonly Uint8Array[]> {
-    this.memory.set(await front.take(this.memory.length));
+  private async unpack(reader: StreamReader): Promise<readonly Uint8Array[]> {
+    this.memory.set(await reader.readExactly(this.memory.length));
     const files: Uint8Array[] = [];
-    for (const [, bytes] of this.contents.files) files.push(await front.take(bytes));
+    for (const [, bytes] of this.header.files) files.push(await reader.readExactly(bytes));
     return files;
   }
 }

@@ -1,10 +1,10 @@
-/** The bare page: boots the runtime, shows how it came up and what scripts print. */
+/** The page run.html: boots the runtime, shows its status and the output of scripts. */
 
-import { Runtime, type RuntimeEvent, type RuntimeOptions } from "./client";
-import type { EngineBuild, GpuReport, Way } from "../protocol";
+import type { EngineBuild, GpuReport, GpuTransport } from "../protocol";
+import { exposeAutomationApi } from "./automation_api";
 import { runJob, type Job, type JobResult } from "./cli_job";
+import { Runtime, type RuntimeEvent, type RuntimeOptions } from "./client";
 import { threadNotice } from "./thread_notice";
-import { exposeScripting } from "./automation_api";
 
 function element(testid: string): HTMLElement {
   const found = document.querySelector<HTMLElement>(`[data-testid="${testid}"]`);
@@ -12,37 +12,38 @@ function element(testid: string): HTMLElement {
   return found;
 }
 
-const isBuild = (name: string | null): name is EngineBuild =>
+const isEngineBuild = (name: string | null): name is EngineBuild =>
   name === "threads" || name === "relaxed" || name === "simd";
 
-const isWay = (name: string | null): name is Way => name === "local" || name === "worker";
+const isGpuTransport = (name: string | null): name is GpuTransport =>
+  name === "jspi" || name === "worker";
 
-/** `run.html?threads=2&backend=wasm&engine=simd&gpu=worker`; what is left out the runtime chooses. */
-function optionsOf(query: URLSearchParams): RuntimeOptions {
+/** Parse `run.html?threads=2&backend=wasm&engine=simd&gpu=worker`; every option may be missing. */
+function parseOptions(query: URLSearchParams): RuntimeOptions {
   const [threads, engine] = [query.get("threads"), query.get("engine")];
   const gpu = query.get("gpu");
   return {
     threads: Math.trunc(Number(threads)) || null,
     backend: query.get("backend"),
-    engine: isBuild(engine) ? engine : null,
-    gpu: isWay(gpu) ? gpu : null,
+    engine: isEngineBuild(engine) ? engine : null,
+    gpu: isGpuTransport(gpu) ? gpu : null,
   };
 }
 
-const wordsOf = (gpu: GpuReport): string =>
+const gpuText = (gpu: GpuReport): string =>
   gpu.present ? `GPU: ${gpu.name}${gpu.software ? " (software)" : ""}` : "no GPU";
 
 function show(event: RuntimeEvent): void {
   const status = element("status");
   switch (event.kind) {
     case "booting": status.textContent = `Starting ${event.stage} …`; break;
-    case "restarting": status.textContent = `Starting anew: ${event.reason}`; break;
+    case "restarting": status.textContent = `Restarting: ${event.reason}`; break;
     case "boot-failed": status.textContent = `Could not start: ${event.message}`; break;
     case "ready": {
       const { backend, threads, engine, gpu, version } = event.capabilities;
       const notice = threadNotice(event.capabilities);
       status.textContent = `Tensorbrook ${version} · ${backend} · ${engine} · ` +
-        `threads: ${threads} · ${wordsOf(gpu)}`;
+        `threads: ${threads} · ${gpuText(gpu)}`;
       element("notice").textContent = notice;
       element("notice").hidden = notice === null;
       break;
@@ -55,13 +56,13 @@ function show(event: RuntimeEvent): void {
 }
 
 declare global {
-  /** For whoever drives the page: run a script with its files; output goes to tensorbrookWrite. */
+  /** Run a script with its files for the program that drives the page; see tensorbrookWrite. */
   var tensorbrookRun: ((job: Job) => Promise<JobResult>) | undefined;
 }
 
-const runtime = new Runtime(optionsOf(new URLSearchParams(location.search)));
+const runtime = new Runtime(parseOptions(new URLSearchParams(location.search)));
 runtime.onEvent(show);
-exposeScripting(runtime);
+exposeAutomationApi(runtime);
 globalThis.tensorbrookRun = (job) =>
   runJob(runtime, job, globalThis.tensorbrookWrite ?? (() => Promise.resolve()));
-runtime.boot().catch(() => undefined); // shown as boot-failed
+runtime.boot().catch(() => undefined); // the event boot-failed shows the error

@@ -1,134 +1,134 @@
 /**
- * The memory that Python's worker and the device's worker share. An answer is two words, its state
- * and its length, and then bytes. The status is two words, how many runs are done and whether there
- * is trouble, and then the trouble as text.
+ * Replies and status of the GPU worker, in memory that it shares with Python's worker. A reply has
+ * two words, state and length, followed by its bytes. The status has two words, the number of
+ * completed runs and the length of an error report, followed by the report as JSON.
  */
 
-import type { Answer } from "./gpu_host";
-import { GpuTrouble, type Trouble } from "./gpu_errors";
+import { DeviceError, type ErrorReport } from "./gpu_errors";
+import type { PollableResult } from "./gpu_host";
 
 const HEADER_BYTES = 8;
-const TEXT_BYTES = 2048; // of an error's words
+const MAX_ERROR_BYTES = 2048; // of an error report
 
-/** The longest wait before an interrupt can get in. */
-const MOMENT_MS = 100;
+/** The duration of one poll, after which an interrupt can be handled. */
+const POLL_MS = 100;
 
-const encode = (value: object): Uint8Array => {
-  const text = new TextEncoder().encode(JSON.stringify(value));
-  return text.length <= TEXT_BYTES ? text : encode({ ...value, message: "" });
+const encodeError = (error: object): Uint8Array => {
+  const bytes = new TextEncoder().encode(JSON.stringify(error));
+  return bytes.length <= MAX_ERROR_BYTES ? bytes : encodeError({ ...error, message: "" });
 };
 
-const decode = (bytes: Uint8Array): string => new TextDecoder().decode(bytes.slice());
+const decodeText = (bytes: Uint8Array): string => new TextDecoder().decode(bytes.slice());
 
-function troubleIn(bytes: Uint8Array): Trouble {
-  return JSON.parse(decode(bytes));
+function parseError(bytes: Uint8Array): ErrorReport {
+  return JSON.parse(decodeText(bytes));
 }
 
-/** A part of shared memory: two words and bytes. */
-class Shared {
+/** Shared memory that consists of two words and bytes. */
+class MessageBuffer {
   readonly words: Int32Array;
   private readonly bytes: Uint8Array;
   constructor(memory: SharedArrayBuffer) {
     this.words = new Int32Array(memory, 0, 2);
     this.bytes = new Uint8Array(memory, HEADER_BYTES);
   }
-  put(bytes: Uint8Array): void {
+  write(bytes: Uint8Array): void {
     this.bytes.set(bytes);
   }
-  get(length: number): Uint8Array {
+  read(length: number): Uint8Array {
     return this.bytes.subarray(0, length);
   }
-  set(word: number, value: number): void {
+  storeAndNotify(word: number, value: number): void {
     Atomics.store(this.words, word, value);
     Atomics.notify(this.words, word);
   }
 }
 
-const newShared = (size: number): SharedArrayBuffer =>
-  new SharedArrayBuffer(HEADER_BYTES + Math.max(size, TEXT_BYTES));
+const newMessageBuffer = (size: number): SharedArrayBuffer =>
+  new SharedArrayBuffer(HEADER_BYTES + Math.max(size, MAX_ERROR_BYTES));
 
-// ── answers ──
+// ── replies ──
 
-const STATE = 0;
-const LENGTH = 1;
+const STATE_WORD = 0;
+const LENGTH_WORD = 1;
 const DONE = 1;
 const FAILED = 2;
 
-export const newAnswer = (size: number): SharedArrayBuffer => newShared(size);
+export const newReplyBuffer = (size: number): SharedArrayBuffer => newMessageBuffer(size);
 
-/** The asking side. */
-export class SharedAnswer<T> implements Answer<T> {
-  private readonly shared: Shared;
-  constructor(memory: SharedArrayBuffer, private readonly read: (bytes: Uint8Array) => T) {
-    this.shared = new Shared(memory);
+/** A reply on the requesting side. */
+export class SharedReply<T> implements PollableResult<T> {
+  private readonly shared: MessageBuffer;
+  constructor(memory: SharedArrayBuffer, private readonly decode: (bytes: Uint8Array) => T) {
+    this.shared = new MessageBuffer(memory);
   }
   ready(): boolean {
-    return Atomics.wait(this.shared.words, STATE, 0, MOMENT_MS) !== "timed-out";
+    return Atomics.wait(this.shared.words, STATE_WORD, 0, POLL_MS) !== "timed-out";
   }
   take(): T {
-    const bytes = this.shared.get(Atomics.load(this.shared.words, LENGTH));
-    if (Atomics.load(this.shared.words, STATE) === DONE) return this.read(bytes);
-    const { kind, message } = troubleIn(bytes);
-    throw new GpuTrouble(kind, message);
+    const bytes = this.shared.read(Atomics.load(this.shared.words, LENGTH_WORD));
+    if (Atomics.load(this.shared.words, STATE_WORD) === DONE) return this.decode(bytes);
+    const { kind, message } = parseError(bytes);
+    throw new DeviceError(kind, message);
   }
 }
 
-/** The answering side. */
-export class Reply {
-  private readonly shared: Shared;
+/** A reply on the replying side. */
+export class ReplyWriter {
+  private readonly shared: MessageBuffer;
   constructor(memory: SharedArrayBuffer) {
-    this.shared = new Shared(memory);
+    this.shared = new MessageBuffer(memory);
   }
-  done(bytes: Uint8Array = new Uint8Array()): void {
-    this.end(DONE, bytes);
+  resolve(bytes: Uint8Array = new Uint8Array()): void {
+    this.settle(DONE, bytes);
   }
-  fail(trouble: Trouble): void {
-    this.end(FAILED, encode(trouble));
+  reject(error: ErrorReport): void {
+    this.settle(FAILED, encodeError(error));
   }
-  private end(state: number, bytes: Uint8Array): void {
-    this.shared.put(bytes);
-    Atomics.store(this.shared.words, LENGTH, bytes.length);
-    this.shared.set(STATE, state);
+  private settle(state: number, bytes: Uint8Array): void {
+    this.shared.write(bytes);
+    Atomics.store(this.shared.words, LENGTH_WORD, bytes.length);
+    this.shared.storeAndNotify(STATE_WORD, state);
   }
 }
 
 // ── status ──
 
-const RUNS = 0;
-const TROUBLED = 1;
+const RUNS_WORD = 0;
+const ERROR_LENGTH_WORD = 1;
 
-export const newStatus = (): SharedArrayBuffer => newShared(0);
+export const newStatusBuffer = (): SharedArrayBuffer => newMessageBuffer(0);
 
-/** What the device's worker tells at any time. The second word is the length of the trouble. */
-export class Status {
-  private readonly shared: Shared;
+/** The status, which the GPU worker updates at any time. */
+export class SharedStatus {
+  private readonly shared: MessageBuffer;
   constructor(memory: SharedArrayBuffer) {
-    this.shared = new Shared(memory);
+    this.shared = new MessageBuffer(memory);
   }
-  /** Runs done so far. */
-  get runs(): number {
-    return Atomics.load(this.shared.words, RUNS);
+  /** Number of completed runs. */
+  get completedRuns(): number {
+    return Atomics.load(this.shared.words, RUNS_WORD);
   }
-  ended(): void {
-    this.shared.set(RUNS, this.runs + 1);
+  countRun(): void {
+    this.shared.storeAndNotify(RUNS_WORD, this.completedRuns + 1);
   }
-  /** Wait a moment, unless more runs than these are done. */
-  waitBeyond(runs: number): void {
-    Atomics.wait(this.shared.words, RUNS, runs, MOMENT_MS);
+  /** Wait briefly, unless more than `runs` runs are complete. */
+  waitForRunAfter(runs: number): void {
+    Atomics.wait(this.shared.words, RUNS_WORD, runs, POLL_MS);
   }
-  get trouble(): Trouble | null {
-    const length = Atomics.load(this.shared.words, TROUBLED);
-    return length === 0 ? null : troubleIn(this.shared.get(length));
+  get error(): ErrorReport | null {
+    const length = Atomics.load(this.shared.words, ERROR_LENGTH_WORD);
+    return length === 0 ? null : parseError(this.shared.read(length));
   }
-  /** The first trouble is told, as what follows from it says less, and that the device is lost. */
-  tell(trouble: Trouble): void {
-    if (this.trouble !== null && trouble.kind !== "lost") return;
-    const bytes = encode(trouble);
-    Atomics.store(this.shared.words, TROUBLED, 0);
-    this.shared.put(bytes);
-    this.shared.set(TROUBLED, bytes.length);
+  /** Store an error unless one is pending: the first is the cause. A lost device replaces it. */
+  reportError(error: ErrorReport): void {
+    if (this.error !== null && error.kind !== "lost") return;
+    const bytes = encodeError(error);
+    Atomics.store(this.shared.words, ERROR_LENGTH_WORD, 0);
+    this.shared.write(bytes);
+    this.shared.storeAndNotify(ERROR_LENGTH_WORD, bytes.length);
   }
-  clear(): void {
-    Atomics.store(this.shared.words, TROUBLED, 0);
+  clearError(): void {
+    Atomics.store(this.shared.words, ERROR_LENGTH_WORD, 0);
   }
 }

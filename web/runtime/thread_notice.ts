@@ -1,13 +1,13 @@
-/** The sentence that a page shows when it runs on one thread, or null when it need not. */
+/** The notice that a page shows if it runs on one thread although several are possible, or null. */
 
 import type { Capabilities } from "../protocol";
 
-type Threading = Pick<Capabilities, "isolated" | "engine">;
+type ThreadSupport = Pick<Capabilities, "isolated" | "engine">;
 
-export function threadNotice({ isolated, engine }: Threading): string | null {
+export function threadNotice({ isolated, engine }: ThreadSupport): string | null {
   if (!isolated) {
-    return "This page runs on one thread: its server does not send the headers that make a page " +
-      "cross-origin isolated. Stop starts the runtime anew.";
+    return "This page runs on one thread: its server does not send the headers for cross-origin " +
+      "isolation. Stop restarts the runtime.";
   }
   if (engine !== "threads") {
     return "This page runs on one thread: the browser lacks WebAssembly threads or relaxed SIMD.";

@@ -1,13 +1,14 @@
 /**
- * A helper thread: its own instance of the engine with its own stack, over the shared memory. It
- * runs programs in the engine's `worker_loop`, which returns only to load a program or to quit.
+ * A helper thread: a separate instance of the engine with a separate stack, in the shared memory.
+ * It stays in the engine's worker loop, where it waits for program runs, and returns only to load a
+ * program or to exit.
  */
 
-import { callable, global, type Callable } from "./exports";
-import { Programs } from "./programs";
-import { staged } from "./program_staging";
+import { requireFunction, requireGlobal, type WasmFunction } from "./exports";
+import { readProgram } from "./program_staging";
+import { ProgramTable } from "./programs";
 
-export interface HelperStart {
+export interface ThreadStart {
   readonly module: WebAssembly.Module;
   readonly memory: WebAssembly.Memory;
   readonly staging: SharedArrayBuffer;
@@ -15,14 +16,14 @@ export interface HelperStart {
   readonly stackTop: number;
 }
 
-/** The result of `worker_loop`, defined in wasm/engine.h, and a separate code for a trap in it. */
-const LOAD = 1;
+/** Return values of the worker loop (wasm/engine.h), and an additional value for a trap in it. */
+const LOAD_COMMAND = 1;
 const TRAPPED = -1;
 
-function load(programs: Programs, staging: SharedArrayBuffer, size: number): number {
+function loadProgram(programs: ProgramTable, staging: SharedArrayBuffer, size: number): number {
   try {
-    const [slot, program] = staged(staging, size);
-    programs.place(slot, programs.instantiate(program));
+    const [slot, program] = readProgram(staging, size);
+    programs.install(slot, programs.instantiate(program));
     return 1;
   } catch (error) {
     console.error(error);
@@ -30,36 +31,37 @@ function load(programs: Programs, staging: SharedArrayBuffer, size: number): num
   }
 }
 
-/** Run programs until the host must act. A trap is logged, and its frames are discarded. */
+/** Run the worker loop until the host must act. A trap is reported, and its frames are dropped. */
 function runWorkerLoop(
-  workerLoop: Callable, { thread, stackTop }: HelperStart, stack: WebAssembly.Global,
+  workerLoop: WasmFunction, { thread, stackTop }: ThreadStart, stackPointer: WebAssembly.Global,
 ): number {
   try {
     return workerLoop(thread);
   } catch (error) {
     console.error(error);
-    stack.value = stackTop;
+    stackPointer.value = stackTop;
     return TRAPPED;
   }
 }
 
-function live(start: HelperStart): void {
+function runThread(start: ThreadStart): void {
   const { module, memory, staging, stackTop } = start;
   const engine = new WebAssembly.Instance(module, { env: { memory } });
-  const stack = global(engine, "__stack_pointer");
-  stack.value = stackTop;
-  const programs = new Programs(engine, memory);
-  const workerLoop = callable(engine, "worker_loop");
-  const loadSize = callable(engine, "load_size");
-  const commandDone = callable(engine, "command_done");
+  const stackPointer = requireGlobal(engine, "__stack_pointer");
+  stackPointer.value = stackTop;
+  const programs = new ProgramTable(engine, memory);
+  const workerLoop = requireFunction(engine, "worker_loop");
+  const loadSize = requireFunction(engine, "load_size");
+  const commandDone = requireFunction(engine, "command_done");
   postMessage("ready");
   for (;;) {
-    switch (runWorkerLoop(workerLoop, start, stack)) {
-      case LOAD: commandDone(load(programs, staging, loadSize())); break;
+    switch (runWorkerLoop(workerLoop, start, stackPointer)) {
+      case LOAD_COMMAND: commandDone(loadProgram(programs, staging, loadSize())); break;
       case TRAPPED: commandDone(0); break;
       default: return close();
     }
   }
 }
 
-addEventListener("message", (event: MessageEvent<HelperStart>) => live(event.data), { once: true });
+const onStart = ({ data }: MessageEvent<ThreadStart>): void => runThread(data);
+addEventListener("message", onStart, { once: true });

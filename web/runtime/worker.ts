@@ -1,99 +1,101 @@
-/** The runtime worker: boots engine and Python side by side, then serves the page's messages. */
+/** The runtime worker: boots engine and Python concurrently, then handles the page's messages. */
 
 import type { PyodideAPI } from "pyodide";
 import type {
   BootOptions, BootStage, Capabilities, FromWorker, Script, SessionCommand, ToWorker,
 } from "../protocol";
 import { Console } from "./console";
-import { ControlledWorker } from "./control";
+import { ControlReceiver } from "./control";
 import { Engine } from "./engine";
-import { chooseBuild, chooseThreads, probe } from "./features";
-import { openGpu, reportOf, type OpenedGpu } from "./gpu_adapter";
+import { chooseBuild, chooseThreadCount, probeFeatures } from "./features";
+import { gpuReport, openGpu, type OpenedGpu } from "./gpu_adapter";
 import { pageModule } from "./page_module";
-import { KeptPrograms } from "./program_cache";
-import { fetched, fetchWheel, startPython } from "./pyodide";
-import { canSwitchStacks, entered, Python } from "./python";
+import { ProgramCache } from "./program_cache";
+import { fetchBuildOutput, fetchWheel, startPython } from "./pyodide";
+import { callPython, canSwitchStacks, Python } from "./python";
 
 const post = (message: FromWorker): void => postMessage(message);
 
-/** One sentence: of a traceback of Python, which such an error holds, its last line. */
-function messageOf(error: unknown): string {
+/** The message of an error; of a Python traceback, which a PythonError contains, the last line. */
+function errorSentence(error: unknown): string {
   const text = error instanceof Error ? error.message : String(error);
   return text.startsWith("Traceback ") ? text.trimEnd().split("\n").at(-1) ?? text : text;
 }
 
-/** How long after Python the GPU may come: where it is asked for, and where it is not. */
-const PATIENCE_MS = 20_000;
-const SHORT_PATIENCE_MS = 500;
+/** How long to wait for the GPU after Python has started: if it is requested, and otherwise. */
+const REQUIRED_GPU_TIMEOUT_MS = 20_000;
+const OPTIONAL_GPU_TIMEOUT_MS = 500;
 
 async function startEngine({ base, engine, threads }: BootOptions): Promise<Engine> {
-  const build = engine ?? chooseBuild(probe(crossOriginIsolated));
-  const response = fetched(`${base}engine/engine-${build}.wasm`);
+  const build = engine ?? chooseBuild(probeFeatures(crossOriginIsolated));
+  const response = fetchBuildOutput(`${base}engine/engine-${build}.wasm`);
   const module = await WebAssembly.compileStreaming(response);
-  return Engine.start(module, build, chooseThreads(build, threads, navigator.hardwareConcurrency));
+  const threadCount = chooseThreadCount(build, threads, navigator.hardwareConcurrency);
+  return Engine.start(module, build, threadCount);
 }
 
-/** Milliseconds from the worker's start to the end of each stage, noted as the stages end. */
-class Stopwatch {
-  readonly boot_ms: Record<BootStage, number> = { python: 0, engine: 0, package: 0 };
-  note(stage: BootStage): void {
-    this.boot_ms[stage] = Math.round(performance.now());
+/** Records the milliseconds from the worker's start to the end of each boot stage. */
+class BootTimer {
+  readonly bootMs: Record<BootStage, number> = { python: 0, engine: 0, package: 0 };
+  mark(stage: BootStage): void {
+    this.bootMs[stage] = Math.round(performance.now());
   }
   async time<T>(stage: BootStage, work: Promise<T>): Promise<T> {
     const result = await work;
-    this.note(stage);
+    this.mark(stage);
     return result;
   }
 }
 
-/** The GPU, unless it lets Python wait for it: what has no use for it need not. */
+/** Open the GPU, but do not delay the boot for it: give up some time after Python has started. */
 function startGpu({ gpu, backend }: BootOptions, python: Promise<unknown>): Promise<OpenedGpu> {
-  const late = { reason: "the browser did not bring it up in time; reload the page" };
-  const patience = backend === "webgpu" ? PATIENCE_MS : SHORT_PATIENCE_MS;
-  const opened = openGpu(gpu, { stacks: canSwitchStacks, isolated: crossOriginIsolated })
-    .catch((error: unknown) => ({ reason: messageOf(error) }));
-  const tooLate = python.then(() => new Promise<OpenedGpu>((resolve) =>
-    setTimeout(() => resolve(late), patience)));
-  return Promise.race([opened, tooLate]);
+  const timedOut = { reason: "the browser did not open it in time; reload the page" };
+  const timeoutMs = backend === "webgpu" ? REQUIRED_GPU_TIMEOUT_MS : OPTIONAL_GPU_TIMEOUT_MS;
+  const opened = openGpu(gpu, { canSwitchStacks, isolated: crossOriginIsolated })
+    .catch((error: unknown) => ({ reason: errorSentence(error) }));
+  const timeout = python.then(() => new Promise<OpenedGpu>((resolve) =>
+    setTimeout(() => resolve(timedOut), timeoutMs)));
+  return Promise.race([opened, timeout]);
 }
 
-/** Connect Python and the engine, import the package, and say how it came up. */
+/** Connect Python with the engine, import the package, and return the runtime's properties. */
 async function connect(
-  pyodide: PyodideAPI, python: Python, engine: Engine, gpu: OpenedGpu, kept: KeptPrograms,
+  pyodide: PyodideAPI, python: Python, engine: Engine, gpu: OpenedGpu, programCache: ProgramCache,
   backend: string | null,
-): Promise<Omit<Capabilities, "restored" | "boot_ms">> {
-  const hold = (held: boolean): void => python.hold(held);
-  pyodide.registerJsModule("tensorbrook_page", pageModule(engine, gpu, kept, hold, post));
+): Promise<Omit<Capabilities, "fromSnapshot" | "bootMs">> {
+  const deferInterrupts = (begin: boolean): void => python.deferInterrupts(begin);
+  const module = pageModule(engine, gpu, programCache, deferInterrupts, post);
+  pyodide.registerJsModule("tensorbrook_page", module);
   const tensorbrook = pyodide.pyimport("tensorbrook");
-  if (backend !== null) await entered(tensorbrook.config.set_backend, backend);
+  if (backend !== null) await callPython(tensorbrook.config.set_backend, backend);
   return {
     backend: tensorbrook.config.get_backend(),
     threads: tensorbrook.config.get_threads(),
     isolated: crossOriginIsolated,
     engine: engine.build,
-    gpu: reportOf(gpu),
+    gpu: gpuReport(gpu),
     version: tensorbrook.__version__,
   };
 }
 
-/** Python and the engine start side by side; the package comes when both are there. */
+/** Start Python and the engine concurrently, then import the package. */
 async function boot(options: BootOptions): Promise<Python> {
-  const watch = new Stopwatch();
-  const control = options.control === null ? null : new ControlledWorker(options.control);
+  const timer = new BootTimer();
+  const control = options.control === null ? null : new ControlReceiver(options.control);
   post({ kind: "booting", stage: "python" });
   const wheel = fetchWheel(options.base);
-  const started = watch.time("python", startPython(options.base, wheel));
-  const [{ pyodide, restored }, engine, gpu, kept] = await Promise.all([
-    started,
-    watch.time("engine", startEngine(options)),
-    startGpu(options, started),
-    KeptPrograms.of(options.base, wheel),
+  const pythonStarted = timer.time("python", startPython(options.base, wheel));
+  const [{ pyodide, fromSnapshot }, engine, gpu, programCache] = await Promise.all([
+    pythonStarted,
+    timer.time("engine", startEngine(options)),
+    startGpu(options, pythonStarted),
+    ProgramCache.open(options.base, wheel),
   ]);
   post({ kind: "booting", stage: "package" });
   const python = new Python(pyodide, new Console(post, control), control);
-  const connected = await connect(pyodide, python, engine, gpu, kept, options.backend);
-  watch.note("package");
-  post({ kind: "ready", capabilities: { ...connected, restored, boot_ms: watch.boot_ms } });
+  const capabilities = await connect(pyodide, python, engine, gpu, programCache, options.backend);
+  timer.mark("package");
+  post({ kind: "ready", capabilities: { ...capabilities, fromSnapshot, bootMs: timer.bootMs } });
   return python;
 }
 
@@ -101,8 +103,8 @@ async function run(python: Python, id: number, script: Script): Promise<void> {
   try {
     post({ kind: "finished", id, ...(await python.run(id, script)) });
   } catch (error) {
-    // What a script raises is an outcome; this is Python itself breaking. The page starts anew.
-    post({ kind: "finished", id, error: messageOf(error), exit_code: 1, files: [] });
+    // A script's exceptions are part of its outcome, so this is a crash of Python: restart it.
+    post({ kind: "finished", id, error: errorSentence(error), exit_code: 1, files: [] });
     reportError(error);
   }
 }
@@ -111,19 +113,20 @@ async function session(python: Python, command: SessionCommand): Promise<void> {
   try {
     await python.session(command);
   } catch (error) {
-    post({ kind: "session", event: { name: "stopped", message: messageOf(error) } });
+    post({ kind: "session", event: { name: "stopped", message: errorSentence(error) } });
   }
 }
 
-/** Serve the page. Messages that come before Python is ready wait for it, in order. */
+/** Handle the page's messages. Those that arrive before Python is ready wait for it, in order. */
 function serve(): void {
   const { promise: python, resolve } = Promise.withResolvers<Python>();
-  const failed = (error: unknown): void => post({ kind: "boot-failed", message: messageOf(error) });
+  const failed = (error: unknown): void =>
+    post({ kind: "boot-failed", message: errorSentence(error) });
   addEventListener("message", ({ data }: MessageEvent<ToWorker>) => {
     switch (data.kind) {
       case "boot": return void boot(data.options).then(resolve, failed);
       case "run": return void python.then((p) => run(p, data.id, data.script));
-      case "stop": return void python.then((p) => p.stopWaiting(data.id));
+      case "stop": return void python.then((p) => p.cancelAwait(data.id));
       case "session": return void python.then((p) => session(p, data.command));
       default: return data satisfies never;
     }

@@ -1,4 +1,4 @@
-/** Vite's `?worker` imports, for the files that are checked without the page's types. */
+/** Types of Vite's `?worker` imports, for files that are checked without the page's types. */
 
 declare module "*?worker" {
   const construct: new (options?: { name?: string }) => Worker;

@@ -1,17 +1,17 @@
-/** The Code view's state, joined to the runtime. */
+/** The controller of the Code view: runs the program in the runtime and collects its output. */
 import type { Runtime } from "../runtime/client";
-import type { Code, Piece } from "./state/code";
-import { ended, FILE, noCode, printed, started } from "./state/code";
-import { read, write } from "./state/persistence";
-import first from "./first_program.py?raw";
+import type { CodeRun, OutputChunk } from "./state/code";
+import { appendOutput, emptyRun, endRun, MAIN_FILE, startRun } from "./state/code";
+import { loadItem, saveItem } from "./state/persistence";
+import firstProgram from "./first_program.py?raw";
 
-/** Pieces of output that wait for a frame at most. */
-const MOST_HEARD = 1000;
+/** Maximum number of output chunks that wait for the next frame. */
+const MAX_PENDING_CHUNKS = 1000;
 
 export class CodeRunner {
-  code: Code = $state.raw(noCode);
-  text = $state.raw(read("code") ?? first);
-  private heard: { readonly stream: Piece["stream"]; readonly text: string }[] = [];
+  state: CodeRun = $state.raw(emptyRun);
+  text = $state.raw(loadItem("code") ?? firstProgram);
+  private pendingOutput: Omit<OutputChunk, "id">[] = [];
   private frame = 0;
   private stopped = false;
 
@@ -19,17 +19,17 @@ export class CodeRunner {
 
   readonly edit = (text: string): void => {
     this.text = text;
-    write("code", text);
+    saveItem("code", text);
   };
 
   readonly run = async (): Promise<void> => {
-    if (this.code.outcome === "running") return;
-    this.code = started();
+    if (this.state.outcome === "running") return;
+    this.state = startRun();
     this.stopped = false;
     const start = { ms: performance.now() };
-    const error = await this.outcome(start);
+    const error = await this.runToEnd(start);
     this.flush();
-    this.code = ended(this.code, error, this.stopped, (performance.now() - start.ms) / 1000);
+    this.state = endRun(this.state, error, this.stopped, (performance.now() - start.ms) / 1000);
   };
 
   readonly stop = (): void => {
@@ -37,15 +37,15 @@ export class CodeRunner {
     this.runtime.stop();
   };
 
-  /** Runs the text; the clock starts when Python is there. */
-  private async outcome(start: { ms: number }): Promise<string | null> {
-    const ready = (): void => void (start.ms = performance.now());
-    this.runtime.boot().then(ready, () => undefined); // why it could not start, the run tells
+  /** Run the text and return the error, or null; `start` is set when Python is ready. */
+  private async runToEnd(start: { ms: number }): Promise<string | null> {
+    const onReady = (): void => void (start.ms = performance.now());
+    this.runtime.boot().then(onReady, () => undefined); // the run reports why a boot failed
     try {
       const { error, exit_code } = await this.runtime.run(this.text, {
-        filename: FILE,
-        onStdout: (text) => this.hear("out", text),
-        onStderr: (text) => this.hear("err", text),
+        filename: MAIN_FILE,
+        onStdout: (text) => this.bufferOutput("out", text),
+        onStderr: (text) => this.bufferOutput("err", text),
       });
       return error ?? (exit_code === 0 ? null : `Exit code ${exit_code}`);
     } catch (error) {
@@ -53,18 +53,19 @@ export class CodeRunner {
     }
   }
 
-  /** Gathers what is printed and shows it once a frame: a loop may print thousands of lines. */
-  private hear(stream: Piece["stream"], text: string): void {
-    this.heard.push({ stream, text });
-    // A page out of sight draws no frames.
-    if (this.heard.length >= MOST_HEARD) this.flush();
+  /** Buffer output and show it once per frame: a loop may print thousands of lines. */
+  private bufferOutput(stream: OutputChunk["stream"], text: string): void {
+    this.pendingOutput.push({ stream, text });
+    // A hidden page draws no frames.
+    if (this.pendingOutput.length >= MAX_PENDING_CHUNKS) this.flush();
     else if (this.frame === 0) this.frame = requestAnimationFrame(() => this.flush());
   }
 
   private flush(): void {
     cancelAnimationFrame(this.frame);
     this.frame = 0;
-    const heard = this.heard.splice(0);
-    this.code = heard.reduce((code, { stream, text }) => printed(code, stream, text), this.code);
+    const output = this.pendingOutput.splice(0);
+    this.state = output.reduce(
+      (run, { stream, text }) => appendOutput(run, stream, text), this.state);
   }
 }

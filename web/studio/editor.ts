@@ -1,4 +1,4 @@
-/** The code editor: CodeMirror with Python, in the Studio's own colours. Loaded when needed. */
+/** The code editor: CodeMirror with Python, in the Studio's colors. Loaded on demand. */
 import {
   autocompletion, closeBrackets, closeBracketsKeymap, closeCompletion, completionKeymap,
 } from "@codemirror/autocomplete";
@@ -21,7 +21,7 @@ export interface EditorEvents {
   readonly onrun: () => void;
 }
 
-const look = EditorView.theme({
+const theme = EditorView.theme({
   "&": { color: "var(--ink)", backgroundColor: "transparent", fontSize: "13px" },
   "&.cm-focused": { outline: "none" },
   ".cm-scroller": { fontFamily: "var(--mono)", lineHeight: "1.6" },
@@ -33,7 +33,7 @@ const look = EditorView.theme({
     backgroundColor: "color-mix(in oklab, var(--sunken) 70%, transparent)",
   },
   ".cm-cursor": { borderLeftColor: "var(--accent)", borderLeftWidth: "2px" },
-  // As precise as the editor's own rule, which it stands against.
+  // As specific as CodeMirror's own rule, which it overrides.
   "&.cm-focused > .cm-scroller > .cm-selectionLayer .cm-selectionBackground": {
     backgroundColor: "color-mix(in oklab, var(--accent) 24%, transparent)",
   },
@@ -50,7 +50,7 @@ const look = EditorView.theme({
 
 function extensions({ onchange, onrun }: EditorEvents): Extension[] {
   const run = (view: EditorView): boolean => {
-    closeCompletion(view); // so that Escape means the program
+    closeCompletion(view); // so that Escape stops the program
     onrun();
     return true;
   };
@@ -58,7 +58,7 @@ function extensions({ onchange, onrun }: EditorEvents): Extension[] {
     Prec.highest(keymap.of([{ key: "Mod-Enter", run }])),
     lineNumbers(), highlightActiveLine(), highlightActiveLineGutter(), history(), drawSelection(),
     indentOnInput(), indentUnit.of("    "), bracketMatching(), closeBrackets(), autocompletion(),
-    python(), syntaxHighlighting(classHighlighter), look,
+    python(), syntaxHighlighting(classHighlighter), theme,
     keymap.of([
       ...closeBracketsKeymap, ...completionKeymap, ...defaultKeymap, ...historyKeymap,
       indentWithTab,
@@ -78,7 +78,7 @@ export class CodeEditor {
     this.view = new EditorView({ parent, state });
   }
 
-  /** A new text in place of the old one, as one change of its own to undo. */
+  /** Replace the text as a separate undo step. */
   replace(insert: string): void {
     const changes = { from: 0, to: this.view.state.doc.length, insert };
     this.view.dispatch({
@@ -86,7 +86,7 @@ export class CodeEditor {
     });
   }
 
-  /** The cursor to a line, and the line into sight. */
+  /** Move the cursor to a line and scroll it into view. */
   goTo(line: number): void {
     const { doc } = this.view.state;
     const { from } = doc.line(Math.min(Math.max(1, line), doc.lines));

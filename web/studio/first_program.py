@@ -1,6 +1,6 @@
 import tensorbrook as tf
 
-# A line through four points, found by following the gradient.
+# Fit a line to four points by gradient descent.
 x = tf.constant([0.0, 1.0, 2.0, 3.0])
 y = tf.constant([1.0, 3.0, 5.0, 7.0])
 slope, offset = tf.Variable(0.0), tf.Variable(0.0)

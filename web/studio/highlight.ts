@@ -1,10 +1,10 @@
-/** Python text in coloured pieces, by the editor's own parser. */
+/** Syntax highlighting of Python source, with the editor's parser. */
 import { pythonLanguage } from "@codemirror/lang-python";
 import { classHighlighter, highlightCode } from "@lezer/highlight";
 
 export interface Token {
   readonly text: string;
-  /** The editor's class for this kind of token; empty for plain text. */
+  /** The editor's CSS class for the token; empty for plain text. */
   readonly kind: string;
 }
 

@@ -1,19 +1,19 @@
-/** Light or dark: as the system has it, until the person chooses. */
-import { read, write } from "./state/persistence";
+/** The theme, light or dark: the system's preference until the user chooses. */
+import { loadItem, saveItem } from "./state/persistence";
 
 export class Theme {
   private readonly system = matchMedia("(prefers-color-scheme: dark)");
-  private chosen = $state<string | null>(read("theme"));
+  private choice = $state<string | null>(loadItem("theme"));
   private systemDark = $state(this.system.matches);
-  readonly dark = $derived(this.chosen === null ? this.systemDark : this.chosen === "dark");
+  readonly dark = $derived(this.choice === null ? this.systemDark : this.choice === "dark");
 
   constructor() {
     this.system.addEventListener("change", () => (this.systemDark = this.system.matches));
   }
 
   toggle(): void {
-    this.chosen = this.dark ? "light" : "dark";
-    document.documentElement.dataset.theme = this.chosen;
-    write("theme", this.chosen);
+    this.choice = this.dark ? "light" : "dark";
+    document.documentElement.dataset.theme = this.choice;
+    saveItem("theme", this.choice);
   }
 }

@@ -8,8 +8,8 @@ class PageProgramCache:
     """Images of programs by their keys, in the browser's storage."""
 
     def get(self, key: str) -> bytes | None:
-        found = page.recall(key)
+        found = page.getCached(key)
         return None if found is None else found.to_bytes()
 
     def put(self, key: str, data: bytes) -> None:
-        page.keep(key, data)
+        page.putCached(key, data)

@@ -1,22 +1,23 @@
-/** Curves that grow while training runs and never hold more points than a screen can show. */
+/** Training curves: they grow during training, with at most as many points as a screen can show. */
 
-/** Points in order of x. Beyond `LIMIT` points neighbours are averaged in pairs. */
+/** Points in order of x. At `MAX_POINTS` points, adjacent pairs are averaged. */
 export interface Curve {
   readonly x: readonly number[];
   readonly y: readonly number[];
 }
 
-export const empty: Curve = { x: [], y: [] };
+export const emptyCurve: Curve = { x: [], y: [] };
 
-/** Twice the widest plot in pixels at which a finer curve could still be told apart. */
-export const LIMIT = 2000;
+/** Twice the width of the largest plot in pixels; a finer curve would look the same. */
+export const MAX_POINTS = 2000;
 
-export function appended(curve: Curve, x: number, y: number): Curve {
-  const room = curve.x.length < LIMIT ? curve : { x: halved(curve.x), y: halved(curve.y) };
-  return { x: [...room.x, x], y: [...room.y, y] };
+export function appendPoint(curve: Curve, x: number, y: number): Curve {
+  const { x: xs, y: ys } = curve.x.length < MAX_POINTS ? curve
+    : { x: averagePairs(curve.x), y: averagePairs(curve.y) };
+  return { x: [...xs, x], y: [...ys, y] };
 }
 
-function halved(values: readonly number[]): number[] {
+function averagePairs(values: readonly number[]): number[] {
   return values.flatMap((value, i) => {
     const next = values[i + 1];
     if (i % 2 === 1) return [];
@@ -28,32 +29,32 @@ export function lastY(curve: Curve): number | null {
   return curve.y[curve.y.length - 1] ?? null;
 }
 
-/** The right end of the epoch axis: ten epochs at first, then a little more than was trained. */
-export function epochsShown(epoch: number): number {
+/** The right end of the epoch axis: at least ten epochs, and slightly above the current epoch. */
+export function epochAxisEnd(epoch: number): number {
   return Math.max(10, epoch * 1.1);
 }
 
-/** Loss of guessing among ten classes is ln 10, about 2.3; the axis starts just above it. */
-const FIRST_LOSS = 2.5;
+/** Slightly above ln 10, about 2.3, the loss of uniform guesses among ten classes. */
+const INITIAL_LOSS_TOP = 2.5;
 
-/** The top of the loss axis: it rises with the highest loss and never falls until a reset. */
-export function lossShown(top: number, loss: number | null): number {
-  return loss === null ? Math.max(top, FIRST_LOSS) : Math.max(top, FIRST_LOSS, loss * 1.05);
+/** The top of the loss axis: it rises with the highest loss and does not fall until a reset. */
+export function lossAxisTop(top: number, loss: number | null): number {
+  return Math.max(top, INITIAL_LOSS_TOP, loss === null ? 0 : loss * 1.05);
 }
 
-/** One frame on the way from the axis that is shown to the one that is due: this share of it. */
-export function eased(shown: number, due: number, share: number): number {
-  const next = shown + (due - shown) * share;
-  return Math.abs(due - next) < 0.002 * due ? due : next;
+/** One frame of an animation towards a target: move by a fraction of the remaining distance. */
+export function smooth(current: number, target: number, fraction: number): number {
+  const next = current + (target - current) * fraction;
+  return Math.abs(target - next) < 0.002 * target ? target : next;
 }
 
-/** Two curves on one table of x, as a plot wants them: a gap where a curve has no point. */
-export function joined(a: Curve, b: Curve): [number[], (number | null)[], (number | null)[]] {
+/** Merge two curves into one table of x for a plot, with null where a curve has no point. */
+export function mergeCurves(a: Curve, b: Curve): [number[], (number | null)[], (number | null)[]] {
   const x = [...new Set([...a.x, ...b.x])].sort((p, q) => p - q);
-  return [x, onTable(x, a), onTable(x, b)];
+  return [x, alignTo(x, a), alignTo(x, b)];
 }
 
-function onTable(x: readonly number[], curve: Curve): (number | null)[] {
+function alignTo(x: readonly number[], curve: Curve): (number | null)[] {
   let i = 0;
-  return x.map((at) => (curve.x[i] === at ? curve.y[i++] ?? null : null));
+  return x.map((value) => (curve.x[i] === value ? curve.y[i++] ?? null : null));
 }

@@ -1,48 +1,49 @@
-/** On which device the network is trained: what may be chosen, and what is said of it. */
+/** The device that trains the network: the choices and their descriptions. */
 import type { DeviceChoice, GpuReport } from "../../protocol";
 import type { State } from "./studio";
 
 export interface DeviceOption {
   readonly value: DeviceChoice;
   readonly label: string;
-  readonly off: boolean;
+  readonly disabled: boolean;
 }
 
-/** What was kept of an earlier choice. */
-export function toDevice(text: string | null): DeviceChoice {
+/** Parse a persisted choice. */
+export function parseDevice(text: string | null): DeviceChoice {
   return text === "cpu" || text === "gpu" ? text : "auto";
 }
 
-/** What may be chosen; before the page knows of a GPU, none is taken to be there. */
-export function options(gpu: GpuReport | null): readonly DeviceOption[] {
+/** The choices. The GPU is disabled until the runtime has reported one. */
+export function deviceOptions(gpu: GpuReport | null): readonly DeviceOption[] {
   return [
-    { value: "auto", label: "Auto", off: false }, { value: "cpu", label: "CPU", off: false },
-    { value: "gpu", label: "GPU", off: gpu === null || !gpu.present },
+    { value: "auto", label: "Auto", disabled: false },
+    { value: "cpu", label: "CPU", disabled: false },
+    { value: "gpu", label: "GPU", disabled: gpu === null || !gpu.present },
   ];
 }
 
-/** A choice from an earlier visit, where there was a GPU, is none where there is not. */
-export function possible(device: DeviceChoice, gpu: GpuReport | null): DeviceChoice {
+/** The choice, or "auto" if it is the GPU of an earlier visit and there is none now. */
+export function availableDevice(device: DeviceChoice, gpu: GpuReport | null): DeviceChoice {
   return device === "gpu" && gpu !== null && !gpu.present ? "auto" : device;
 }
 
 /** One line about the GPU: its name, or why there is none. */
-export function note(gpu: GpuReport | null): string {
+export function deviceNote(gpu: GpuReport | null): string {
   if (gpu === null) return "";
   if (!gpu.present) return `No GPU: ${gpu.reason}.`;
-  return gpu.software ? `${gpu.name}, which the processor plays: slow.` : `${gpu.name}.`;
+  return gpu.software ? `${gpu.name}: a software adapter, slow.` : `${gpu.name}.`;
 }
 
-/** The device that trains, or would; before Python is there nobody knows. */
-export function deviceText({ capabilities, trainsOn }: State): string | null {
+/** The device that trains or would train; null before Python is ready. */
+export function deviceText({ capabilities, activeDevice }: State): string | null {
   if (capabilities === null) return null;
-  return trainsOn ?? (capabilities.backend === "webgpu" ? "GPU" : "CPU");
+  return activeDevice ?? (capabilities.backend === "webgpu" ? "GPU" : "CPU");
 }
 
-/** The backend that this device is. */
+/** The backend of the device that trains or would train. */
 export function backendText(state: State): string | null {
-  const { capabilities, trainsOn } = state;
-  if (capabilities === null || trainsOn === null) return capabilities?.backend ?? null;
-  if (trainsOn === "GPU") return "webgpu";
+  const { capabilities, activeDevice } = state;
+  if (capabilities === null || activeDevice === null) return capabilities?.backend ?? null;
+  if (activeDevice === "GPU") return "webgpu";
   return capabilities.backend === "webgpu" ? "wasm" : capabilities.backend;
 }

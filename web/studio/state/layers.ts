@@ -1,127 +1,128 @@
-/** The layers a model can be built of, and the edits a person can make: data in, new data out. */
+/** The list of layers: the available layer types, and pure functions that edit the list. */
 import type { LayerSpec } from "../../protocol";
 
-/** One argument of a layer, as a control shows it. */
+/** One argument of a layer, with the properties of its control. */
 export type Field =
   | { readonly kind: "number"; readonly name: string; readonly label: string;
-      readonly start: number; readonly min: number; readonly max: number; readonly step: number }
+      readonly initial: number; readonly min: number; readonly max: number; readonly step: number }
   | { readonly kind: "choice"; readonly name: string; readonly label: string;
-      readonly start: string; readonly options: readonly string[] };
+      readonly initial: string; readonly options: readonly string[] };
 
 export interface LayerType {
   readonly type: string;
-  readonly says: string;
+  readonly description: string;
   readonly fields: readonly Field[];
 }
 
-/** A layer in the list. The id stays with it through every edit and move. */
+/** A layer in the list. Its id does not change when it is edited or moved. */
 export interface Row {
   readonly id: number;
   readonly spec: LayerSpec;
 }
 
 const activation: Field = {
-  kind: "choice", name: "activation", label: "Activation", start: "relu",
+  kind: "choice", name: "activation", label: "Activation", initial: "relu",
   options: ["relu", "tanh", "sigmoid", "softmax", "linear"],
 };
 const padding: Field = {
-  kind: "choice", name: "padding", label: "Padding", start: "valid", options: ["valid", "same"],
+  kind: "choice", name: "padding", label: "Padding", initial: "valid", options: ["valid", "same"],
 };
 
-/** As far as the session takes them (core/tensorbrook/studio/layer_specs.py). */
-const MOST = { size: 1024, units: 100_000_000 };
+/** The session's limits (core/tensorbrook/studio/layer_specs.py). */
+const LIMITS = { size: 1024, units: 100_000_000 };
 
-function whole(name: string, label: string, start: number, max: number): Field {
-  return { kind: "number", name, label, start, min: 1, max, step: 1 };
+function intField(name: string, label: string, initial: number, max: number): Field {
+  return { kind: "number", name, label, initial, min: 1, max, step: 1 };
 }
 
 export const layerTypes: readonly LayerType[] = [
   {
-    type: "Conv2D", says: "finds small patterns anywhere in the picture",
+    type: "Conv2D", description: "finds small patterns anywhere in the image",
     fields: [
-      whole("filters", "Filters", 32, MOST.units),
-      whole("kernel_size", "Kernel size", 3, MOST.size),
-      whole("strides", "Strides", 1, MOST.size), padding, activation,
+      intField("filters", "Filters", 32, LIMITS.units),
+      intField("kernel_size", "Kernel size", 3, LIMITS.size),
+      intField("strides", "Strides", 1, LIMITS.size), padding, activation,
     ],
   },
   {
-    type: "MaxPooling2D", says: "keeps the strongest value of each window",
+    type: "MaxPooling2D", description: "keeps the strongest value of each window",
     fields: [
-      whole("pool_size", "Pool size", 2, MOST.size), whole("strides", "Strides", 2, MOST.size),
-      padding,
+      intField("pool_size", "Pool size", 2, LIMITS.size),
+      intField("strides", "Strides", 2, LIMITS.size), padding,
     ],
   },
-  { type: "Flatten", says: "turns the picture into one row of numbers", fields: [] },
+  { type: "Flatten", description: "turns the image into a single row of numbers", fields: [] },
   {
-    type: "Dense", says: "joins every input to every unit",
-    fields: [whole("units", "Units", 64, MOST.units), activation],
+    type: "Dense", description: "connects every input to every unit",
+    fields: [intField("units", "Units", 64, LIMITS.units), activation],
   },
   {
-    type: "Dropout", says: "forgets some values while training",
+    type: "Dropout", description: "drops random values during training",
     fields: [
-      { kind: "number", name: "rate", label: "Rate", start: 0.25, min: 0, max: 0.95, step: 0.05 },
+      { kind: "number", name: "rate", label: "Rate", initial: 0.25, min: 0, max: 0.95, step: 0.05 },
     ],
   },
 ];
 
 export function layerType(type: string): LayerType | undefined {
-  return layerTypes.find((each) => each.type === type);
+  return layerTypes.find((layer) => layer.type === type);
 }
 
-/** A new layer with every argument at its start value. */
-export function fresh(type: LayerType): LayerSpec {
-  return { type: type.type, args: Object.fromEntries(type.fields.map((f) => [f.name, f.start])) };
+/** A new layer with every argument at its initial value. */
+export function createLayer(type: LayerType): LayerSpec {
+  return { type: type.type, args: Object.fromEntries(type.fields.map((f) => [f.name, f.initial])) };
 }
 
-export function numbered(specs: readonly LayerSpec[]): readonly Row[] {
+export function withIds(specs: readonly LayerSpec[]): readonly Row[] {
   return specs.map((spec, id) => ({ id, spec }));
 }
 
-/** Adds before the last layer, which gives the ten classes; into an empty list, simply adds. */
-export function added(rows: readonly Row[], spec: LayerSpec): readonly Row[] {
+/** Insert a layer before the last one, which outputs the ten classes, or into an empty list. */
+export function addLayer(rows: readonly Row[], spec: LayerSpec): readonly Row[] {
   const id = 1 + Math.max(-1, ...rows.map((row) => row.id));
-  const at = Math.max(0, rows.length - 1);
-  return [...rows.slice(0, at), { id, spec }, ...rows.slice(at)];
+  const index = Math.max(0, rows.length - 1);
+  return [...rows.slice(0, index), { id, spec }, ...rows.slice(index)];
 }
 
-export function removed(rows: readonly Row[], id: number): readonly Row[] {
+export function removeLayer(rows: readonly Row[], id: number): readonly Row[] {
   return rows.filter((row) => row.id !== id);
 }
 
-/** Moves a layer by so many places; at an end of the list it stays. */
-export function moved(rows: readonly Row[], id: number, by: number): readonly Row[] {
+/** Move a layer by an offset, but not beyond the ends of the list. */
+export function moveLayer(rows: readonly Row[], id: number, offset: number): readonly Row[] {
   const from = rows.findIndex((row) => row.id === id);
   const row = rows[from];
   if (row === undefined) return rows;
-  const to = Math.min(rows.length - 1, Math.max(0, from + by));
-  const rest = removed(rows, id);
+  const to = Math.min(rows.length - 1, Math.max(0, from + offset));
+  const rest = removeLayer(rows, id);
   return from === to ? rows : [...rest.slice(0, to), row, ...rest.slice(to)];
 }
 
-export function edited(
+export function editLayer(
   rows: readonly Row[], id: number, name: string, value: number | string,
 ): readonly Row[] {
   return rows.map((row) =>
     row.id === id ? { id, spec: { ...row.spec, args: { ...row.spec.args, [name]: value } } } : row);
 }
 
-/** What a layer is set to: `32 · 3×3 · relu`. What changes nothing is left out. */
+/** The arguments of a layer, such as `32 · 3×3 · relu`, without those that have no effect. */
 export function summary(spec: LayerSpec): string {
   const { filters, kernel_size, strides, pool_size, units, rate } = spec.args;
-  const plain = strides === undefined || strides === (pool_size ?? 1);
+  const isDefaultStride = strides === undefined || strides === (pool_size ?? 1);
   const words = [
-    filters, units, rate, square(kernel_size ?? pool_size), plain ? "" : `stride ${strides}`,
+    filters, units, rate, squareText(kernel_size ?? pool_size),
+    isDefaultStride ? "" : `stride ${strides}`,
     spec.args.padding === "same" ? "same" : "",
     spec.args.activation === "linear" ? "" : spec.args.activation,
   ];
   return words.filter((word) => word !== undefined && word !== "").join(" · ");
 }
 
-function square(size: number | string | boolean | undefined): string {
+function squareText(size: number | string | boolean | undefined): string {
   return size === undefined ? "" : `${size}×${size}`;
 }
 
-/** A number as typed into a field, or the sentence that says what the field takes. */
+/** Parse the text of a field; returns an error message if it is not a number. */
 export function parseNumber(text: string, field: Field & { kind: "number" }): number | string {
   const value = text.trim() === "" ? NaN : Number(text);
   if (Number.isFinite(value)) return value;

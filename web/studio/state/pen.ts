@@ -1,46 +1,50 @@
-/** A drawing and the pen over it, by pointer or by keys. Places are shares of the side. */
+/** The drawing and its pen, which pointer or keys move. Positions are fractions of the side. */
 import type { Point, Stroke } from "./raster";
-import { sample } from "./sample_digit";
+import { sampleDigit } from "./sample_digit";
 
 export interface Pen {
   readonly strokes: readonly Stroke[];
-  readonly at: Point;
-  /** Whether the keyboard's pen is on the paper. */
-  readonly down: boolean;
-  /** Whether the strokes are the sample of the beginning, which the first own stroke replaces. */
-  readonly given: boolean;
+  readonly position: Point;
+  /** Whether the keyboard's pen is lowered. */
+  readonly isDown: boolean;
+  /** Whether the strokes are the initial sample, which the user's first stroke replaces. */
+  readonly isSample: boolean;
 }
 
-export const cleared: Pen = { strokes: [], at: { x: 0.5, y: 0.5 }, down: false, given: false };
-export const opening: Pen = { ...cleared, strokes: sample, given: true };
+export const blankPen: Pen = {
+  strokes: [], position: { x: 0.5, y: 0.5 }, isDown: false, isSample: false,
+};
+export const initialPen: Pen = { ...blankPen, strokes: sampleDigit, isSample: true };
 
-/** A new stroke that begins here. */
-export function begun(pen: Pen, at: Point): Pen {
-  return { ...pen, strokes: [...(pen.given ? [] : pen.strokes), [at]], at, given: false };
+/** Start a new stroke at a position. */
+export function startStroke(pen: Pen, position: Point): Pen {
+  const earlier = pen.isSample ? [] : pen.strokes;
+  return { ...pen, strokes: [...earlier, [position]], position, isSample: false };
 }
 
-/** The last stroke, drawn on to here. */
-export function drawnTo(pen: Pen, at: Point): Pen {
+/** Extend the last stroke to a position. */
+export function extendStroke(pen: Pen, position: Point): Pen {
   const last = pen.strokes[pen.strokes.length - 1] ?? [];
-  return { ...pen, strokes: [...pen.strokes.slice(0, -1), [...last, at]], at };
+  return { ...pen, strokes: [...pen.strokes.slice(0, -1), [...last, position]], position };
 }
 
-const STEP = 0.05;
-const moves: Readonly<Record<string, Point>> = {
-  ArrowLeft: { x: -STEP, y: 0 }, ArrowRight: { x: STEP, y: 0 },
-  ArrowUp: { x: 0, y: -STEP }, ArrowDown: { x: 0, y: STEP },
+const KEY_STEP = 0.05;
+const KEY_OFFSETS: Readonly<Record<string, Point>> = {
+  ArrowLeft: { x: -KEY_STEP, y: 0 }, ArrowRight: { x: KEY_STEP, y: 0 },
+  ArrowUp: { x: 0, y: -KEY_STEP }, ArrowDown: { x: 0, y: KEY_STEP },
 };
 
-/** Arrows move the pen, Space lowers or lifts it, Delete clears; null for any other key. */
-export function keyed(pen: Pen, key: string): Pen | null {
-  const by = moves[key];
-  if (by !== undefined) return moved(pen, by);
-  if (key === " ") return { ...(pen.down ? pen : begun(pen, pen.at)), down: !pen.down };
-  return key === "Delete" || key === "Backspace" ? cleared : null;
+/** Arrows move the pen, Space lowers or lifts it, Delete clears. Returns null for other keys. */
+export function handleKey(pen: Pen, key: string): Pen | null {
+  const offset = KEY_OFFSETS[key];
+  if (offset !== undefined) return movePen(pen, offset);
+  if (key === " " && pen.isDown) return { ...pen, isDown: false };
+  if (key === " ") return { ...startStroke(pen, pen.position), isDown: true };
+  return key === "Delete" || key === "Backspace" ? blankPen : null;
 }
 
-function moved(pen: Pen, by: Point): Pen {
-  const within = (value: number): number => Math.min(1, Math.max(0, value));
-  const at = { x: within(pen.at.x + by.x), y: within(pen.at.y + by.y) };
-  return pen.down ? drawnTo(pen, at) : { ...pen, at };
+function movePen(pen: Pen, offset: Point): Pen {
+  const clamp = (value: number): number => Math.min(1, Math.max(0, value));
+  const position = { x: clamp(pen.position.x + offset.x), y: clamp(pen.position.y + offset.y) };
+  return pen.isDown ? extendStroke(pen, position) : { ...pen, position };
 }

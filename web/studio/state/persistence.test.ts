@@ -1,11 +1,11 @@
 import { expect, it } from "vitest";
-import { parseKept } from "./persistence";
+import { parsePersistedModel } from "./persistence";
 
 const settings = { optimizer: "adam", learning_rate: 0.001, batch_size: 64, seed: 0 };
 const layers = [{ type: "Dense", args: { units: 10, activation: "relu" } }];
 
-it("reads what was kept", () =>
-  expect(parseKept(JSON.stringify({ layers, settings }))).toEqual({ layers, settings }));
+it("reads a persisted model", () =>
+  expect(parsePersistedModel(JSON.stringify({ layers, settings }))).toEqual({ layers, settings }));
 
 it.each([
   null, "", "no json", "null", "[]", "{}",
@@ -13,4 +13,4 @@ it.each([
   JSON.stringify({ layers, settings: { ...settings, optimizer: "magic" } }),
   JSON.stringify({ layers: [{ type: "Dense", args: { units: [] } }], settings }),
   JSON.stringify({ layers, settings: { ...settings, seed: "0" } }),
-])("takes %s for nothing", (text) => expect(parseKept(text)).toBeNull());
+])("ignores %s", (text) => expect(parsePersistedModel(text)).toBeNull());

@@ -1,12 +1,12 @@
-/** What outlives a reload. Storage can be full, forbidden or hold anything: that is no error. */
+/** Persistence in the browser. Storage may be full, forbidden or corrupt, which is not an error. */
 import type { LayerSpec, TrainSettings } from "../../protocol";
 
-export interface Kept {
+export interface PersistedModel {
   readonly layers: readonly LayerSpec[];
   readonly settings: TrainSettings;
 }
 
-export function read(key: string): string | null {
+export function loadItem(key: string): string | null {
   try {
     return localStorage.getItem(`tensorbrook.${key}`);
   } catch {
@@ -14,27 +14,27 @@ export function read(key: string): string | null {
   }
 }
 
-export function write(key: string, text: string): void {
+export function saveItem(key: string, text: string): void {
   try {
     localStorage.setItem(`tensorbrook.${key}`, text);
   } catch {
-    // A private window or a full disk: the work goes on, it is only not kept.
+    // A private window or a full disk: the Studio works, but does not persist its state.
   }
 }
 
-/** The layers and settings in a stored text, or null when it is not such a text. */
-export function parseKept(text: string | null): Kept | null {
-  return toKept(parsed(text));
+/** Parse persisted layers and settings; null if the text is not valid. */
+export function parsePersistedModel(text: string | null): PersistedModel | null {
+  return toPersistedModel(parseJson(text));
 }
 
-export function toKept(value: unknown): Kept | null {
+export function toPersistedModel(value: unknown): PersistedModel | null {
   if (!isRecord(value) || !Array.isArray(value.layers)) return null;
   const settings = toSettings(value.settings);
   const layers = value.layers.flatMap(toLayer);
   return settings === null || layers.length !== value.layers.length ? null : { layers, settings };
 }
 
-function parsed(text: string | null): unknown {
+function parseJson(text: string | null): unknown {
   try {
     return text === null ? null : JSON.parse(text);
   } catch {
@@ -55,9 +55,9 @@ function isArgument(value: unknown): value is Argument {
 function toLayer(value: unknown): LayerSpec[] {
   if (!isRecord(value) || typeof value.type !== "string" || !isRecord(value.args)) return [];
   const args: Record<string, Argument> = {};
-  for (const [name, each] of Object.entries(value.args)) {
-    if (!isArgument(each)) return [];
-    args[name] = each;
+  for (const [name, argument] of Object.entries(value.args)) {
+    if (!isArgument(argument)) return [];
+    args[name] = argument;
   }
   return [{ type: value.type, args }];
 }

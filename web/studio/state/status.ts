@@ -1,15 +1,15 @@
-/** The quiet line that says what is happening, and figures as text of a steady width. */
+/** The text of the status line, and the formats of figures. */
 import type { State } from "./studio";
-import { answered } from "./studio";
+import { isModelCurrent } from "./studio";
 
-/** `held`: a program of the Code view runs, and Python does one thing at a time. */
-export function statusText(state: State, held = false): string {
-  if (state.boot === "failed") return `Python could not start: ${state.trouble ?? "no reason"}`;
+/** The status. `pythonBusy` means that a program of the Code view runs, which blocks training. */
+export function statusText(state: State, pythonBusy = false): string {
+  if (state.boot === "failed") return `Python could not start: ${state.error ?? "no reason"}`;
   const booting = bootText(state.boot);
   const queued = state.training === "waiting" ? " Training starts right after." : "";
   if (booting !== null) return booting + queued;
-  if (held && state.training === "running") return "Training waits for the program in Code.";
-  return state.trouble ?? readyText(state);
+  if (pythonBusy && state.training === "running") return "Training waits for the program in Code.";
+  return state.error ?? readyText(state);
 }
 
 function bootText(boot: State["boot"]): string | null {
@@ -24,7 +24,7 @@ function bootText(boot: State["boot"]): string | null {
 
 function readyText(state: State): string {
   if (state.rows.length === 0) return "There are no layers; add one.";
-  if (answered(state) && !state.model.trainable) return "The layers do not fit yet.";
+  if (isModelCurrent(state) && !state.model.trainable) return "The layers do not fit together yet.";
   switch (state.training) {
     case "idle": return state.figures.step === 0 ? "Ready." : "Paused.";
     case "waiting": return "Building the network…";
@@ -34,34 +34,34 @@ function readyText(state: State): string {
   }
 }
 
-/** Shown where there is no figure yet. */
-export const NONE = "–";
+/** Shown in place of a figure that is not available yet. */
+export const NO_VALUE = "–";
 
-/** 97.8 %, in the same width whatever the share. */
-export function percent(share: number | null): string {
-  return share === null ? NONE : `${(100 * share).toFixed(1)} %`;
+/** One decimal, such as 97.8 %, so that the width is constant. */
+export function formatPercent(fraction: number | null): string {
+  return fraction === null ? NO_VALUE : `${(100 * fraction).toFixed(1)} %`;
 }
 
-/** Four significant figures, never in scientific form: 2.303, 0.0412. */
-export function loss(value: number | null): string {
-  if (value === null) return NONE;
+/** About four significant digits without an exponent: 2.303, 0.0412. */
+export function formatLoss(value: number | null): string {
+  if (value === null) return NO_VALUE;
   return value >= 1000 ? value.toFixed(0) : value >= 0.1 ? value.toPrecision(4) : value.toFixed(4);
 }
 
-const thousands = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });
+const numberFormat = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });
 
-export function count(value: number | null): string {
-  return value === null ? NONE : thousands.format(value);
+export function formatCount(value: number | null): string {
+  return value === null ? NO_VALUE : numberFormat.format(value);
 }
 
-/** A rate to two figures' precision: the last digits would only flicker. */
-export function rate(value: number | null): string {
-  if (value === null || value <= 0) return NONE;
+/** Two significant digits; more would only flicker. */
+export function formatRate(value: number | null): string {
+  if (value === null || value <= 0) return NO_VALUE;
   const unit = 10 ** Math.max(0, Math.floor(Math.log10(value)) - 1);
-  return count(Math.round(value / unit) * unit);
+  return formatCount(Math.round(value / unit) * unit);
 }
 
 /** (6, 6, 32) as 6 × 6 × 32. */
-export function shape(sizes: readonly number[] | null): string {
-  return sizes === null ? NONE : sizes.map((n) => count(n)).join(" × ");
+export function formatShape(sizes: readonly number[] | null): string {
+  return sizes === null ? NO_VALUE : sizes.map((n) => formatCount(n)).join(" × ");
 }

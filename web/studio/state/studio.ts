@@ -1,15 +1,15 @@
-/** The Train view as data: what happened goes in, the next state and what to ask come out. */
+/** The state of the Train view: `update` maps an action to the next state and session commands. */
 import type {
-  BootStage, Capabilities, DeviceChoice, LayerReport, LayerSpec, Measured, SessionCommand,
+  BootStage, Capabilities, DeviceChoice, LayerReport, LayerSpec, Measurement, SessionCommand,
   SessionEvent, TrainSettings,
 } from "../../protocol";
 import type { Curve } from "./curves";
-import { appended, empty } from "./curves";
-import { possible } from "./device";
+import { appendPoint, emptyCurve } from "./curves";
+import { availableDevice } from "./device";
 import type { Row } from "./layers";
-import { numbered } from "./layers";
+import { withIds } from "./layers";
 
-export interface Model {
+export interface ModelReport {
   readonly reports: readonly LayerReport[];
   readonly parameters: number;
   readonly trainable: boolean;
@@ -31,7 +31,7 @@ export interface Curves {
   readonly testAccuracy: Curve;
 }
 
-/** `waiting`: asked for, but the runtime or the model is not there yet. */
+/** `waiting`: requested, but the runtime or the model is not ready yet. */
 export type Training = "idle" | "waiting" | "running" | "paused";
 
 export interface State {
@@ -40,79 +40,80 @@ export interface State {
   readonly rows: readonly Row[];
   readonly settings: TrainSettings;
   readonly device: DeviceChoice;
-  /** On which device it trains, as far as it has said so. */
-  readonly trainsOn: "CPU" | "GPU" | null;
+  /** The device that the session last reported. */
+  readonly activeDevice: "CPU" | "GPU" | null;
   readonly revision: number;
-  /** What the session said of the latest model; while an edit is looked at, of the one before. */
-  readonly model: Model;
-  readonly answered: number;
+  /** The session's latest report; of an older revision while the session checks an edit. */
+  readonly model: ModelReport;
+  readonly reportedRevision: number;
   readonly training: Training;
   readonly figures: Figures;
   readonly curves: Curves;
   readonly pixels: readonly number[] | null;
   readonly probabilities: readonly number[] | null;
-  /** Why training ended by itself or a command was refused, until the next command. */
-  readonly trouble: string | null;
+  /** Why training stopped or a command was refused, until the next command. */
+  readonly error: string | null;
 }
 
 export type Action =
-  | { readonly do: "booting"; readonly stage: BootStage }
-  | { readonly do: "ready"; readonly capabilities: Capabilities }
-  | { readonly do: "failed"; readonly message: string }
-  | { readonly do: "restarting"; readonly reason: string }
-  | { readonly do: "heard"; readonly event: SessionEvent }
-  | { readonly do: "build"; readonly rows: readonly Row[] }
-  | { readonly do: "set"; readonly settings: TrainSettings }
-  | { readonly do: "use"; readonly device: DeviceChoice }
-  | { readonly do: "draw"; readonly pixels: readonly number[] | null }
-  | { readonly do: "train" | "pause" | "step" | "reset" };
+  | { readonly kind: "booting"; readonly stage: BootStage }
+  | { readonly kind: "ready"; readonly capabilities: Capabilities }
+  | { readonly kind: "boot-failed"; readonly message: string }
+  | { readonly kind: "restarting"; readonly reason: string }
+  | { readonly kind: "session"; readonly event: SessionEvent }
+  | { readonly kind: "set-layers"; readonly rows: readonly Row[] }
+  | { readonly kind: "set-settings"; readonly settings: TrainSettings }
+  | { readonly kind: "set-device"; readonly device: DeviceChoice }
+  | { readonly kind: "set-drawing"; readonly pixels: readonly number[] | null }
+  | { readonly kind: "train" | "pause" | "step" | "reset" };
 
-/** The next state, and what the session is to be asked, in order. */
-export type Next = readonly [State, readonly SessionCommand[]];
+/** The next state, and the commands to send to the session, in order. */
+export type Transition = readonly [State, readonly SessionCommand[]];
 
-/** Before the session has said anything of it: taken to fit, so that Train can be pressed. */
-const unknownModel: Model = { reports: [], parameters: 0, trainable: true, source: "" };
-export const noFigures: Figures = {
+/** Before the session's first report the model counts as trainable, so that Train is enabled. */
+const unreportedModel: ModelReport = { reports: [], parameters: 0, trainable: true, source: "" };
+export const emptyFigures: Figures = {
   epoch: 0, step: 0, trainLoss: null, testAccuracy: null, samplesPerSecond: null,
 };
-export const noCurves: Curves = {
-  trainLoss: empty, testLoss: empty, trainAccuracy: empty, testAccuracy: empty,
+export const emptyCurves: Curves = {
+  trainLoss: emptyCurve, testLoss: emptyCurve, trainAccuracy: emptyCurve, testAccuracy: emptyCurve,
 };
 
-export function begin(
-  layers: readonly LayerSpec[], settings: TrainSettings, model: Model | null,
+export function initialState(
+  layers: readonly LayerSpec[], settings: TrainSettings, model: ModelReport | null,
   device: DeviceChoice = "auto",
 ): State {
   return {
-    boot: "python", capabilities: null, rows: numbered(layers), settings, revision: 0,
-    device, trainsOn: null, model: model ?? unknownModel, answered: model === null ? -1 : 0,
-    training: "idle", figures: noFigures, curves: noCurves, pixels: null,
-    probabilities: null, trouble: null,
+    boot: "python", capabilities: null, rows: withIds(layers), settings, revision: 0,
+    device, activeDevice: null,
+    model: model ?? unreportedModel, reportedRevision: model === null ? -1 : 0,
+    training: "idle", figures: emptyFigures, curves: emptyCurves, pixels: null,
+    probabilities: null, error: null,
   };
 }
 
-export function update(state: State, action: Action): Next {
-  switch (action.do) {
+export function update(state: State, action: Action): Transition {
+  switch (action.kind) {
     case "booting": return [{ ...state, boot: action.stage }, []];
-    case "failed":
-      return [{ ...state, boot: "failed", training: "idle", trouble: action.message }, []];
-    case "restarting": return [restarting(state, action.reason), []];
-    case "ready": return ready({ ...state, boot: "ready", capabilities: action.capabilities });
-    case "heard": return heard(state, action.event);
-    case "build": return build(state, action.rows);
-    case "set": return sendModel({ ...state, settings: action.settings, trouble: null });
-    case "use": return use(state, action.device);
-    case "draw": return draw(state, action.pixels);
-    case "train": return train(state);
-    case "pause": return pause(state);
-    case "step": return ask({ ...state, trouble: null }, [{ name: "step" }]);
-    case "reset": return ask(cleared(state), [{ name: "reset" }]);
+    case "boot-failed":
+      return [{ ...state, boot: "failed", training: "idle", error: action.message }, []];
+    case "restarting": return [onRestart(state, action.reason), []];
+    case "ready": return onReady({ ...state, boot: "ready", capabilities: action.capabilities });
+    case "session": return onSessionEvent(state, action.event);
+    case "set-layers": return setLayers(state, action.rows);
+    case "set-settings": return sendModel({ ...state, settings: action.settings, error: null });
+    case "set-device": return setDevice(state, action.device);
+    case "set-drawing": return setDrawing(state, action.pixels);
+    case "train": return startTraining(state);
+    case "pause": return pauseTraining(state);
+    case "step": return sendIfReady({ ...state, error: null }, [{ name: "step" }]);
+    case "reset": return sendIfReady(resetTraining(state), [{ name: "reset" }]);
     default: return action satisfies never;
   }
 }
 
-/** Nothing reaches a session that is not up: what matters is sent again when it is ready. */
-function ask(state: State, commands: readonly SessionCommand[]): Next {
+/** Send commands only to a session that is ready; `onReady` sends the state it needs. */
+function sendIfReady(state: State, commands: readonly SessionCommand[]): Transition {
   return [state, state.boot === "ready" ? commands : []];
 }
 
@@ -121,9 +122,9 @@ function modelCommand(state: State): SessionCommand {
   return { name: "model", revision: state.revision, layers, settings: state.settings };
 }
 
-function ready(state: State): Next {
+function onReady(state: State): Transition {
   const { pixels } = state;
-  const device = possible(state.device, state.capabilities?.gpu ?? null);
+  const device = availableDevice(state.device, state.capabilities?.gpu ?? null);
   return [state, [
     ...(device === "auto" ? [] : [{ name: "device", device } satisfies SessionCommand]),
     modelCommand(state),
@@ -131,97 +132,100 @@ function ready(state: State): Next {
   ]];
 }
 
-function sendModel(state: State): Next {
+function sendModel(state: State): Transition {
   const next = { ...state, revision: state.revision + 1 };
-  return ask(next, [modelCommand(next)]);
+  return sendIfReady(next, [modelCommand(next)]);
 }
 
-function cleared(state: State): State {
-  return { ...state, training: "idle", figures: noFigures, curves: noCurves, trouble: null };
+function resetTraining(state: State): State {
+  return { ...state, training: "idle", figures: emptyFigures, curves: emptyCurves, error: null };
 }
 
-/** A new worker knows nothing of the old one's network; layers and settings are the page's own. */
-function restarting(state: State, reason: string): State {
-  const lost = state.figures.step === 0 ? null
-    : `Python was started anew: ${reason}; layers and settings are kept, training begins again`;
-  return { ...cleared(state), boot: "python", trainsOn: null, trouble: lost };
+/** A restarted worker has lost the trained network; the page keeps layers and settings. */
+function onRestart(state: State, reason: string): State {
+  const message = state.figures.step === 0 ? null
+    : `Python was restarted: ${reason}; layers and settings are kept, training starts over`;
+  return { ...resetTraining(state), boot: "python", activeDevice: null, error: message };
 }
 
-/** Other layers are another network: what the old one had learnt is gone, and its curves. */
-function build(state: State, rows: readonly Row[]): Next {
+/** Changed layers are a new network: the trained weights and the curves are discarded. */
+function setLayers(state: State, rows: readonly Row[]): Transition {
   if (rows === state.rows) return [state, []];
-  return sendModel({ ...cleared(state), rows, probabilities: null });
+  return sendModel({ ...resetTraining(state), rows, probabilities: null });
 }
 
-/** The weights go along: what was learnt stays, and training goes on. */
-function use(state: State, device: DeviceChoice): Next {
-  return ask({ ...state, device, trouble: null }, [{ name: "device", device }]);
+/** The session moves the weights to the device, and training continues. */
+function setDevice(state: State, device: DeviceChoice): Transition {
+  return sendIfReady({ ...state, device, error: null }, [{ name: "device", device }]);
 }
 
-function draw(state: State, pixels: readonly number[] | null): Next {
+function setDrawing(state: State, pixels: readonly number[] | null): Transition {
   const probabilities = pixels === null ? null : state.probabilities;
-  return ask({ ...state, pixels, probabilities }, [{ name: "predict", pixels }]);
+  return sendIfReady({ ...state, pixels, probabilities }, [{ name: "predict", pixels }]);
 }
 
-function train(state: State): Next {
+function startTraining(state: State): Transition {
   if (state.training === "running" || state.boot === "failed") return [state, []];
-  const next: State = { ...state, trouble: null };
-  if (state.boot !== "ready" || !answered(state)) return [{ ...next, training: "waiting" }, []];
+  const next: State = { ...state, error: null };
+  const isReady = state.boot === "ready" && isModelCurrent(state);
+  if (!isReady) return [{ ...next, training: "waiting" }, []];
   if (!state.model.trainable) return [state, []];
   return [{ ...next, training: "running" }, [{ name: "train" }]];
 }
 
-function pause(state: State): Next {
+function pauseTraining(state: State): Transition {
   if (state.training === "waiting") return [{ ...state, training: "idle" }, []];
   if (state.training !== "running") return [state, []];
-  return ask({ ...state, training: "paused" }, [{ name: "pause" }]);
+  return sendIfReady({ ...state, training: "paused" }, [{ name: "pause" }]);
 }
 
-/** Whether what is shown of the model is about the layers that are shown. */
-export function answered(state: State): boolean {
-  return state.answered === state.revision;
+/** Whether the session's report is about the current layers. */
+export function isModelCurrent(state: State): boolean {
+  return state.reportedRevision === state.revision;
 }
 
-function heard(state: State, event: SessionEvent): Next {
+function onSessionEvent(state: State, event: SessionEvent): Transition {
   switch (event.name) {
-    case "model": return event.revision === state.revision ? modelled(state, event) : [state, []];
+    case "model": return event.revision === state.revision ? onModel(state, event) : [state, []];
     case "progress":
-      return [progressed({ ...state, trainsOn: event.device }, event), []];
+      return [onProgress({ ...state, activeDevice: event.device }, event), []];
     case "prediction":
       return [{ ...state, probabilities: state.pixels === null ? null : event.probabilities }, []];
-    case "refused": return [refused({ ...state, trouble: event.message }, event.command), []];
-    case "stopped": return [{ ...state, training: "paused", trouble: event.message }, []];
+    case "refused": return [onRefused({ ...state, error: event.message }, event.command), []];
+    case "stopped": return [{ ...state, training: "paused", error: event.message }, []];
     default: return event satisfies never;
   }
 }
 
-/** A model that was refused is answered, too: it cannot be trained until an edit mends it. */
-function refused(state: State, command: string): State {
+/** A refused model counts as reported: it cannot be trained until an edit fixes it. */
+function onRefused(state: State, command: string): State {
   if (command === "train") return { ...state, training: "paused" };
   if (command !== "model") return state;
   const model = { ...state.model, trainable: false };
-  return { ...state, training: "paused", answered: state.revision, model };
+  return { ...state, training: "paused", reportedRevision: state.revision, model };
 }
 
-function modelled(state: State, event: SessionEvent & { name: "model" }): Next {
+function onModel(state: State, event: SessionEvent & { name: "model" }): Transition {
   const { layers: reports, parameters, trainable, source } = event;
-  const model: Model = { reports, parameters, trainable, source };
-  const next: State = { ...state, answered: event.revision, model };
-  if (next.training === "waiting") return train({ ...next, training: "idle" });
+  const model: ModelReport = { reports, parameters, trainable, source };
+  const next: State = { ...state, reportedRevision: event.revision, model };
+  if (next.training === "waiting") return startTraining({ ...next, training: "idle" });
   const { pixels } = next;
-  const known = pixels === null || next.probabilities !== null;
-  return [next, known ? [] : [{ name: "predict", pixels }]];
+  const isPredicted = pixels === null || next.probabilities !== null;
+  return [next, isPredicted ? [] : [{ name: "predict", pixels }]];
 }
 
 /**
- * Whether it trains is what was pressed last, until `stopped` or `refused` says otherwise: a
- * progress message may have left before the last Pause, Train or Reset was heard.
+ * The button pressed last determines `training`, until a `stopped` or `refused` event: a progress
+ * event may have been sent before the session received the last Pause, Train or Reset.
  */
-function progressed(state: State, event: SessionEvent & { name: "progress" }): State {
-  if (!answered(state)) return state; // of the network before the last edit
-  if (event.step === 0) return { ...state, figures: noFigures, curves: noCurves };
+function onProgress(state: State, event: SessionEvent & { name: "progress" }): State {
+  if (!isModelCurrent(state)) return state; // a network before the last edit
+  if (event.step === 0) return { ...state, figures: emptyFigures, curves: emptyCurves };
   const [train, test] = [event.train[event.train.length - 1], event.test[event.test.length - 1]];
   const { figures, curves } = state;
+  const loss = (point: Measurement): number => point.loss;
+  const accuracy = (point: Measurement): number => point.accuracy;
   return {
     ...state,
     figures: {
@@ -230,16 +234,16 @@ function progressed(state: State, event: SessionEvent & { name: "progress" }): S
       testAccuracy: test?.accuracy ?? figures.testAccuracy,
     },
     curves: {
-      trainLoss: drawn(curves.trainLoss, event.train, (point) => point.loss),
-      testLoss: drawn(curves.testLoss, event.test, (point) => point.loss),
-      trainAccuracy: drawn(curves.trainAccuracy, event.train, (point) => point.accuracy),
-      testAccuracy: drawn(curves.testAccuracy, event.test, (point) => point.accuracy),
+      trainLoss: appendMeasurements(curves.trainLoss, event.train, loss),
+      testLoss: appendMeasurements(curves.testLoss, event.test, loss),
+      trainAccuracy: appendMeasurements(curves.trainAccuracy, event.train, accuracy),
+      testAccuracy: appendMeasurements(curves.testAccuracy, event.test, accuracy),
     },
   };
 }
 
-function drawn(
-  curve: Curve, points: readonly Measured[], height: (point: Measured) => number,
+function appendMeasurements(
+  curve: Curve, points: readonly Measurement[], valueOf: (point: Measurement) => number,
 ): Curve {
-  return points.reduce((all, point) => appended(all, point.epoch, height(point)), curve);
+  return points.reduce((grown, point) => appendPoint(grown, point.epoch, valueOf(point)), curve);
 }

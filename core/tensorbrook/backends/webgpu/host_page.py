@@ -32,12 +32,12 @@ class Host:
             raise UnavailableError("backend webgpu", gpu.reason,
                                    "compute on wasm, or open the page where there is a GPU "
                                    "(tensorbrook run: --software-gpu lets the processor play it)")
-        self.device_info = DeviceInfo(**json.loads(gpu.facts()))
+         Facts(=self.device_info = DeviceInfo(= Facts(**json.loads(gpu.info()))
         if self.lost:
             self.reopen_device()
         self.program_cache = PageProgramCache()
         # Bound once: looking a method up on the module costs five times the call.
-        self._run, self._full = gpu.run, gpu.full
+        self._run, self._full = gpu.run, gpu.isQueueFull
 
     # ── what was done ──
 
@@ -47,15 +47,15 @@ class Host:
 
     @property
     def submits(self) -> int:
-        return self._wait(self.page.counts()).submits
+        return self._wait(self.page.counters()).submits
 
     @property
     def dispatches(self) -> int:
-        return self._wait(self.page.counts()).dispatches
+        return self._wait(self.page.counters()).dispatches
 
     @property
     def pipelines(self) -> int:
-        return self._wait(self.page.counts()).pipelines
+        return self._wait(self.page.counters()).pipelines
 
     # ── buffers ──
 
@@ -63,18 +63,18 @@ class Host:
         if size > self.device_info.buffer_bytes:
             raise MemoryError(f"a buffer of {size} bytes is more than the device takes")
         with _translate_errors():
-            number = self.page.create(size)
+            number = self.page.createBuffer(size)
             # An allocation that fails is heard of later: early enough for a large one.
             if size >= MIN_CHECKED_ALLOCATION and can_run_sync():
                 try:
-                    self._wait(self.page.settled())
+                    self._wait(self.page.flushErrors())
                 except BaseException:
-                    self.page.free(number)
+                    self.page.freeBuffer(number)
                     raise
         return number
 
     def free(self, buffer: int) -> None:
-        self.page.free(buffer)
+        self.page.freeBuffer(buffer)
 
     def write(self, buffer: int, data) -> None:
         with _translate_errors():
@@ -99,7 +99,7 @@ class Host:
     def wait_for_queue_space(self) -> None:
         if self._full():
             with _translate_errors():
-                self._wait(self.page.room())
+                self._wait(self.page.waitForSlot())
 
     def run(self, program: int, buffers, copies=(), on_submit=no_op) -> None:
         run = partial(self._run, program, len(copies), *chain.from_iterable(copies), *buffers)
@@ -119,8 +119,8 @@ class Host:
         """Ask for another device in the place of a lost one; what was on that is gone, and its
         numbers are void. Raises UnavailableError where there is none to be had."""
         with _translate_errors():
-            self._wait(self.page.renew())
-        self.device_info = DeviceInfo(**json.loads(self.page.facts()))
+            self._wait(self.page.reopen())
+         Facts(=self.device_info = DeviceInfo(= Facts(**json.loads(self.page.info()))
 
     def destroy(self) -> None:
         """Lose the device, as a fault of the machine would."""
@@ -141,12 +141,12 @@ class Host:
                 "webgpu", "JavaScript called this code in a way that cannot wait for the GPU",
                 "read values elsewhere, or call it with callPromising")
         # An interrupt in the tasks that wake us would let us sleep for ever; it comes after them.
-        page.hold(True)
+        page.deferInterrupts(True)
         try:
             with suspended_stacks():
                 return run_sync(pending.promise)
         finally:
-            page.hold(False)
+            page.deferInterrupts(False)
 
 
 @contextmanager
