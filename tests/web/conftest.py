@@ -1,4 +1,4 @@
-"""One browser and one server for all tests of the page."""
+"""Fixtures of the page's tests: one browser and one server for all of them."""
 
 from __future__ import annotations
 
@@ -8,37 +8,37 @@ import threading
 from collections.abc import Iterator
 
 import pytest
-from pages import opened
+from pages import open_page
 from playwright.sync_api import Browser, Page, expect, sync_playwright
-from studio_pages import SOON_MS, studio
+from studio_pages import TIMEOUT_MS, open_studio
 
 from tensorbrook.studio.browser import SOFTWARE_GPU, launch_options
 from tensorbrook.studio.server import STATIC, Server
 
-expect.set_options(timeout=SOON_MS)      # Playwright's own 5 s are few on a machine that is busy
+expect.set_options(timeout=TIMEOUT_MS)      # Playwright's default of 5 s is short on a busy machine
 
-PARTS = ("index.html", "run.html", "tensorbrook.whl", "pyodide/pyodide.mjs",
-         "engine/engine-threads.wasm")
+BUILD_OUTPUTS = ("index.html", "run.html", "tensorbrook.whl", "pyodide/pyodide.mjs",
+                 "engine/engine-threads.wasm")
 
 
 @pytest.fixture(scope="session")
-def built() -> None:
-    """The page's tests are about what a build made."""
-    missing = [part for part in PARTS if not (STATIC / part).exists()]
+def page_build() -> None:
+    """Require the outputs of a build."""
+    missing = [name for name in BUILD_OUTPUTS if not (STATIC / name).exists()]
     assert not missing, f"{STATIC} lacks {missing}; run python build_scripts/build.py first"
 
 
 @pytest.fixture(scope="session")
-def address(built) -> Iterator[str]:
-    """Where the site is served, with the headers that isolate a page."""
+def site_url(page_build) -> Iterator[str]:
+    """The site's URL on a server that sends the headers for cross-origin isolation."""
     with Server() as server:
         yield server.url
 
 
 @pytest.fixture(scope="session")
-def bare_address(built) -> Iterator[str]:
-    """Where the site is served as any plain host would, without those headers."""
-    handler = functools.partial(Silent, directory=str(STATIC))
+def unisolated_url(page_build) -> Iterator[str]:
+    """The site's URL on a server without the headers for cross-origin isolation."""
+    handler = functools.partial(QuietHandler, directory=str(STATIC))
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
@@ -47,43 +47,43 @@ def bare_address(built) -> Iterator[str]:
         thread.join()
 
 
-class Silent(http.server.SimpleHTTPRequestHandler):
+class QuietHandler(http.server.SimpleHTTPRequestHandler):
     extensions_map = {**http.server.SimpleHTTPRequestHandler.extensions_map,
                       ".mjs": "text/javascript", ".wasm": "application/wasm"}
 
     def log_message(self, *_):
-        """Nothing: the log of a test is its failures."""
+        """Log nothing."""
 
 
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
     with sync_playwright() as playwright:
         chromium = playwright.chromium
-        started = chromium.launch(**launch_options(chromium.executable_path))
-        yield started
-        started.close()
+        launched = chromium.launch(**launch_options(chromium.executable_path))
+        yield launched
+        launched.close()
 
 
 @pytest.fixture(scope="session")
 def gpu_browser(browser: Browser) -> Iterator[Browser]:
-    """One whose GPU the processor plays."""
+    """A browser with a software adapter (SwiftShader) as its GPU."""
     chromium = browser.browser_type
-    started = chromium.launch(**launch_options(chromium.executable_path, more=SOFTWARE_GPU))
-    yield started
-    started.close()
+    launched = chromium.launch(**launch_options(chromium.executable_path, more=SOFTWARE_GPU))
+    yield launched
+    launched.close()
 
 
 @pytest.fixture(scope="session")
-def runtime(browser: Browser, address: str) -> Iterator[Page]:
-    """A page with two threads that tests share; they leave its runtime alive."""
-    page = opened(browser, f"{address}run.html?threads=2")
+def runtime(browser: Browser, site_url: str) -> Iterator[Page]:
+    """A page with two threads that tests share; its runtime must survive every test."""
+    page = open_page(browser, f"{site_url}run.html?threads=2")
     yield page
     page.close()
 
 
 @pytest.fixture
-def page(browser: Browser, address: str) -> Iterator[Page]:
-    """A Studio of its own, with Python ready."""
-    with studio(browser, address) as page:
+def page(browser: Browser, site_url: str) -> Iterator[Page]:
+    """A separate Studio page, with Python ready."""
+    with open_studio(browser, site_url) as page:
         expect(page.get_by_test_id("status")).to_have_text("Ready.")
         yield page

@@ -1,39 +1,39 @@
-"""How the tests open a page of the site."""
+"""Opens pages of the site, and stops scripts in them."""
 
 from __future__ import annotations
 
 from playwright.sync_api import Browser, Page
 
-BOOT_MS = 60_000  # a slow machine under load; a boot takes two seconds
+BOOT_TIMEOUT_MS = 60_000  # for a slow machine under load; a boot takes two seconds
 
 
-def opened(browser: Browser, url: str) -> Page:
-    """The page at this address, with its runtime ready."""
+def open_page(browser: Browser, url: str) -> Page:
+    """Open the page at this URL and wait until its runtime is ready."""
     page = browser.new_page()
     page.goto(url)
-    page.wait_for_function("tensorbrook.runtime.boot()", timeout=BOOT_MS)
+    page.wait_for_function("tensorbrook.runtime.boot()", timeout=BOOT_TIMEOUT_MS)
     return page
 
 
-STOP = """
+STOP_SCRIPT = """
 async ([source, milliseconds]) => {
-  const begun = Promise.withResolvers();
-  const options = milliseconds === null ? { onStdout: begun.resolve } : {};
+  const stopTime = Promise.withResolvers();
+  const options = milliseconds === null ? { onStdout: stopTime.resolve } : {};
   const running = tensorbrook.runtime.run(source, options);
-  if (milliseconds !== null) setTimeout(begun.resolve, milliseconds);
-  await begun.promise;
+  if (milliseconds !== null) setTimeout(stopTime.resolve, milliseconds);
+  await stopTime.promise;
   const restarts = [];
-  const unheard = tensorbrook.runtime.onEvent(({ kind, reason }) => {
+  const unsubscribe = tensorbrook.runtime.onEvent(({ kind, reason }) => {
     if (kind === "restarting") restarts.push(reason);
   });
   tensorbrook.runtime.stop();
   const outcome = await running;
-  unheard();
+  unsubscribe();
   return [outcome, restarts];
 }"""
 
 
-def stopped(page: Page, source: str, after_ms: int | None = 300) -> tuple[dict, list[str]]:
-    """What came of a script that was stopped after so long, or, with None, once it had printed
-    something; and why the runtime had to start anew for it."""
-    return tuple(page.evaluate(STOP, [source, after_ms]))
+def run_and_stop(page: Page, source: str, after_ms: int | None = 300) -> tuple[dict, list[str]]:
+    """Run a script and stop it after `after_ms`, or with None after its first output; returns the
+    outcome and the reasons of the runtime's restarts."""
+    return tuple(page.evaluate(STOP_SCRIPT, [source, after_ms]))

@@ -1,4 +1,4 @@
-"""What the tests of the Studio do in it: open it, read its figures, edit, draw and write."""
+"""Actions of the Studio's tests: open the page, read figures, edit layers, draw, write programs."""
 
 from __future__ import annotations
 
@@ -8,65 +8,66 @@ from contextlib import contextmanager
 
 from playwright.sync_api import Browser, Locator, Page
 
-LEARNT_MS = 60_000  # 20 s of training are the goal; a machine that does other work needs more
-SOON_MS = 30_000  # a start of Python, or the first steps, on such a machine
-STARTER = ["Conv2D", "Conv2D", "MaxPooling2D", "Flatten", "Dropout", "Dense", "Dense"]
+TRAINING_TIMEOUT_MS = 60_000  # the goal is 20 s of training; a busy machine needs more
+TIMEOUT_MS = 30_000  # for a boot of Python, or the first steps, on a busy machine
+STARTER_LAYERS = ["Conv2D", "Conv2D", "MaxPooling2D", "Flatten", "Dropout", "Dense", "Dense"]
 
 
 @contextmanager
-def studio(browser: Browser, url: str, **options) -> Iterator[Page]:
-    """The Studio as somebody finds it who opens it for the first time; it must raise nothing."""
+def open_studio(browser: Browser, url: str, **options) -> Iterator[Page]:
+    """Open the Studio as on a first visit; the page must raise no error."""
     context = browser.new_context(**options)
     page = context.new_page()
-    raised: list[str] = []
-    page.on("pageerror", lambda error: raised.append(str(error)))
+    errors: list[str] = []
+    page.on("pageerror", lambda error: errors.append(str(error)))
     page.goto(url)
     try:
         yield page
     finally:
         context.close()
-    assert raised == []
+    assert errors == []
 
 
-def hook(page: Page, name: str) -> Locator:
+def element(page: Page, name: str) -> Locator:
     return page.get_by_test_id(name)
 
 
-def number(page: Page, name: str) -> float:
-    """The figure that is shown; -1 where there is none."""
-    found = re.search(r"[\d.]+", hook(page, name).inner_text().replace(",", ""))
-    return float(found[0]) if found else -1
+def figure(page: Page, name: str) -> float:
+    """The value of a displayed figure, or -1 if there is none."""
+    match = re.search(r"[\d.]+", element(page, name).inner_text().replace(",", ""))
+    return float(match[0]) if match else -1
 
 
-def until(page: Page, holds: Callable[[], bool], ms: int = SOON_MS) -> None:
-    for _ in range(ms // 50):
-        if holds():
+def wait_until(page: Page, condition: Callable[[], bool], timeout_ms: int = TIMEOUT_MS) -> None:
+    for _ in range(timeout_ms // 50):
+        if condition():
             return
         page.wait_for_timeout(50)
-    raise AssertionError(f"not within {ms} ms; status: {hook(page, 'status').inner_text()}")
+    status = element(page, "status").inner_text()
+    raise AssertionError(f"not within {timeout_ms} ms; status: {status}")
 
 
-def layer(page: Page, index: int) -> Locator:
-    return hook(page, "layers").locator("li").nth(index)
+def layer_row(page: Page, index: int) -> Locator:
+    return element(page, "layers").locator("li").nth(index)
 
 
-def names(page: Page) -> list[str]:
+def layer_names(page: Page) -> list[str]:
     return page.locator("[data-testid=layers] .name").all_inner_texts()
 
 
-def edit(page: Page, index: int, label: str, value: str) -> None:
-    """Set one argument of a layer, opening it if it is closed."""
-    title = layer(page, index).locator(".title")
+def edit_argument(page: Page, index: int, label: str, value: str) -> None:
+    """Set one argument of a layer, after expanding the layer if necessary."""
+    title = layer_row(page, index).locator(".title")
     if title.get_attribute("aria-expanded") == "false":
         title.click()
-    field = layer(page, index).get_by_label(label)
+    field = layer_row(page, index).get_by_label(label)
     field.fill(value)
     field.press("Enter")
 
 
-def draw(page: Page, *points: tuple[float, float]) -> None:
-    """One stroke through points given as shares of the surface's side."""
-    box = hook(page, "draw").bounding_box()
+def draw_stroke(page: Page, *points: tuple[float, float]) -> None:
+    """Draw a stroke through points, given as fractions of the pad's side."""
+    box = element(page, "draw").bounding_box()
     assert box
     for i, (x, y) in enumerate(points):
         page.mouse.move(box["x"] + x * box["width"], box["y"] + y * box["height"], steps=8)
@@ -75,11 +76,11 @@ def draw(page: Page, *points: tuple[float, float]) -> None:
     page.mouse.up()
 
 
-def likeliest(page: Page) -> str:
-    return hook(page, "prediction").locator(".best .digit").inner_text()
+def predicted_digit(page: Page) -> str:
+    return element(page, "prediction").locator(".best .digit").inner_text()
 
 
-def write(page: Page, source: str) -> None:
-    """Open the Code view and put a program into the editor."""
-    hook(page, "view-code").click()
-    hook(page, "code").fill(source)
+def write_program(page: Page, source: str) -> None:
+    """Open the Code view and write a program into the editor."""
+    element(page, "view-code").click()
+    element(page, "code").fill(source)

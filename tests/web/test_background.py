@@ -1,13 +1,13 @@
-"""A page in the background: what the browser does to a tab that nobody looks at changes nothing.
+"""Training in a background tab: hiding and freezing the page do not change the results.
 
-A browser without a window shows every page, so the page is told that it is hidden, gets no frames
-to draw, and is then frozen, which is the hardest that a browser does to a tab.
+A headless browser never hides a page, so the test makes the page report that it is hidden, disables
+its animation frames, and then freezes it, which is the strongest restriction of background tabs.
 """
 
 from __future__ import annotations
 
 import pytest
-from pages import opened
+from pages import open_page
 from playwright.sync_api import Browser, Page
 
 TRAINING = """
@@ -20,7 +20,7 @@ y = tf.reduce_sum(x * x, axis=1, keepdims=True)
 layers = tf.keras.layers
 model = tf.keras.Sequential([layers.Dense(32, activation="tanh"), layers.Dense(1)])
 model.compile("adam", "mse")
-print("begun")
+print("started")
 print(model.fit(x, y, epochs=60, batch_size=32, verbose=0).history["loss"])
 """
 HIDE = """() => {
@@ -31,34 +31,34 @@ HIDE = """() => {
 }"""
 
 
-def start(page: Page) -> None:
+def start_training(page: Page) -> None:
     page.evaluate("""async source => {
-      const begun = Promise.withResolvers();
-      window.told = [];
-      window.trained = tensorbrook.runtime.run(source, {
-        onStdout: (text) => { window.told.push(text); begun.resolve(); },
+      const started = Promise.withResolvers();
+      window.output = [];
+      window.training = tensorbrook.runtime.run(source, {
+        onStdout: (text) => { window.output.push(text); started.resolve(); },
       });
-      await begun.promise;
+      await started.promise;
     }""", TRAINING)
 
 
 def losses(page: Page) -> str:
-    outcome = page.evaluate("window.trained")
+    outcome = page.evaluate("window.training")
     assert outcome["error"] is None, outcome
-    return page.evaluate("window.told.join('')").splitlines()[-1]
+    return page.evaluate("window.output.join('')").splitlines()[-1]
 
 
 @pytest.mark.parametrize("transport", ("jspi", "worker"))
-def test_training_goes_on(gpu_browser: Browser, address: str, transport: str):
-    page = opened(gpu_browser, f"{address}run.html?gpu={transport}")
-    start(page)
-    right = losses(page)
+def test_training_continues(gpu_browser: Browser, site_url: str, transport: str):
+    page = open_page(gpu_browser, f"{site_url}run.html?gpu={transport}")
+    start_training(page)
+    expected = losses(page)
     page.evaluate(HIDE)
     session = page.context.new_cdp_session(page)
-    start(page)
-    assert page.evaluate("window.told.length") == 1, "it is under way"
+    start_training(page)
+    assert page.evaluate("window.output.length") == 1, "training must still run"
     session.send("Page.setWebLifecycleState", {"state": "frozen"})
     page.wait_for_timeout(500)
     session.send("Page.setWebLifecycleState", {"state": "active"})
-    assert losses(page) == right
+    assert losses(page) == expected
     page.close()

@@ -1,8 +1,8 @@
-"""tf.device and tf.config's devices in a page, without a GPU and with one the processor plays."""
+"""tf.device and the devices of tf.config in a page, with a software adapter and without a GPU."""
 
 from __future__ import annotations
 
-from pages import opened
+from pages import open_page
 from playwright.sync_api import Browser, Page
 
 SCRIPT = """
@@ -35,23 +35,23 @@ tf.config.set_soft_device_placement(True)
 REFUSED = "sqrt: backend wasm cannot compute float64"
 
 
-def lines(page: Page) -> list[str]:
+def output_lines(page: Page) -> list[str]:
     outcome = page.evaluate("source => tensorbrook.runPython(source)", SCRIPT)
     assert outcome["error"] is None
     return outcome["stdout"].splitlines()
 
 
-def test_where_a_gpu_is(gpu_browser: Browser, address: str):
-    page = opened(gpu_browser, f"{address}run.html")
-    devices, *steps, refused, strict = lines(page)
+def test_with_a_gpu(gpu_browser: Browser, site_url: str):
+    page = open_page(gpu_browser, f"{site_url}run.html")
+    devices, *steps, refused, strict = output_lines(page)
     assert devices == "['CPU', 'GPU']" and strict == "webgpu"
     assert steps == ["15.36 CPU:0", "14.746 GPU:0", "14.156 CPU:0"]
     assert refused.startswith(REFUSED)
     page.close()
 
 
-def test_where_none_is(runtime: Page):
-    devices, *steps, refused, strict = lines(runtime)
+def test_without_a_gpu(runtime: Page):
+    devices, *steps, refused, strict = output_lines(runtime)
     assert devices == "['CPU']" and refused.startswith(REFUSED)
     assert steps == ["15.36 CPU:0", "14.746 CPU:0", "14.156 CPU:0"]
     assert strict.startswith("tf.device: there is no GPU:0: the browser found no usable GPU")

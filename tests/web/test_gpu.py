@@ -1,34 +1,34 @@
-"""The GPU in a page, played by the processor (SwiftShader): both ways to wait for it, its faults,
-and what a training step costs in calls."""
+"""The GPU in a page, with a software adapter (SwiftShader): both transports, errors, and the number
+of host calls of a training step."""
 
 from __future__ import annotations
 
 import pytest
-from pages import opened, stopped
+from pages import open_page, run_and_stop
 from playwright.sync_api import Browser, Page
-from test_second_visit import visit
+from test_program_cache_in_page import visit
 
 TRANSPORTS = ("jspi", "worker")
 
 
 @pytest.fixture(scope="module", params=TRANSPORTS)
-def page(request, gpu_browser: Browser, address: str):
-    """A page with the device in Python's worker or in its own; its tests leave it alive."""
-    page = opened(gpu_browser, f"{address}run.html?threads=2&gpu={request.param}")
+def page(request, gpu_browser: Browser, site_url: str):
+    """A page per transport that the tests share; its device must survive every test."""
+    page = open_page(gpu_browser, f"{site_url}run.html?threads=2&gpu={request.param}")
     assert page.evaluate("tensorbrook.runtime.boot()")["gpu"]["transport"] == request.param
     yield page
     page.close()
 
 
-def printed(page: Page, source: str) -> str:
-    """What a script prints that ends well."""
+def stdout_of(page: Page, source: str) -> str:
+    """The output of a script that must succeed."""
     result = page.evaluate("source => tensorbrook.runPython(source)", source)
     assert result["error"] is None, result
     return result["stdout"]
 
 
-# A host with a program that was written by hand: out = 2 x + 1, twice, over the arena.
-RAW = """
+# A host with a handwritten program: out = 2 x + 1, applied twice, by way of the arena.
+HOST_SETUP = """
 import asyncio
 from array import array
 from tensorbrook.backends.webgpu.host_page import Host
@@ -46,9 +46,9 @@ fn main(@builtin(global_invocation_id) at: vec3u) {
 
 def commands(code=CODE, stamps=0):
     x, out, arena = (Binding(n, 0, SIZE, n != 1) for n in (1, 2, 0))
-    again = Binding(0, 0, SIZE, False)
+    arena_read = Binding(0, 0, SIZE, False)
     steps = (Dispatch(0, (x, out), (16, 1, 1)), Copy(out, arena),
-             Dispatch(0, (again, out), (16, 1, 1)))
+             Dispatch(0, (arena_read, out), (16, 1, 1)))
     return Commands((code,), ("doubled",), steps, stamps).to_bytes()
 
 def read(buffer, size):
@@ -70,54 +70,54 @@ def error(f, *args):
         return type(e).__name__, str(e)
 
 host = Host()
-RIGHT = [4.0 * i + 3 for i in range(N)]
+EXPECTED = [4.0 * i + 3 for i in range(N)]
 set_up()
 """
 
 
-def test_a_program_runs_with_passes_and_copies_in_one_submit(page: Page):
-    assert printed(page, RAW + """
+def test_passes_and_copies_of_a_program_run_in_one_submit(page: Page):
+    assert stdout_of(page, HOST_SETUP + """
 before = host.calls, host.submits, host.dispatches
 host.run(program, (arena, x, out))
 print(host.calls - before[0], host.submits - before[1], host.dispatches - before[2])
-print(result() == RIGHT)
+print(result() == EXPECTED)
 """) == "1 1 2\nTrue\n"
 
 
-def test_a_pipeline_is_made_once_for_all_programs(page: Page):
-    assert printed(page, RAW + """
+def test_programs_share_pipelines(page: Page):
+    assert stdout_of(page, HOST_SETUP + """
 before = host.pipelines
 other = host.load(commands())
 host.unload(program)
 host.run(other, (arena, x, out))
-print(host.pipelines - before, result() == RIGHT)
+print(host.pipelines - before, result() == EXPECTED)
 host.load(commands(CODE + "// another"))
 print(host.pipelines - before)
 """) == "0 True\n1\n"
 
 
-def test_stamps_tell_when_each_dispatch_began_and_ended(page: Page):
-    assert printed(page, RAW + """
+def test_timestamps_of_each_dispatch(page: Page):
+    assert stdout_of(page, HOST_SETUP + """
 timed = host.load(commands(stamps=32))
 stamps = host.new(32)
 before = host.submits
 host.run(timed, (arena, x, out, stamps))
 ticks = array("Q", read(stamps, 32)).tolist()
 print(host.device_info.tick_ns, ticks[0] > 0, ticks == sorted(ticks), ticks[3] > ticks[0])
-print(host.submits - before, result() == RIGHT)
+print(host.submits - before, result() == EXPECTED)
 """) == "1 True True True\n2 True\n"
 
 
-def test_its_subgroups_hold_neighbours(page: Page):
-    """Those of SwiftShader are four invocations."""
-    assert printed(page, RAW + """
+def test_subgroups_hold_consecutive_invocations(page: Page):
+    """SwiftShader's subgroups have four invocations."""
+    assert stdout_of(page, HOST_SETUP + """
 from tensorbrook.backends.webgpu.neighbours import checked
 print(host.device_info.subgroups, checked(host).subgroups)
 """).split() == ["4", "4"]
 
 
 def test_a_profile_times_every_kernel(page: Page):
-    assert printed(page, """
+    assert stdout_of(page, """
 import tensorbrook as tf
 from tensorbrook.backends.webgpu import WebGPU
 from tensorbrook.backends.webgpu.profile import GpuProfile
@@ -135,48 +135,48 @@ tf.config.set_backend("wasm")
 """) == "3 True\nTrue\n"
 
 
-def test_many_runs_queue_up_in_order_and_two_are_under_way(page: Page):
-    assert printed(page, RAW + """
-most = 0
+def test_runs_are_queued_in_order_with_two_in_flight(page: Page):
+    assert stdout_of(page, HOST_SETUP + """
+num_full = 0
 for i in range(20):
     host.make_room()
     host.run(program, (arena, *((x, out) if i % 2 == 0 else (out, x))))
-    most += host._full()
+    num_full += host._full()
 value = 0.0
 for _ in range(40):
     value = 2 * value + 1
 first = array("f", read(x, 4))[0]
-print(first == array("f", [value])[0], most > 0)
+print(first == array("f", [value])[0], num_full > 0)
 """) == "True True\n"
 
 
-def test_copies_come_before_a_program_and_in_its_submit(page: Page):
-    assert printed(page, RAW + """
+def test_copies_precede_a_program_in_its_submit(page: Page):
+    assert stdout_of(page, HOST_SETUP + """
 y, z = host.new(SIZE), host.new(8)
-print(array("f", read(y, 8)).tolist())         # what a buffer begins with is zero
+print(array("f", read(y, 8)).tolist())         # a new buffer is zero-filled
 before = host.calls, host.submits
 host.run(program, (arena, y, out), [(x, y, SIZE), (x, z, 8)])
-print(host.calls - before[0], host.submits - before[1], result() == RIGHT)
+print(host.calls - before[0], host.submits - before[1], result() == EXPECTED)
 print([array("f", data).tolist() for data in host.read_many([(z, 8), (out, 4), (y, 8)])])
 print(host.calls - before[0], host.submits - before[1])
 host.free(y)
 """) == "[0.0, 0.0]\n1 1 True\n[[0.0, 1.0], [3.0], [0.0, 1.0]]\n3 3\n"
 
 
-def test_tasks_of_asyncio_read_too(page: Page):
-    assert printed(page, RAW + """
+def test_asyncio_tasks_can_read(page: Page):
+    assert stdout_of(page, HOST_SETUP + """
 host.run(program, (arena, x, out))
 async def first(n):
     return array("f", read(out, 4 * n)).tolist()
-async def all_of_them():
+async def read_all():
     return await asyncio.gather(*[asyncio.ensure_future(first(n)) for n in (1, 2, 3)])
-print(asyncio.run(all_of_them()))
+print(asyncio.run(read_all()))
 """) == "[[3.0], [3.0, 7.0], [3.0, 7.0, 11.0]]\n"
 
 
-def test_what_a_task_has_opened_is_put_aside_while_it_waits(gpu_browser: Browser, address: str):
-    page = opened(gpu_browser, f"{address}run.html?gpu=jspi&backend=webgpu")
-    assert printed(page, """
+def test_tapes_of_a_waiting_task_are_suspended(gpu_browser: Browser, site_url: str):
+    page = open_page(gpu_browser, f"{site_url}run.html?gpu=jspi&backend=webgpu")
+    assert stdout_of(page, """
 import asyncio
 import tensorbrook as tf
 
@@ -189,7 +189,7 @@ async def other():
         await asyncio.sleep(0)
     return float(tape.gradient(y, x))
 
-async def waits():
+async def waiting():
     with tf.GradientTape() as tape:
         tape.watch(x)
         y = x * x
@@ -198,35 +198,35 @@ async def waits():
     return float(tape.gradient(y, x))
 
 async def both():
-    return await asyncio.gather(asyncio.ensure_future(waits()), asyncio.ensure_future(other()))
+    return await asyncio.gather(asyncio.ensure_future(waiting()), asyncio.ensure_future(other()))
 print(asyncio.run(both()))
 """) == "[6.0, 27.0]\n"
     page.close()
 
 
-def test_a_shader_that_does_not_compile_is_told_with_its_line(page: Page):
-    told = printed(page, RAW + """
+def test_the_error_of_a_shader_contains_the_line(page: Page):
+    output = stdout_of(page, HOST_SETUP + """
 print(error(host.load, commands("fn main() {\\n  oops; }")))
 print(len(read(out, 4)))
 """)
-    assert "InternalError" in told and "the kernel" in told and "doubled" in told
-    assert "in line 2: oops; }" in told and told.endswith("\n4\n")
+    assert "InternalError" in output and "the kernel" in output and "doubled" in output
+    assert "in line 2: oops; }" in output and output.endswith("\n4\n")
 
 
-def test_a_command_that_is_refused_is_told_by_the_next_read(page: Page):
-    told = printed(page, RAW + """
+def test_the_error_of_a_command_is_raised_by_the_next_read(page: Page):
+    output = stdout_of(page, HOST_SETUP + """
 host.run(program, (arena, x, arena))          # a copy of a buffer onto itself
 print(error(read, out, 4))
 print(len(read(out, 4)))
 """)
-    assert "InternalError" in told and "the GPU refused a command" in told
-    assert told.endswith("\n4\n")
+    assert "InternalError" in output and "the GPU refused a command" in output
+    assert output.endswith("\n4\n")
 
 
-def test_a_lost_device_is_told_until_a_new_one_is_there(gpu_browser: Browser, address: str):
+def test_calls_on_a_lost_device_fail_until_it_is_reopened(gpu_browser: Browser, site_url: str):
     for transport in TRANSPORTS:
-        page = opened(gpu_browser, f"{address}run.html?gpu={transport}")
-        assert printed(page, RAW + """
+        page = open_page(gpu_browser, f"{site_url}run.html?gpu={transport}")
+        assert stdout_of(page, HOST_SETUP + """
 print(host.lost)
 for _ in range(3):
     host.run(program, (arena, x, out))
@@ -237,36 +237,37 @@ host.renew()
 set_up()
 for _ in range(5):
     host.run(program, (arena, x, out))
-print(host.lost, result() == RIGHT)
+print(host.lost, result() == EXPECTED)
 """) == ("None\nUnavailableError UnavailableError\nUnavailableError True\nNone True\n")
         page.close()
 
 
-def test_memory_that_is_not_there_is_a_memory_error(page: Page):
-    """SwiftShader says that it takes buffers of 1 GB, and has no memory for one: each time that the
-    driver is asked it refuses, and nothing is used meanwhile."""
-    assert printed(page, RAW + """
+def test_a_failed_allocation_is_a_memory_error(page: Page):
+    """SwiftShader reports a maximum buffer size of 1 GB, but cannot allocate such a buffer: each
+    attempt fails and uses no memory."""
+    assert stdout_of(page, HOST_SETUP + """
 print(error(host.new, host.device_info.buffer_bytes + 4)[0])
-told = [error(host.new, 1 << 30) for _ in range(20)]
-print({kind for kind, _ in told}, all("the GPU has no memory left" in text for _, text in told))
+errors = [error(host.new, 1 << 30) for _ in range(20)]
+print({kind for kind, _ in errors},
+      all("the GPU has no memory left" in text for _, text in errors))
 host.run(program, (arena, x, out))
-print(result() == RIGHT)
+print(result() == EXPECTED)
 """) == "MemoryError\n{'ResourceExhaustedError'} True\nTrue\n"
 
 
-ENDLESS = RAW + """
-print("begun", flush=True)
+RUN_AND_COMPARE = "host.run(program, (arena, x, out))\nprint(result() == EXPECTED)"
+ENDLESS = HOST_SETUP + """
+print("started", flush=True)
 while True:
     host.run(program, (arena, x, out))
     read(out, 4)
 """
 
 
-def test_a_script_that_waits_for_the_gpu_again_and_again_stops(page: Page):
-    outcome, restarts = stopped(page, ENDLESS, after_ms=None)
+def test_a_script_that_waits_for_the_gpu_repeatedly_can_be_stopped(page: Page):
+    outcome, restarts = run_and_stop(page, ENDLESS, after_ms=None)
     assert (outcome["exit_code"], restarts) == (130, [])
-    assert printed(page, RAW + "host.run(program, (arena, x, out))\nprint(result() == RIGHT)") \
-        == "True\n"
+    assert stdout_of(page, HOST_SETUP + RUN_AND_COMPARE) == "True\n"
 
 
 STEPS = """
@@ -289,20 +290,20 @@ def cost(f):
     return result
 
 cost(lambda: [step(batch) for _ in range(10)])
-right = cost(model.get_weights)
-held = [w.value() for w in model.weights]
+weights = cost(model.get_weights)
+old_values = [w.value() for w in model.weights]
 cost(lambda: step(batch))
-print(right == [t.tolist() for t in held] != [w.tolist() for w in model.weights])
+print(weights == [t.tolist() for t in old_values] != [w.tolist() for w in model.weights])
 tf.config.set_backend("wasm")
 """
 
 
-def test_a_training_step_is_one_call_of_the_host_and_one_submit(page: Page):
-    """Also when somebody holds what the weights were; and to read them all is one of each."""
-    # The page of the tests has no NumPy, and so no arrays to give.
+def test_a_training_step_is_one_host_call_and_one_submit(page: Page):
+    """Also while tensors hold the old weights; reading all weights costs one of each too."""
+    # The page of the tests has no NumPy, so get_weights cannot return arrays.
     lists = STEPS.replace("model.get_weights",
                           "lambda: [t.tolist() for t in fetched(model.weights)]")
-    assert printed(page, "from tensorbrook.tensor import fetched\n" + lists) == (
+    assert stdout_of(page, "from tensorbrook.tensor import fetched\n" + lists) == (
         "10 10 10 0 0\n1 0 1 0 0\n1 1 1 0 0\nTrue\n")
 
 
@@ -319,7 +320,7 @@ step = tf.function(lambda: v.assign_add([1.0, 1.0]))
 step()
 
 def at_line(n, file):
-    def heard(frame, event, arg):
+    def trace(frame, event, arg):
         nonlocal n
         if frame.f_code.co_filename != file:
             return None
@@ -327,8 +328,8 @@ def at_line(n, file):
         if n == 0:
             n = -1
             raise KeyboardInterrupt
-        return heard
-    sys.settrace(heard)
+        return trace
+    sys.settrace(trace)
     try:
         step()
     except KeyboardInterrupt:
@@ -337,79 +338,78 @@ def at_line(n, file):
         sys.settrace(None)
     return n < 0
 
-done = []
+runs = []
 for module in journal, host_page:
     n = 1
     host.keep()
     before = v.tolist()[0]
     while at_line(n, module.__file__):
-        done.append(sum(name == "run" for name, *_ in host._state.log))
-        if v.tolist()[0] != before + done[-1]:
+        runs.append(sum(name == "run" for name, *_ in host._state.log))
+        if v.tolist()[0] != before + runs[-1]:
             print("line", n, "of", module.__name__)
         host.keep()
         n, before = n + 1, v.tolist()[0]
-    print(n > 3, sorted(set(done)))
+    print(n > 3, sorted(set(runs)))
 tf.config.set_backend("wasm")
 """
 
 
-def test_an_interrupt_at_any_line_leaves_what_the_journal_says(page: Page):
-    assert printed(page, INTERRUPTED) == "True [0, 1]\nTrue [0, 1]\n"
+def test_an_interrupt_at_any_line_leaves_the_state_that_the_log_records(page: Page):
+    assert stdout_of(page, INTERRUPTED) == "True [0, 1]\nTrue [0, 1]\n"
 
 
-def test_a_second_visit_compiles_nothing_for_the_gpu(gpu_browser: Browser, address: str):
+def test_a_second_visit_compiles_nothing_for_the_gpu(gpu_browser: Browser, site_url: str):
     context = gpu_browser.new_context()
-    first, compiled = visit(context, f"{address}run.html?backend=webgpu", 0)
-    second, again = visit(context, f"{address}run.html?backend=webgpu", compiled)
-    assert compiled >= 1 and again == 0
-    assert first == second
-    _, on_wasm = visit(context, f"{address}run.html", compiled)
-    assert on_wasm >= 1, "backend wasm has programs of its own"
+    first_losses, num_compiled = visit(context, f"{site_url}run.html?backend=webgpu", 0)
+    losses, num_compiled_again = visit(
+        context, f"{site_url}run.html?backend=webgpu", num_compiled)
+    assert num_compiled >= 1 and num_compiled_again == 0
+    assert losses == first_losses
+    _, num_compiled_wasm = visit(context, f"{site_url}run.html", num_compiled)
+    assert num_compiled_wasm >= 1, "backend wasm has separate programs"
     context.close()
 
 
-def test_a_page_that_is_not_isolated_waits_by_switching_stacks(
-        gpu_browser: Browser, bare_address: str):
-    page = opened(gpu_browser, f"{bare_address}run.html")
+def test_a_page_without_isolation_uses_jspi(gpu_browser: Browser, unisolated_url: str):
+    page = open_page(gpu_browser, f"{unisolated_url}run.html")
     assert page.evaluate("tensorbrook.runtime.boot()")["gpu"]["transport"] == "jspi"
-    assert printed(page, RAW + "host.run(program, (arena, x, out))\nprint(result() == RIGHT)") \
-        == "True\n"
+    assert stdout_of(page, HOST_SETUP + RUN_AND_COMPARE) == "True\n"
     page.close()
 
 
-def test_without_isolation_there_is_no_worker_to_wait_for(gpu_browser: Browser, bare_address: str):
-    page = opened(gpu_browser, f"{bare_address}run.html?gpu=worker")
-    found = page.evaluate("tensorbrook.runtime.boot()")["gpu"]
-    assert not found["present"] and "not cross-origin isolated" in found["reason"]
+def test_the_worker_transport_requires_isolation(gpu_browser: Browser, unisolated_url: str):
+    page = open_page(gpu_browser, f"{unisolated_url}run.html?gpu=worker")
+    gpu = page.evaluate("tensorbrook.runtime.boot()")["gpu"]
+    assert not gpu["present"] and "not cross-origin isolated" in gpu["reason"]
     page.close()
 
 
-def test_a_page_without_a_gpu_says_so_and_wasm_goes_on(runtime: Page):
-    found = runtime.evaluate("tensorbrook.runtime.boot()")["gpu"]
-    assert not found["present"] and found["reason"]
+def test_a_page_without_a_gpu_reports_it_and_wasm_works(runtime: Page):
+    gpu = runtime.evaluate("tensorbrook.runtime.boot()")["gpu"]
+    assert not gpu["present"] and gpu["reason"]
     assert "no GPU" in runtime.get_by_test_id("status").inner_text()
-    assert printed(runtime, """
+    assert stdout_of(runtime, """
 import tensorbrook as tf
 try:
     tf.config.set_backend("webgpu")
 except tf.errors.UnavailableError as error:
     print(error)
 print(tf.config.get_backend(), float(tf.constant(1.0) + 1.0))
-""") == (f"backend webgpu: {found['reason']}; compute on wasm, or open the page where there is "
+""") == (f"backend webgpu: {gpu['reason']}; compute on wasm, or open the page where there is "
          "a GPU (tensorbrook run: --software-gpu lets the processor play it)\n"
          "wasm 2.0\n")
 
 
-def test_a_callback_that_javascript_calls_plainly_cannot_wait(page: Page):
-    told = printed(page, RAW + """
+def test_a_plain_javascript_callback_cannot_wait_with_jspi(page: Page):
+    output = stdout_of(page, HOST_SETUP + """
 import js
 from pyodide.ffi import create_proxy
 host.run(program, (arena, x, out))
-heard = []
+errors = []
 def callback(*_):
-    heard.append(error(read, out, 4))
+    errors.append(error(read, out, 4))
 js.Reflect.apply(create_proxy(callback), None, js.Array.new())
-print(heard)
+print(errors)
 """)
-    local = page.evaluate("tensorbrook.runtime.boot()")["gpu"]["transport"] == "jspi"
-    assert ("cannot wait for the GPU" in told) is local
+    is_jspi = page.evaluate("tensorbrook.runtime.boot()")["gpu"]["transport"] == "jspi"
+    assert ("cannot wait for the GPU" in output) is is_jspi

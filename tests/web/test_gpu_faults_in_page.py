@@ -1,7 +1,7 @@
-"""A page whose GPU is lost in the midst of a training: by its device, and by its process.
+"""Device loss during training in a page: the device is destroyed, or the GPU process crashes.
 
-The crash of the process is a browser's own, of which each may see a few before it does without a
-GPU; so these pages have a browser of their own.
+A browser disables the GPU after a few crashes of its GPU process, so the tests of a crash use a
+separate browser.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from pages import opened
+from pages import open_page
 from playwright.sync_api import Browser, Page
 
 from tensorbrook.studio.browser import SOFTWARE_GPU, launch_options
@@ -24,35 +24,35 @@ from tensorbrook import backends, keras
 tf.config.set_backend("webgpu")
 host = backends.backend("webgpu").host
 
-class Lose(keras.callbacks.Callback):
+class LoseDevice(keras.callbacks.Callback):
     def on_train_batch_end(self, batch, logs=None):
-        self.seen = getattr(self, "seen", 0) + 1
-        if self.seen in self.at:
+        self.steps = getattr(self, "steps", 0) + 1
+        if self.steps in self.lost_steps:
             host.host.destroy()
 
-def trained(*at):
+def train(*lost_steps):
     tf.random.set_seed(5)
     x = tf.random.normal((48, 6))
     y = tf.reduce_sum(x * x, axis=1, keepdims=True)
     model = keras.Sequential([keras.layers.Dense(8, activation="tanh"), keras.layers.Dropout(0.1),
                               keras.layers.Dense(1)])
     model.compile("adam", "mse")
-    lose = Lose()
-    lose.at = at
-    history = model.fit(x, y, epochs=3, batch_size=16, verbose=0, callbacks=[lose])
+    lose_device = LoseDevice()
+    lose_device.lost_steps = lost_steps
+    history = model.fit(x, y, epochs=3, batch_size=16, verbose=0, callbacks=[lose_device])
     return history.history["loss"], [w.tolist() for w in model.weights]
 
-right = trained()
-with warnings.catch_warnings(record=True) as told:
+expected = train()
+with warnings.catch_warnings(record=True) as caught:
     warnings.simplefilter("always")
-    found = trained(2, 4, 9)
-print(found == right)
-for one in told:
-    print(one.message)
-print(backends.get_backend("webgpu").is_lost, tf.config.get_backend())
+    actual = train(2, 4, 9)
+print(actual == expected)
+for warning in caught:
+    print(warning.message)
+print(backends.backend("webgpu").lost, tf.config.get_backend())
 """
 
-# Counts until the loss was met, and a little further: a step too few or too many would show.
+# Counts steps until the device loss, and some more: a lost or repeated step would show.
 COUNTING = """
 import time
 import warnings
@@ -61,20 +61,20 @@ import tensorbrook as tf
 tf.config.set_backend("webgpu")
 v = tf.Variable([0.0, 100.0])
 step = tf.function(lambda: v.assign_add([1.0, 2.0]))
-steps, left, until = 0, 20, time.monotonic() + 40
-with warnings.catch_warnings(record=True) as told:
+steps, remaining, deadline = 0, 20, time.monotonic() + 40
+with warnings.catch_warnings(record=True) as caught:
     warnings.simplefilter("always")
-    while left and time.monotonic() < until:
+    while remaining and time.monotonic() < deadline:
         step()
         steps += 1
-        left -= bool(told)
+        remaining -= bool(caught)
         if steps % 50 == 0:
             assert v.tolist() == [steps, 100.0 + 2.0 * steps]
         if steps == 100:
-            print("under way")
-print(v.tolist() == [steps, 100.0 + 2.0 * steps], left)
-for one in told:
-    print(one.message)
+            print("started")
+print(v.tolist() == [steps, 100.0 + 2.0 * steps], remaining)
+for warning in caught:
+    print(warning.message)
 """
 REFUSED = """
 import warnings
@@ -95,7 +95,7 @@ with tf.device("/GPU:0"):
     x = tf.ones((2, 4)) @ tf.ones((4, 2))
     print(x.tolist(), x.device[-5:])
 """
-# The values between take a buffer of 1 GB, for which SwiftShader has no memory when it is asked.
+# The intermediate values need a buffer of 1 GB, which SwiftShader fails to allocate.
 OUT_OF_MEMORY = """
 import tensorbrook as tf
 from tensorbrook import backends
@@ -118,25 +118,25 @@ for _ in range(2):
 print(float(tf.reduce_sum(w)) == first, backend.memory.in_use - in_use < 1 << 20)
 print(float(step(tf.ones((4, 1)))) < first, backend.is_lost)
 """
-TOO_LARGE = TRAINING.partition("right = ")[0] + """
+TOO_LARGE = TRAINING.partition("expected = ")[0] + """
 from tensorbrook.backends.webgpu import journal
 
-right, most = trained(), journal.MOST_KEPT
+expected, most_kept = train(), journal.MOST_KEPT
 journal.MOST_KEPT, journal.EVERY_S, journal.SHARE = 100, 0.0, 0
 host._due = 0.0
-print(trained() == right, host._state)
+print(train() == expected, host._state)
 try:
-    trained(3)
+    train(3)
 except tf.errors.UnavailableError as error:
     print(error)
 print(backends.made("webgpu"))
-journal.MOST_KEPT = most
+journal.MOST_KEPT = most_kept
 host = backends.backend("webgpu").host
-with warnings.catch_warnings(record=True) as told:
+with warnings.catch_warnings(record=True) as caught:
     warnings.simplefilter("always")
-    print(trained() == right, trained(4) == right)
-for one in told:
-    print(one.message)
+    print(train() == expected, train(4) == expected)
+for warning in caught:
+    print(warning.message)
 """
 TAKEN_OVER = "another device has taken over where it stood, and nothing is lost"
 
@@ -144,69 +144,73 @@ TAKEN_OVER = "another device has taken over where it stood, and nothing is lost"
 @pytest.fixture
 def own_browser(browser: Browser) -> Iterator[Browser]:
     chromium = browser.browser_type
-    started = chromium.launch(**launch_options(chromium.executable_path, more=SOFTWARE_GPU))
-    yield started
-    started.close()
+    launched = chromium.launch(**launch_options(chromium.executable_path, more=SOFTWARE_GPU))
+    yield launched
+    launched.close()
 
 
-def lines(outcome: dict) -> list[str]:
-    assert outcome["error"] is None, outcome["error"]
-    return outcome["stdout"].splitlines()
+def output_lines(result: dict) -> list[str]:
+    assert result["error"] is None, result["error"]
+    return result["stdout"].splitlines()
+
+
+def run_lines(page: Page, source: str) -> list[str]:
+    return output_lines(page.evaluate("source => tensorbrook.runPython(source)", source))
 
 
 @pytest.mark.parametrize("transport", TRANSPORTS)
-def test_a_device_that_is_destroyed(gpu_browser: Browser, address: str, transport: str):
-    page = opened(gpu_browser, f"{address}run.html?gpu={transport}")
-    same, *told, state = lines(page.evaluate("source => tensorbrook.runPython(source)", TRAINING))
-    assert same == "True" and state == "False webgpu"
-    assert len(told) == 3
-    assert all(t.startswith("webgpu: the GPU was lost") and t.endswith(TAKEN_OVER) for t in told)
+def test_a_destroyed_device(gpu_browser: Browser, site_url: str, transport: str):
+    page = open_page(gpu_browser, f"{site_url}run.html?gpu={transport}")
+    equal, *warnings, state = run_lines(page, TRAINING)
+    assert equal == "True" and state == "False webgpu"
+    assert len(warnings) == 3
+    assert all(w.startswith("webgpu: the GPU was lost") for w in warnings)
+    assert all(w.endswith(TAKEN_OVER) for w in warnings)
     page.close()
 
 
-def test_a_model_larger_than_what_is_kept(gpu_browser: Browser, address: str):
-    page = opened(gpu_browser, f"{address}run.html")
-    trains, lost, made, again, *told = lines(
-        page.evaluate("source => tensorbrook.runPython(source)", TOO_LARGE))
-    assert (trains, made, again) == ("True None", "None", "True True")
+def test_a_model_too_large_for_a_checkpoint(gpu_browser: Browser, site_url: str):
+    page = open_page(gpu_browser, f"{site_url}run.html")
+    trained, lost, backend, trained_again, *warnings = run_lines(page, TOO_LARGE)
+    assert (trained, backend, trained_again) == ("True None", "None", "True True")
     assert lost.startswith("webgpu: the GPU was lost") and lost.endswith(
         ", and with it what it held, more than could be kept as well; make the model anew, or load "
         'what was saved of it; tf.config.set_backend("wasm") does without a GPU')
-    assert len(told) == 1 and told[0].endswith(TAKEN_OVER)
+    assert len(warnings) == 1 and warnings[0].endswith(TAKEN_OVER)
     page.close()
 
 
-def test_memory_that_runs_out(gpu_browser: Browser, address: str):
-    """Truly: the driver refuses it, whenever it is asked. Variables are as before the step, and a
-    smaller batch goes on."""
-    page = opened(gpu_browser, f"{address}run.html")
-    *told, same, goes_on = lines(
-        page.evaluate("source => tensorbrook.runPython(source)", OUT_OF_MEMORY))
-    assert (same, goes_on) == ("True True", "True False")
-    assert told == ["memory: the device has no 1024 MB beside 0 MB in use (a buffer holds at most "
-                    "1024 MB); use a smaller batch or model"] * 2
+def test_out_of_memory(gpu_browser: Browser, site_url: str):
+    """The driver refuses every attempt at the allocation. The failed step changes no Variable, and
+    training continues with a smaller batch."""
+    page = open_page(gpu_browser, f"{site_url}run.html")
+    *errors, unchanged, continued = run_lines(page, OUT_OF_MEMORY)
+    assert (unchanged, continued) == ("True True", "True False")
+    assert errors == [
+        "memory: the device has no 1024 MB beside 0 MB in use (a buffer holds at most 1024 MB); "
+        "use a smaller batch or model"] * 2
     page.close()
 
 
-def counted_over_a_crash(browser: Browser, page: Page) -> list[str]:
-    page.evaluate("source => { window.counted = tensorbrook.runPython(source); }", COUNTING)
+def count_steps_during_crash(browser: Browser, page: Page) -> list[str]:
+    page.evaluate("source => { window.counting = tensorbrook.runPython(source); }", COUNTING)
     page.wait_for_timeout(4000)
     browser.new_browser_cdp_session().send("Browser.crashGpuProcess")
-    return lines(page.evaluate("window.counted"))
+    return output_lines(page.evaluate("window.counting"))
 
 
 @pytest.mark.parametrize("transport", TRANSPORTS)
-def test_a_gpu_process_that_crashes(own_browser: Browser, address: str, transport: str):
-    page = opened(own_browser, f"{address}run.html?gpu={transport}")
-    begun, exact, *told = counted_over_a_crash(own_browser, page)
-    assert (begun, exact) == ("under way", "True 0")
-    assert len(told) == 1 and told[0].endswith(TAKEN_OVER)
+def test_a_crash_of_the_gpu_process(own_browser: Browser, site_url: str, transport: str):
+    page = open_page(own_browser, f"{site_url}run.html?gpu={transport}")
+    started, exact, *warnings = count_steps_during_crash(own_browser, page)
+    assert (started, exact) == ("started", "True 0")
+    assert len(warnings) == 1 and warnings[0].endswith(TAKEN_OVER)
 
 
-def test_a_shader_that_is_refused(gpu_browser: Browser, address: str):
-    page = opened(gpu_browser, f"{address}run.html")
-    said, kept_on = lines(page.evaluate("source => tensorbrook.runPython(source)", REFUSED))
-    assert said.startswith("webgpu: the GPU refused the kernel 'gemm': ")
-    assert "fn broken( {" in said and said.endswith("please report this")
-    assert kept_on == "[[4.0, 4.0], [4.0, 4.0]] CPU:0"
+def test_an_invalid_shader_falls_back_to_the_cpu(gpu_browser: Browser, site_url: str):
+    page = open_page(gpu_browser, f"{site_url}run.html")
+    error, result = run_lines(page, REFUSED)
+    assert error.startswith("webgpu: the GPU refused the kernel 'gemm': ")
+    assert "fn broken( {" in error and error.endswith("please report this")
+    assert result == "[[4.0, 4.0], [4.0, 4.0]] CPU:0"
     page.close()

@@ -1,4 +1,4 @@
-"""`tensorbrook profile`: every kernel of a script's programs is timed, natively and in a page."""
+"""`tensorbrook profile`: times every kernel of a script's programs, natively and in a page."""
 
 from __future__ import annotations
 
@@ -37,22 +37,22 @@ def profile(*arguments: str | Path, **settings: str) -> subprocess.CompletedProc
                           env=os.environ | settings | {"PYTHONPATH": str(CORE)})
 
 
-# Where, and the tracks of its trace.
-PLACES = {
+# The options of each environment, and the tracks of its trace.
+ENVIRONMENTS = {
     "native": ([], {"thread 0", "thread 1"}),
     "page": (["--page"], {"thread 0", "thread 1"}),
     "gpu": (["--page", "--backend", "webgpu", "--software-gpu"], {"GPU"}),
 }
 
 
-@pytest.mark.usefixtures("built")
-@pytest.mark.parametrize("where, tracks", PLACES.values(), ids=PLACES)
-def test_every_kernel_is_timed(tmp_path: Path, where: list[str], tracks: set[str]):
+@pytest.mark.usefixtures("page_build")
+@pytest.mark.parametrize("options, tracks", ENVIRONMENTS.values(), ids=ENVIRONMENTS)
+def test_every_kernel_is_timed(tmp_path: Path, options: list[str], tracks: set[str]):
     (tmp_path / "script.py").write_text(SCRIPT, encoding="utf-8")
-    done = profile(*where, "--threads", "2", "--trace", tmp_path / "out.json",
-                   tmp_path / "script.py", "--", "a", "--b")
-    assert done.returncode == 3, done.stderr
-    first, summary, head, *rows = done.stdout.splitlines()
+    process = profile(*options, "--threads", "2", "--trace", tmp_path / "out.json",
+                      tmp_path / "script.py", "--", "a", "--b")
+    assert process.returncode == 3, process.stderr
+    first, summary, head, *rows = process.stdout.splitlines()
     assert first.startswith("words ['a', '--b'] kernels ") and first.endswith("fell True")
     kernels = int(first.split()[4])
     assert ("on 2 threads" in summary) == ("GPU" not in tracks) and "GFLOP/s, " in summary
@@ -60,9 +60,9 @@ def test_every_kernel_is_timed(tmp_path: Path, where: list[str], tracks: set[str
     trace = json.loads((tmp_path / "out.json").read_text(encoding="utf-8"))["traceEvents"]
     spans = [e for e in trace if e["ph"] == "X"]
     step = max(e["args"]["program"] for e in spans if e["name"].find("gemm(") >= 0)
-    ours = [e for e in spans if e["args"]["program"] == step]
-    assert {e["args"]["kernel"] for e in ours} == set(range(kernels))
-    assert {e["tid"] for e in ours} == set(range(len(tracks))), "a track for each thread"
+    step_spans = [e for e in spans if e["args"]["program"] == step]
+    assert {e["args"]["kernel"] for e in step_spans} == set(range(kernels))
+    assert {e["tid"] for e in step_spans} == set(range(len(tracks))), "a track for each thread"
     assert {e["args"]["name"] for e in trace if e["ph"] == "M"} == tracks
     assert all(e["ts"] >= 0 and e["dur"] >= 0 for e in spans)
     for n in range(kernels):
@@ -70,34 +70,34 @@ def test_every_kernel_is_timed(tmp_path: Path, where: list[str], tracks: set[str
     assert {p.name for p in tmp_path.iterdir()} == {"script.py", "out.json"}
 
 
-def test_a_script_that_is_not_there(tmp_path: Path):
-    done = profile(tmp_path / "none.py")
-    assert done.returncode == 2 and "there is no script" in done.stderr
+def test_a_missing_script(tmp_path: Path):
+    process = profile(tmp_path / "none.py")
+    assert process.returncode == 2 and "there is no script" in process.stderr
 
 
-def test_a_script_that_computes_on_both_devices_has_a_table_of_each(tmp_path: Path):
+def test_a_script_that_uses_both_devices_has_a_table_for_each(tmp_path: Path):
     source = 'with tf.device("/GPU:0"):\n    x = tf.exp(tf.ones(3))\n'
     path = tmp_path / "script.py"
     path.write_text(f"import tensorbrook as tf\ntf.sin(tf.ones(3))\n{source}", encoding="utf-8")
-    done = profile("--trace", tmp_path / "out.json", path)
-    assert done.returncode == 0, done.stderr
-    cpu, gpu = done.stdout.split("\nkernel")[1:]
+    process = profile("--trace", tmp_path / "out.json", path)
+    assert process.returncode == 0, process.stderr
+    cpu, gpu = process.stdout.split("\nkernel")[1:]
     assert "loop (3,): sin" in cpu and "loop (3,): exp" in gpu
     trace = json.loads((tmp_path / "out.json").read_text(encoding="utf-8"))["traceEvents"]
     assert {(e["pid"], e["name"]) for e in trace if "exp" in e["name"] or "sin" in e["name"]} == {
         (1, "1.0 loop (3,): sin (one thread)"), (2, "1.0 loop (3,): exp")}
 
 
-def test_a_backend_without_kernels_says_so(tmp_path: Path):
+def test_a_backend_without_kernels_is_refused(tmp_path: Path):
     (tmp_path / "script.py").write_text("print(1)", encoding="utf-8")
-    done = profile("--backend", "reference", tmp_path / "script.py")
-    assert done.returncode == 2 and "has no kernels to time" in done.stderr
+    process = profile("--backend", "reference", tmp_path / "script.py")
+    assert process.returncode == 2 and "has no kernels to time" in process.stderr
 
 
-def test_an_error_of_the_script_is_told_with_what_ran(tmp_path: Path):
+def test_an_error_of_the_script_is_reported_after_the_profile(tmp_path: Path):
     path = tmp_path / "script.py"
     path.write_text("import tensorbrook as tf\ntf.exp(tf.ones(3))\n1 / 0\n", encoding="utf-8")
-    done = profile(path)
-    assert done.returncode == 1 and "ZeroDivisionError" in done.stderr
-    assert f'File "{path}", line 3' in done.stderr and "profiled.py" not in done.stderr
-    assert "loop (3,): exp" in done.stdout
+    process = profile(path)
+    assert process.returncode == 1 and "ZeroDivisionError" in process.stderr
+    assert f'File "{path}", line 3' in process.stderr and "profiled.py" not in process.stderr
+    assert "loop (3,): exp" in process.stdout

@@ -1,17 +1,17 @@
-"""The page runtime: how it comes up, runs Python, says what went wrong, and stops."""
+"""The page's runtime: boot, running Python, errors, interrupts and restarts."""
 
 from __future__ import annotations
 
 import time
 
 import pytest
-from pages import opened, stopped
+from pages import open_page, run_and_stop
 from playwright.sync_api import Browser, Error, Page
 
-ENDLESS = "print('begun', flush=True)\nwhile True: pass"
-DRAW = "import random\nprint(random.random())"
-SECONDS_TO_LEAVE = 20  # on a machine that is busy; what is left takes a moment to tidy up
-DEAF = "while True:\n    try:\n        while True: pass\n    except BaseException: pass"
+ENDLESS = "print('started', flush=True)\nwhile True: pass"
+RANDOM_NUMBER = "import random\nprint(random.random())"
+SHUTDOWN_SECONDS = 20  # for a busy machine: the browser ends the workers of a page with a delay
+UNINTERRUPTIBLE = "while True:\n    try:\n        while True: pass\n    except BaseException: pass"
 
 
 def run_python(page: Page, source: str) -> dict:
@@ -24,25 +24,25 @@ def capabilities(page: Page) -> dict:
 
 def test_an_isolated_page_runs_on_threads(runtime: Page):
     assert runtime.evaluate("crossOriginIsolated") is True
-    found = capabilities(runtime)
-    assert (found["isolated"], found["engine"], found["threads"]) == (True, "threads", 2)
-    assert found["backend"] == "wasm"
+    caps = capabilities(runtime)
+    assert (caps["isolated"], caps["engine"], caps["threads"]) == (True, "threads", 2)
+    assert caps["backend"] == "wasm"
     assert "threads: 2" in runtime.get_by_test_id("status").inner_text()
     assert runtime.get_by_test_id("notice").is_hidden()
 
 
-def test_it_takes_a_thread_for_each_core(browser: Browser, address: str):
-    page = opened(browser, f"{address}run.html")
+def test_the_default_is_a_thread_per_core(browser: Browser, site_url: str):
+    page = open_page(browser, f"{site_url}run.html")
     cores = page.evaluate("navigator.hardwareConcurrency")
     assert capabilities(page)["threads"] == min(cores, 8)
     page.close()
 
 
 @pytest.mark.parametrize("engine", ["relaxed", "simd"])
-def test_every_build_of_the_engine_boots_and_computes(browser: Browser, address: str, engine: str):
-    page = opened(browser, f"{address}run.html?engine={engine}")
-    found = capabilities(page)
-    assert (found["engine"], found["threads"]) == (engine, 1)
+def test_every_build_of_the_engine_boots_and_computes(browser: Browser, site_url: str, engine: str):
+    page = open_page(browser, f"{site_url}run.html?engine={engine}")
+    caps = capabilities(page)
+    assert (caps["engine"], caps["threads"]) == (engine, 1)
     assert run_python(page, COMPUTE) == {"stdout": "[5.0, 11.0]\n", "stderr": "", "error": None}
     assert "one thread" in page.get_by_test_id("notice").inner_text()
     page.close()
@@ -55,20 +55,20 @@ print(tf.reshape(x @ tf.constant([[1.], [2.]]), (2,)).tolist())
 """
 
 
-def test_python_comes_from_the_image_yet_draws_numbers_of_its_own(
-        runtime: Page, browser: Browser, address: str):
-    page = opened(browser, f"{address}run.html")
+def test_interpreters_of_one_snapshot_have_different_random_states(
+        runtime: Page, browser: Browser, site_url: str):
+    page = open_page(browser, f"{site_url}run.html")
     assert capabilities(page)["fromSnapshot"] and capabilities(runtime)["fromSnapshot"]
-    assert run_python(page, DRAW)["stdout"] != run_python(runtime, DRAW)["stdout"]
+    numbers = [run_python(each, RANDOM_NUMBER)["stdout"] for each in (page, runtime)]
+    assert numbers[0] != numbers[1]
     page.close()
 
 
-def test_python_starts_afresh_where_the_image_is_of_another_wheel(
-        browser: Browser, address: str):
+def test_python_starts_cold_if_the_snapshot_is_of_another_wheel(browser: Browser, site_url: str):
     page = browser.new_page()
-    image = b"\2\0\0\0\4\0\0\0{}none"  # the lengths of its list and its wheel, and these
-    page.route("**/python.snapshot", lambda route: route.fulfill(body=image))
-    page.goto(f"{address}run.html?threads=2")
+    snapshot = b"\2\0\0\0\4\0\0\0{}none"  # the lengths of header and wheel, then header and wheel
+    page.route("**/python.snapshot", lambda route: route.fulfill(body=snapshot))
+    page.goto(f"{site_url}run.html?threads=2")
     assert capabilities(page)["fromSnapshot"] is False
     assert run_python(page, COMPUTE)["stdout"] == "[5.0, 11.0]\n"
     page.close()
@@ -78,12 +78,12 @@ def test_python_computes_on_threads(runtime: Page):
     assert run_python(runtime, COMPUTE) == {"stdout": "[5.0, 11.0]\n", "stderr": "", "error": None}
 
 
-def test_both_streams_come_back(runtime: Page):
+def test_both_streams_are_returned(runtime: Page):
     source = "import sys\nprint('out')\nprint('err', file=sys.stderr)\nprint('ünï', end='')"
     assert run_python(runtime, source) == {"stdout": "out\nünï", "stderr": "err\n", "error": None}
 
 
-def test_every_script_starts_afresh(runtime: Page):
+def test_every_script_has_a_fresh_main_module(runtime: Page):
     run_python(runtime, "left_over = 1")
     assert "NameError" in run_python(runtime, "left_over")["error"]
     name = run_python(runtime, "print(__name__, __file__.rpartition('/')[2])")["stdout"]
@@ -98,7 +98,7 @@ TRACEBACKS = {
     "an exception while another is handled": (
         "try:\n    1 / 0\nexcept ZeroDivisionError as e:\n    raise KeyError('k') from e",
         ['File "main.py", line 2', "direct cause", 'File "main.py", line 4', "KeyError: 'k'"]),
-    "an error of ours": (
+    "an error of the package": (
         "import tensorbrook as tf\n\ntf.constant([1., 2.]) @ tf.constant([[1.]])",
         ['File "main.py", line 3, in <module>', "matmul"]),
 }
@@ -108,8 +108,8 @@ TRACEBACKS = {
 def test_a_traceback_points_at_the_users_line(runtime: Page, name: str):
     source, expected = TRACEBACKS[name]
     error = run_python(runtime, source)["error"]
-    for piece in expected:
-        assert piece in error
+    for text in expected:
+        assert text in error
     for internal in ("<runtime>", "_pyodide", "/lib/tensorbrook", "/home/pyodide"):
         assert internal not in error
 
@@ -119,62 +119,62 @@ EXITS = {"sys.exit(3)": (3, ""), "sys.exit()": (0, ""), "sys.exit('why')": (1, "
 
 
 @pytest.mark.parametrize("statement", EXITS)
-def test_exit_codes_are_honoured(runtime: Page, statement: str):
+def test_exit_codes(runtime: Page, statement: str):
     source = f"import sys\n{statement}"
     result = runtime.evaluate("source => tensorbrook.runtime.run(source)", source)
     assert (result["exit_code"], result["stderr"]) == EXITS[statement]
     assert result["error"] is None
 
 
-def test_a_script_may_wait_for_a_promise(runtime: Page):
+def test_a_script_may_await_a_promise(runtime: Page):
     source = "import asyncio\nasyncio.run(asyncio.sleep(0.01))\nprint('woke')"
     assert run_python(runtime, source)["stdout"] == "woke\n"
 
 
-def test_a_script_finds_its_folder_empty_whatever_the_last_one_left(runtime: Page):
+def test_a_script_starts_in_an_empty_folder(runtime: Page):
     source = "import os\nos.makedirs('a/b')\nos.symlink('a', 'c')\nprint(sorted(os.listdir('.')))"
     for _ in range(2):
         assert run_python(runtime, source)["stdout"] == "['a', 'c', 'main.py']\n"
 
 
-def test_reading_from_the_terminal_ends_at_once(runtime: Page):
+def test_stdin_is_empty(runtime: Page):
     assert "EOFError" in run_python(runtime, "input()")["error"]
 
 
-def test_output_comes_while_the_script_runs(runtime: Page):
-    heard = runtime.evaluate("""async (source) => {
-      const heard = [];
+def test_output_arrives_while_the_script_runs(runtime: Page):
+    output = runtime.evaluate("""async (source) => {
+      const output = [];
       await tensorbrook.runtime.run(source, { onStdout: (text) => {
-        heard.push(text);
+        output.push(text);
         tensorbrook.runtime.stop();
       } });
-      return heard;
+      return output;
     }""", ENDLESS)
-    assert heard == ["begun\n"]
+    assert output == ["started\n"]
 
 
-def test_an_endless_loop_stops_and_the_runtime_lives_on(runtime: Page):
+def test_an_endless_loop_stops_and_the_runtime_survives(runtime: Page):
     run_python(runtime, "import sys\nsys.kept = 'the same interpreter'")
-    outcome, restarts = stopped(runtime, ENDLESS)
+    outcome, restarts = run_and_stop(runtime, ENDLESS)
     assert restarts == []
-    assert outcome["stdout"] == "begun\n"
+    assert outcome["stdout"] == "started\n"
     assert outcome["exit_code"] == 130
     assert 'File "main.py", line 2' in outcome["error"]
     assert run_python(runtime, "import sys\nprint(sys.kept)")["stdout"] == "the same interpreter\n"
 
 
-def test_an_endless_printer_waits_for_the_page_and_stops(runtime: Page):
-    outcome, restarts = stopped(runtime, "while True: print('x' * 100)", after_ms=1000)
+def test_an_endless_output_waits_for_the_page_and_stops(runtime: Page):
+    outcome, restarts = run_and_stop(runtime, "while True: print('x' * 100)", after_ms=1000)
     assert restarts == []
     assert outcome["exit_code"] == 130
     assert run_python(runtime, "print('alive')")["stdout"] == "alive\n"
 
 
-def test_an_interrupt_is_heeded_whenever_it_comes(runtime: Page):
-    """Before the script's first line, on the way to it, and in each moment of Python's polling."""
+def test_an_interrupt_is_handled_at_any_time(runtime: Page):
+    """Before the script's first line, while it starts, and at each point of Python's polling."""
     run_python(runtime, "import sys\nsys.kept = 'the same interpreter'")
     for after_ms in [*range(8)] * 5:
-        outcome, restarts = stopped(runtime, ENDLESS, after_ms)
+        outcome, restarts = run_and_stop(runtime, ENDLESS, after_ms)
         assert (outcome["exit_code"], restarts) == (130, []), after_ms
         assert "KeyboardInterrupt" in outcome["error"]
     assert run_python(runtime, "import sys\nprint(sys.kept)")["stdout"] == "the same interpreter\n"
@@ -182,31 +182,30 @@ def test_an_interrupt_is_heeded_whenever_it_comes(runtime: Page):
 
 def test_stop_between_scripts_interrupts_nothing(runtime: Page):
     runtime.evaluate("tensorbrook.runtime.stop()")
-    assert run_python(runtime, "print('calm')")["stdout"] == "calm\n"
+    assert run_python(runtime, "print('done')")["stdout"] == "done\n"
 
 
-def test_a_script_that_does_not_heed_the_interrupt_ends_with_its_worker(
-        browser: Browser, address: str):
-    page = opened(browser, f"{address}run.html?threads=2")
-    outcome, restarts = stopped(page, DEAF)
+def test_a_script_that_ignores_the_interrupt_is_terminated(browser: Browser, site_url: str):
+    page = open_page(browser, f"{site_url}run.html?threads=2")
+    outcome, restarts = run_and_stop(page, UNINTERRUPTIBLE)
     assert restarts == ["the script ignored the interrupt"]
     assert outcome["exit_code"] == 130
     assert run_python(page, COMPUTE)["stdout"] == "[5.0, 11.0]\n"
     page.close()
 
 
-HARDSHIPS = {
-    "memory that is not there": (
+SURVIVABLE_ERRORS = {
+    "out of memory": (
         "import tensorbrook as tf\ntf.zeros((40000, 40000)) + 1.0", "use a smaller batch or model"),
-    "recursion without end": ("def f(): return f()\nf()", "RecursionError"),
-    "an object in its own way": (
+    "endless recursion": ("def f(): return f()\nf()", "RecursionError"),
+    "an exception without text": (
         "class Bad(Exception):\n    def __str__(self): raise ValueError\nraise Bad", "Bad"),
 }
 
 
-@pytest.mark.parametrize("name", HARDSHIPS)
-def test_the_runtime_lives_on_after(runtime: Page, name: str):
-    source, expected = HARDSHIPS[name]
+@pytest.mark.parametrize("name", SURVIVABLE_ERRORS)
+def test_the_runtime_survives(runtime: Page, name: str):
+    source, expected = SURVIVABLE_ERRORS[name]
     run_python(runtime, "import sys\nsys.kept = 'the same interpreter'")
     error = run_python(runtime, source)["error"]
     assert expected in error
@@ -229,49 +228,49 @@ host.run(program, host.heap_base)
 
 
 @pytest.mark.parametrize(("thread", "error"), [(0, "unreachable"), (1, "a helper thread failed")])
-def test_a_program_that_traps_ends_in_an_error_and_hangs_nobody(
+def test_a_trap_in_a_program_raises_an_error_and_blocks_no_thread(
         runtime: Page, thread: int, error: str):
     assert error in run_python(runtime, TRAP % thread)["error"]
     assert run_python(runtime, COMPUTE)["stdout"] == "[5.0, 11.0]\n"
 
 
-def test_python_that_breaks_down_starts_anew(browser: Browser, address: str):
-    page = opened(browser, f"{address}run.html?threads=2")
-    broken = run_python(page, "import _pyodide_core\n_pyodide_core.trigger_fatal_error()")
-    assert broken["error"]
+def test_a_crash_of_python_restarts_it(browser: Browser, site_url: str):
+    page = open_page(browser, f"{site_url}run.html?threads=2")
+    result = run_python(page, "import _pyodide_core\n_pyodide_core.trigger_fatal_error()")
+    assert result["error"]
     assert run_python(page, COMPUTE)["stdout"] == "[5.0, 11.0]\n"
     page.close()
 
 
-def test_a_page_without_isolation_runs_on_one_thread_and_says_so(
-        browser: Browser, bare_address: str):
-    page = opened(browser, f"{bare_address}run.html")
+def test_a_page_without_isolation_runs_on_one_thread_and_shows_a_notice(
+        browser: Browser, unisolated_url: str):
+    page = open_page(browser, f"{unisolated_url}run.html")
     assert page.evaluate("crossOriginIsolated") is False
-    found = capabilities(page)
-    assert (found["isolated"], found["engine"], found["threads"]) == (False, "relaxed", 1)
+    caps = capabilities(page)
+    assert (caps["isolated"], caps["engine"], caps["threads"]) == (False, "relaxed", 1)
     notice = page.get_by_test_id("notice")
     assert notice.is_visible()
     assert "one thread" in notice.inner_text()
     assert run_python(page, COMPUTE)["stdout"] == "[5.0, 11.0]\n"
 
-    outcome, restarts = stopped(page, ENDLESS)
+    outcome, restarts = run_and_stop(page, ENDLESS)
     assert restarts == ["this page is not cross-origin isolated"]
     assert outcome["exit_code"] == 130
-    assert run_python(page, "print('anew')")["stdout"] == "anew\n"
+    assert run_python(page, "print('restarted')")["stdout"] == "restarted\n"
     page.close()
 
 
-def test_a_script_may_be_stopped_before_python_is_ready(browser: Browser, address: str):
+def test_a_script_can_be_stopped_before_python_is_ready(browser: Browser, site_url: str):
     page = browser.new_page()
-    page.goto(f"{address}run.html?threads=2")
-    outcome, restarts = stopped(page, ENDLESS, after_ms=0)
+    page.goto(f"{site_url}run.html?threads=2")
+    outcome, restarts = run_and_stop(page, ENDLESS, after_ms=0)
     assert (outcome["exit_code"], outcome["stdout"], restarts) == (130, "", [])
     assert run_python(page, "print('ready')")["stdout"] == "ready\n"
     page.close()
 
 
-def test_a_page_that_comes_back_starts_anew(browser: Browser, address: str):
-    page = opened(browser, f"{address}run.html?threads=2")
+def test_a_page_restored_from_the_browser_cache_restarts(browser: Browser, site_url: str):
+    page = open_page(browser, f"{site_url}run.html?threads=2")
     running = page.evaluate_handle("source => ({ result: tensorbrook.runPython(source) })", ENDLESS)
     page.evaluate("dispatchEvent(new PageTransitionEvent('pagehide', { persisted: true }))")
     assert "KeyboardInterrupt" in page.evaluate("running => running.result", running)["error"]
@@ -280,10 +279,10 @@ def test_a_page_that_comes_back_starts_anew(browser: Browser, address: str):
     page.close()
 
 
-def test_a_boot_that_fails_says_why(browser: Browser, address: str):
+def test_the_error_of_a_failed_boot_is_shown(browser: Browser, site_url: str):
     page = browser.new_page()
     page.route("**/engine-threads.wasm", lambda route: route.fulfill(status=404))
-    page.goto(f"{address}run.html")
+    page.goto(f"{site_url}run.html")
     with pytest.raises(Error, match="engine-threads.wasm answered 404; build the page again"):
         capabilities(page)
     page.get_by_text("Could not start").wait_for()
@@ -292,8 +291,8 @@ def test_a_boot_that_fails_says_why(browser: Browser, address: str):
     page.close()
 
 
-def renderers_seconds(browser: Browser) -> float:
-    """The CPU time that all pages of the browser have used."""
+def cpu_seconds(browser: Browser) -> float:
+    """The CPU seconds that the browser's pages have used so far."""
     session = browser.new_browser_cdp_session()
     processes = session.send("SystemInfo.getProcessInfo")["processInfo"]
     session.detach()
@@ -303,20 +302,20 @@ def renderers_seconds(browser: Browser) -> float:
 @pytest.mark.parametrize("leave", [lambda page: page.close(),
                                    lambda page: page.goto("about:blank")],
                          ids=["closed", "left"])
-def test_a_page_that_is_left_computes_no_more(browser: Browser, address: str, leave):
-    page = opened(browser, f"{address}run.html?threads=2")
+def test_a_page_that_is_left_stops_computing(browser: Browser, site_url: str, leave):
+    page = open_page(browser, f"{site_url}run.html?threads=2")
     page.evaluate("source => void tensorbrook.runPython(source)", ENDLESS)
     time.sleep(0.3)
-    before = busy(browser)
+    before = cpu_load(browser)
     assert before > 0.02
     leave(page)
-    assert any(busy(browser) < before / 4 for _ in range(SECONDS_TO_LEAVE))
+    assert any(cpu_load(browser) < before / 4 for _ in range(SHUTDOWN_SECONDS))
     if not page.is_closed():
         page.close()
 
 
-def busy(browser: Browser) -> float:
-    """CPU seconds that pages use in a second."""
-    before = renderers_seconds(browser)
+def cpu_load(browser: Browser) -> float:
+    """The CPU seconds that the browser's pages use within one second."""
+    before = cpu_seconds(browser)
     time.sleep(1)
-    return renderers_seconds(browser) - before
+    return cpu_seconds(browser) - before

@@ -1,4 +1,4 @@
-"""The server of the page: its headers and types, and the two commands that start it."""
+"""The page's server: its headers and content types, and the two commands that start it."""
 
 import http.client
 import re
@@ -20,12 +20,12 @@ TYPES = {"/": "text/html", "/run.html": "text/html", "/pyodide/pyodide.mjs": "te
 
 @pytest.fixture(scope="module")
 def server():
-    with Server() as running:
-        yield running
+    with Server() as server:
+        yield server
 
 
 def get(port: int, path: str, **headers: str) -> http.client.HTTPResponse:
-    """A response, its body already read."""
+    """Send a request and return the response, its body already read."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
     connection.request("GET", path, headers={k.replace("_", "-"): v for k, v in headers.items()})
     response = connection.getresponse()
@@ -43,30 +43,30 @@ def test_types_and_headers(server, path):
     assert response.headers["Cache-Control"] == "no-cache"
 
 
-def test_what_did_not_change_is_not_sent_again(server):
+def test_unchanged_files_are_not_sent_again(server):
     tag = get(server.port, "/pyodide/pyodide.asm.wasm").headers["ETag"]
     again = get(server.port, "/pyodide/pyodide.asm.wasm", If_None_Match=tag)
     assert (again.status, again.headers["ETag"]) == (304, tag)
     assert again.headers["Cross-Origin-Embedder-Policy"] == "require-corp"
 
 
-def test_files_with_a_hash_in_their_name_are_kept(server):
+def test_files_with_a_hash_in_their_name_are_cached(server):
     page = (environment.ROOT / "core/tensorbrook/studio/static/index.html").read_text()
     script = re.search(r'src="\.(/assets/[^"]+\.js)"', page).group(1)
     assert get(server.port, script).headers["Cache-Control"].endswith("immutable")
 
 
 @pytest.mark.parametrize("path", ["/no-such-file", "/../server.py", "/%2e%2e/server.py"])
-def test_only_the_page_is_served(server, path):
+def test_only_the_site_is_served(server, path):
     assert get(server.port, path).status == 404
 
 
-def test_another_name_for_this_address_is_refused(server):
+def test_another_host_name_is_refused(server):
     assert get(server.port, "/", Host="example.org").status == 400
 
 
 def start(*command: str) -> tuple[subprocess.Popen[str], list[str]]:
-    """A serving process and the lines it printed up to its address."""
+    """Start a server process; returns it with the lines that it printed up to its URL."""
     process = subprocess.Popen([sys.executable, *command], stdout=subprocess.PIPE,
                                stderr=subprocess.STDOUT, text=True)
     lines = []
@@ -93,8 +93,8 @@ def test_serving_until_ctrl_c(command, ending):
     assert (process.returncode, rest.strip()) == (0, ""), "".join(lines) + rest
 
 
-def started() -> list[str]:
-    """The lines of one start that is ended at once."""
+def start_and_terminate() -> list[str]:
+    """Start a server, terminate it at once, and return its output lines."""
     process, lines = start(SCRIPT, *SERVE)
     with process:
         process.terminate()
@@ -103,20 +103,18 @@ def started() -> list[str]:
 
 
 def test_a_second_start_builds_nothing():
-    started()
-    lines = started()
+    start_and_terminate()
+    lines = start_and_terminate()
     stages = [line.split("  ")[0] for line in lines if line.endswith("up to date\n")]
     assert stages == ["engine", "npm packages", "page", "page/pyodide", "page/engine",
                       "page/notices", "page wheel", "page/snapshot"]
     assert len(lines) == len(stages) + 1, "".join(lines)
 
 
-def test_the_command_says_which_port_is_taken(server):
-    done = subprocess.run(
+def test_the_error_of_a_port_in_use(server):
+    process = subprocess.run(
         [sys.executable, "-m", "tensorbrook", "studio", "--no-browser", "--port", str(server.port)],
         capture_output=True, text=True, check=False)
-    assert done.returncode == 1
-    assert done.stderr.startswith(f"studio: port {server.port} cannot be used")
-    assert done.stderr.endswith("or 0 for a free one\n")
-
-
+    assert process.returncode == 1
+    assert process.stderr.startswith(f"studio: port {server.port} cannot be used")
+    assert process.stderr.endswith("or 0 for a free one\n")

@@ -1,55 +1,56 @@
-"""The Studio's choice of a device, without a GPU and with one that the processor plays."""
+"""The Studio's device choice, without a GPU and with a software adapter."""
 
 from __future__ import annotations
 
 import json
 
 from playwright.sync_api import Browser, Page, expect
-from studio_pages import SOON_MS, hook, number, studio, until
+from studio_pages import TIMEOUT_MS, element, figure, open_studio, wait_until
 
-SMALL = {"layers": [{"type": "Flatten", "args": {}}, {"type": "Dense", "args": {"units": 10}}],
-         "settings": {"optimizer": "adam", "learning_rate": 0.01, "batch_size": 256, "seed": 0}}
-
-
-def choice(page: Page, name: str):
-    return hook(page, "device-choice").get_by_role("radio", name=name)
+SMALL_MODEL = {
+    "layers": [{"type": "Flatten", "args": {}}, {"type": "Dense", "args": {"units": 10}}],
+    "settings": {"optimizer": "adam", "learning_rate": 0.01, "batch_size": 256, "seed": 0}}
 
 
-def small(url: str) -> dict:
-    """What the Studio kept of an earlier visit: a network that even a slow GPU trains quickly."""
-    kept = [{"name": "tensorbrook.model", "value": json.dumps(SMALL)}]
+def device_option(page: Page, name: str):
+    return element(page, "device-choice").get_by_role("radio", name=name)
+
+
+def with_small_model(url: str) -> dict:
+    """Browser options with a persisted model that even a slow GPU trains quickly."""
+    items = [{"name": "tensorbrook.model", "value": json.dumps(SMALL_MODEL)}]
     return {"storage_state": {"cookies": [], "origins": [
-        {"origin": url.rstrip("/"), "localStorage": kept}]}}
+        {"origin": url.rstrip("/"), "localStorage": items}]}}
 
 
-def test_without_a_gpu_the_choice_says_why(page: Page):
-    expect(choice(page, "GPU")).to_be_disabled()
-    expect(choice(page, "Auto")).to_be_checked()
-    expect(hook(page, "device-note")).to_contain_text("No GPU: ")
-    expect(hook(page, "device")).to_have_text("CPU")
+def test_without_a_gpu_the_reason_is_shown(page: Page):
+    expect(device_option(page, "GPU")).to_be_disabled()
+    expect(device_option(page, "Auto")).to_be_checked()
+    expect(element(page, "device-note")).to_contain_text("No GPU: ")
+    expect(element(page, "device")).to_have_text("CPU")
 
 
-def test_the_gpu_trains_and_hands_over(gpu_browser: Browser, address: str):
-    with studio(gpu_browser, address, **small(address)) as page:
-        expect(hook(page, "status")).to_have_text("Ready.")
-        expect(hook(page, "device-note")).to_contain_text("a software adapter")
-        hook(page, "step").click()
-        until(page, lambda: number(page, "train-loss") > 0)
-        expect(hook(page, "device")).to_have_text("CPU")
-        first = number(page, "train-loss")
-        hook(page, "device-choice").get_by_text("GPU", exact=True).click()
-        expect(hook(page, "device")).to_have_text("GPU")
-        expect(hook(page, "backend")).to_have_text("webgpu")
-        hook(page, "train").click()
-        until(page, lambda: number(page, "epoch") >= 2, 2 * SOON_MS)
-        learnt = number(page, "train-loss")
-        assert 0 < learnt < first
-        choice(page, "CPU").press("Space")
-        expect(hook(page, "device")).to_have_text("CPU")
-        until(page, lambda: number(page, "epoch") >= 10)
-        assert number(page, "train-loss") < learnt
-        hook(page, "device-choice").get_by_text("GPU", exact=True).click()
-        expect(hook(page, "device")).to_have_text("GPU")
+def test_training_moves_between_devices(gpu_browser: Browser, site_url: str):
+    with open_studio(gpu_browser, site_url, **with_small_model(site_url)) as page:
+        expect(element(page, "status")).to_have_text("Ready.")
+        expect(element(page, "device-note")).to_contain_text("a software adapter")
+        element(page, "step").click()
+        wait_until(page, lambda: figure(page, "train-loss") > 0)
+        expect(element(page, "device")).to_have_text("CPU")
+        first_loss = figure(page, "train-loss")
+        element(page, "device-choice").get_by_text("GPU", exact=True).click()
+        expect(element(page, "device")).to_have_text("GPU")
+        expect(element(page, "backend")).to_have_text("webgpu")
+        element(page, "train").click()
+        wait_until(page, lambda: figure(page, "epoch") >= 2, 2 * TIMEOUT_MS)
+        gpu_loss = figure(page, "train-loss")
+        assert 0 < gpu_loss < first_loss
+        device_option(page, "CPU").press("Space")
+        expect(element(page, "device")).to_have_text("CPU")
+        wait_until(page, lambda: figure(page, "epoch") >= 10)
+        assert figure(page, "train-loss") < gpu_loss
+        element(page, "device-choice").get_by_text("GPU", exact=True).click()
+        expect(element(page, "device")).to_have_text("GPU")
         page.reload()
-        expect(choice(page, "GPU")).to_be_checked()
-        expect(hook(page, "device")).to_have_text("GPU")
+        expect(device_option(page, "GPU")).to_be_checked()
+        expect(element(page, "device")).to_have_text("GPU")

@@ -1,0 +1,62 @@
+"""The program cache of a page: a second visit finds the programs that the first visit compiled."""
+
+from __future__ import annotations
+
+from pages import open_page
+from playwright.sync_api import Browser, BrowserContext
+
+STEP = """
+import tensorbrook as tf
+w = tf.Variable([[1.0], [2.0]])
+
+@tf.function
+def step(x):
+    with tf.GradientTape() as tape:
+        loss = tf.reduce_mean(tf.square(x @ w))
+    w.assign_sub(0.1 * tape.gradient(loss, w))
+    return loss
+
+print([float(step(tf.ones((4, 2)))) for _ in range(3)], tf.config.get_counters()["compiled"])
+"""
+WAIT_FOR_STORED_PROGRAMS = """
+async (count) => {
+  for (;;) {
+    const names = await caches.keys();
+    const stores = await Promise.all(names.map((name) => caches.open(name)));
+    const stored = await Promise.all(stores.map((store) => store.keys()));
+    if (names.length === 1 && stored[0].length >= count) return;
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+}"""
+
+
+def visit(context: Browser | BrowserContext, url: str, min_stored: int) -> tuple[str, int]:
+    """Run the script in a new page; returns its losses and the number of programs it compiled."""
+    page = open_page(context, url)
+    result = page.evaluate("source => tensorbrook.runPython(source)", STEP)
+    assert result["error"] is None, result
+    losses, num_compiled = result["stdout"].rsplit(" ", 1)
+    page.evaluate(WAIT_FOR_STORED_PROGRAMS, min_stored or int(num_compiled))
+    page.close()
+    return losses, int(num_compiled)
+
+
+def test_a_second_visit_compiles_nothing(browser: Browser, site_url: str):
+    context = browser.new_context()
+    first_losses, num_compiled = visit(context, f"{site_url}run.html", 0)
+    losses, num_compiled_again = visit(context, f"{site_url}run.html", num_compiled)
+    assert num_compiled >= 1 and num_compiled_again == 0
+    assert losses == first_losses
+    _, num_compiled_simd = visit(context, f"{site_url}run.html?engine=simd", num_compiled)
+    assert num_compiled_simd == num_compiled, "another build of the engine has separate programs"
+    context.close()
+
+
+def test_programs_of_another_wheel_are_deleted(browser: Browser, site_url: str):
+    context = browser.new_context()
+    page = context.new_page()
+    page.goto(f"{site_url}run.html")
+    page.evaluate("caches.open('tensorbrook programs of an older wheel')")
+    page.close()
+    visit(context, f"{site_url}run.html", 0)        # waits until a single cache is left
+    context.close()
