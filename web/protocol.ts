@@ -1,6 +1,6 @@
 /**
-  * Every message between the page and the runtime worker. Both sides switch over these unions
-  * exhaustively, so a message that one side does not handle is a compile error.
+ * Every message between the page and the runtime worker. Both sides switch over these unions
+ * exhaustively, so a message that one side does not handle is a compile error.
  */
 
 /** One layer of the Studio's model, in Keras's terms: `{type: "Dense", args: {units: 10}}`. */
@@ -38,7 +38,7 @@ export interface LayerReport {
   readonly error: string | null;
 }
 
-/** Loss and accuracy at a point of training; the fraction of `epoch` is within an epoch. */
+/** Loss and accuracy after `epoch` epochs; the number of epochs may have a fraction. */
 export interface Measurement {
   readonly epoch: number;
   readonly loss: number;
@@ -46,11 +46,11 @@ export interface Measurement {
 }
 
 /**
-  * An event from the training session to the Studio. A `model` event carries the revision of its
-  * command, so that a reply to an older edit is not shown. `progress` carries the measurements
-  * since the previous `progress`; its `epoch` includes the fraction of the current epoch. `refused`
-  * is the reply to a command that failed and changed nothing. `stopped` reports that training ended
-  * without a command.
+ * An event from the training session to the Studio. A `model` event carries the revision of its
+ * command, so that a reply to an older edit is not shown. `progress` carries the measurements
+ * since the previous `progress`; its `epoch` includes the fraction of the current epoch. `refused`
+ * is the reply to a command that failed and changed nothing. `stopped` reports that training ended
+ * without a command.
  */
 export type SessionEvent =
   | { readonly name: "model"; readonly revision: number; readonly layers: readonly LayerReport[];
@@ -73,9 +73,9 @@ export interface FileEntry {
 export type EngineBuild = "threads" | "relaxed" | "simd";
 
 /**
-  * How Python reaches the GPU: the device is in Python's worker, which waits for promises by JSPI
-  * (stack switching), or in a separate worker, for which Python waits on shared memory
-  * (runtime/gpu_host.ts).
+ * How Python reaches the GPU: the device is in Python's worker, which waits for promises by JSPI
+ * (stack switching), or in a separate worker, for which Python waits on shared memory
+ * (runtime/gpu_host.ts).
  */
 export type GpuTransport = "jspi" | "worker";
 
@@ -87,9 +87,9 @@ export type GpuReport =
   | { readonly present: false; readonly reason: string };
 
 /**
-  * Options of the runtime; null leaves the choice to the worker. `base` is the URL of the folder
-  * that contains `pyodide/`, `engine/` and `tensorbrook.whl`. `control` is null unless the page is
-  * cross-origin isolated: see runtime/control.ts.
+ * Options of the runtime; null leaves the choice to the worker. `base` is the URL of the folder
+ * that contains `pyodide/`, `engine/` and `tensorbrook.whl`. `control` is null unless the page is
+ * cross-origin isolated: see runtime/control.ts.
  */
 export interface BootOptions {
   readonly base: string;
@@ -101,8 +101,8 @@ export interface BootOptions {
 }
 
 /**
-  * One script. It runs in a fresh folder that contains `files`. Tracebacks show `filename` as its
-  * path, and the other files relative to the folder of `filename`.
+ * One script. It runs in a fresh folder that contains `files`. Tracebacks show `filename` as its
+ * path, and the other files relative to the folder of `filename`.
  */
 export interface Script {
   readonly source: string;

@@ -1,8 +1,8 @@
 /**
-  * Interrupts and flow control in memory that an isolated page shares with its worker. The page
-  * writes a signal number into the first word to interrupt Python, and counts processed output
-  * messages in the second word, so that a script that prints in an endless loop waits for the page
-  * instead of flooding it.
+ * Interrupts and flow control in memory that an isolated page shares with its worker. The page
+ * writes a signal number into the first word to interrupt Python, and counts processed output
+ * messages in the second word, so that a script that prints in an endless loop waits for the page
+ * instead of flooding it.
  */
 
 const SIGNAL_WORD = 0;
@@ -15,8 +15,8 @@ const MAX_IN_FLIGHT = 256;
 export const newControlBuffer = (): SharedArrayBuffer => new SharedArrayBuffer(8);
 
 /**
-  * The buffer that Pyodide polls for signals. Pyodide reads the element and then writes 0, which
-  * would lose an interrupt between the two; here writing 0 clears only the signal that was read.
+ * The buffer that Pyodide polls for signals. Pyodide reads the element and then writes 0, which
+ * would lose an interrupt between the two; here writing 0 clears only the signal that was read.
  */
 export class InterruptBuffer {
   private lastRead = 0;
@@ -30,7 +30,7 @@ export class InterruptBuffer {
   }
 }
 
-/** The page's end. */
+/** The page's side of the control buffer. */
 export class ControlSender {
   private readonly words: Int32Array;
   constructor(control: SharedArrayBuffer) {
@@ -50,7 +50,7 @@ export class ControlSender {
   }
 }
 
-/** The worker's end. */
+/** The worker's side of the control buffer. */
 export class ControlReceiver {
   readonly interruptBuffer: InterruptBuffer;
   private readonly words: Int32Array;

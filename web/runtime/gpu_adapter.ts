@@ -22,10 +22,10 @@ export interface WaitSupport {
 }
 
 /**
-  * The transport to the device, or why there is none. Shared memory is preferred: no other Python
-  * task runs during a wait, an interrupt is handled between two polls, and a small program took
-  * 0.35 ms instead of 1.7 ms (Chromium 156, SwiftShader, 2026-11), as Pyodide makes a task of each
-  * promise that it awaits.
+ * The transport to the device, or why there is none. Shared memory is preferred: no other Python
+ * task runs during a wait, an interrupt is handled between two polls, and a small program took
+ * 0.35 ms instead of 1.7 ms (Chromium 156, SwiftShader, 2026-11), as Pyodide makes a task of each
+ * promise that it awaits.
  */
 export function chooseTransport(
   requested: GpuTransport | null, { canSwitchStacks, isolated }: WaitSupport,

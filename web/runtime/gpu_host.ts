@@ -20,7 +20,6 @@ export interface PollableResult<T> {
 
 export type AsyncResult<T> = Promise<T> | PollableResult<T>;
 
-
 /** Maximum number of runs in flight. */
 export const MAX_IN_FLIGHT = 2;
 

@@ -9,7 +9,7 @@ type Bytes = Uint8Array<ArrayBuffer>;
 
 const CACHE_PREFIX = "tensorbrook programs ";
 
-/** The number of programs kept, the latest: enough for a few models and their layers. */
+/** Only the latest programs are kept: enough for a few models and the programs of their layers. */
 const MAX_PROGRAMS = 400;
 
 const hex = (bytes: ArrayBuffer): string =>

@@ -1,5 +1,7 @@
 import { expect, it } from "vitest";
-import { formatCount, formatLoss, formatPercent, formatRate, formatShape, NO_VALUE } from "./status";
+import {
+  formatCount, formatLoss, formatPercent, formatRate, formatShape, NO_VALUE,
+} from "./status";
 
 it.each([
   [formatPercent(0.9777), "97.8 %"], [formatPercent(1), "100.0 %"],
