@@ -10,7 +10,7 @@ from pathlib import Path
 
 import tensorbrook as tf
 from op_cases import CASES
-from measures import derivatives, differentiable, in_mode, inputs, results
+from case_evaluation import derivatives, differentiable, in_mode, inputs, results
 
 
 def to_json(tensors) -> list:

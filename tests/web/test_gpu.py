@@ -32,7 +32,7 @@ HOST_SETUP = """
 import asyncio
 from array import array
 from tensorbrook.backends.webgpu.host_page import Host
-from tensorbrook.backends.webgpu.image import Binding, Commands, Copy, Dispatch
+from tensorbrook.backends.webgpu.compiled_program import Binding, Commands, Copy, Dispatch
 
 N, SIZE = 1000, 4000
 CODE = '''
@@ -103,7 +103,7 @@ stamps = host.new(32)
 before = host.submits
 host.run(timed, (arena, x, out, stamps))
 ticks = array("Q", read(stamps, 32)).tolist()
-print(host.device_info.tick_ns, ticks[0] > 0, ticks == sorted(ticks), ticks[3] > ticks[0])
+print(host.device_info.timestamp_period_ns, ticks[0] > 0, ticks == sorted(ticks), ticks[3] > ticks[0])
 print(host.submits - before, result() == EXPECTED)
 """) == "1 True True True\n2 True\n"
 
@@ -111,8 +111,8 @@ print(host.submits - before, result() == EXPECTED)
 def test_subgroups_hold_consecutive_invocations(page: Page):
     """SwiftShader's subgroups have four invocations."""
     assert stdout_of(page, HOST_SETUP + """
-from tensorbrook.backends.webgpu.neighbours import checked
-print(host.device_info.subgroups, checked(host).subgroups)
+from tensorbrook.backends.webgpu.subgroup_probe import verify_subgroups
+print(host.device_info.min_subgroup_size, verify_subgroups(host).min_subgroup_size)
 """).split() == ["4", "4"]
 
 
@@ -233,7 +233,7 @@ for _ in range(3):
 host.destroy()
 print(error(read, out, 4)[0], error(host.run, program, (arena, x, out))[0])
 print(error(host.load, commands(CODE + "// new"))[0], host.lost is not None)
-host.renew()
+host.reopen_device()
 set_up()
 for _ in range(5):
     host.run(program, (arena, x, out))
@@ -302,8 +302,8 @@ def test_a_training_step_is_one_host_call_and_one_submit(page: Page):
     """Also while tensors hold the old weights; reading all weights costs one of each too."""
     # The page of the tests has no NumPy, so get_weights cannot return arrays.
     lists = STEPS.replace("model.get_weights",
-                          "lambda: [t.tolist() for t in fetched(model.weights)]")
-    assert stdout_of(page, "from tensorbrook.tensor import fetched\n" + lists) == (
+                          "lambda: [t.tolist() for t in fetch_all(model.weights)]")
+    assert stdout_of(page, "from tensorbrook.tensor import fetch_all\n" + lists) == (
         "10 10 10 0 0\n1 0 1 0 0\n1 1 1 0 0\nTrue\n")
 
 
@@ -311,10 +311,10 @@ INTERRUPTED = """
 import sys
 import tensorbrook as tf
 from tensorbrook import backends
-from tensorbrook.backends.webgpu import host_page, journal
+from tensorbrook.backends.webgpu import host_page, device_recovery
 
 tf.config.set_backend("webgpu")
-host = backends.backend("webgpu").host
+host = backends.get_backend("webgpu").host
 v = tf.Variable([1.0, 2.0])
 step = tf.function(lambda: v.assign_add([1.0, 1.0]))
 step()
@@ -339,15 +339,15 @@ def at_line(n, file):
     return n < 0
 
 runs = []
-for module in journal, host_page:
+for module in device_recovery, host_page:
     n = 1
-    host.keep()
+    host.checkpoint()
     before = v.tolist()[0]
     while at_line(n, module.__file__):
         runs.append(sum(name == "run" for name, *_ in host._state.log))
         if v.tolist()[0] != before + runs[-1]:
             print("line", n, "of", module.__name__)
-        host.keep()
+        host.checkpoint()
         n, before = n + 1, v.tolist()[0]
     print(n > 3, sorted(set(runs)))
 tf.config.set_backend("wasm")

@@ -22,7 +22,7 @@ import tensorbrook as tf
 from tensorbrook import backends, keras
 
 tf.config.set_backend("webgpu")
-host = backends.backend("webgpu").host
+host = backends.get_backend("webgpu").host
 
 class LoseDevice(keras.callbacks.Callback):
     def on_train_batch_end(self, batch, logs=None):
@@ -49,7 +49,7 @@ with warnings.catch_warnings(record=True) as caught:
 print(actual == expected)
 for warning in caught:
     print(warning.message)
-print(backends.backend("webgpu").lost, tf.config.get_backend())
+print(backends.get_backend("webgpu").is_lost, tf.config.get_backend())
 """
 
 # Counts steps until the device loss, and some more: a lost or repeated step would show.
@@ -79,10 +79,10 @@ for warning in caught:
 REFUSED = """
 import warnings
 import tensorbrook as tf
-from tensorbrook.backends.webgpu import templates
+from tensorbrook.backends.webgpu import shader_templates
 
-source = templates.source
-templates.source = lambda name: source(name) + chr(10) + "fn broken( {" + chr(10)
+source = shader_templates.load_source
+shader_templates.load_source = lambda name: source(name) + chr(10) + "fn broken( {" + chr(10)
 with tf.device("/GPU:0"):
     tf.config.set_soft_device_placement(False)
     try:
@@ -101,7 +101,7 @@ import tensorbrook as tf
 from tensorbrook import backends
 
 tf.config.set_backend("webgpu")
-backend = backends.backend("webgpu")
+backend = backends.get_backend("webgpu")
 w = tf.Variable(tf.ones((1, 1 << 14)))
 
 @tf.function
@@ -119,19 +119,20 @@ print(float(tf.reduce_sum(w)) == first, backend.memory.in_use - in_use < 1 << 20
 print(float(step(tf.ones((4, 1)))) < first, backend.is_lost)
 """
 TOO_LARGE = TRAINING.partition("expected = ")[0] + """
-from tensorbrook.backends.webgpu import journal
+from tensorbrook.backends.webgpu import device_recovery
 
-expected, most_kept = train(), journal.MOST_KEPT
-journal.MOST_KEPT, journal.EVERY_S, journal.SHARE = 100, 0.0, 0
+expected, most_kept = train(), device_recovery.MAX_CHECKPOINT_BYTES
+device_recovery.MAX_CHECKPOINT_BYTES = 100
+device_recovery.CHECKPOINT_INTERVAL_S, device_recovery.MAX_TIME_DIVISOR = 0.0, 0
 host._due = 0.0
 print(train() == expected, host._state)
 try:
     train(3)
 except tf.errors.UnavailableError as error:
     print(error)
-print(backends.made("webgpu"))
-journal.MOST_KEPT = most_kept
-host = backends.backend("webgpu").host
+print(backends.existing_backend("webgpu"))
+device_recovery.MAX_CHECKPOINT_BYTES = most_kept
+host = backends.get_backend("webgpu").host
 with warnings.catch_warnings(record=True) as caught:
     warnings.simplefilter("always")
     print(train() == expected, train(4) == expected)

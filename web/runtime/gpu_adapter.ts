@@ -60,6 +60,6 @@ export async function openGpu(
 
 export function gpuReport(gpu: OpenedGpu): GpuReport {
   if ("reason" in gpu) return { present: false, reason: gpu.reason };
-  const { transport, info: { name, software } } = gpu;
+  const { transport, info: { name, is_software: software } } = gpu;
   return { present: true, name, software, transport };
 }

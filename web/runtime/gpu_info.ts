@@ -1,18 +1,18 @@
-/** Device information: a GPU's limits and features, in the fields of backends/webgpu/facts.py. */
+/** Device information: a GPU's limits and features, in the fields of backends/webgpu/device_info.py. */
 
 export interface GpuInfo {
   readonly name: string;
-  readonly software: boolean;
-  readonly alignment: number;
+  readonly is_software: boolean;
+  readonly offset_alignment: number;
   readonly storage_buffers: number;
-  readonly workgroups: number;
-  readonly invocations: number;
+  readonly max_workgroups: number;
+  readonly max_invocations: number;
   readonly workgroup_bytes: number;
   readonly binding_bytes: number;
   readonly buffer_bytes: number;
-  readonly subgroups: number;
+  readonly min_subgroup_size: number;
   readonly f16: boolean;
-  readonly tick_ns: number;
+  readonly timestamp_period_ns: number;
 }
 
 /** The limits that a device is requested with, at the adapter's maximum. */
@@ -43,18 +43,18 @@ function adapterName({ description, vendor, architecture, device }: Adapter["inf
 export function gpuInfo({ info, limits, features }: Adapter): GpuInfo {
   return {
     name: adapterName(info),
-    software: info.isFallbackAdapter,
-    alignment: limits.minStorageBufferOffsetAlignment,
+    is_software: info.isFallbackAdapter,
+    offset_alignment: limits.minStorageBufferOffsetAlignment,
     storage_buffers: limits.maxStorageBuffersPerShaderStage,
-    workgroups: limits.maxComputeWorkgroupsPerDimension,
-    invocations: Math.min(
+    max_workgroups: limits.maxComputeWorkgroupsPerDimension,
+    max_invocations: Math.min(
       limits.maxComputeInvocationsPerWorkgroup, limits.maxComputeWorkgroupSizeX),
     workgroup_bytes: limits.maxComputeWorkgroupStorageSize,
     binding_bytes: limits.maxStorageBufferBindingSize,
     buffer_bytes: limits.maxBufferSize,
-    subgroups: features.has("subgroups") ? info.subgroupMinSize : 0,
+    min_subgroup_size: features.has("subgroups") ? info.subgroupMinSize : 0,
     f16: features.has("shader-f16"),
-    tick_ns: features.has("timestamp-query") ? 1 : 0,
+    timestamp_period_ns: features.has("timestamp-query") ? 1 : 0,
   };
 }
 

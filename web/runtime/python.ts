@@ -39,9 +39,9 @@ export class Python {
     pyodide.setStdin({ stdin: () => null });
     pyodide.setStdout(console.writer("stdout"));
     pyodide.setStderr(console.writer("stderr"));
-    const script = pyodide.pyimport("tensorbrook.studio.script");
+    const script = pyodide.pyimport("tensorbrook.studio.script_runner");
     this.runScript = script.run;
-    this.stopScript = script.stop_waiting;
+    this.stopScript = script.cancel_awaiting_script;
     this.updateInterruptBuffer();
   }
 
