@@ -24,7 +24,7 @@ import tensorbrook
 import tensorbrook.backends.wasm
 import tensorbrook.backends.webgpu
 import tensorbrook.keras
-import tensorbrook.studio.script
+import tensorbrook.studio.script_runner
 import tensorbrook.studio.session
 import asyncio, random
 `;
