@@ -33,7 +33,7 @@ def threads(count: int):
     """Another backend wasm, with its own number of threads, for a while."""
     with on("reference"), pytest.MonkeyPatch.context() as patch:
         host = Host(count)
-        patch.setitem(backends._made, "wasm", Wasm(host))
+        patch.setitem(backends._loaded, "wasm", Wasm(host))
         with on("wasm"):
             assert tf.config.get_threads() == count
             yield
@@ -46,7 +46,7 @@ def gpu(**device_info):
     with on("reference"), pytest.MonkeyPatch.context() as patch:
         host = GpuHost()
         host.device_info = replace(host.device_info, **device_info)
-        patch.setitem(backends._made, "webgpu", WebGPU(host))
+        patch.setitem(backends._loaded, "webgpu", WebGPU(host))
         with on("webgpu"):
             yield EAGER.backend
         tf.random.set_seed(0)                # or its state would lie on what is no more

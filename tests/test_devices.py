@@ -41,7 +41,7 @@ def real_gpu(monkeypatch):
 @pytest.fixture
 def no_gpu(monkeypatch):
     """A machine without the package that reaches a GPU."""
-    monkeypatch.delitem(backends._made, "webgpu", raising=False)
+    monkeypatch.delitem(backends._loaded, "webgpu", raising=False)
     monkeypatch.delitem(sys.modules, "tensorbrook.backends.webgpu.host_wgpu", raising=False)
     monkeypatch.setitem(sys.modules, "wgpu", None)
 

@@ -30,7 +30,7 @@ def gpu(monkeypatch):
     """A backend webgpu with a device of its own, and computing on it."""
     made = WebGPU(Host())
     with on("reference"):
-        monkeypatch.setitem(backends._made, "webgpu", made)
+        monkeypatch.setitem(backends._loaded, "webgpu", made)
         with on("webgpu"):
             yield made
         monkeypatch.undo()

@@ -1,16 +1,17 @@
-"""Layer 5: what carries out plans. Each backend is a folder here and sees plans, never tensors."""
+"""Layer 5: the backends, which load and run plans. Each backend is a folder here and sees plans,
+never tensors."""
 import importlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 from ..base.errors import InvalidArgumentError
 from ..base.host_array import HostArray
-from ..ir import Graph, TargetInfo, Plan
+from ..ir import Graph, Plan, TargetInfo
 
 
 class Storage(Protocol):
-    """A buffer that a backend holds. `shared`: someone besides its Variable may look at it, so an
-    update must go to another buffer."""
+    """A buffer in a backend's memory. `aliased`: more than its Variable refers to it, so an update
+    must write to another buffer."""
 
     aliased: bool
     backend: "Backend"
@@ -19,7 +20,7 @@ class Storage(Protocol):
 
 
 class Program(Protocol):
-    """A plan, loaded; `dispatches` as a plan has them."""
+    """A loaded plan; `dispatches` are those of the plan."""
 
     backend: "Backend"
     dispatches: Mapping[tuple[int, ...], int] | None
@@ -28,13 +29,11 @@ class Program(Protocol):
 
 
 class Backend(Protocol):
-    """All that the rest of Tensorbrook asks of a backend.
+    """The interface of a backend.
 
-    `read_many` tells what several of its storages hold, as quickly as what one does. `recall` finds
-    the program of a simplified graph that was loaded before, perhaps in an earlier session; a
-    backend that keeps none gives None. `device` is "CPU" or "GPU", of which `details` tell what
-    there is to know. `lost` tells whether it is no more: whoever asks for the backend by name is
-    given another then."""
+    `read_many` reads several storages in about the time of one. `load_cached` returns the program
+    of a simplified graph from the program cache, or None. `device` is "CPU" or "GPU", and
+    `device_details` describes it. Once `is_lost`, get_backend creates a replacement."""
 
     name: str
     device: str
@@ -51,40 +50,40 @@ class Backend(Protocol):
 
 
 class ProgramCache(Protocol):
-    """Bytes by their keys, from earlier sessions with this very version of the package, too."""
+    """Compiled programs by key, persistent across sessions that run this version of the package."""
 
     def get(self, key: str) -> bytes | None: ...
     def put(self, key: str, data: bytes) -> None: ...
 
 
-# The program of a graph whose device was lost: on the one there is now ("GPU"), or on one that
-# cannot be lost ("CPU"). The conductors know how to come to it, and fill it in.
+# Loads a graph's program after its device was lost: on a new device of the same kind ("GPU") or on
+# the backend that cannot be lost ("CPU"). The layer above sets it because only that layer compiles.
 load_on_fallback: Callable[[Graph, str], Program] | None = None
-# Told when a backend is lost with what it held, and so what comes must go to another.
+# Called when a backend is lost together with its buffers, to select another backend.
 on_backend_lost: Callable[[], object] = bool
 
 NAMES = ("wasm", "webgpu", "reference")
-_made: dict[str, Backend] = {}
+_loaded: dict[str, Backend] = {}
 
 
 def get_backend(name: str) -> Backend:
-    """The backend of that name, made on first use."""
+    """Return the backend with this name; it is created on first use and after it was lost."""
     if name not in NAMES:
         raise InvalidArgumentError(
             "backend", f"{name!r} is not known", f"use one of {', '.join(NAMES)}"
         )
     if existing_backend(name) is None:
-        _made[name] = importlib.import_module(f".{name}", __name__).create()
-    return _made[name]
+        _loaded[name] = importlib.import_module(f".{name}", __name__).create()
+    return _loaded[name]
 
 
 def replace_backend(old: Backend, new: Backend) -> None:
-    """Let a backend take the place of one that has lost its device."""
-    if _made.get(old.name) is old:
-        _made[old.name] = new
+    """Replace a backend that has lost its device."""
+    if _loaded.get(old.name) is old:
+        _loaded[old.name] = new
 
 
 def existing_backend(name: str) -> Backend | None:
-    """The backend of that name if it has been made, and has not lost its device since."""
-    found = _made.get(name)
-    return None if found is None or found.is_lost else found
+    """Return the backend with this name if it has been created and is not lost."""
+    backend = _loaded.get(name)
+    return None if backend is None or backend.is_lost else backend

@@ -1,4 +1,4 @@
-"""The CPU backend: a WebAssembly module for each program, and one call to run it, on every host."""
+"""The CPU backend: compiles each plan to a WebAssembly module and runs it with one host call."""
 import importlib
 import os
 import sys
@@ -8,27 +8,27 @@ from typing import Any
 
 from ...base.errors import UnimplementedError
 from ...base.host_array import HostArray
-from ...ir import Graph, TargetInfo, Plan, digest, walk_equations
+from ...ir import Graph, Plan, TargetInfo, digest, walk_equations
 from ..profiling import Profile
-from .host import Host
-from .compiled_program import CompiledProgram, compile_plan
 from .allocator import HeapAllocator
+from .compiled_program import CompiledProgram, compile_plan
+from .host import Host
 from .module_codegen import KERNELS_WITH_EPILOGUE, block_size
 
 DTYPES = ("bool", "uint8", "int32", "float32")
 DEFAULT_HINT = 'use tf.cast to float32, or tf.config.set_backend("reference")'
 HINTS = {"float16": "make it float32 with tf.constant(array, tf.float32), leave layers the "
-                       'policy "float32", or compute on a GPU: tf.config.set_backend("webgpu")'}
-
+                    'policy "float32", or compute on a GPU: tf.config.set_backend("webgpu")'}
 
 # Training steps with 0, 1 and 4 (wasmtime 50, two threads, 2026-11): the GPT of the benchmarks
 # takes 66.2, 64.8 and 64.2 ms, with 71, 50 and 37 MB between its kernels; that of examples/ 24.7,
-# 24.2 and 24.2 ms (lower quartiles), with 20.9, 16.2 and 15.5 MB; the other networks the same time.
+# 24.2 and 24.2 ms (lower quartiles), with 20.9, 16.2 and 15.5 MB; the other networks are equally
+# fast.
 OPERATIONS_PER_BYTE = 4
 
 
 class Buffer:
-    """A block of the linear memory as a Storage; it goes back when nobody holds it."""
+    """A Storage in the linear memory; the memory is freed with the object."""
 
     __slots__ = ("address", "capacity", "size", "aliased", "backend", "__weakref__")
 
@@ -39,23 +39,24 @@ class Buffer:
     def read(self) -> bytes:
         return self.backend.host.read(self.address, self.size)
 
-    def __del__(self, ending=sys.is_finalizing):
-        # At the end of the process modules are taken apart, and the memory goes as a whole. Nor is
-        # there any to give back where an error came before it.
-        if hasattr(self, "capacity") and not ending():
+    def __del__(self, is_finalizing=sys.is_finalizing):
+        # When the interpreter exits, modules are already torn down and all memory is released.
+        # `capacity` is missing if the allocation failed.
+        if hasattr(self, "capacity") and not is_finalizing():
             self.backend.memory.free(self.address, self.capacity)
 
 
 class Wasm:
     name, device = "wasm", "CPU"
     is_lost = False
-    target = TargetInfo(kernels_with_epilogue=KERNELS_WITH_EPILOGUE, remat_ops_per_byte=OPERATIONS_PER_BYTE)
-    profile: Profile | None = None       # of all, while they are profiled
+    target = TargetInfo(kernels_with_epilogue=KERNELS_WITH_EPILOGUE,
+                        remat_ops_per_byte=OPERATIONS_PER_BYTE)
+    profile: Profile | None = None       # set on the class while all programs are profiled
 
     def __init__(self, host: Host):
         self.host, self.memory, self.threads = host, HeapAllocator(host), host.threads
         self.arena = Buffer(self, 1)
-        self.lock = threading.RLock()                      # held by the program that runs
+        self.lock = threading.RLock()                      # held while a program runs
         self.programs_run = self.kernels_run = self.compiled = 0
 
     def upload(self, data: HostArray) -> Buffer:
@@ -72,13 +73,13 @@ class Wasm:
         return [storage.read() for storage in storages]
 
     def load_cached(self, graph: Graph) -> "Program | None":
-        """The program of a graph that this host has kept."""
+        """Return the program of a graph from the host's program cache, or None."""
         if self.host.program_cache is None or self.profile: return None
-        image = self.host.program_cache.get(self._key(graph))
-        return None if image is None else Program(CompiledProgram.from_bytes(image), self)
+        data = self.host.program_cache.get(self._key(graph))
+        return None if data is None else Program(CompiledProgram.from_bytes(data), self)
 
     def _key(self, graph: Graph) -> str:
-        """What an image depends on, but for the version of the compiler, which the host knows."""
+        """Return the cache key of a graph. The host's cache adds the version of the compiler."""
         return f"{digest(graph)}-{self.host.relaxed:d}{self.host.shared:d}"
 
     def load(self, plan: Plan) -> "Program":
@@ -86,10 +87,10 @@ class Wasm:
         self.compiled += 1
         if self.profile:
             return self.profile.program(plan, self)
-        image = compile_plan(plan, self.host.relaxed, self.host.shared)
-        program = Program(image, self)
+        compiled = compile_plan(plan, self.host.relaxed, self.host.shared)
+        program = Program(compiled, self)
         if self.host.program_cache is not None:
-            self.host.program_cache.put(self._key(plan.graph), image.to_bytes())
+            self.host.program_cache.put(self._key(plan.graph), compiled.to_bytes())
         return program
 
     @staticmethod
@@ -97,15 +98,16 @@ class Wasm:
         uses = [(e.prim.name, a.spec.dtype) for e in walk_equations(graph)
                 for a in (*e.args, *e.outs)]
         uses += [("tf.function", a.spec.dtype) for a in (*graph.inputs, *graph.outputs)]
-        for user, dtype in uses:
+        for op, dtype in uses:
             if dtype.name not in DTYPES:
-                raise UnimplementedError(user, f"backend wasm cannot compute {dtype}",
+                raise UnimplementedError(op, f"backend wasm cannot compute {dtype}",
                                          HINTS.get(dtype.name, DEFAULT_HINT))
 
     def ensure_arena(self, size: int) -> int:
-        """The address of an arena of that size. One program runs at a time, so all share one."""
+        """Return the address of an arena of at least `size` bytes. One program runs at a time, so
+        all programs share one arena."""
         if size > self.arena.size:
-            self.arena = Buffer(self, 1)                   # the old one's place may serve the new
+            self.arena = Buffer(self, 1)       # frees the old arena, whose memory can be reused
             self.arena = Buffer(self, size)
         return self.arena.address
 
@@ -122,54 +124,58 @@ class Wasm:
 
 
 class Program:
-    """An image, loaded, with its block of arguments and its constants in memory."""
+    """A loaded program, with its argument block and its constants in the linear memory."""
 
     dispatches = None
 
-    def __init__(self, image: CompiledProgram, backend: Wasm):
-        self.image, self.backend = image, backend
+    def __init__(self, compiled: CompiledProgram, backend: Wasm):
+        self.compiled, self.backend = compiled, backend
         host = backend.host
-        self.constants = [backend.upload_bytes(c) for c in image.constants]
-        self.addresses = [c.address for c in self.constants]
-        self.output_allocations = [(size, image.input_output_aliases.get(i)) for i, size in enumerate(image.sizes)]
-        # What moves from turn to turn of a loop has its address in a block of each thread's own.
-        blocks = 1 + backend.threads if image.moving else 1
-        self.argument_block = Buffer(backend, blocks * block_size(image.slots))
-        self.arena: int | None = None                      # the one that its block names
-        self.id = host.load(image.module) if image.module else None
-        # Where no kernel is shared there is nothing to wake the other threads for.
-        self.threads = backend.threads if image.split else 1
+        self.constants = [backend.upload_bytes(c) for c in compiled.constants]
+        self.constant_addresses = [c.address for c in self.constants]
+        # Each output's size and the input whose buffer it may reuse, or None.
+        self.output_allocations = [(size, compiled.input_output_aliases.get(i))
+                                   for i, size in enumerate(compiled.output_sizes)]
+        # Each thread advances the rotating slots in its own copy of the argument block.
+        blocks = 1 + backend.threads if compiled.rotating_slots else 1
+        self.argument_block = Buffer(backend, blocks * block_size(compiled.slots))
+        self.arena_address: int | None = None              # the one in the argument block
+        self.id = host.load(compiled.module) if compiled.module else None
+        # A program without parallel kernels does not wake the other threads.
+        self.threads = backend.threads if compiled.is_parallel else 1
         if self.id is not None:
             weakref.finalize(self, host.unload, self.id)
 
     def run(self, inputs: list[Buffer]) -> list[Buffer]:
-        """One call of the host. What updates an input is written over it if nobody else looks."""
-        backend, image = self.backend, self.image
-        outputs = [Buffer(backend, size) if old is None or inputs[old].aliased else inputs[old]
-                   for size, old in self.output_allocations]
+        """Run the program with one host call. An updated input that is not aliased is written in
+        place."""
+        backend, compiled = self.backend, self.compiled
+        outputs = [Buffer(backend, size) if i is None or inputs[i].aliased else inputs[i]
+                   for size, i in self.output_allocations]
         if self.id is None:
             return outputs
         words = [b.address for b in inputs]
-        words += self.addresses
+        words += self.constant_addresses
         words += [b.address for b in outputs]
         with backend.lock:
-            if backend.arena.address != self.arena or backend.arena.size < image.arena_size:
+            arena = backend.arena
+            if arena.address != self.arena_address or arena.size < compiled.arena_size:
                 self._write_arena_address()
             backend.host.run(self.id, self.argument_block.address, *words)
             backend.programs_run += 1
-            backend.kernels_run += image.kernels
+            backend.kernels_run += compiled.kernel_count
         return outputs
 
     def _write_arena_address(self) -> None:
-        """Write the words before the slots: they change only when the arena does."""
-        self.arena = self.backend.ensure_arena(self.image.arena_size)
-        words = self.arena.to_bytes(4, "little") + self.threads.to_bytes(4, "little")
+        """Write the words before the slots, which change only if the arena moves."""
+        self.arena_address = self.backend.ensure_arena(self.compiled.arena_size)
+        words = self.arena_address.to_bytes(4, "little") + self.threads.to_bytes(4, "little")
         self.backend.host.write(self.argument_block.address, words)
 
 
 def create() -> Wasm:
-    """The backend on this machine's host: the page under Emscripten, wasmtime elsewhere."""
+    """Create the backend on this platform's host: the page under Emscripten, else wasmtime."""
     in_page = sys.platform == "emscripten"
     host = importlib.import_module(".host_page" if in_page else ".host_wasmtime", __name__)
-    asked = os.environ.get("TENSORBROOK_THREADS")
-    return Wasm(host.Host(int(asked) if asked else None))
+    threads = os.environ.get("TENSORBROOK_THREADS")
+    return Wasm(host.Host(int(threads) if threads else None))

@@ -1,6 +1,7 @@
-"""A program as one piece of bytes: its module, and what its host must know to run it.
+"""A compiled program as bytes: its WebAssembly module and the metadata needed to run it.
 
-An image needs neither the plan nor the compiler. A page keeps images from one visit to the next.
+Running a CompiledProgram needs neither the plan nor the compiler. A page keeps compiled programs in
+its program cache between visits.
 """
 from __future__ import annotations
 
@@ -13,47 +14,58 @@ from .module_codegen import emit_module
 
 @dataclass(frozen=True)
 class CompiledProgram:
-    """`constants` go into the slots after the inputs; `sizes` are the outputs' bytes."""
+    """A module and its slots: the inputs, then the constants, then the outputs, then the rotating
+    slots, which the program itself fills."""
 
     module: bytes
     constants: tuple[bytes, ...]
-    inputs: int
-    sizes: tuple[int, ...]
-    input_output_aliases: dict[int, int]          # output -> the input whose buffer it may be handed
-    arena_size: int
-    kernels: int
-    split: bool                      # whether any kernel is shared among the threads
-    moving: int                      # slots that the program itself fills
+    input_count: int
+    output_sizes: tuple[int, ...]                 # bytes
+    input_output_aliases: dict[int, int]          # output -> the input whose buffer it may reuse
+    arena_size: int                               # bytes
+    kernel_count: int
+    is_parallel: bool                             # whether any kernel runs on all threads
+    rotating_slots: int
 
     @property
     def slots(self) -> int:
-        return self.inputs + len(self.constants) + len(self.sizes) + self.moving
+        fixed = self.input_count + len(self.constants) + len(self.output_sizes)
+        return fixed + self.rotating_slots
 
     def to_bytes(self) -> bytes:
-        """A line of JSON, then the module and the constants."""
-        parts = self.module, *self.constants
-        head = {"parts": [len(part) for part in parts], "inputs": self.inputs, "sizes": self.sizes,
-                "aliases": list(self.input_output_aliases.items()), "arena_size": self.arena_size,
-                "kernels": self.kernels, "split": self.split, "moving": self.moving}
-        return b"".join([json.dumps(head).encode(), b"\n", *parts])
+        """Serialize as a line of JSON, then the module and the constants."""
+        blobs = self.module, *self.constants
+        header = {"blob_sizes": [len(blob) for blob in blobs], "input_count": self.input_count,
+                  "output_sizes": self.output_sizes,
+                  "input_output_aliases": list(self.input_output_aliases.items()),
+                  "arena_size": self.arena_size, "kernel_count": self.kernel_count,
+                  "is_parallel": self.is_parallel, "rotating_slots": self.rotating_slots}
+        return b"".join([json.dumps(header).encode(), b"\n", *blobs])
 
     @staticmethod
     def from_bytes(data: bytes) -> CompiledProgram:
-        line, rest = data.split(b"\n", 1)
-        head, parts = json.loads(line), []
-        for size in head.pop("parts"):
-            parts.append(rest[:size])
-            rest = rest[size:]
-        head |= {"sizes": tuple(head["sizes"]),
-                 "input_output_aliases": dict(head.pop("aliases"))}
-        return CompiledProgram(parts[0], tuple(parts[1:]), **head)
+        line, remaining = data.split(b"\n", 1)
+        header, blobs = json.loads(line), []
+        for size in header.pop("blob_sizes"):
+            blobs.append(remaining[:size])
+            remaining = remaining[size:]
+        header |= {"output_sizes": tuple(header["output_sizes"]),
+                   "input_output_aliases": dict(header["input_output_aliases"])}
+        return CompiledProgram(blobs[0], tuple(blobs[1:]), **header)
 
 
-def compile_plan(plan: Plan, relaxed: bool, shared: bool, stamps: int | None = None) -> CompiledProgram:
-    """The image of a plan, for engines with relaxed SIMD or not, with shared memory or not;
-    with `stamps` that of a program which tells how long its steps take."""
-    module = emit_module(plan, relaxed, shared, stamps) if plan.steps else b""
-    return CompiledProgram(module, tuple(bytes(c.value) for c in plan.constants), len(plan.inputs),
-                 tuple(o.spec.size_bytes for o in plan.outputs), dict(plan.input_output_aliases),
-                 plan.arena_size, len(plan.steps), any(step.parallel for step in plan.steps),
-                 plan.rotating_slots)
+def compile_plan(
+    plan: Plan, relaxed: bool, shared: bool, timestamps: int | None = None
+) -> CompiledProgram:
+    """Compile a plan; the parameters are those of emit_module."""
+    return CompiledProgram(
+        module=emit_module(plan, relaxed, shared, timestamps) if plan.steps else b"",
+        constants=tuple(bytes(c.value) for c in plan.constants),
+        input_count=len(plan.inputs),
+        output_sizes=tuple(o.spec.size_bytes for o in plan.outputs),
+        input_output_aliases=dict(plan.input_output_aliases),
+        arena_size=plan.arena_size,
+        kernel_count=len(plan.steps),
+        is_parallel=any(step.parallel for step in plan.steps),
+        rotating_slots=plan.rotating_slots,
+    )

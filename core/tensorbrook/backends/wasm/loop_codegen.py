@@ -1,79 +1,84 @@
-"""A Loop as one WebAssembly function `(thread, arguments)`.
+"""Code generation for loop kernels: a LoopKernel becomes one WebAssembly function.
 
-The loops of the nest stand inside each other; each keeps a pointer for every group of leaves that
-moves in the same steps. The vector loop runs in phases: several vectors at a time, then one, then
-the last one to three elements through the same instructions, one element in all four lanes; so a
-result does not depend on where its element stands, and nothing outside a buffer is touched.
+Each loop of the nest has a pointer for every group of leaves with equal strides. The vectorized
+loop is emitted in phases: several vectors per iteration, then one vector, then the last one to
+three elements with the same instructions, one element in all four lanes. A result therefore does
+not depend on the position of its element, and no access is outside a buffer.
 """
 from collections.abc import Callable, Mapping
 
 from ...ir.graph import Atom
-from ...ir.kernel import LoopKernel, BufferLocation
+from ...ir.kernel import BufferLocation, LoopKernel
 from .assembler import I32, V128, Function, shuffle
 from .expression_codegen import CompiledExpression
 from .host import THREADS_WORD, WORD_BYTES
-from .loop_nest import CHUNK, LANES, LoopNest, choose_loop_nest, epilogue_nest, rows_are_contiguous
-from .pass_values import assign_pass_values
-from .loop_values import SCRATCH, WIDTH, Accumulator, LoopValues
 from .loop_emitter import TAIL, LoopEmitterBase
+from .loop_nest import CHUNK, LANES, LoopNest, choose_loop_nest, epilogue_nest, rows_are_contiguous
+from .loop_values import LANE_BYTES, SCRATCH, Accumulator, LoopValues
+from .pass_values import assign_pass_values
 
-THREAD_PARAM = 0                               # the parameter that holds this thread's number
+THREAD_PARAM = 0                               # the parameter that holds this thread's index
 
-_SWAPS = shuffle(2, 3, 0, 1), shuffle(1, 0, 3, 2)
+_LANE_SWAPS = shuffle(2, 3, 0, 1), shuffle(1, 0, 3, 2)
 
-# Bytes that a kernel may keep of its rows. SCRATCH_BYTES of the engine are more.
+# Size limit of a kernel's row cache in bytes; SCRATCH_BYTES of the engine is larger.
 MAX_ROW_CACHE_BYTES = 1 << 20
 
 
-def kernel(loop: LoopKernel, places: Mapping[Atom, BufferLocation], split: bool, relaxed: bool,
-           scratch: int | None = None) -> Function:
-    """The function that carries out `loop`; with `split` the threads divide it among themselves.
-    A loop of several stages needs `scratch`, the function that gives a thread its memory."""
+def emit_loop_kernel(loop: LoopKernel, locations: Mapping[Atom, BufferLocation], parallel: bool,
+                     relaxed: bool, scratch: int | None = None) -> Function:
+    """Return the function `(thread, arguments)` of a loop kernel; if `parallel`, each thread
+    computes its partition. `scratch` is the function that returns a thread's scratch memory; a
+    kernel of several passes needs it."""
     if 0 in loop.reduced_space:
         return Function((I32, I32))
-    parts = assign_pass_values(loop, relaxed)
-    nest = choose_loop_nest(loop, parts, split)
-    if WIDTH * nest.row_layout()[1] * sum(len(part.spilled) for part in parts) > MAX_ROW_CACHE_BYTES:
-        parts = assign_pass_values(loop, relaxed, keep=False)
-    return _LoopEmitter(nest, LoopValues(loop, parts, nest, places, relaxed), scratch).function(split)
+    passes = assign_pass_values(loop, relaxed)
+    nest = choose_loop_nest(loop, passes, parallel)
+    cached_values = sum(len(p.spilled) for p in passes)
+    if LANE_BYTES * nest.row_layout()[1] * cached_values > MAX_ROW_CACHE_BYTES:
+        passes = assign_pass_values(loop, relaxed, keep=False)
+    values = LoopValues(loop, passes, nest, locations, relaxed)
+    return _LoopEmitter(nest, values, scratch).function(parallel)
 
 
-def epilogue(loop: LoopKernel, places: Mapping[Atom, BufferLocation], relaxed: bool) -> Function:
-    """The function `(arguments, row, rows, column, columns)` that carries out a rectangle of
-    `loop`, whose space is rows and columns."""
-    parts = assign_pass_values(loop, relaxed)
-    nest = epilogue_nest(loop, parts)
-    writer = _LoopEmitter(nest, LoopValues(loop, parts, nest, places, relaxed), None, (I32,) * 5, 0)
+def emit_epilogue(loop: LoopKernel, locations: Mapping[Atom, BufferLocation],
+                  relaxed: bool) -> Function:
+    """Return the function `(arguments, row, rows, column, columns)` that computes one rectangle
+    of a loop over (rows, columns)."""
+    passes = assign_pass_values(loop, relaxed)
+    nest = epilogue_nest(loop, passes)
+    values = LoopValues(loop, passes, nest, locations, relaxed)
+    emitter = _LoopEmitter(nest, values, None, (I32,) * 5, 0)
     for axis, (begin, count) in enumerate(((_ROW, _ROWS), (_COLUMN, _COLUMNS))):
-        writer.parts[nest.axis_groups.index((axis,))] = begin, count
+        emitter.subranges[nest.axis_groups.index((axis,))] = begin, count
     if rows_are_contiguous(loop):
-        writer.flatten_rows(loop.iteration_space[1])
-    return writer.function()
+        emitter.flatten_rows(loop.iteration_space[1])
+    return emitter.function()
 
 
 _ROW, _ROWS, _COLUMN, _COLUMNS = 1, 2, 3, 4          # parameters of an epilogue
 
 
 class _LoopEmitter(LoopEmitterBase):
-    """Loops around what Writer writes. `parts` says of a loop that runs over a part of its turns
-    which locals hold where that begins and how many turns it has."""
+    """Emits the loops around the body. `subranges`: for each loop that covers only a part of its
+    range, the locals that hold the begin and the iteration count of that part."""
 
     def __init__(self, nest: LoopNest, values: LoopValues, scratch: int | None, *signature):
         super().__init__(nest, values, *signature)
         self.scratch = scratch
-        self.parts: dict[int, tuple[int, int]] = {}
+        self.subranges: dict[int, tuple[int, int]] = {}
 
-    def function(self, split: bool = False) -> Function:
-        if split:
+    def function(self, parallel: bool = False) -> Function:
+        if parallel:
             self.emit_thread_partition()
-        for key in self.begins:
+        for key in self.base_offsets:
             self.init_pointer(key)
         self.compute_level(0)
         self.emit_outer(0)
         return self.f
 
     def flatten_rows(self, columns: int):
-        """Whole rows of an epilogue, as one that is as long as all of them."""
+        """Flatten an epilogue's rectangle into a single row if its rows are complete."""
         self.f.get(_COLUMNS)
         self.f.const(columns)
         self.f.op("i32.eq")
@@ -88,20 +93,21 @@ class _LoopEmitter(LoopEmitterBase):
     # ── threads ───────────────────────────────────────────────────────────────
 
     def emit_thread_partition(self):
-        """Find this thread's part of the shared loop, or return."""
-        if self.nest.thread_loop is None:
+        """Compute this thread's subrange of the partitioned loop; return if it is empty."""
+        loop = self.nest.thread_loop
+        if loop is None:
             self.f.get(THREAD_PARAM)
             self.return_if()
             return
-        n, count = self.nest.sizes[self.nest.thread_loop], self.local(I32, "count")
-        unit = CHUNK if self.nest.thread_loop in (self.nest.vector, self.nest.unroll_loop) else 1
+        n, count = self.nest.sizes[loop], self.local(I32, "count")
+        unit = CHUNK if loop in (self.nest.vector_loop, self.nest.unroll_loop) else 1
         begin = self.local(I32, "begin")
-        self.parts[self.nest.thread_loop] = begin, count
+        self.subranges[loop] = begin, count
         # count = unit * ceil(ceil(n / unit) / threads); begin = thread * count
         self.f.const(-(-n // unit) - 1)
-        self.word(THREADS_WORD)
+        self.load_word(THREADS_WORD)
         self.f.op("i32.add")
-        self.word(THREADS_WORD)
+        self.load_word(THREADS_WORD)
         self.f.op("i32.div_u")
         self.mul_const(unit)
         self.f.tee(count)
@@ -115,13 +121,13 @@ class _LoopEmitter(LoopEmitterBase):
 
     def clamp_count(self, n: int, begin: int, count: int):
         """count = min(count, n - begin)"""
-        rest = self.local(I32, "rest")
+        remaining = self.local(I32, "remaining")
         self.f.const(n)
         self.f.get(begin)
         self.f.op("i32.sub")
-        self.f.tee(rest)
+        self.f.tee(remaining)
         self.f.get(count)
-        self.f.get(rest)
+        self.f.get(remaining)
         self.f.get(count)
         self.f.op("i32.lt_u")
         self.f.op("select")
@@ -132,26 +138,26 @@ class _LoopEmitter(LoopEmitterBase):
         self.f.op("return")
         self.f.op("end")
 
-    def word(self, word: int):
+    def load_word(self, word: int):
         self.f.get(self.arguments)
         self.f.memory("i32.load", WORD_BYTES * word)
 
     def init_pointer(self, key: tuple):
-        word, steps = key
+        word, strides = key
         pointer = self.pointers[key] = self.local(I32, "pointer", key, 0)
         if word is None:
-            self.f.const(self.begins[key])
+            self.f.const(self.base_offsets[key])
         elif word == SCRATCH:
             self.f.get(THREAD_PARAM)
             self.f.op("call", self.scratch)
-            self.add_const(self.begins[key])
+            self.add_const(self.base_offsets[key])
         else:
-            self.word(word)
-            self.add_const(self.begins[key])
-        for i, (begin, _) in self.parts.items():
+            self.load_word(word)
+            self.add_const(self.base_offsets[key])
+        for i, (begin, _) in self.subranges.items():
             if self.advances_with(key, i):
                 self.f.get(begin)
-                self.mul_const(steps[i])
+                self.mul_const(strides[i])
                 self.f.op("i32.add")
         self.f.set(pointer)
 
@@ -161,98 +167,102 @@ class _LoopEmitter(LoopEmitterBase):
         if i == self.nest.num_outer:
             self.emit_passes()
         else:
-            self.loop(i, lambda: self.emit_outer(i + 1))
+            self.emit_loop(i, lambda: self.emit_outer(i + 1))
 
     def emit_inner(self, i: int):
-        if i == self.inner:
-            self.body()
+        if i == self.depth:
+            self.emit_body()
         else:
-            self.loop(i, lambda: self.emit_inner(i + 1))
+            self.emit_loop(i, lambda: self.emit_inner(i + 1))
 
-    def loop(self, i: int, inside: Callable[[], None]):
-        """Loop i around `inside`, with pointers of its own, phase after phase."""
-        before = self.pointers, self.copies, self.lanes
-        wanted = self.pointers_used(self.stage) if i >= self.nest.num_outer else self.pointers
-        self.pointers = {key: at for key, at in self.pointers.items() if key in wanted}
-        # The outermost loop need not give them back, unless the next stage begins with it.
+    def emit_loop(self, i: int, emit_inside: Callable[[], None]):
+        """Emit all phases of loop i with copies of the pointers that it advances."""
+        saved = self.pointers, self.copies, self.lanes
+        needed = self.pointers if i < self.nest.num_outer else self.pointers_used(self.pass_index)
+        self.pointers = {key: local for key, local in self.pointers.items() if key in needed}
+        # The outermost loop may advance the original pointers, unless the next pass needs them.
         for key in [key for key in self.pointers if self.advances_with(key, i)]:
-            if i or len(self.used) > 1:
+            if i or len(self.body_uses) > 1:
                 self.f.get(self.pointers[key])
                 self.pointers[key] = self.local(I32, "pointer", key, i + 1)
                 self.f.set(self.pointers[key])
         phases = self.phases(i)
-        for (copies, lanes, step), turns in zip(phases, self.turns(i, phases), strict=True):
+        counts = self.iteration_counts(i, phases)
+        for (copies, lanes, step), count in zip(phases, counts, strict=True):
             self.copies, self.lanes = copies, lanes
-            self.emit_iterations(i, turns, step, inside)
-        self.pointers, self.copies, self.lanes = before
+            self.emit_iterations(i, count, step, emit_inside)
+        self.pointers, self.copies, self.lanes = saved
 
     def advances_with(self, key: tuple, i: int) -> bool:
-        """Whether a pointer moves with loop i. One row of scratch serves all rows."""
-        word, steps = key
-        return steps[i] != 0 and (word != SCRATCH or i >= self.nest.num_outer)
+        """Whether loop i advances a pointer. All rows use the same row cache."""
+        word, strides = key
+        return strides[i] != 0 and (word != SCRATCH or i >= self.nest.num_outer)
 
     def phases(self, i: int) -> list[tuple[tuple[int, ...], int, int]]:
-        """Ways through loop i, each for what the last left: copies, lanes, elements a turn."""
-        every, vector = tuple(range(self.nest.unrolls[self.stage])), self.nest.vector
-        spread = self.nest.unroll_loop
-        if i == vector == spread:
-            ways = [(c, n, len(c) * n) for c, n in ((every, LANES), ((0,), LANES), ((0,), 1))]
-        elif i == spread:
-            ways = [(c, self.lanes, len(c)) for c in (every, (0,))]
+        """Return the phases of loop i as (copies, lanes, elements per iteration); each phase
+        processes the elements that remain after the previous one."""
+        all_copies = tuple(range(self.nest.unroll_factors[self.pass_index]))
+        vector, unroll = self.nest.vector_loop, self.nest.unroll_loop
+        if i == vector == unroll:
+            copies_and_lanes = (all_copies, LANES), ((0,), LANES), ((0,), 1)
+            phases = [(copies, n, len(copies) * n) for copies, n in copies_and_lanes]
+        elif i == unroll:
+            phases = [(copies, self.lanes, len(copies)) for copies in (all_copies, (0,))]
         elif i == vector:
-            ways = [(self.copies, n, n) for n in (LANES, 1)]
+            phases = [(self.copies, n, n) for n in (LANES, 1)]
         else:
-            ways = [(self.copies, self.lanes, 1)]
-        return list(dict.fromkeys(ways))
+            phases = [(self.copies, self.lanes, 1)]
+        return list(dict.fromkeys(phases))
 
-    def turns(self, i: int, phases) -> list:
-        """How often each phase turns: numbers, or, for the loop that threads share, locals."""
-        left, before, turns = self.nest.sizes[i], None, []
+    def iteration_counts(self, i: int, phases) -> list:
+        """Return each phase's iteration count: an int, or [local] if loop i has a subrange."""
+        remaining, previous, counts = self.nest.sizes[i], None, []
         for _, _, step in phases:
-            part = i in self.parts
-            turns.append([self.iteration_count_local(i, before, step)] if part else left // step)
-            left, before = left % step, step
-        return turns
+            dynamic = i in self.subranges
+            counts.append([self.iteration_count_local(i, previous, step)] if dynamic
+                          else remaining // step)
+            remaining, previous = remaining % step, step
+        return counts
 
-    def iteration_count_local(self, i: int, modulo: int | None, by: int) -> int:
-        """A local that holds how many turns loop i has, % modulo // by."""
-        self.f.get(self.parts[i][1])
-        for n, op in ((modulo, "i32.rem_u"), (by, "i32.div_u")):
+    def iteration_count_local(self, i: int, modulus: int | None, step: int) -> int:
+        """Return a local that holds loop i's element count % modulus // step."""
+        self.f.get(self.subranges[i][1])
+        for n, op in ((modulus, "i32.rem_u"), (step, "i32.div_u")):
             if n not in (None, 1):
                 self.f.const(n)
                 self.f.op(op)
-        out = self.local(I32, "turns", i, by)
+        out = self.local(I32, "iterations", i, step)
         self.f.set(out)
         return out
 
-    def emit_iterations(self, i: int, turns, step: int, inside: Callable[[], None]):
-        """As often as `turns` says: what level i + 1 needs, `inside`, pointers on by `step`."""
-        if turns == 0:
+    def emit_iterations(self, i: int, count, step: int, emit_inside: Callable[[], None]):
+        """Emit `count` iterations of loop i; a single one needs no loop, none no code."""
+        if count == 0:
             return
-        if turns == 1:
-            self.emit_iteration(i, step, inside)
+        if count == 1:
+            self.emit_iteration(i, step, emit_inside)
             return
         counter = self.local(I32, "counter", i)
-        if isinstance(turns, int):
-            self.f.const(turns)
+        if isinstance(count, int):
+            self.f.const(count)
             self.f.set(counter)
         else:
-            self.f.get(turns[0])
+            self.f.get(count[0])
             self.f.tee(counter)
             self.f.block("if")
         self.f.block("loop")
-        self.emit_iteration(i, step, inside)
+        self.emit_iteration(i, step, emit_inside)
         self.f.get(counter)
         self.add_const(-1)
         self.f.tee(counter)
         self.f.op("br_if", 0)
         self.f.op("end")
-        if not isinstance(turns, int):
+        if not isinstance(count, int):
             self.f.op("end")
 
-    def emit_iteration(self, i: int, step: int, inside: Callable[[], None]):
+    def emit_iteration(self, i: int, step: int, emit_inside: Callable[[], None]):
         self.compute_level(i + 1)
-        inside()
+        emit_inside()
         for key, pointer in self.pointers.items():
             if self.advances_with(key, i):
                 self.f.get(pointer)
@@ -260,72 +270,74 @@ class _LoopEmitter(LoopEmitterBase):
                 self.f.set(pointer)
 
     def compute_level(self, level: int):
-        """What the loops inside need of this level."""
-        if level < self.inner:
-            nodes = self.outer if level <= self.nest.num_outer else self.levels[self.stage]
+        """Compute the nodes of a level that the loops inside it use."""
+        if level < self.depth:
+            in_outer = level <= self.nest.num_outer
+            nodes = self.outer_nodes if in_outer else self.body_nodes[self.pass_index]
             for copy in self.copies if level > self.nest.unroll_loop else (0,):
                 self.emit_nodes(nodes[level], copy)
 
-    def body(self):
+    def emit_body(self):
         for copy in self.copies:
-            self.emit_nodes(self.levels[self.stage][self.inner], copy)
-            for at, fold in self.accumulators():
-                self.push(fold.node, copy)
-                self.f.set(self.accumulator(at, copy))
-            self.write(self.early[self.stage], copy)
+            self.emit_nodes(self.body_nodes[self.pass_index][self.depth], copy)
+            for index, accumulator in self.pass_accumulators():
+                self.push(accumulator.update, copy)
+                self.f.set(self.accumulator_local(index, copy))
+            self.emit_stores(self.elementwise_stores[self.pass_index], copy)
 
-    # ── rows ──────────────────────────────────────────────────────────────────
+    # ── passes over a row ─────────────────────────────────────────────────────
 
     def emit_passes(self):
-        """The stages, one after the other, over the rows in hand."""
-        for n in range(len(self.used)):
-            self.stage = n
+        """Emit all passes over the rows of one iteration of the outer loops."""
+        for n in range(len(self.body_uses)):
+            self.pass_index = n
             self.emit_pass()
-        self.stage = 0
+        self.pass_index = 0
 
     def emit_pass(self):
-        """Accumulators begin, the folded loops run, and the tail goes on with what is left."""
-        across, copies = self.nest.reduces_lanes, self.copies
-        if across:
-            copies = (*range(self.nest.unrolls[self.stage]), TAIL)
-        for at, fold in self.accumulators():
+        """Initialize the accumulators, emit the reduced loops, then the post-reduction values."""
+        reduces_lanes, copies = self.nest.reduces_lanes, self.copies
+        if reduces_lanes:
+            copies = (*range(self.nest.unroll_factors[self.pass_index]), TAIL)
+        for index, accumulator in self.pass_accumulators():
             for copy in copies:
-                self.f.code += fold.start
-                self.f.set(self.local(V128, "accumulator", at, copy))
-        if self.used[self.stage]:
+                self.f.code += accumulator.init
+                self.f.set(self.local(V128, "accumulator", index, copy))
+        if self.body_uses[self.pass_index]:
             self.emit_inner(self.nest.num_outer)
-        for at, fold in self.accumulators() if across else ():
-            self.horizontal_reduce(at, fold.formula)
+        for index, accumulator in self.pass_accumulators() if reduces_lanes else ():
+            self.horizontal_reduce(index, accumulator.combiner)
         for copy in self.copies:
-            self.emit_nodes(self.tails[self.stage], copy)
-            self.write(self.late[self.stage], copy)
+            self.emit_nodes(self.tail_nodes[self.pass_index], copy)
+            self.emit_stores(self.post_reduce_stores[self.pass_index], copy)
 
-    def accumulators(self) -> list[tuple[int, Accumulator]]:
-        return [(at, fold) for at, fold in enumerate(self.folds) if fold.stage == self.stage]
+    def pass_accumulators(self) -> list[tuple[int, Accumulator]]:
+        """Return the accumulators of the current pass with their indices."""
+        return [(i, a) for i, a in enumerate(self.accumulators) if a.pass_index == self.pass_index]
 
-    def horizontal_reduce(self, at: int, formula: CompiledExpression):
-        """All vectors of a fold's accumulators, and all lanes, into that of single elements."""
-        single = self.local(V128, "accumulator", at, TAIL)
-        total, moved = self.local(V128, "accumulator", at, 0), self.local(V128, "moved")
-        for copy in range(1, self.nest.unrolls[self.stage]):
-            self.combine(formula, total, self.local(V128, "accumulator", at, copy))
-        for swap in _SWAPS:
-            self.emit_binary(total, total, swap, moved)
-            self.combine(formula, total, moved)
-        if self.nest.sizes[self.nest.vector] % LANES:
-            self.combine(formula, single, total)
+    def horizontal_reduce(self, index: int, combiner: CompiledExpression):
+        """Reduce all copies and lanes of an accumulator into its TAIL local."""
+        tail = self.local(V128, "accumulator", index, TAIL)
+        total, swapped = self.local(V128, "accumulator", index, 0), self.local(V128, "swapped")
+        for copy in range(1, self.nest.unroll_factors[self.pass_index]):
+            self.combine(combiner, total, self.local(V128, "accumulator", index, copy))
+        for swap in _LANE_SWAPS:
+            self.emit_binary(total, total, swap, swapped)
+            self.combine(combiner, total, swapped)
+        if self.nest.sizes[self.nest.vector_loop] % LANES:
+            self.combine(combiner, tail, total)
         else:
             self.f.get(total)
-            self.f.set(single)
+            self.f.set(tail)
 
-    def combine(self, formula: CompiledExpression, total: int, other: int):
-        """total = formula(total, other)"""
+    def combine(self, combiner: CompiledExpression, total: int, other: int):
+        """total = combiner(total, other)"""
         def push(value):
-            if value < formula.inputs:
+            if value < combiner.inputs:
                 return self.f.get((total, other)[value])
-            code, args = formula.code[value - formula.inputs]
+            code, args = combiner.code[value - combiner.inputs]
             for arg in args:
                 push(arg)
             self.f.code += code
-        push(formula.result)
+        push(combiner.result)
         self.f.set(total)

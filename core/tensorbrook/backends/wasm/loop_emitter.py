@@ -1,116 +1,122 @@
-"""Writes a kernel's values: nodes into locals or on the stack, leaves from memory, stores."""
+"""Instruction emission for a loop body: evaluates graph nodes, loads leaves, writes stores."""
 from .assembler import I32, V128, Function, shuffle, v128_const
 from .instruction_graph import choose_locals, reachable
 from .loop_nest import LANES, LoopNest
-from .loop_values import IndexLeaf, AccumulatorLeaf, MemoryLeaf, LoopValues, StoreNode
+from .loop_values import AccumulatorLeaf, IndexLeaf, LoopValues, MemoryLeaf, StoreNode
 
-ARGUMENTS = 1                            # the parameter that holds the arguments block's address
-TAIL = -1                              # the accumulator of the last one to three elements
+ARGUMENTS_PARAM = 1                      # the parameter that holds the argument block's address
+TAIL = -1                                # in place of a copy: the last one to three elements
 
 _LOW, _HIGH = shuffle(0, 4, 1, 5), shuffle(2, 6, 3, 7)
 _FIRST, _SECOND = shuffle(0, 1, 4, 5), shuffle(2, 3, 6, 7)
 
 
-def pointer_of(leaf: MemoryLeaf | IndexLeaf) -> tuple:
-    """Leaves with the same key share a pointer: what begins it, and the steps it moves in."""
-    return (leaf.word if isinstance(leaf, MemoryLeaf) else None), leaf.steps
+def pointer_key(leaf: MemoryLeaf | IndexLeaf) -> tuple:
+    """Return the key of a leaf's pointer: leaves with the same base and strides share one."""
+    return (leaf.word if isinstance(leaf, MemoryLeaf) else None), leaf.strides
 
 
 class LoopEmitterBase:
-    """`copies` of the body of stage `stage` are being written, each over `lanes` elements;
-    `pointers` are the locals that hold where the loop at hand stands."""
+    """Emits the body of pass `pass_index` for the unroll copies `copies`, each over `lanes`
+    elements; `pointers` are the locals that hold the pointers in the current loop."""
 
-    def __init__(self, nest: LoopNest, values: LoopValues, params=(I32, I32), arguments: int = ARGUMENTS):
-        self.nest, self.values, self.folds = nest, values.lanes, values.folds
-        self.early = values.stores_by_pass(late=False)
-        self.late = values.stores_by_pass(late=True)
-        self.inner = len(nest.sizes)
+    def __init__(self, nest: LoopNest, values: LoopValues, params=(I32, I32),
+                 arguments: int = ARGUMENTS_PARAM):
+        self.nest, self.graph, self.accumulators = nest, values.graph, values.accumulators
+        self.elementwise_stores = values.stores_by_pass(post_reduce=False)
+        self.post_reduce_stores = values.stores_by_pass(post_reduce=True)
+        self.depth = len(nest.sizes)
         self.assign_locals()
         self.f, self.arguments = Function(params), arguments
         self.locals: dict[tuple, int] = {}
         self.pointers: dict[tuple, int] = {}
-        self.begins = self.pointer_bases()
+        self.base_offsets = self.pointer_bases()
         self.copies: tuple[int, ...] = (0,)
-        self.lanes, self.stage = 1, 0
+        self.lanes, self.pass_index = 1, 0
 
     def needs_transpose(self, leaf) -> bool:
-        """Whether a leaf lies side by side along the spread loop and not along the vector loop."""
-        if self.nest.unroll_loop == self.nest.vector or not isinstance(leaf, MemoryLeaf):
+        """Whether a leaf is contiguous along the unrolled loop but not along the vector loop."""
+        if self.nest.unroll_loop == self.nest.vector_loop or not isinstance(leaf, MemoryLeaf):
             return False
-        side, along = leaf.steps[self.nest.unroll_loop], leaf.steps[self.nest.vector]
-        return leaf.size == side == 4 and along not in (0, 4)
+        across, along = leaf.strides[self.nest.unroll_loop], leaf.strides[self.nest.vector_loop]
+        return leaf.element_size == across == 4 and along not in (0, 4)
 
     def assign_locals(self):
-        """Which nodes get a local, and where they are computed: in the outer loops, once; in the
-        loops of each stage that uses them, by level; or in a stage's tail."""
-        bodies = [[f.node for f in self.folds if f.stage == n] + [w.node for w in early]
-                  for n, early in enumerate(self.early)]
-        tails = [[w.node for w in late] for late in self.late]
-        body, tail = ([node for nodes in parts for node in nodes] for parts in (bodies, tails))
-        self.nodes = reachable(self.values, body + tail)
-        self.turned = {node for node in self.nodes if self.needs_transpose(self.values.code[node])}
-        roots = dict.fromkeys(tail, self.nest.num_outer) | dict.fromkeys(body, self.inner)
-        # Where several buffers are written, all values are there before the first is written:
-        # one may be written over what another is computed from.
-        keep = {w.node for writes in self.early + self.late if len(writes) > 1 for w in writes}
-        chosen = choose_locals(self.values, self.nodes, roots, keep | self.turned)
-        self.named = {n for n in chosen if not isinstance(self.values.code[n], AccumulatorLeaf)}
-        self.used = [reachable(self.values, nodes) for nodes in bodies]
-        self.outer, self.levels, self.tails = self.place_locals([reachable(self.values, t) for t in tails])
+        """Choose the nodes that get a local, and where each is computed: once in the outer loops,
+        in the loops of each pass that uses it, or after the reduced loops of a pass."""
+        bodies = [[a.update for a in self.accumulators if a.pass_index == n]
+                  + [s.node for s in stores] for n, stores in enumerate(self.elementwise_stores)]
+        tails = [[s.node for s in stores] for stores in self.post_reduce_stores]
+        body, tail = ([n for nodes in passes for n in nodes] for passes in (bodies, tails))
+        self.nodes = reachable(self.graph, body + tail)
+        self.transposed = {n for n in self.nodes if self.needs_transpose(self.graph.code[n])}
+        roots = dict.fromkeys(tail, self.nest.num_outer) | dict.fromkeys(body, self.depth)
+        # With several stores, compute all values before the first store: a target may alias a
+        # buffer from which another value is loaded.
+        stores_by_pass = self.elementwise_stores + self.post_reduce_stores
+        keep = {s.node for stores in stores_by_pass if len(stores) > 1 for s in stores}
+        chosen = choose_locals(self.graph, self.nodes, roots, keep | self.transposed)
+        self.in_local = {n for n in chosen if not isinstance(self.graph.code[n], AccumulatorLeaf)}
+        self.body_uses = [reachable(self.graph, nodes) for nodes in bodies]
+        self.place_locals([reachable(self.graph, nodes) for nodes in tails])
 
-    def place_locals(self, tails: list[list[int]]) -> tuple[list, list, list]:
-        """The named nodes of the outer loops by level, of each stage by level, of each tail."""
-        levels = range(self.inner + 1)
-        outer, stages = [[] for _ in levels], [[[] for _ in levels] for _ in self.used]
-        ends: list[list[int]] = [[] for _ in self.used]
-        bodies = [set(nodes) for nodes in self.used]
-        for node in sorted(self.named):
-            level, after = self.values.level[node], self.values.after_pass[node]
+    def place_locals(self, tail_uses: list[list[int]]):
+        """Set the nodes to compute into locals: `outer_nodes` by level in the outer loops,
+        `body_nodes` by pass and level, and `tail_nodes` after the reduced loops of each pass."""
+        levels = range(self.depth + 1)
+        self.outer_nodes: list[list[int]] = [[] for _ in levels]
+        self.body_nodes: list[list[list[int]]] = [[[] for _ in levels] for _ in self.body_uses]
+        self.tail_nodes: list[list[int]] = [[] for _ in self.body_uses]
+        bodies = [set(nodes) for nodes in self.body_uses]
+        for node in sorted(self.in_local):
+            level, after_pass = self.graph.level[node], self.graph.after_pass[node]
             in_bodies = [n for n, body in enumerate(bodies) if node in body]
-            of_row = level == self.nest.num_outer < self.inner
-            if level < self.nest.num_outer or of_row and in_bodies and not after:
-                outer[level].append(node)
-            elif of_row:
-                ends[max(after - 1, 0)].append(node)
+            per_row = level == self.nest.num_outer < self.depth
+            if level < self.nest.num_outer or per_row and in_bodies and not after_pass:
+                self.outer_nodes[level].append(node)
+            elif per_row:
+                self.tail_nodes[max(after_pass - 1, 0)].append(node)
             else:
                 for n in in_bodies:
-                    stages[n][level].append(node)
-                for n, nodes in enumerate(tails):
+                    self.body_nodes[n][level].append(node)
+                for n, nodes in enumerate(tail_uses):
                     if node in nodes and n not in in_bodies:
-                        ends[n].append(node)
-        return outer, stages, ends
+                        self.tail_nodes[n].append(node)
 
     # ── locals and addresses ──────────────────────────────────────────────────
 
     def local(self, type: int, *key) -> int:
-        """The local for `key`, the same one each time."""
+        """Return the local for `key`, which is created on first use."""
         if key not in self.locals:
             self.locals[key] = self.f.local(type)
         return self.locals[key]
 
     def node_local(self, node: int, copy: int) -> int:
-        return self.local(V128, "node", node, copy if self.values.is_varying[node] else 0)
+        return self.local(V128, "node", node, copy if self.graph.is_varying[node] else 0)
 
-    def accumulator(self, at: int, copy: int) -> int:
-        """A fold's accumulator. Single elements have one of their own beside folded lanes."""
-        single = self.nest.reduces_lanes and self.lanes == 1
-        return self.local(V128, "accumulator", at, TAIL if single else copy)
+    def accumulator_local(self, index: int, copy: int) -> int:
+        """Return an accumulator's local. If lanes are reduced, the elements of the scalar loop
+        have a separate one."""
+        scalar = self.nest.reduces_lanes and self.lanes == 1
+        return self.local(V128, "accumulator", index, TAIL if scalar else copy)
 
     def pointer_bases(self) -> dict[tuple, int]:
-        """Where each pointer begins: at the first of the leaves that share it."""
-        leaves = [self.values.code[node] for node in self.nodes]
-        leaves += [w.to for writes in self.early + self.late for w in writes]
-        begins: dict[tuple, int] = {}
+        """Return the base offset of each pointer: the smallest offset of the leaves sharing it."""
+        leaves = [self.graph.code[node] for node in self.nodes]
+        stores_by_pass = self.elementwise_stores + self.post_reduce_stores
+        leaves += [s.target for stores in stores_by_pass for s in stores]
+        offsets: dict[tuple, int] = {}
         for leaf in leaves:
             if isinstance(leaf, (MemoryLeaf, IndexLeaf)):
-                key = pointer_of(leaf)
-                begins[key] = min(begins.get(key, leaf.offset), leaf.offset)
-        return begins
+                key = pointer_key(leaf)
+                offsets[key] = min(offsets.get(key, leaf.offset), leaf.offset)
+        return offsets
 
     def pointers_used(self, n: int) -> set[tuple]:
-        """The pointers that the body of stage n uses."""
-        leaves = [self.values.code[node] for node in self.used[n]] + [w.to for w in self.early[n]]
-        return {pointer_of(leaf) for leaf in leaves if isinstance(leaf, (MemoryLeaf, IndexLeaf))}
+        """Return the keys of the pointers that the body of pass n uses."""
+        leaves = [self.graph.code[node] for node in self.body_uses[n]]
+        leaves += [s.target for s in self.elementwise_stores[n]]
+        return {pointer_key(leaf) for leaf in leaves if isinstance(leaf, (MemoryLeaf, IndexLeaf))}
 
     def add_const(self, n: int):
         if n:
@@ -123,14 +129,15 @@ class LoopEmitterBase:
             self.f.op("i32.mul")
 
     def offset(self, leaf: MemoryLeaf | IndexLeaf, copy: int) -> int:
-        """How far a copy's first element lies from the leaf's pointer."""
-        turns = copy * (LANES if self.nest.unroll_loop == self.nest.vector else 1)
-        return leaf.offset - self.begins[pointer_of(leaf)] + turns * leaf.steps[self.nest.unroll_loop]
+        """Return the offset of a copy's first element from the leaf's pointer."""
+        iterations = copy * (LANES if self.nest.unroll_loop == self.nest.vector_loop else 1)
+        base = self.base_offsets[pointer_key(leaf)]
+        return leaf.offset - base + iterations * leaf.strides[self.nest.unroll_loop]
 
     def address(self, leaf: MemoryLeaf, copy: int, lane: int = 0) -> int:
-        """Push the leaf's pointer; returns the offset at which a lane's element lies."""
-        offset = self.offset(leaf, copy) + lane * leaf.steps[self.nest.vector]
-        self.f.get(self.pointers[pointer_of(leaf)])
+        """Push the leaf's pointer; returns the offset of a lane's element from it."""
+        offset = self.offset(leaf, copy) + lane * leaf.strides[self.nest.vector_loop]
+        self.f.get(self.pointers[pointer_key(leaf)])
         if offset >= 0:
             return offset
         self.add_const(offset)
@@ -139,62 +146,62 @@ class LoopEmitterBase:
     # ── nodes ─────────────────────────────────────────────────────────────────
 
     def emit_nodes(self, nodes: list[int], copy: int):
-        """Named nodes into their locals; what all copies share, with the first."""
+        """Compute nodes into their locals; nodes that all copies share, with the first copy."""
         for node in nodes:
             first = copy == self.copies[0]
-            if node in self.turned and self.lanes == len(self.copies) == LANES:
+            if node in self.transposed and self.lanes == len(self.copies) == LANES:
                 if first:
                     self.transpose_tile(node)
-            elif first or self.values.is_varying[node]:
+            elif first or self.graph.is_varying[node]:
                 self.push_expression(node, copy)
                 self.f.set(self.node_local(node, copy))
 
     def push(self, node: int, copy: int):
-        if node in self.named:
+        if node in self.in_local:
             self.f.get(self.node_local(node, copy))
         else:
             self.push_expression(node, copy)
 
     def push_expression(self, node: int, copy: int):
-        match self.values.code[node]:
+        match self.graph.code[node]:
             case MemoryLeaf() as leaf:
                 self.load(leaf, copy)
             case IndexLeaf() as leaf:
                 self.emit_index(leaf, copy)
-            case AccumulatorLeaf(at, done):
-                together = done and self.nest.reduces_lanes
-                self.f.get(self.local(V128, "accumulator", at, TAIL) if together
-                           else self.accumulator(at, copy))
+            case AccumulatorLeaf(index, final):
+                reduced = final and self.nest.reduces_lanes
+                self.f.get(self.local(V128, "accumulator", index, TAIL) if reduced
+                           else self.accumulator_local(index, copy))
             case code:
-                for arg in self.values.args[node]:
+                for arg in self.graph.args[node]:
                     self.push(arg, copy)
                 self.f.code += code
 
     # ── memory ────────────────────────────────────────────────────────────────
 
     def load(self, leaf: MemoryLeaf, copy: int):
-        step, bits = leaf.steps[self.nest.vector], 8 * leaf.size
-        if step == 0 or self.lanes == 1:
+        stride, bits = leaf.strides[self.nest.vector_loop], 8 * leaf.element_size
+        if stride == 0 or self.lanes == 1:
             self.f.memory(f"v128.load{bits}_splat", self.address(leaf, copy))
-        elif step == leaf.size:
+        elif stride == leaf.element_size:
             name = "v128.load" if bits == 32 else "v128.load32_zero"
             self.f.memory(name, self.address(leaf, copy))
         else:
             self.gather(leaf, copy, bits)
 
     def gather(self, leaf: MemoryLeaf, copy: int, bits: int):
-        """Four elements that do not lie side by side."""
+        """Load four elements that are not contiguous."""
         offsets = [self.address(leaf, copy, lane) for lane in reversed(range(LANES))]
         self.f.memory(f"v128.load{bits}_splat", offsets.pop())
         for lane in range(1, LANES):
             self.f.memory(f"v128.load{bits}_lane", offsets.pop(), lane)
 
     def transpose_tile(self, node: int):
-        """Four rows of four elements, as the four columns that four copies want."""
+        """Load four rows of four elements and transpose them into the locals of four copies."""
         rows = [self.local(V128, "row", i) for i in range(LANES)]
         pairs = [self.local(V128, "pair", i) for i in range(LANES)]
         for lane, row in enumerate(rows):
-            self.f.memory("v128.load", self.address(self.values.code[node], 0, lane))
+            self.f.memory("v128.load", self.address(self.graph.code[node], 0, lane))
             self.f.set(row)
         for i, pair in enumerate(pairs):
             self.emit_binary(rows[i % 2 * 2], rows[i % 2 * 2 + 1], _HIGH if i // 2 else _LOW, pair)
@@ -203,31 +210,32 @@ class LoopEmitterBase:
             first = copy // 2 * 2
             self.emit_binary(pairs[first], pairs[first + 1], pick, self.node_local(node, copy))
 
-    def emit_binary(self, x: int, y: int, code: bytes, into: int):
+    def emit_binary(self, x: int, y: int, code: bytes, result: int):
         self.f.get(x)
         self.f.get(y)
         self.f.code += code
-        self.f.set(into)
+        self.f.set(result)
 
     def emit_index(self, leaf: IndexLeaf, copy: int):
-        """The counter in every lane, each lane one step further."""
-        step = leaf.steps[self.nest.vector]
-        self.f.get(self.pointers[pointer_of(leaf)])
+        """Push a vector of index values: the counter plus `lane * stride` in each lane."""
+        stride = leaf.strides[self.nest.vector_loop]
+        self.f.get(self.pointers[pointer_key(leaf)])
         self.add_const(self.offset(leaf, copy))
         self.f.op("i32x4.splat")
-        if step and self.lanes > 1:
-            lanes = [(step * lane) % 2**32 for lane in range(LANES)]
+        if stride and self.lanes > 1:
+            lanes = [(stride * lane) % 2**32 for lane in range(LANES)]
             self.f.code += v128_const(b"".join(n.to_bytes(4, "little") for n in lanes))
             self.f.op("i32x4.add")
 
-    def write(self, writes: list[StoreNode], copy: int):
-        for write in writes:
-            step, bits = write.to.steps[self.nest.vector], 8 * write.to.size
-            if self.lanes > 1 and step != write.to.size:
-                self.scatter(write, copy, bits)
+    def emit_stores(self, stores: list[StoreNode], copy: int):
+        for store in stores:
+            stride = store.target.strides[self.nest.vector_loop]
+            bits = 8 * store.target.element_size
+            if self.lanes > 1 and stride != store.target.element_size:
+                self.scatter(store, copy, bits)
                 continue
-            offset = self.address(write.to, copy)
-            self.push(write.node, copy)
+            offset = self.address(store.target, copy)
+            self.push(store.node, copy)
             if self.lanes == 1:
                 self.f.memory(f"v128.store{bits}_lane", offset, 0)
             elif bits == 32:
@@ -235,12 +243,12 @@ class LoopEmitterBase:
             else:
                 self.f.memory("v128.store32_lane", offset, 0)
 
-    def scatter(self, write: StoreNode, copy: int, bits: int):
-        """Four elements to places that do not lie side by side."""
+    def scatter(self, store: StoreNode, copy: int, bits: int):
+        """Store four elements that are not contiguous."""
         vector = self.local(V128, "scattered")
-        self.push(write.node, copy)
+        self.push(store.node, copy)
         self.f.set(vector)
         for lane in range(LANES):
-            offset = self.address(write.to, copy, lane)
+            offset = self.address(store.target, copy, lane)
             self.f.get(vector)
             self.f.memory(f"v128.store{bits}_lane", offset, lane)

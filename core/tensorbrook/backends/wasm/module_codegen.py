@@ -1,169 +1,186 @@
-"""A Plan as one WebAssembly module: a function for each kernel, and `run`, which calls them all.
+"""Code generation for a program: a Plan becomes one WebAssembly module.
 
-V8 compiles a function well once it has been called often, so kernels stay functions of their own.
+Every kernel is a separate function and `run` calls them in order: V8 optimizes a function after
+many calls, and kernels are called more often than `run`.
 """
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from ...ir.kernel import KernelCall, LoopKernel, BufferLocation, Plan, ScanKernel, ScheduledKernel, align_up
+from ...ir.kernel import (
+    BufferLocation,
+    KernelCall,
+    LoopKernel,
+    Plan,
+    ScanKernel,
+    ScheduledKernel,
+    align_up,
+)
 from .assembler import F32, F64, I32, Function, Module, f32_const
 from .disassembler import disassemble
-from .loop_codegen import THREAD_PARAM, epilogue, kernel
 from .host import ARENA_WORD, EPILOGUE, FIRST_SLOT_WORD, THREADS_WORD, WORD_BYTES
-from .loop_emitter import ARGUMENTS
+from .loop_codegen import THREAD_PARAM, emit_epilogue, emit_loop_kernel
+from .loop_emitter import ARGUMENTS_PARAM
 
+VECTOR_BYTES = 16
 
-VECTOR = 16                      # bytes
-
-# The kernels of the engine that take an epilogue and its arguments, before thread and threads.
+# Engine kernels with two more parameters before thread and threads: the index of an epilogue
+# function in the function table (0: none) and the address of the argument block passed to it.
 KERNELS_WITH_EPILOGUE = frozenset({"gemm", "conv2d", "conv2d_input_grad", "conv2d_filter_grad"})
 
 
-def emit_module(plan: Plan, relaxed: bool, shared: bool, stamps: int | None = None) -> bytes:
-    """The module of a program: for engines with relaxed SIMD or not, with shared memory or not.
-    With `stamps`, an address, it notes the time there before and after each step: see stamp."""
-    return _module(plan, relaxed, shared, stamps).encode()
+def emit_module(plan: Plan, relaxed: bool, shared: bool, timestamps: int | None = None) -> bytes:
+    """Return the plan's module; `relaxed`: uses relaxed SIMD, `shared`: imports shared memory.
+    With an address in `timestamps`, each thread records when it begins and ends each step."""
+    return _module(plan, relaxed, shared, timestamps).encode()
 
 
 def disassemble_plan(plan: Plan) -> str:
-    """The module's code as text, one function after the other."""
+    """Return the text of all functions of the plan's module."""
     return disassemble(_module(plan, relaxed=True, shared=True))
 
 
-def _module(plan: Plan, relaxed: bool, shared: bool, stamps: int | None = None) -> Module:
+def _module(plan: Plan, relaxed: bool, shared: bool, timestamps: int | None = None) -> Module:
     module = Module()
     module.import_memory("env", "memory", shared)
-    engine = _imports(plan, module)
-    if stamps is not None:
+    engine = _import_engine_functions(plan, module)
+    if timestamps is not None:
         engine["now"] = module.import_function("host", "now", (), (F64,))
-    steps = list(walk_steps(plan.steps))
-    functions = [_generated(step, plan, relaxed, engine) for step in steps]
-    # In the order of the steps, those within a Repeat behind it.
-    numbers = iter([module.add(f) if f else None for f in functions])
+    functions = [_generate_function(step, plan, relaxed, engine) for step in walk_steps(plan.steps)]
+    indices = iter([module.add(f) if f else None for f in functions])
     run = Function((I32, I32))
     if plan.rotating_slots:
         _copy_arguments_per_thread(run, plan)
-    clock = None if stamps is None else _clock(run, stamps, len(plan.steps), engine["now"])
-    _steps(_RunEmitter(run, module, plan, engine, numbers), plan.steps, clock)
+    record = _no_timestamps
+    if timestamps is not None:
+        record = _timestamp_recorder(run, timestamps, len(plan.steps), engine["now"])
+    _emit_steps(_RunEmitter(run, module, plan, engine, indices), plan.steps, record)
     module.export("run", module.add(run))
     return module
 
 
 @dataclass
 class _RunEmitter:
-    """The function `run` while it is written, and what its steps are written from."""
+    """The state of emitting the function `run`: `engine` are the function indices of its imports,
+    `generated` the function index of each step in the order of walk_steps, or None."""
 
     f: Function
     module: Module
     plan: Plan
     engine: dict[str, int]
-    numbers: Iterator[int | None]
+    generated: Iterator[int | None]
 
 
 def walk_steps(steps: tuple[ScheduledKernel, ...]) -> Iterator[ScheduledKernel]:
-    """Steps, and behind each those within it."""
+    """Yield the steps in preorder: each step, then the steps of its body."""
     for step in steps:
         yield step
         yield from walk_steps(step.body)
 
 
 def block_size(slots: int) -> int:
-    """Bytes of a block of arguments."""
+    """Return the size of an argument block in bytes."""
     return align_up(WORD_BYTES * (FIRST_SLOT_WORD + slots))
 
 
 def _copy_arguments_per_thread(run: Function, plan: Plan):
-    """From here on let the arguments be this thread's copy of them, which lies behind the block:
-    addresses that move from turn to turn are a thread's own."""
-    size, own = block_size(plan.slots), run.local(I32)
-    run.get(ARGUMENTS)
+    """Copy the argument block and let ARGUMENTS_PARAM point to the copy: threads advance the
+    rotating slots of scans independently. The copies are stored after the block, one per thread."""
+    size, copy = block_size(plan.slots), run.local(I32)
+    run.get(ARGUMENTS_PARAM)
     run.get(THREAD_PARAM)
     run.const(1)
     run.op("i32.add")
     run.const(size)
     run.op("i32.mul")
     run.op("i32.add")
-    run.set(own)
-    for at in range(0, size, VECTOR):
-        run.get(own)
-        run.get(ARGUMENTS)
-        run.memory("v128.load", at)
-        run.memory("v128.store", at)
-    run.get(own)
-    run.set(ARGUMENTS)
+    run.set(copy)
+    for offset in range(0, size, VECTOR_BYTES):
+        run.get(copy)
+        run.get(ARGUMENTS_PARAM)
+        run.memory("v128.load", offset)
+        run.memory("v128.store", offset)
+    run.get(copy)
+    run.set(ARGUMENTS_PARAM)
 
 
-Clock = Callable[[int], None]
-STAMP = 8                        # bytes
+# ── timestamps ────────────────────────────────────────────────────────────────────────────────
+
+TimestampRecorder = Callable[[int], None]
+TIMESTAMP_BYTES = 8
 
 
-def stamps_of(steps: int) -> int:
-    """How many stamps a thread leaves: two with nothing between them, then for each step two."""
+def timestamp_count(steps: int) -> int:
+    """Return how many timestamps a thread records: two adjacent ones, which measure the cost of
+    recording, then two per step."""
     return 2 + 2 * steps
 
 
-def _clock(run: Function, stamps: int, steps: int, now: int) -> Clock:
-    """A function that writes a stamp, the time in milliseconds, into this thread's part."""
-    area = run.local(I32)
+def _timestamp_recorder(run: Function, base: int, steps: int, now: int) -> TimestampRecorder:
+    """Return a function that emits code to store the time in milliseconds as this thread's
+    timestamp `index`; the timestamps of all threads begin at address `base`."""
+    region = run.local(I32)
     run.get(THREAD_PARAM)
-    run.const(STAMP * stamps_of(steps))
+    run.const(TIMESTAMP_BYTES * timestamp_count(steps))
     run.op("i32.mul")
-    run.const(stamps)
+    run.const(base)
     run.op("i32.add")
-    run.set(area)
+    run.set(region)
 
-    def stamp(at: int):
-        run.get(area)
+    def record(index: int):
+        run.get(region)
         run.op("call", now)
-        run.memory("f64.store", STAMP * at)
+        run.memory("f64.store", TIMESTAMP_BYTES * index)
 
-    stamp(0)
-    stamp(1)
-    return stamp
-
-
-def _no_timestamps(at: int):
-    """Nobody asks how long steps take."""
+    record(0)
+    record(1)
+    return record
 
 
-def _steps(r: _RunEmitter, steps: tuple[ScheduledKernel, ...], clock: Clock | None = None):
-    stamp = clock or _no_timestamps
+def _no_timestamps(index: int):
+    """The recorder of a program that is not profiled: emits nothing."""
+
+
+# ── steps ─────────────────────────────────────────────────────────────────────────────────────
+
+
+def _emit_steps(r: _RunEmitter, steps: tuple[ScheduledKernel, ...],
+                record: TimestampRecorder = _no_timestamps):
     for n, step in enumerate(steps):
-        run, number = r.f, next(r.numbers)
+        run, generated = r.f, next(r.generated)
         if step.barrier_before:
             run.op("call", r.engine["barrier"])
         if not step.parallel:
             run.get(THREAD_PARAM)
             run.op("i32.eqz")
             run.block("if")
-        stamp(2 + 2 * n)
+        record(2 + 2 * n)
         if isinstance(step.kernel, ScanKernel):
-            _repeat(r, step)
+            _emit_scan(r, step)
         elif isinstance(step.kernel, KernelCall):
-            if number is not None:
-                _set_epilogue(run, r.module, number)
-            _call(run, step, r.plan, r.engine[step.kernel.kernel])
-        elif number is not None:
+            if generated is not None:
+                _set_epilogue(run, r.module, generated)
+            _emit_kernel_call(run, step, r.plan, r.engine[step.kernel.kernel])
+        elif generated is not None:
             run.get(THREAD_PARAM)
-            run.get(ARGUMENTS)
-            run.op("call", number)
-        stamp(3 + 2 * n)
+            run.get(ARGUMENTS_PARAM)
+            run.op("call", generated)
+        record(3 + 2 * n)
         if not step.parallel:
             run.op("end")
 
 
-# ── loops of steps ────────────────────────────────────────────────────────────────────────────
+# ── scans ─────────────────────────────────────────────────────────────────────────────────────
 
 
-def _repeat(r: _RunEmitter, step: ScheduledKernel):
-    """The steps of a turn in a loop; after each turn the addresses move on."""
-    run, repeat, counter = r.f, step.kernel, r.f.local(I32)
-    _init_scan_addresses(run, repeat, r.plan)
-    run.const(repeat.count)
+def _emit_scan(r: _RunEmitter, step: ScheduledKernel):
+    """Emit a loop over the scan's steps; each iteration advances the rotating slots at its end."""
+    run, scan, counter = r.f, step.kernel, r.f.local(I32)
+    _init_scan_addresses(run, scan, r.plan)
+    run.const(scan.count)
     run.set(counter)
     run.block("loop")
-    _steps(r, step.body)
-    _advance_scan_addresses(run, repeat, r.plan)
+    _emit_steps(r, step.body)
+    _advance_scan_addresses(run, scan, r.plan)
     run.get(counter)
     run.const(-1)
     run.op("i32.add")
@@ -172,49 +189,55 @@ def _repeat(r: _RunEmitter, step: ScheduledKernel):
     run.op("end")
 
 
-def _init_scan_addresses(run: Function, repeat: ScanKernel, plan: Plan):
-    """The addresses of the first turn. The last turn writes a carry to its end."""
-    for c in repeat.carries:
-        places = [plan.buffer_locations[c.final], plan.buffer_locations[c.spare]]
-        if repeat.count % 2 == 0:
-            places.reverse()
-        for i, place in enumerate([plan.buffer_locations[c.init], *places]):
-            _store_word(run, plan.buffer_locations[c.input].offset + i, lambda place=place: _address(run, place))
-    for p in repeat.pieces:
-        _store_word(run, plan.buffer_locations[p.element].offset, lambda p=p: _address(run, plan.buffer_locations[p.stacked]))
-        if repeat.reverse:
-            _add_to_word(run, plan.buffer_locations[p.element].offset, (repeat.count - 1) * p.element.spec.size_bytes)
+def _init_scan_addresses(run: Function, scan: ScanKernel, plan: Plan):
+    """Store the addresses of the first iteration. A carry alternates between its buffers `final`
+    and `spare` so that the last iteration writes `final`."""
+    locations = plan.buffer_locations
+    for c in scan.carries:
+        outputs = [locations[c.final], locations[c.spare]]
+        if scan.count % 2 == 0:
+            outputs.reverse()
+        for i, location in enumerate([locations[c.init], *outputs]):
+            _store_word(run, locations[c.input].offset + i,
+                        lambda location=location: _push_address(run, location))
+    for p in scan.pieces:
+        slot, stacked = locations[p.element].offset, locations[p.stacked]
+        _store_word(run, slot, lambda stacked=stacked: _push_address(run, stacked))
+        if scan.reverse:
+            _add_to_word(run, slot, (scan.count - 1) * p.element.spec.size_bytes)
 
 
-def _advance_scan_addresses(run: Function, repeat: ScanKernel, plan: Plan):
-    for c in repeat.carries:
-        before = plan.buffer_locations[c.input].offset
-        written, after = run.local(I32), before + 1
-        _word(run, after)
+def _advance_scan_addresses(run: Function, scan: ScanKernel, plan: Plan):
+    """Move every slice to its next element; the output of a carry becomes its input, and its
+    output and next output are swapped."""
+    for c in scan.carries:
+        input = plan.buffer_locations[c.input].offset
+        output, next_output, written = input + 1, input + 2, run.local(I32)
+        _load_word(run, output)
         run.set(written)
-        _store_word(run, before, lambda written=written: run.get(written))
-        _store_word(run, after, lambda after=after: _word(run, after + 1))
-        _store_word(run, after + 1, lambda written=written: run.get(written))
-    for p in repeat.pieces:
+        _store_word(run, input, lambda written=written: run.get(written))
+        _store_word(run, output, lambda slot=next_output: _load_word(run, slot))
+        _store_word(run, next_output, lambda written=written: run.get(written))
+    for p in scan.pieces:
         size = p.element.spec.size_bytes
-        _add_to_word(run, plan.buffer_locations[p.element].offset, -size if repeat.reverse else size)
+        _add_to_word(run, plan.buffer_locations[p.element].offset, -size if scan.reverse else size)
 
 
-def _word(run: Function, slot: int):
-    run.get(ARGUMENTS)
+def _load_word(run: Function, slot: int):
+    run.get(ARGUMENTS_PARAM)
     run.memory("i32.load", WORD_BYTES * (FIRST_SLOT_WORD + slot))
 
 
 def _store_word(run: Function, slot: int, push: Callable[[], None]):
-    run.get(ARGUMENTS)
+    run.get(ARGUMENTS_PARAM)
     push()
     run.memory("i32.store", WORD_BYTES * (FIRST_SLOT_WORD + slot))
 
 
-def _add_to_word(run: Function, slot: int, by: int):
+def _add_to_word(run: Function, slot: int, increment: int):
     def push():
-        _word(run, slot)
-        run.const(by)
+        _load_word(run, slot)
+        run.const(increment)
         run.op("i32.add")
 
     _store_word(run, slot, push)
@@ -223,61 +246,65 @@ def _add_to_word(run: Function, slot: int, by: int):
 # ── kernels of the engine ─────────────────────────────────────────────────────────────────────
 
 
-def _generated(step: ScheduledKernel, plan: Plan, relaxed: bool, engine: dict[str, int]) -> Function | None:
-    """The function that a step needs beside the engine's."""
+def _generate_function(
+    step: ScheduledKernel, plan: Plan, relaxed: bool, engine: dict[str, int]
+) -> Function | None:
+    """Return the generated function of a step: a loop kernel or the epilogue of an engine kernel;
+    None if the step has neither."""
     k = step.kernel
     if isinstance(k, LoopKernel):
-        return kernel(k, plan.buffer_locations, step.parallel, relaxed, engine.get("scratch"))
+        scratch = engine.get("scratch")
+        return emit_loop_kernel(k, plan.buffer_locations, step.parallel, relaxed, scratch)
     if isinstance(k, KernelCall) and k.epilogue:
-        return epilogue(k.epilogue, plan.buffer_locations, relaxed)
+        return emit_epilogue(k.epilogue, plan.buffer_locations, relaxed)
     return None
 
 
-def _set_epilogue(run: Function, module: Module, number: int):
-    """Let the engine's next kernel find a function as its epilogue."""
+def _set_epilogue(run: Function, module: Module, function: int):
+    """Store a function in the table entry that the engine's kernels call as their epilogue."""
     # Chromium 156: setting the entry and one call through it take 35 ns.
     run.const(EPILOGUE)
-    run.op("ref.func", number)
+    run.op("ref.func", function)
     run.op("table.set", 0)
-    module.referred.append(number)
+    module.referred.append(function)
 
 
-def _imports(plan: Plan, module: Module) -> dict[str, int]:
-    """The engine's functions that the plan uses, by name."""
-    kernels = [step.kernel for step in walk_steps(plan.steps)]
-    if any(isinstance(k, KernelCall) and k.epilogue for k in kernels):
+def _import_engine_functions(plan: Plan, module: Module) -> dict[str, int]:
+    """Import the engine functions that the plan calls; return their indices by name."""
+    steps = list(walk_steps(plan.steps))
+    if any(isinstance(step.kernel, KernelCall) and step.kernel.epilogue for step in steps):
         module.import_table("engine", "__indirect_function_table")
-    needed = {"barrier": ((), ())} if any(step.barrier_before for step in walk_steps(plan.steps)) else {}
-    for step in walk_steps(plan.steps):
+    types = {"barrier": ((), ())} if any(step.barrier_before for step in steps) else {}
+    for step in steps:
         if isinstance(step.kernel, KernelCall):
-            needed[step.kernel.kernel] = _signature(step.kernel), ()
+            types[step.kernel.kernel] = _parameter_types(step.kernel), ()
         elif isinstance(step.kernel, LoopKernel) and len(step.kernel.passes) > 1:
-            needed["scratch"] = (I32,), (I32,)
-    return {name: module.import_function("engine", name, *type) for name, type in needed.items()}
+            types["scratch"] = (I32,), (I32,)
+    return {name: module.import_function("engine", name, *type) for name, type in types.items()}
 
 
-def _signature(call: KernelCall) -> tuple[int, ...]:
+def _parameter_types(call: KernelCall) -> tuple[int, ...]:
     pointers = (I32,) * (len(call.args) + len(call.outs))
+    params = tuple(F32 if isinstance(p, float) else I32 for p in call.params)
     epilogue = (I32, I32) if call.kernel in KERNELS_WITH_EPILOGUE else ()
-    numbers = tuple(F32 if isinstance(n, float) else I32 for n in call.params)
-    return pointers + numbers + epilogue + (I32, I32)
+    return pointers + params + epilogue + (I32, I32)
 
 
-def _call(run: Function, step: ScheduledKernel, plan: Plan, function: int):
-    """The engine's kernel over buffers and numbers, for this thread of all or for one alone."""
+def _emit_kernel_call(run: Function, step: ScheduledKernel, plan: Plan, function: int):
+    """Emit the call of an engine kernel, as this thread of all threads or as the only thread."""
     for atom in step.kernel.args + step.kernel.outs:
-        _address(run, plan.buffer_locations[atom])
-    for n in step.kernel.params:
-        if isinstance(n, float):
-            run.code += f32_const(n)
+        _push_address(run, plan.buffer_locations[atom])
+    for p in step.kernel.params:
+        if isinstance(p, float):
+            run.code += f32_const(p)
         else:
-            run.const(n)
+            run.const(p)
     if step.kernel.kernel in KERNELS_WITH_EPILOGUE:
         run.const(EPILOGUE if step.kernel.epilogue else 0)
-        run.get(ARGUMENTS)
+        run.get(ARGUMENTS_PARAM)
     if step.parallel:
         run.get(THREAD_PARAM)
-        run.get(ARGUMENTS)
+        run.get(ARGUMENTS_PARAM)
         run.memory("i32.load", WORD_BYTES * THREADS_WORD)
     else:
         run.const(0)
@@ -285,11 +312,11 @@ def _call(run: Function, step: ScheduledKernel, plan: Plan, function: int):
     run.op("call", function)
 
 
-def _address(run: Function, place: BufferLocation):
-    run.get(ARGUMENTS)
-    if place.space == "slot":
-        run.memory("i32.load", WORD_BYTES * (FIRST_SLOT_WORD + place.offset))
+def _push_address(run: Function, location: BufferLocation):
+    run.get(ARGUMENTS_PARAM)
+    if location.space == "slot":
+        run.memory("i32.load", WORD_BYTES * (FIRST_SLOT_WORD + location.offset))
     else:
         run.memory("i32.load", WORD_BYTES * ARENA_WORD)
-        run.const(place.offset)
+        run.const(location.offset)
         run.op("i32.add")

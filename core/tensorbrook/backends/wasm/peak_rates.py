@@ -7,7 +7,7 @@ from collections.abc import Callable
 from . import Buffer, Wasm
 from .assembler import I32, V128, Function, Module
 from .host import FIRST_SLOT_WORD, THREADS_WORD, WORD_BYTES
-from .loop_emitter import ARGUMENTS
+from .loop_emitter import ARGUMENTS_PARAM
 
 # Twelve chains of dependent multiply-adds: enough to hide a latency of 4 cycles on two units, and
 # few enough for the 15 vector registers that V8 has.
@@ -46,7 +46,7 @@ def _min_seconds(backend: Wasm, memory: Buffer, function: Function) -> float:
 def _thread_region(f: Function, size: int) -> int:
     """A local that points to this thread's part of the memory."""
     at = f.local(I32)
-    f.get(ARGUMENTS)
+    f.get(ARGUMENTS_PARAM)
     f.memory("i32.load", WORD_BYTES * FIRST_SLOT_WORD)
     f.get(0)
     f.const(size)
