@@ -105,7 +105,7 @@ def test_imports_come_before_functions():
     assert module.import_function("engine", "one", (I32, F32)) == 0
     assert module.import_function("engine", "two", ()) == 1
     assert module.add(Function((I32,))) == 2
-    with pytest.raises(AssertionError, match="numbered after the imports"):
+    with pytest.raises(AssertionError, match="function indices begin after the imports"):
         module.import_function("engine", "late", ())
     found = wasmtime.Module(wasmtime.Engine(), module.encode()).imports
     assert [(i.module, i.name, len(i.type.params)) for i in found] == [
@@ -119,7 +119,7 @@ def test_a_function_is_put_into_a_table():
     caller.const(3)
     caller.op("ref.func", number)
     caller.op("table.set", 0)
-    module.referred.append(number)
+    module.referenced.append(number)
     module.export("run", module.add(caller))
     store = wasmtime.Store()
     type = wasmtime.TableType(wasmtime.ValType.funcref(), wasmtime.Limits(4, None))

@@ -6,10 +6,10 @@ import random
 import pytest
 
 from tensorbrook.backends.wasm import allocator as module
-from tensorbrook.backends.wasm.allocator import SMALL, HeapAllocator
+from tensorbrook.backends.wasm.allocator import MAX_SMALL_BYTES, HeapAllocator
 from tensorbrook.base.errors import ResourceExhaustedError
 
-BIG = 2 * SMALL
+BIG = 2 * MAX_SMALL_BYTES
 
 
 class Ground:
@@ -43,7 +43,7 @@ def test_blocks_do_not_overlap_and_all_come_back():
     for block in held:
         memory.free(*block)
     assert memory.in_use == 0
-    small = sum(size * len(kept) for size, kept in memory._small.items())
+    small = sum(size * len(kept) for size, kept in memory._small_blocks.items())
     large = sum(size for size, _ in memory._by_size)
     assert begin + small + large == memory.end
 

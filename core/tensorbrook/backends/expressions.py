@@ -1,7 +1,8 @@
-"""The language of formulas, the text in primitives: how they are walked, whatever they become.
+"""The scalar expression language: parsing, and the traversal that code generators share.
 
-Names, operators, comparisons and numbers mean what they mean in Python; a number takes the kind of
-what it meets. wasm/formulas.py makes instructions of it, webgpu/formulas.py WGSL.
+Primitives contain scalar expressions as text. Names, operators, comparisons and literals have their
+meaning in Python; a literal takes the kind of the operand beside it. wasm/expression_codegen.py
+compiles expressions to instructions, webgpu/expression_codegen.py to WGSL.
 """
 import ast
 from functools import cache
@@ -9,35 +10,38 @@ from math import copysign, inf, nan
 from struct import pack
 from typing import Generic, TypeVar
 
-# Operators that are functions by another name.
+# Operators that are compiled as calls of these functions.
 OPERATOR_FUNCTIONS = {ast.FloorDiv: "floordiv", ast.Mod: "mod", ast.Pow: "pow"}
 
-V = TypeVar("V")                         # what stands for a value
+V = TypeVar("V")                         # a code generator's representation of a value
 
 
 @cache
-def parse_expression(formula: str) -> ast.expr:
-    return ast.parse(formula, mode="eval").body
+def parse_expression(expression: str) -> ast.expr:
+    return ast.parse(expression, mode="eval").body
 
 
-def float32(number: float) -> bytes:
-    """The bytes of the nearest float32, which is infinite beyond the largest."""
+def float32(x: float) -> bytes:
+    """Return the bytes of the nearest float32; it is infinite beyond the largest finite one."""
     try:
-        return pack("<f", number)
+        return pack("<f", x)
     except OverflowError:
-        return pack("<f", copysign(inf, number))
+        return pack("<f", copysign(inf, x))
 
 
-def fold_unary(op: ast.unaryop, number: float) -> float:
-    """A unary operator on a number of the text."""
-    return -number if isinstance(op, ast.USub) else ~int(number)
+def fold_unary(op: ast.unaryop, x: float) -> float:
+    """Constant folding: apply a unary operator to a literal."""
+    return -x if isinstance(op, ast.USub) else ~int(x)
 
 
 class ExpressionVisitor(Generic[V]):
-    """Goes through an expression and asks its methods what each piece of it becomes."""
+    """Visits an expression bottom-up; the other methods compile one operation each."""
 
     def visit(self, node: ast.expr, names: dict[str, V], expected_kind: str) -> V:
-        """An expression; `wanted` is the kind of numbers that meet nothing else."""
+        """Compile an expression; `expected_kind` is the kind of literals without a typed operand
+        beside them."""
+        def visit(child: ast.expr) -> V:
+            return self.visit(child, names, expected_kind)
         match node:
             case ast.Constant():
                 return self.number(node.value)
@@ -48,21 +52,19 @@ class ExpressionVisitor(Generic[V]):
             case ast.Name():
                 return names[node.id]
             case ast.UnaryOp():
-                return self.unary(node.op, self.visit(node.operand, names, expected_kind))
+                return self.unary(node.op, visit(node.operand))
             case ast.BinOp():
-                pair = self.visit(node.left, names, expected_kind), self.visit(node.right, names, expected_kind)
-                return self.binary(node.op, *pair, expected_kind)
+                return self.binary(node.op, visit(node.left), visit(node.right), expected_kind)
             case ast.Compare(left=left, ops=[op], comparators=[right]):
-                pair = self.visit(left, names, expected_kind), self.visit(right, names, expected_kind)
-                return self.compare(op, *pair)
+                return self.compare(op, visit(left), visit(right))
             case ast.Call(func=ast.Attribute(value=ast.Name(id=shape), attr=name)):
-                return self.intrinsic(shape, name, [self.visit(a, names, expected_kind) for a in node.args])
+                return self.intrinsic(shape, name, [visit(a) for a in node.args])
             case ast.Call(func=ast.Name(id=name)):
-                return self.call(name, [self.visit(a, names, expected_kind) for a in node.args], expected_kind)
-        raise AssertionError(f"{ast.unparse(node)} is not part of the formula language")
+                return self.call(name, [visit(a) for a in node.args], expected_kind)
+        raise AssertionError(f"{ast.unparse(node)} is not a scalar expression")
 
     def number(self, number: float) -> V:
-        """A number of the text, which has no kind until it meets something."""
+        """A literal, which has no kind until it is combined with a typed operand."""
         raise NotImplementedError
 
     def unary(self, op: ast.unaryop, x: V) -> V:
@@ -78,5 +80,5 @@ class ExpressionVisitor(Generic[V]):
         raise NotImplementedError
 
     def intrinsic(self, shape: str, name: str, args: list[V]) -> V:
-        """An instruction by its own name, where there are such."""
-        raise AssertionError(f"{shape}.{name} is an instruction of another machine")
+        """A machine instruction by name, on targets that have such instructions."""
+        raise AssertionError(f"{shape}.{name} is not an instruction of this target")

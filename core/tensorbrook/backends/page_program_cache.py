@@ -1,15 +1,15 @@
-"""The program cache of a page, as web/runtime/program_cache.ts provides it to Python."""
+"""The program cache of a page: compiled programs in the browser's storage, kept between visits."""
 from __future__ import annotations
 
 import tensorbrook_page as page  # pyright: ignore[reportMissingImports]
 
 
 class PageProgramCache:
-    """Images of programs by their keys, in the browser's storage."""
+    """The page's implementation of ProgramCache."""
 
     def get(self, key: str) -> bytes | None:
-        found = page.getCached(key)
-        return None if found is None else found.to_bytes()
+        data = page.getCached(key)
+        return None if data is None else data.to_bytes()
 
     def put(self, key: str, data: bytes) -> None:
         page.putCached(key, data)

@@ -1,7 +1,7 @@
-"""What a profile takes down: how long each kernel took inside the real runs of programs.
+"""Profiling: the times of kernels, recorded during normal runs of programs.
 
-While the class of a backend has a Profile, the programs that it loads tell the times of their
-kernels; they compute what the others compute. wasm/profile.py and webgpu/profile.py make them.
+While the class of a backend has a Profile, the programs that it loads record the times of their
+kernels; their results are unchanged. wasm/profile.py and webgpu/profile.py implement them.
 """
 from __future__ import annotations
 
@@ -12,13 +12,12 @@ from typing import Any
 from ..ir import Plan
 from ..ir.printer import label
 
-MOST_EVENTS = 200_000            # kept for a trace; later runs are counted only
+MAX_EVENTS = 200_000             # of the trace; later runs are only counted
 
 
 @dataclass
 class KernelTiming:
-    """How often a step of the plan ran, and the milliseconds from its begin to its end, all calls
-    together."""
+    """The number of calls of a step, and the total milliseconds from begin to end."""
 
     calls: int = 0
     busy_ms: float = 0.0
@@ -26,76 +25,77 @@ class KernelTiming:
 
 @dataclass(frozen=True)
 class Event:
-    """What one track of a backend did: milliseconds on the clock of that backend."""
+    """A span on one track of a trace; times are milliseconds of the backend's clock."""
 
     name: str
     program: int
     step: int
     track: int
     begin_ms: float
-    taken_ms: float
+    duration_ms: float
 
 
 class ProgramTimings:
-    """What the runs of a program have told. `asides` say of each step what its kernel does not
-    tell, `whole` what the program consists of, for where its steps have no times."""
+    """The recorded times of a program. `suffixes` are added to the names of its steps, and
+    `description` names the program as one row if its steps have no times."""
 
-    def __init__(self, plan: Plan, profile: Profile, suffixes: Sequence[str], whole: str = ""):
+    def __init__(self, plan: Plan, profile: Profile, suffixes: Sequence[str],
+                 description: str = ""):
         self.plan, self.profile, self.number = plan, profile, len(profile.programs)
-        self.summary = f"{self.number} {whole}"
-        self.names = [f"{self.number}.{n} {label(step.kernel)}{aside}"
-                      for n, (step, aside) in enumerate(zip(plan.steps, suffixes))]
+        self.summary = f"{self.number} {description}"
+        self.names = [f"{self.number}.{n} {label(step.kernel)}{suffix}"
+                      for n, (step, suffix) in enumerate(zip(plan.steps, suffixes))]
         self.reset()
         profile.programs.append(self)
 
     def reset(self) -> None:
-        """Begin anew: what ran before was to warm up."""
+        """Discard the recorded times, after a warm-up."""
         self.steps = [KernelTiming() for _ in self.plan.steps]
-        self.runs, self.total_ms = 0, 0.0        # those with times
+        self.runs, self.total_ms = 0, 0.0        # only recorded runs
 
-    def record_run(self, taken_ms: float) -> None:
-        """Note a run that took so long."""
+    def record_run(self, duration_ms: float) -> None:
+        """Record a run."""
         self.runs += 1
-        self.total_ms += taken_ms
+        self.total_ms += duration_ms
 
-    def step(self, n: int, taken_ms: float) -> None:
-        """Note that a step took so long in a run."""
+    def step(self, n: int, duration_ms: float) -> None:
+        """Record a step of a run."""
         self.steps[n].calls += 1
-        self.steps[n].busy_ms += taken_ms
+        self.steps[n].busy_ms += duration_ms
 
     def event(self, step: int, track: int, begin_ms: float, end_ms: float, name: str = "") -> None:
-        """Keep for the trace what a step did, or, with a name, a part of it."""
-        if len(self.profile.events) < MOST_EVENTS:
+        """Record a span of the trace: a step or, with a name, one of its dispatches."""
+        if len(self.profile.events) < MAX_EVENTS:
             self.profile.events.append(Event(name or self.names[step], self.number, step, track,
                                              begin_ms, end_ms - begin_ms))
 
 
 class Profile:
-    """The programs of a backend that were made since it began, and what their runs have told."""
+    """The programs that a backend has loaded since the profile began, with their times."""
 
-    IDLE_LABEL: str                             # what it calls the time that no kernel took
-    # Makes a program, of (plan, backend, profile), which writes its Times into the profile.
+    IDLE_LABEL: str                             # the label of time outside of kernels
+    # (plan, backend, profile) -> a program that appends its ProgramTimings to the profile.
     PROGRAM: Callable[[Plan, Any, Any], Any]
 
     def __init__(self):
         self.programs: list[ProgramTimings] = []
         self.events: list[Event] = []
-        self.backend: Any = None                 # that of the programs, once there are any
+        self.backend: Any = None                 # set when the first program is loaded
 
     def program(self, plan: Plan, backend: Any) -> Any:
-        """The program of a plan that tells its times."""
+        """Load a plan as a program that records its times."""
         self.backend = backend
         return self.PROGRAM(plan, backend, self)
 
     def device_label(self) -> str:
-        """On what the programs ran, in words."""
+        """Return a description of the device."""
         raise NotImplementedError
 
-    def track_name(self, number: int) -> str:
-        """What a track of the trace is."""
+    def track_name(self, track: int) -> str:
+        """Return the name of a track of the trace."""
         raise NotImplementedError
 
     def peak_rates(self) -> tuple[float, float] | None:
-        """What the machine can do at all: (GFLOP/s, GB/s read and written), measured now; None
-        where that cannot be."""
+        """Measure the peak rates of the machine: (GFLOP/s, GB/s read and written); None if that is
+        not possible."""
         raise NotImplementedError

@@ -137,11 +137,11 @@ def tracks_of(profile: Profile, process: int) -> Iterator[dict]:
 
 def trace_events(events: list[Event], process: int) -> Iterator[dict]:
     """In the order in which they began, a whole before its parts."""
-    ordered = sorted(events, key=lambda e: (e.begin_ms, -e.taken_ms))
+    ordered = sorted(events, key=lambda e: (e.begin_ms, -e.duration_ms))
     start = ordered[0].begin_ms
     for e in ordered:
         yield {"ph": "X", "name": e.name, "cat": f"program {e.program}", "pid": process,
-               "tid": e.track, "ts": 1e3 * (e.begin_ms - start), "dur": 1e3 * e.taken_ms,
+               "tid": e.track, "ts": 1e3 * (e.begin_ms - start), "dur": 1e3 * e.duration_ms,
                "args": {"program": e.program, "kernel": e.step}}
 
 

@@ -1,9 +1,9 @@
-"""The slow backend that defines the fast ones: each equation as its primitive means it."""
+"""The reference backend: interprets each equation with its NumPy reference implementation."""
 
 import numpy as np
 
 from ...base.host_array import HostArray
-from ...ir import Graph, TargetInfo, Plan, interpret
+from ...ir import Graph, Plan, TargetInfo, interpret
 
 
 class Array:
@@ -39,7 +39,7 @@ class Reference:
         return Program(plan.graph, self)
 
     def load_cached(self, graph: Graph) -> None:
-        """None: it keeps no programs."""
+        """Return None: this backend has no program cache."""
 
     def counters(self) -> dict[str, int]:
         return {"host_calls": 0, "programs": self.programs_run, "kernels": self.equations_run,
@@ -61,7 +61,7 @@ class Program:
         graph = self.graph
         self.backend.programs_run += 1
         self.backend.equations_run += len(graph.eqns)
-        # A view that moves nothing shares its storage, which keeps the shape it was made with.
+        # A reshape without data movement shares its storage, whose array has the original shape.
         values = [storage.value.reshape(v.spec.shape)
                   for v, storage in zip(graph.inputs, inputs)]
         with np.errstate(all="ignore"):

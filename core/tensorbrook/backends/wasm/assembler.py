@@ -1,4 +1,4 @@
-"""A small WebAssembly assembler: instructions as bytes, functions, modules.
+"""A small WebAssembly assembler: encodes instructions, functions and modules.
 
 Names are those of the specification (https://webassembly.github.io/spec/core/binary/).
 """
@@ -8,7 +8,7 @@ from .host import MAX_PAGES
 
 I32, F32, F64, V128 = 0x7F, 0x7D, 0x7C, 0x7B
 TYPE_NAMES = {I32: "i32", F32: "f32", F64: "f64", V128: "v128"}
-VOID = b"\x40"                   # the type of a block that takes and leaves nothing
+VOID = b"\x40"                   # the type of a block without parameters and results
 
 _PLAIN = """
 00 unreachable 02 block 03 loop 04 if 05 else 0b end 0c br 0d br_if 0f return 10 call 1a drop
@@ -43,7 +43,7 @@ fb f32x4.convert_i32x4_u fc i32x4.trunc_sat_f64x2_s_zero fe f64x2.convert_low_i3
 
 
 def unsigned(n: int) -> bytes:
-    """A natural number in LEB128."""
+    """Encode an unsigned integer in LEB128."""
     if n < 0x80:
         return _SMALL[n]
     out = bytearray()
@@ -55,7 +55,7 @@ def unsigned(n: int) -> bytes:
 
 
 def signed(n: int) -> bytes:
-    """A whole number in signed LEB128."""
+    """Encode an integer in signed LEB128."""
     out = bytearray()
     while not -0x40 <= n < 0x40:
         out.append(n & 0x7F | 0x80)
@@ -66,7 +66,7 @@ def signed(n: int) -> bytes:
 
 def _table(text: str, encode) -> dict[str, bytes]:
     words = text.split()
-    return {name: encode(int(number, 16)) for number, name in zip(words[::2], words[1::2])}
+    return {name: encode(int(opcode, 16)) for opcode, name in zip(words[::2], words[1::2])}
 
 
 _SMALL = tuple(bytes([n]) for n in range(0x80))
@@ -76,7 +76,7 @@ _GET, _SET, _TEE = OPCODES["local.get"], OPCODES["local.set"], OPCODES["local.te
 
 
 def i32_const(n: int) -> bytes:
-    """The instruction that pushes `n`, taken modulo 2^32."""
+    """Return the instruction that pushes `n` modulo 2^32."""
     return b"\x41" + signed((n + 0x80000000 & 0xFFFFFFFF) - 0x80000000)
 
 
@@ -90,12 +90,12 @@ def v128_const(data: bytes) -> bytes:
 
 
 def shuffle(*lanes: int) -> bytes:
-    """The instruction that picks 32-bit lanes 0-3 of one vector and 4-7 of another."""
+    """Return the instruction that selects 32-bit lanes: 0-3 of one vector, 4-7 of another."""
     return b"\xfd\x0d" + bytes(4 * lane + i for lane in lanes for i in range(4))
 
 
 class Function:
-    """The code of one function without results, written instruction by instruction."""
+    """A function without results; its methods append instructions."""
 
     __slots__ = ("params", "locals", "code")
 
@@ -103,7 +103,7 @@ class Function:
         self.params, self.locals, self.code = params, [], bytearray()
 
     def local(self, type: int) -> int:
-        """A new local variable's number."""
+        """Add a local variable and return its index."""
         self.locals.append(type)
         return len(self.params) + len(self.locals) - 1
 
@@ -125,11 +125,11 @@ class Function:
             self.code += unsigned(n)
 
     def block(self, name: str):
-        """Begin a `block`, `loop` or `if`; `op("end")` ends it."""
+        """Begin a `block`, `loop` or `if`, which `op("end")` ends."""
         self.code += OPCODES[name] + VOID
 
     def memory(self, name: str, offset: int, *lane: int):
-        """A load or store `offset` bytes after the address on the stack; promises no alignment."""
+        """Append a load or store, `offset` bytes after the address on the stack, unaligned."""
         self.op(name, 0, offset, *lane)
 
     def encode(self) -> bytes:
@@ -144,15 +144,15 @@ class Function:
 
 
 class Module:
-    """A module: imports first, then functions, then exports and what may be a reference."""
+    """A module; add all imports before the first function."""
 
     def __init__(self):
         self.types: dict[tuple[tuple[int, ...], tuple[int, ...]], int] = {}
         self.imports: list[bytes] = []
-        self.imported = 0
+        self.imported_functions = 0
         self.functions: list[Function] = []
         self.exports: list[bytes] = []
-        self.referred: list[int] = []            # functions that some `ref.func` names
+        self.referenced: list[int] = []          # the operands of all `ref.func`
 
     def _type(self, params: tuple[int, ...], results: tuple[int, ...] = ()) -> int:
         return self.types.setdefault((tuple(params), tuple(results)), len(self.types))
@@ -162,34 +162,34 @@ class Module:
         self.imports.append(_name(module) + _name(name) + b"\x02" + limits)
 
     def import_table(self, module: str, name: str):
-        """A table of functions, of any size."""
+        """Import a function table of any size."""
         self.imports.append(_name(module) + _name(name) + b"\x01\x70\x00\x00")
 
     def import_function(self, module: str, name: str, params: tuple[int, ...],
                         results: tuple[int, ...] = ()) -> int:
-        assert not self.functions, "functions are numbered after the imports"
+        assert not self.functions, "function indices begin after the imports"
         entry = _name(module) + _name(name) + b"\x00" + unsigned(self._type(params, results))
         self.imports.append(entry)
-        self.imported += 1
-        return self.imported - 1
+        self.imported_functions += 1
+        return self.imported_functions - 1
 
     def add(self, function: Function) -> int:
         self.functions.append(function)
-        return self.imported + len(self.functions) - 1
+        return self.imported_functions + len(self.functions) - 1
 
     def export(self, name: str, function: int):
         self.exports.append(_name(name) + b"\x00" + unsigned(function))
 
     def encode(self) -> bytes:
-        numbers = [unsigned(self._type(f.params)) for f in self.functions]
+        type_indices = [unsigned(self._type(f.params)) for f in self.functions]
         types = [b"\x60" + b"".join(_vector([bytes([t]) for t in side]) for side in type)
                  for type in self.types]
-        declared = [b"\x03\x00" + _vector([unsigned(f) for f in self.referred])]
-        sections = ((1, types), (2, self.imports), (3, numbers), (7, self.exports),
-                    (9, declared if self.referred else []),
+        declared = [b"\x03\x00" + _vector([unsigned(f) for f in self.referenced])]
+        sections = ((1, types), (2, self.imports), (3, type_indices), (7, self.exports),
+                    (9, declared if self.referenced else []),
                     (10, [f.encode() for f in self.functions]))
         return b"\0asm\x01\0\0\0" + b"".join(
-            _SMALL[number] + _sized(_vector(items)) for number, items in sections if items)
+            _SMALL[id] + _sized(_vector(items)) for id, items in sections if items)
 
 
 def _sized(data: bytes) -> bytes:

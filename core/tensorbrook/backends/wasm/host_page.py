@@ -1,4 +1,4 @@
-"""The engine in a page, as web/runtime/page_module.ts offers it to Python."""
+"""The host in a page: the engine, through the Python module of web/runtime/page_module.ts."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from ..page_program_cache import PageProgramCache
 
 
 class Host:
-    """Threads, memory and programs of this page's engine, which ends with the page."""
+    """Threads, memory and programs of the page's engine."""
 
     def __init__(self, threads: int | None = None):
-        """The page has started its threads already; asking for another number is a mistake."""
+        """Connect to the engine, whose threads the page has started; `threads` must match."""
         if threads not in (None, page.threads):
-            raise ValueError(f"threads: this page runs on {page.threads}, not {threads}; "
-                             "choose when it starts, with ?threads= or tensorbrook run --threads")
+            raise ValueError(f"threads: this page runs {page.threads}, not {threads}; set the "
+                             "number with ?threads= in its address or tensorbrook run --threads")
         self.threads: int = page.threads
         self.relaxed: bool = page.relaxed
         self.shared: bool = page.shared
         self.heap_base: int = page.heapBase
-        # Bound once: looking a method up on the module costs five times the call.
+        # Bound once: a method lookup on the module costs five times as much as the call.
         self.run = page.run
         self.load = page.load
         self.unload = page.unload
@@ -29,14 +29,14 @@ class Host:
 
     @property
     def calls(self) -> int:
-        """Host calls made so far: runs, loads, reads and writes."""
+        """Return the number of runs, loads, reads and writes so far."""
         return page.calls()
 
     def grow(self, size_bytes: int) -> None:
-        """Make the memory at least that long."""
+        """Grow the memory to at least `size_bytes`."""
         if not self._grow(size_bytes):
-            raise MemoryError(f"the page has no {size_bytes / 2**20:.0f} MB of memory for tensors; "
-                              "make the model or the batch smaller")
+            raise MemoryError(f"memory: the page cannot provide {size_bytes / 2**20:.0f} MB; "
+                              "use a smaller batch or model")
 
     def write(self, address: int, data) -> None:
         """Copy any C-contiguous buffer into memory."""
@@ -45,8 +45,8 @@ class Host:
             self._view(address, source.nbytes).assign(source.cast("B"))
 
     def read(self, address: int, size: int) -> bytes:
-        """A copy of some of the memory."""
+        """Return a copy of `size` bytes of memory."""
         return self._view(address, size).to_bytes()
 
     def close(self) -> None:
-        """Nothing: the engine's threads end with the worker."""
+        """Do nothing: the engine's threads end with the page's worker."""

@@ -333,9 +333,9 @@ class _LoopEmitter(LoopEmitterBase):
     def combine(self, combiner: CompiledExpression, total: int, other: int):
         """total = combiner(total, other)"""
         def push(value):
-            if value < combiner.inputs:
+            if value < combiner.input_count:
                 return self.f.get((total, other)[value])
-            code, args = combiner.code[value - combiner.inputs]
+            code, args = combiner.code[value - combiner.input_count]
             for arg in args:
                 push(arg)
             self.f.code += code

@@ -1,11 +1,11 @@
-"""The mathematical functions, in the language of `formulas`, four lanes at a time.
+"""The math library: functions in the scalar expression language, on four lanes at a time.
 
 Errors are the largest seen against float64, in units in the last place (ulp), with `madd` fused
-or not; tests/test_functions.py holds the functions to them. Zeros keep their sign, and infinities,
-NaN and denormals give what IEEE 754 and C99 (annex F) say.
+or not; tests/test_math_library.py checks them. Signs of zeros, infinities, NaN and denormals follow
+IEEE 754 and C99 (annex F).
 
 Sources: Cephes, single precision, by S. L. Moshier (netlib.org/cephes/single.tgz): the polynomials
-of log, sin and cos. The reduction x - n c1 - n c2 with a short c1 is Cody and Waite's
+of log, sin and cos. The argument reduction x - n c1 - n c2 with a short c1 is Cody and Waite's
 ("Software Manual for the Elementary Functions", 1980). pi/2 in two parts is fdlibm's
 (netlib.org/fdlibm/e_rem_pio2.c). erf is N. Juffa's pair of polynomials
 (stackoverflow.com/questions/35148198).
@@ -35,13 +35,13 @@ def max(x: uint8, y: uint8): return as_uint8(i32x4.max_s(as_int32(x), as_int32(y
 def max(x: bool, y: bool): return x | y
 def copysign(x: float32, y: float32):
     return v128.bitselect(y, x, as_float32(as_int32(0x80000000)))
-def signed(x: float32, y: float32): return x | y & as_float32(as_int32(0x80000000))
+def set_sign(x: float32, y: float32): return x | y & as_float32(as_int32(0x80000000))
 def sign(x: float32): return select(f32x4.abs(x) > 0, copysign(1, x), x)
 def sign(x: int32): return i32x4.max_s(i32x4.min_s(x, 1), -1)
 def sign(x: uint8): return as_uint8(i32x4.min_s(as_int32(x), 1))
 def isnan(x: float32): return x != x
 def isfinite(x: float32): return f32x4.abs(x) < inf
-def within(x: float32, low: float32, high: float32): return f32x4.pmax(f32x4.pmin(x, high), low)
+def clamp(x: float32, low: float32, high: float32): return f32x4.pmax(f32x4.pmin(x, high), low)
 '''
 
 CASTS = '''
@@ -59,57 +59,60 @@ def bool(x: int32): return x != 0
 def bool(x: uint8): return x != 0
 '''
 
-# x = n ln 2 + r with |r| <= ln 2 / 2, so exp x = 2^n exp r. Adding 1.5 * 2^23 + b rounds to a whole
-# number and leaves n + b in the low bits, of which a shift by 23 makes 2^(n + b - 127). exp r is
-# 1 + r + r^2 p(r), p of degree 4 fitted for the least relative error, 3e-9. Below -104 exp is 0,
-# above 89 infinite; 2^n goes in as two factors, so that denormal results are rounded once. Errors:
-# exp 1 ulp, expm1 2, tanh 3.
+# x = n ln 2 + r with |r| <= ln 2 / 2, so exp x = 2^n exp r. Adding 1.5 * 2^23 + b to x / ln 2
+# rounds it to the integer n and leaves n + b in the low bits; shifting them left by 23 gives the
+# float 2^(n + b - 127). exp r = 1 + r + r^2 p(r), p of degree 4 fitted for the least relative
+# error, 3e-9. exp x is 0 below -104 and infinite above 89. scale_by_power_of_two returns
+# (1 + y) 2^(n - 254) and multiplies by two factors, so that denormal results are rounded only once.
+# Errors: exp 1 ulp, expm1 2, tanh 3.
 EXPONENTIALS = '''
-def powers(x: float32, zero: float32): return madd(x, 1.4426950408889634, zero)
-def reduced(x: float32, n: float32):
+def exp_scale(x: float32, bias: float32): return madd(x, 1.4426950408889634, bias)
+def reduce_argument(x: float32, n: float32):
     return madd(n, 2.12194440e-4, madd(n, -0.693359375, x))
-def exp_rest(r: float32):
+def expm1_reduced(r: float32):
     p = madd(1.3814539416e-3, r, 8.3687454462e-3)
     p = madd(p, r, 4.1668388993e-2)
     p = madd(p, r, 1.6666521132e-1)
     p = madd(p, r, 4.9999994040e-1)
     return madd(p, r * r, r)
-def raised_two(bits: float32): return as_float32(as_int32(bits) << 23)
-def scaled(rest: float32, n: int32):
+def power_of_two(bits: float32): return as_float32(as_int32(bits) << 23)
+def scale_by_power_of_two(y: float32, n: int32):
     half = n >> 1
     factor = as_float32(half << 23)
-    return madd(rest, factor, factor) * as_float32((n - half) << 23)
+    return madd(y, factor, factor) * as_float32((n - half) << 23)
 
 def exp(x: float32):
-    x = within(x, -104, 89)
-    bits = powers(x, 12583166)
-    return scaled(exp_rest(reduced(x, bits - 12583166)), as_int32(bits))
+    x = clamp(x, -104, 89)
+    bits = exp_scale(x, 12583166)
+    return scale_by_power_of_two(expm1_reduced(reduce_argument(x, bits - 12583166)), as_int32(bits))
 def expm1(x: float32):
-    near = within(x, -20, 89)
-    bits = powers(near, 12583038)
-    half = raised_two(bits)
-    y = madd(exp_rest(reduced(near, bits - 12583038)), half, half - 0.5) * 2
+    clamped = clamp(x, -20, 89)
+    bits = exp_scale(clamped, 12583038)
+    half_scale = power_of_two(bits)
+    y = expm1_reduced(reduce_argument(clamped, bits - 12583038))
+    y = madd(y, half_scale, half_scale - 0.5) * 2
     return select(f32x4.abs(x) < 1e-30, x, y)
 def tanh(x: float32):
     t = f32x4.abs(x)
-    near = f32x4.pmin(t + t, 20)
-    bits = powers(near, 12583039)
-    scale = raised_two(bits)
-    above = madd(exp_rest(reduced(near, bits - 12583039)), scale, scale - 1)
-    return signed(above / (above + 2), x)
+    clamped = f32x4.pmin(t + t, 20)
+    bits = exp_scale(clamped, 12583039)
+    scale = power_of_two(bits)
+    e = madd(expm1_reduced(reduce_argument(clamped, bits - 12583039)), scale, scale - 1)
+    return set_sign(e / (e + 2), x)
 def sigmoid(x: float32):
-    near = within(-x, -87, 89)
-    bits = powers(near, 12583039)
-    return 1 / ((exp_rest(reduced(near, bits - 12583039)) + 1) * raised_two(bits) + 1)
+    clamped = clamp(-x, -87, 89)
+    bits = exp_scale(clamped, 12583039)
+    y = expm1_reduced(reduce_argument(clamped, bits - 12583039))
+    return 1 / ((y + 1) * power_of_two(bits) + 1)
 '''
 
 # x = 2^e m with m in [sqrt 1/2, sqrt 2). Errors: log 1 ulp, log1p 2.
 LOGARITHMS = '''
-def raised(x: float32): return select(x < 1.17549435e-38, x * 8388608, x)
-def exponent(x: float32): return (as_int32(raised(x)) - as_int32(0x3f3504f3)) >> 23
-def mantissa(x: float32): return as_float32(as_int32(raised(x)) - (exponent(x) << 23))
+def scale_denormals(x: float32): return select(x < 1.17549435e-38, x * 8388608, x)
+def exponent(x: float32): return (as_int32(scale_denormals(x)) - as_int32(0x3f3504f3)) >> 23
+def mantissa(x: float32): return as_float32(as_int32(scale_denormals(x)) - (exponent(x) << 23))
 def log2_floor(x: float32): return float32(exponent(x) - (as_int32(x < 1.17549435e-38) & 23))
-def log_rest(r: float32):
+def log_polynomial(r: float32):
     p = madd(7.0376836292e-2, r, -1.1514610310e-1)
     p = madd(p, r, 1.1676998740e-1)
     p = madd(p, r, -1.2420140846e-1)
@@ -123,30 +126,32 @@ def log_rest(r: float32):
 def log(x: float32):
     e = log2_floor(x)
     r = mantissa(x) - 1
-    rest = madd(log_rest(r), r * r, e * -2.12194440e-4)
-    near = madd(e, 0.693359375, r + madd(r * r, -0.5, rest))
-    return select(x > 0, select(x < inf, near, x), select(x == 0, -inf, nan))
+    tail = madd(log_polynomial(r), r * r, e * -2.12194440e-4)
+    y = madd(e, 0.693359375, r + madd(r * r, -0.5, tail))
+    return select(x > 0, select(x < inf, y, x), select(x == 0, -inf, nan))
 def log1p(x: float32):
     y = x + 1
-    lost = (x - (y - 1)) / y
-    return select(x == 0, x, log(y) + select(lost == lost, lost, 0))
+    error = (x - (y - 1)) / y
+    return select(x == 0, x, log(y) + select(error == error, error, 0))
 '''
 
-# x = n pi/2 + r, found in float64. Error 2 ulp up to |x| = 1e6; beyond, what is left stays
-# within -1..1.
-CIRCULAR = '''
-def reduced_turns(x: float64):
+# x = n pi/2 + r, computed in float64. Error 2 ulp up to |x| = 1e6; for larger |x| the result is
+# only guaranteed to be in -1..1.
+TRIGONOMETRIC = '''
+def reduce_by_half_pi(x: float64):
     n = f64x2.nearest(x * 0.63661977236758134)
     return (x - n * 1.57079632673412561417e+00) - n * 6.07710050650619224932e-11
-def turns(x: float64): return i32x4.trunc_sat_f64x2_s_zero(f64x2.nearest(x * 0.63661977236758134))
-def low_half(x: float32): return f64x2.promote_low_f32x4(x)
-def high_half(x: float32): return f64x2.promote_low_f32x4(high(x))
-def narrowed(low: float64, high: float64):
+def quadrant(x: float64):
+    return i32x4.trunc_sat_f64x2_s_zero(f64x2.nearest(x * 0.63661977236758134))
+def promote_low(x: float32): return f64x2.promote_low_f32x4(x)
+def promote_high(x: float32): return f64x2.promote_low_f32x4(high(x))
+def demote(low: float64, high: float64):
     return join(f32x4.demote_f64x2_zero(low), f32x4.demote_f64x2_zero(high))
 
-def sine(x: float32, quarters: int32):
-    r = within(narrowed(reduced_turns(low_half(x)), reduced_turns(high_half(x))), -0.8, 0.8)
-    n = join(turns(low_half(x)), turns(high_half(x))) + quarters
+def sine(x: float32, quadrants: int32):
+    r = demote(reduce_by_half_pi(promote_low(x)), reduce_by_half_pi(promote_high(x)))
+    r = clamp(r, -0.8, 0.8)
+    n = join(quadrant(promote_low(x)), quadrant(promote_high(x))) + quadrants
     z = r * r
     p = madd(madd(-1.9515295891e-4, z, 8.3321608736e-3), z, -1.6666654611e-1)
     odd = madd(p * z, r, r)
@@ -166,48 +171,48 @@ def erf(x: float32):
     far = madd(madd(-1.72853470e-5, t, 3.83197126e-4), s, madd(-3.88396438e-3, t, 2.42546219e-2))
     far = madd(madd(far, t, -1.06777877e-1), t, -6.34846687e-1)
     far = f32x4.pmax(madd(madd(far, t, -1.28717512e-1), t, -t), -20)
-    bits = powers(far, 12583039)
-    scale = raised_two(bits)
-    far = 1 - madd(exp_rest(reduced(far, bits - 12583039)), scale, scale)
+    bits = exp_scale(far, 12583039)
+    scale = power_of_two(bits)
+    far = 1 - madd(expm1_reduced(reduce_argument(far, bits - 12583039)), scale, scale)
     near = madd(madd(-5.96761703e-4, s, 4.99119423e-3), s, -2.67681349e-2)
     near = madd(madd(near, s, 1.12819925e-1), s, -3.76125336e-1)
     near = madd(madd(near, s, 1.28379166e-1), x, x)
-    return select(t > 0.927734375, signed(far, x), near)
+    return select(t > 0.927734375, set_sign(far, x), near)
 '''
 
-# 2^(y log2 |x|), the logarithm by the series of artanh in float64. Error 2 ulp.
+# 2^(y log2 |x|) with the logarithm from the series of artanh in float64. Error 2 ulp.
 POWERS = '''
-def log2_wide(m: float64, e: float64):
+def log2_float64(m: float64, e: float64):
     s = (m - 1) / (m + 1)
     z = s * s
     p = ((0.22195308321 * z + 0.26230818925) * z + 0.32059889797) * z + 0.41219858311
     return e + s * (((p * z + 0.57707801636) * z + 0.96179669393) * z + 2.88539008178)
-def steps(x: float64): return f64x2.pmax(f64x2.pmin(x, 160), -160)
-def fraction(x: float64): return steps(x) - f64x2.nearest(steps(x))
-def number(x: float64): return i32x4.trunc_sat_f64x2_s_zero(f64x2.nearest(steps(x)))
-def exp2_wide(low: float64, high: float64):
-    r = narrowed(fraction(low), fraction(high)) * 0.6931471805599453
-    return scaled(exp_rest(r), join(number(low), number(high)) + 254)
-def magnitude_power(x: float32, y: float32):
+def clamp_exponent(x: float64): return f64x2.pmax(f64x2.pmin(x, 160), -160)
+def fraction(x: float64): return clamp_exponent(x) - f64x2.nearest(clamp_exponent(x))
+def nearest_int(x: float64): return i32x4.trunc_sat_f64x2_s_zero(f64x2.nearest(clamp_exponent(x)))
+def exp2_float64(low: float64, high: float64):
+    r = demote(fraction(low), fraction(high)) * 0.6931471805599453
+    return scale_by_power_of_two(expm1_reduced(r), join(nearest_int(low), nearest_int(high)) + 254)
+def pow_magnitude(x: float32, y: float32):
     m = mantissa(x)
     e = select(x == 0, -inf, select(x < inf, log2_floor(x), x))
-    low = log2_wide(low_half(m), low_half(e)) * low_half(y)
-    return exp2_wide(low, log2_wide(high_half(m), high_half(e)) * high_half(y))
+    low = log2_float64(promote_low(m), promote_low(e)) * promote_low(y)
+    return exp2_float64(low, log2_float64(promote_high(m), promote_high(e)) * promote_high(y))
 def pow(x: float32, y: float32):
     odd = (f32x4.nearest(y) == y) & (f32x4.nearest(y * 0.5) != y * 0.5)
-    size = magnitude_power(f32x4.abs(x), y)
-    size = select((x < 0) & (x > -inf) & (f32x4.nearest(y) != y), nan, size)
-    size = as_float32(as_int32(size) ^ (as_int32(x) & as_int32(0x80000000) & as_int32(odd)))
-    return select((y == 0) | (x == 1) | (x == -1) & (f32x4.abs(y) == inf), 1, size)
+    out = pow_magnitude(f32x4.abs(x), y)
+    out = select((x < 0) & (x > -inf) & (f32x4.nearest(y) != y), nan, out)
+    out = as_float32(as_int32(out) ^ (as_int32(x) & as_int32(0x80000000) & as_int32(odd)))
+    return select((y == 0) | (x == 1) | (x == -1) & (f32x4.abs(y) == inf), 1, out)
 '''
 
-# An int32 quotient in float64 is never rounded across a whole number. Dividing by 0 gives 0.
-WHOLE_DIVISION = '''
-def wide(x: int32): return f64x2.convert_low_i32x4_s(x)
-def low_quotient(x: int32, y: int32):
-    return i32x4.trunc_sat_f64x2_s_zero(f64x2.floor(wide(x) / wide(y)))
+# The float64 quotient of two int32 never rounds across an integer. Division by 0 gives 0.
+INTEGER_DIVISION = '''
+def to_float64(x: int32): return f64x2.convert_low_i32x4_s(x)
+def floor_quotient(x: int32, y: int32):
+    return i32x4.trunc_sat_f64x2_s_zero(f64x2.floor(to_float64(x) / to_float64(y)))
 def floordiv(x: int32, y: int32):
-    q = join(low_quotient(x, y), low_quotient(high(x), high(y)))
+    q = join(floor_quotient(x, y), floor_quotient(high(x), high(y)))
     return select(y == 0, 0, select(y == -1, -x, q))
 def floordiv(x: uint8, y: uint8): return as_uint8(floordiv(as_int32(x), as_int32(y)))
 def floordiv(x: float32, y: float32): return f32x4.floor(x / y)
@@ -216,12 +221,12 @@ def mod(x: uint8, y: uint8): return as_uint8(mod(as_int32(x), as_int32(y)))
 def mod(x: float32, y: float32): return x - f32x4.floor(x / y) * y
 '''
 
-# A shift by 32 or more gives what shifting by one, over and over, would. A power by a negative
-# number is 1 / x^n, cut off to a whole number.
-_SHIFTS = [f"    x = select((y & {1 << k}) == 0, x, x >> {1 << k})" for k in range(5)]
-_SQUARINGS = [f"    out = out * select((y & {1 << k}) == 0, 1, x)\n    x = x * x"
+# A shift by 32 or more equals repeated shifts by one. A power with a negative exponent is 1 / x^n,
+# truncated to an integer.
+_SHIFT_STEPS = [f"    x = select((y & {1 << k}) == 0, x, x >> {1 << k})" for k in range(5)]
+_POWER_STEPS = [f"    out = out * select((y & {1 << k}) == 0, 1, x)\n    x = x * x"
               for k in range(32)]
-BY_BITS = '''
+SHIFTS_AND_POWERS = '''
 def shift_left(x: int32, y: int32):
     factor = i32x4.trunc_sat_f32x4_u(as_float32((y + 127) << 23))
     return select(as_bool(i32x4.lt_u(y, 32)), x * factor, 0)
@@ -229,16 +234,16 @@ def shift_left(x: uint8, y: uint8):
     return as_uint8(shift_left(as_int32(x), as_int32(y)) & 255)
 def shift_right(x: int32, y: int32):
     y = i32x4.min_u(y, 31)
-''' + "\n".join(_SHIFTS) + '''
+''' + "\n".join(_SHIFT_STEPS) + '''
     return x
 def shift_right(x: uint8, y: uint8): return as_uint8(shift_right(as_int32(x), as_int32(y)))
 def pow(x: int32, y: int32):
-    known = (y >= 0) | (x == 1) | (x == -1)
+    is_exact = (y >= 0) | (x == 1) | (x == -1)
     out = select(y == y, 1, 0)
-''' + "\n".join(_SQUARINGS) + '''
-    return select(known, out, 0)
+''' + "\n".join(_POWER_STEPS) + '''
+    return select(is_exact, out, 0)
 def pow(x: uint8, y: uint8): return as_uint8(pow(as_int32(x), as_int32(y)) & 255)
 '''
 
-LIBRARY = "".join((BASIC, CASTS, EXPONENTIALS, LOGARITHMS, CIRCULAR, ERROR_FUNCTION, POWERS,
-                   WHOLE_DIVISION, BY_BITS))
+LIBRARY = "".join((BASIC, CASTS, EXPONENTIALS, LOGARITHMS, TRIGONOMETRIC, ERROR_FUNCTION, POWERS,
+                   INTEGER_DIVISION, SHIFTS_AND_POWERS))

@@ -266,7 +266,7 @@ def _set_epilogue(run: Function, module: Module, function: int):
     run.const(EPILOGUE)
     run.op("ref.func", function)
     run.op("table.set", 0)
-    module.referred.append(function)
+    module.referenced.append(function)
 
 
 def _import_engine_functions(plan: Plan, module: Module) -> dict[str, int]:

@@ -1,4 +1,4 @@
-"""What this machine can do at all: multiply-adds and copied bytes a second on all threads."""
+"""Peak rates of this machine: multiply-adds and copied bytes per second on all threads."""
 from __future__ import annotations
 
 import time
@@ -10,56 +10,56 @@ from .host import FIRST_SLOT_WORD, THREADS_WORD, WORD_BYTES
 from .loop_emitter import ARGUMENTS_PARAM
 
 # Twelve chains of dependent multiply-adds: enough to hide a latency of 4 cycles on two units, and
-# few enough for the 15 vector registers that V8 has.
-CHAINS, LANES, TURNS = 12, 4, 1 << 16
-COPIED = 16 << 20                # bytes that each thread copies: more than caches near a core hold
+# few enough for the 15 vector registers that V8 can use.
+CHAINS, LANES, ITERATIONS = 12, 4, 1 << 16
+COPY_BYTES = 16 << 20            # per thread: more than the caches private to a core hold
 TRIES = 7
-BLOCK = 64                       # bytes a turn
+BLOCK_BYTES = 64                 # copied per iteration
 
 
-def ceilings(backend: Wasm) -> tuple[float, float]:
-    """(GFLOP/s, GB/s read and written), the best of some tries."""
+def measure_peak_rates(backend: Wasm) -> tuple[float, float]:
+    """Return (GFLOP/s, GB/s read and written), the best of TRIES runs."""
     threads = backend.threads
-    memory = Buffer(backend, 2 * COPIED * threads)
-    flops = 2 * LANES * CHAINS * TURNS * threads
-    moved = 2 * COPIED * threads
+    memory = Buffer(backend, 2 * COPY_BYTES * threads)
+    flops = 2 * LANES * CHAINS * ITERATIONS * threads
+    bytes_moved = 2 * COPY_BYTES * threads
     return (flops / _min_seconds(backend, memory, _multiply_add(backend.host.relaxed)) / 1e9,
-            moved / _min_seconds(backend, memory, _copy()) / 1e9)
+            bytes_moved / _min_seconds(backend, memory, _copy()) / 1e9)
 
 
 def _min_seconds(backend: Wasm, memory: Buffer, function: Function) -> float:
-    """The least seconds that the function took, called with its thread and a block of arguments."""
+    """Run a function `(thread, arguments)` on all threads; returns the shortest time of TRIES."""
     host, module = backend.host, Module()
     module.import_memory("env", "memory", host.shared)
     module.export("run", module.add(function))
     program, block = host.load(module.encode()), Buffer(backend, WORD_BYTES * (FIRST_SLOT_WORD + 1))
     host.write(block.address + WORD_BYTES * THREADS_WORD, backend.threads.to_bytes(4, "little"))
-    taken = []
+    seconds = []
     for _ in range(TRIES):
         begin = time.perf_counter()
         host.run(program, block.address, memory.address)
-        taken.append(time.perf_counter() - begin)
+        seconds.append(time.perf_counter() - begin)
     host.unload(program)
-    return min(taken)
+    return min(seconds)
 
 
 def _thread_region(f: Function, size: int) -> int:
-    """A local that points to this thread's part of the memory."""
-    at = f.local(I32)
+    """Return a local that holds the address of this thread's region of the memory."""
+    region = f.local(I32)
     f.get(ARGUMENTS_PARAM)
     f.memory("i32.load", WORD_BYTES * FIRST_SLOT_WORD)
     f.get(0)
     f.const(size)
     f.op("i32.mul")
     f.op("i32.add")
-    f.set(at)
-    return at
+    f.set(region)
+    return region
 
 
 def _multiply_add(relaxed: bool) -> Function:
     f = Function((I32, I32))
     factor, sums = f.local(V128), [f.local(V128) for _ in range(CHAINS)]
-    at = _thread_region(f, 2 * COPIED)
+    region = _thread_region(f, 2 * COPY_BYTES)
 
     def step():
         for total in sums:
@@ -74,9 +74,9 @@ def _multiply_add(relaxed: bool) -> Function:
                 f.op("f32x4.add")
             f.set(total)
 
-    _emit_loop(f, TURNS, step)
-    for i, total in enumerate(sums):             # so that nobody finds them useless
-        f.get(at)
+    _emit_loop(f, ITERATIONS, step)
+    for i, total in enumerate(sums):             # prevents dead code elimination
+        f.get(region)
         f.get(total)
         f.memory("v128.store", 16 * i)
     return f
@@ -84,32 +84,32 @@ def _multiply_add(relaxed: bool) -> Function:
 
 def _copy() -> Function:
     f = Function((I32, I32))
-    at = _thread_region(f, 2 * COPIED)
+    region = _thread_region(f, 2 * COPY_BYTES)
 
     def step():
-        for offset in range(0, BLOCK, 16):
-            f.get(at)
-            f.get(at)
+        for offset in range(0, BLOCK_BYTES, 16):
+            f.get(region)
+            f.get(region)
             f.memory("v128.load", offset)
-            f.memory("v128.store", COPIED + offset)
-        f.get(at)
-        f.const(BLOCK)
+            f.memory("v128.store", COPY_BYTES + offset)
+        f.get(region)
+        f.const(BLOCK_BYTES)
         f.op("i32.add")
-        f.set(at)
+        f.set(region)
 
-    _emit_loop(f, COPIED // BLOCK, step)
+    _emit_loop(f, COPY_BYTES // BLOCK_BYTES, step)
     return f
 
 
-def _emit_loop(f: Function, turns: int, step: Callable[[], None]):
-    left = f.local(I32)
-    f.const(turns)
-    f.set(left)
+def _emit_loop(f: Function, count: int, step: Callable[[], None]):
+    counter = f.local(I32)
+    f.const(count)
+    f.set(counter)
     f.block("loop")
     step()
-    f.get(left)
+    f.get(counter)
     f.const(-1)
     f.op("i32.add")
-    f.tee(left)
+    f.tee(counter)
     f.op("br_if", 0)
     f.op("end")

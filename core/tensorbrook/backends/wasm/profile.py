@@ -8,7 +8,7 @@ from ..profiling import Profile, ProgramTimings
 from . import Buffer, Program, Wasm
 from .compiled_program import compile_plan
 from .module_codegen import TIMESTAMP_BYTES, timestamp_count
-from .peak_rates import ceilings
+from .peak_rates import measure_peak_rates
 
 
 class ProfiledProgram(Program):
@@ -61,4 +61,4 @@ class WasmProfile(Profile):
         return f"thread {track}"
 
     def peak_rates(self) -> tuple[float, float]:
-        return ceilings(self.backend)
+        return measure_peak_rates(self.backend)
