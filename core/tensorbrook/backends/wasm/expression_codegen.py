@@ -170,7 +170,7 @@ class _ExpressionCompiler(ExpressionVisitor[Value]):
         return self.op("b", f"{SHAPES[kind]}.{name}", self.coerce(x, kind), self.coerce(y, kind))
 
     def intrinsic(self, shape: str, name: str, args: list[Value]) -> Value:
-        """A machine instruction; those of v128 return the kind of their first argument."""
+        """A machine instruction; a v128 instruction returns the kind of its first argument."""
         kind = KIND_OF_SHAPE.get(shape) or args[0].kind
         return self.op(kind, f"{shape}.{name}", *(self.coerce(a, kind) for a in args))
 

@@ -179,7 +179,7 @@ class Host:
         self._wait_command = main.function("wait_command")
         self._lock = threading.Lock()  # one thread at a time acts as the engine's main thread
         self._next_index = main.table.size(main.store)
-        self._free_indices = []  # those of unloaded programs
+        self._free_indices = []  # of unloaded programs
 
     def grow(self, size_bytes: int) -> None:
         """Grow the memory to at least `size_bytes`."""

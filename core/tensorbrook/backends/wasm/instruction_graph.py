@@ -75,8 +75,8 @@ def reachable(graph: InstructionGraph, roots: list[int]) -> list[int]:
 def choose_locals(
     graph: InstructionGraph, nodes: list[int], roots: dict[int, int], keep: set[int]
 ) -> set[int]:
-    """Return the nodes to store in a local: those in `keep`, and those with several uses, a use in
-    a deeper loop, a use by several copies of an unrolled body, or a deep expression below them.
+    """Return the nodes to store in a local: the nodes in `keep` and all nodes with several uses, a
+    use in a deeper loop, a use by several copies of an unrolled body, or a deep operand tree.
     `roots` are the nodes used outside the graph with the level of their use."""
     # Constants too: V8 materializes a constant at each use. exp of 1 M floats in Chromium took
     # 0.89 ms with the constants inside the loop and takes 0.64 with them in locals.

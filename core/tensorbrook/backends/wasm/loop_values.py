@@ -89,7 +89,7 @@ class LoopValues:
         self.graph = InstructionGraph(relaxed)
         self.accumulators: list[Accumulator] = []
         self.stores: list[StoreNode] = []
-        # Value -> node; the nodes of per-element values are those of the latest pass.
+        # Value -> node; a per-element value has the node of the latest pass.
         self.nodes: dict[int, int] = {}
         self.row_cache_index = {i: n for n, i in enumerate(i for p in passes for i in p.spilled)}
         for n, p in enumerate(passes):
