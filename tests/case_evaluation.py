@@ -1,23 +1,23 @@
-"""What is measured of each line of the table: value, gradient and curvature, natively or in a page.
+"""Values, gradients and second derivatives of the op cases, natively and in a page.
 
-The gradient is that of `loss`, the sum of the results' squares under random weights; the curvature
-is that of the gradient along a random direction, through a second tape. Nothing here needs NumPy.
+The gradient is the gradient of `loss`, a randomly weighted sum of the squared results. The second
+derivative is the gradient of the first gradient's component along a random direction, computed by
+an outer tape. This module does not need NumPy.
 """
 from array import array
 
 import tensorbrook as tf
-from op_case import Case, Whole, elements, numbers
+from op_case import Case, Indices, argument_data, uniform
 from op_cases import CASES
 from tensorbrook.base import tree
 
-MODES = ("eager", "function", "called")
+MODES = ("eager", "function", "around_function")
 
 
 def inputs(case: Case, variant: int, kind: str = "f") -> list[tf.Tensor]:
-    """The arguments of a call; kinds "d" and "h" give the floats of "f" in double and half
-    precision."""
+    """The arguments of a call. Kinds "d" and "h" have the floats of "f" as float64 and float16."""
     arguments = case.shapes[variant]
-    return [tensor(*elements(case, a, kind, seed)) for seed, a in enumerate(arguments)]
+    return [tensor(*argument_data(case, a, kind, seed)) for seed, a in enumerate(arguments)]
 
 
 def tensor(values, shape, dtype: str) -> tf.Tensor:
@@ -25,57 +25,60 @@ def tensor(values, shape, dtype: str) -> tf.Tensor:
 
 
 def weights(shape, dtype, seed: int) -> tf.Tensor:
-    """A direction for derivatives, away from 0 so that no error hides."""
+    """Random weights of magnitude 0.5 to 1.5, so that every element contributes to a sum."""
     count = 1
     for n in shape:
         count *= n
-    values = [w + 0.5 if w > 0 else w - 0.5 for w in numbers(count, -1, 1, seed)]
+    values = [w + 0.5 if w > 0 else w - 0.5 for w in uniform(count, -1, 1, seed)]
     return tf.constant(array("d", values), dtype, shape) if values else tf.zeros(shape, dtype)
 
 
-def results(call, arguments) -> list[tf.Tensor]:
-    return tree.flatten(call(*arguments))[0]
+def results(function, arguments) -> list[tf.Tensor]:
+    return tree.flatten(function(*arguments))[0]
 
 
 def loss(outs) -> tf.Tensor:
-    """A number that every floating result takes part in, with a slope and a curvature."""
+    """A scalar that depends quadratically on every floating-point result."""
     total = None
     for i, out in enumerate(o for o in outs if o.dtype.is_floating):
-        part = tf.reduce_sum(weights(out.shape, out.dtype, 100 + i) * out * out)
-        total = part if total is None else total + part
+        term = tf.reduce_sum(weights(out.shape, out.dtype, 100 + i) * out * out)
+        total = term if total is None else total + term
     return total
 
 
-def derivatives(call, *arguments) -> tuple[list, list, list]:
-    """(results, gradients, curvatures): the last along a random direction, by a second tape."""
+def derivatives(function, *arguments) -> tuple[list, list, list]:
+    """Return (results, gradients, second derivatives along a random direction)."""
     with tf.GradientTape() as outer:
-        outer.watch(floating(arguments))
-        outs, grads = gradient(call, *arguments)
-        slope = tf.add_n([tf.reduce_sum(g * weights(g.shape, g.dtype, 200 + i))
-                          for i, g in enumerate(grads)])
-    return outs, grads, outer.gradient(slope, floating(arguments), unconnected_gradients="zero")
+        outer.watch(float_tensors(arguments))
+        outs, grads = gradient(function, *arguments)
+        directional = tf.add_n([tf.reduce_sum(g * weights(g.shape, g.dtype, 200 + i))
+                                for i, g in enumerate(grads)])
+    seconds = outer.gradient(directional, float_tensors(arguments), unconnected_gradients="zero")
+    return outs, grads, seconds
 
 
-def gradient(call, *arguments) -> tuple[list, list]:
+def gradient(function, *arguments) -> tuple[list, list]:
+    """Return (results, gradients of their loss)."""
     with tf.GradientTape() as tape:
-        tape.watch(floating(arguments))
-        outs = results(call, arguments)
+        tape.watch(float_tensors(arguments))
+        outs = results(function, arguments)
         total = loss(outs)
-    return outs, tape.gradient(total, floating(arguments), unconnected_gradients="zero")
+    return outs, tape.gradient(total, float_tensors(arguments), unconnected_gradients="zero")
 
 
-def floating(arguments) -> list[tf.Tensor]:
+def float_tensors(arguments) -> list[tf.Tensor]:
     return [x for x in arguments if x.dtype.is_floating]
 
 
-def differentiable(name: str) -> bool:
+def is_differentiable(name: str) -> bool:
     case = CASES[name]
-    floats = any(not isinstance(a, Whole) for a in case.shapes[0])
-    return case.derivative and floats and "f" in case.kinds
+    floats = any(not isinstance(a, Indices) for a in case.shapes[0])
+    return case.differentiable and floats and "f" in case.kinds
 
 
-def in_mode(mode: str, measured, call):
-    """What is measured of a call: op by op, inside one tf.function, or around a tf.function."""
+def in_mode(mode: str, measure, function):
+    """`measure` applied to `function`: eagerly, inside a tf.function, or around a tf.function."""
     if mode == "function":
-        return tf.function(lambda *xs: measured(call, *xs))
-    return lambda *xs: measured(tf.function(call) if mode == "called" else call, *xs)
+        return tf.function(lambda *xs: measure(function, *xs))
+    compiled = tf.function(function) if mode == "around_function" else function
+    return lambda *xs: measure(compiled, *xs)

@@ -1,4 +1,4 @@
-"""The programs of examples/ as modules."""
+"""Import the programs of examples/ as modules."""
 import importlib.util
 from types import ModuleType
 
@@ -6,7 +6,7 @@ import environment
 
 
 def example(name: str) -> ModuleType:
-    """A new module, whose sizes may be changed."""
+    """A fresh module object, so that a test may change its constants."""
     path = environment.ROOT / "examples" / f"{name}.py"
     spec = importlib.util.spec_from_file_location(name, path)
     module = importlib.util.module_from_spec(spec)

@@ -1,4 +1,4 @@
-"""Programs whose plans are kept as text: what people write, and the corners of the compiler."""
+"""Golden programs: typical user programs and corner cases, whose plans are compared as text."""
 import numpy as np
 
 import tensorbrook as tf
@@ -80,21 +80,21 @@ def gradient_of_gradient(x):
         with tf.GradientTape() as inner:
             inner.watch(x)
             y = tf.reduce_sum(tf.tanh(x) * x)
-        slope = inner.gradient(y, x)
-    return outer.gradient(slope, x)
+        gradient = inner.gradient(y, x)
+    return outer.gradient(gradient, x)
 
 
-def movements(x):
-    turned = tf.transpose(x)[::-1, 1::2]
-    return turned * 2.0, tf.reshape(turned, (-1,)), tf.broadcast_to(x[:1], (3, 6))
+def views(x):
+    y = tf.transpose(x)[::-1, 1::2]
+    return y * 2.0, tf.reshape(y, (-1,)), tf.broadcast_to(x[:1], (3, 6))
 
 
-def regions(x, y):
+def concat_and_pad(x, y):
     return tf.pad(tf.concat([x, y * 2.0], 0), ((1, 1), (0, 2)))
 
 
 def recurrent():
-    """A loop, and its gradient in the weights."""
+    """A recurrent network and the gradients of its weights."""
     def loss(x, w, u):
         def step(h, x):
             return tf.tanh(tf.matmul(x, w) + tf.matmul(h, u)), ()
@@ -109,14 +109,14 @@ def recurrent():
 
 
 def gradients(f, *shapes):
-    """The gradients of a sum of squares of f."""
-    def walk_back(*xs):
+    """The gradients of the sum of the squares of f."""
+    def program(*xs):
         with tf.GradientTape() as tape:
             tape.watch(list(xs))
             total = tf.reduce_sum(tf.square(f(*xs)))
         return tape.gradient(total, list(xs))
 
-    return walk_back, tuple(zeros(*shape) for shape in shapes)
+    return program, tuple(zeros(*shape) for shape in shapes)
 
 
 def cross_entropy(labels, logits):
@@ -156,8 +156,8 @@ PROGRAMS = {
     "attention": lambda: (attention, (zeros(2, 4, 16, 16),) * 3),
     "long_sum": lambda: (tf.reduce_sum, (zeros(300, 200),)),
     "argmax": lambda: (lambda x: tf.argmax(x, 1), (zeros(32, 10),)),
-    "movements": lambda: (movements, (zeros(4, 6),)),
-    "regions": lambda: (regions, (zeros(2, 5), zeros(3, 5))),
+    "movements": lambda: (views, (zeros(4, 6),)),
+    "regions": lambda: (concat_and_pad, (zeros(2, 5), zeros(3, 5))),
     "gather": lambda: (lambda x, i: tf.gather(x, i) + tf.one_hot(i, 3), (
         zeros(9, 3), zeros(4, dtype="int32"))),
     "random": lambda: (lambda: tf.random.normal((6,)), ()),
@@ -180,9 +180,9 @@ PROGRAMS = {
     "adamw": adamw, "swap": swap, "recurrent": recurrent, "momentum": momentum, "mlp": mlp,
     "cnn": cnn,
 }
-# Those whose generated code is kept too: one of each kind of loop.
+# Programs whose generated WebAssembly is compared too: one for each kind of loop.
 CODE = ("recurrent", "chain", "softmax", "long_sum")
-# The same for the GPU.
+# Programs whose generated WGSL is compared.
 WGSL = ("chain", "softmax", "column_sum", "transpose", "layer_norm")
-# And where it has subgroups.
+# Programs whose WGSL for a device with subgroups is compared.
 SUBGROUPS = ("layer_norm",)

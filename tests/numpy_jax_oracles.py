@@ -1,6 +1,7 @@
-"""What the table's operations are checked against: NumPy for values, JAX for derivatives too.
+"""Oracles of the op cases: NumPy for values, JAX for values and derivatives.
 
-`Witness(np)` has the names of NumPy (or jax.numpy) and those functions here that it lacks.
+`OracleNamespace(numpy)` has the names of NumPy (or jax.numpy) and, in addition, the functions of
+this module.
 """
 import functools
 import math
@@ -11,20 +12,20 @@ import numpy
 from jax import lax
 
 jax.config.update("jax_enable_x64", True)
-jax.config.update("jax_disable_most_optimizations", True)      # a program that runs once
+jax.config.update("jax_disable_most_optimizations", True)      # every program runs only once
 
 
-class Witness:
-    """A namespace to hand to a line's `theirs`."""
+class OracleNamespace:
+    """The namespace that is passed to the oracle of a case."""
 
-    def __init__(self, of):
-        self.of = of
+    def __init__(self, numpy_module):
+        self.numpy_module = numpy_module
 
     def __getattr__(self, name: str):
-        found = globals().get(name)
-        if found is None:
-            return getattr(self.of, name)
-        return functools.partial(found, self.of)
+        function = globals().get(name)
+        if function is None:
+            return getattr(self.numpy_module, name)
+        return functools.partial(function, self.numpy_module)
 
 
 def erf(np, x):
@@ -32,7 +33,7 @@ def erf(np, x):
 
 
 def floordiv(np, x, y):
-    """Whole numbers divided by zero give 0 here, as no backend may trap."""
+    """Integer division by 0 gives 0, because no backend may trap."""
     return np.where(y == 0, 0, x // np.where(y == 0, 1, y)).astype(x.dtype)
 
 
@@ -45,22 +46,23 @@ def one_hot(np, i, depth):
 
 
 def segment_sum(np, x, i, count):
-    inside = (np.expand_dims(np.arange(count), 1) == i).astype(x.dtype)
-    return np.tensordot(inside, x, 1)
+    is_member = (np.expand_dims(np.arange(count), 1) == i).astype(x.dtype)
+    return np.tensordot(is_member, x, 1)
 
 
-def placed(np, x, shape, at):
+def embed(np, x, shape, slices):
+    """Zeros of `shape`, with `x` at `slices`."""
     out = np.zeros(shape, x.dtype)
     if np is jnp:
-        return out.at[at].set(x)
-    out[at] = x
+        return out.at[slices].set(x)
+    out[slices] = x
     return out
 
 
-# ── windows ───────────────────────────────────────────────────────────────────────────────────
+# ── convolution and pooling ───────────────────────────────────────────────────────────────────
 
 
-def pair(n):
+def as_pair(n):
     return (n, n) if isinstance(n, int) else n
 
 
@@ -68,61 +70,62 @@ def conv2d(np, x, w, strides=1, padding="VALID", dilations=1, pads=None):
     x, w = jnp.asarray(x), jnp.asarray(w)
     if 0 in x.shape:
         rows, columns = (-(-n // s) if padding == "SAME" else (n - k) // s + 1
-                         for n, k, s in zip(x.shape[1:3], w.shape, pair(strides)))
+                         for n, k, s in zip(x.shape[1:3], w.shape, as_pair(strides)))
         return jnp.zeros((x.shape[0], rows, columns, w.shape[3]), x.dtype)
     return lax.conv_general_dilated(
-        x, w, pair(strides), pads or padding, rhs_dilation=pair(dilations),
+        x, w, as_pair(strides), pads or padding, rhs_dilation=as_pair(dilations),
         dimension_numbers=("NHWC", "HWIO", "NHWC"), feature_group_count=x.shape[3] // w.shape[2])
 
 
-def conv2d_shares(np, x, w, g):
-    """The gradients of the convolution that cases.SLID describes, in its image and filter."""
-    def slid(x, w):
+def conv2d_vjp(np, x, w, g):
+    """The input and filter gradients of the convolution of op_cases.CONV_ATTRS."""
+    def convolve(x, w):
         return conv2d(np, x, w, 2, pads=((1, 1), (0, 0)))
-    return jax.vjp(slid, jnp.asarray(x), jnp.asarray(w))[1](jnp.asarray(g))
+    return jax.vjp(convolve, jnp.asarray(x), jnp.asarray(w))[1](jnp.asarray(g))
 
 
 def conv2d_transpose(np, x, w, output_shape, strides):
-    """The gradient in its image of a convolution with padding "SAME"."""
+    """The input gradient of a convolution with padding "SAME"."""
     image = jnp.zeros(output_shape, x.dtype)
     return jax.vjp(lambda image: conv2d(np, image, w, strides, "SAME"), image)[1](jnp.asarray(x))[0]
 
 
-def windows(x, ksize, strides, padding):
-    return {"window_dimensions": (1, *pair(ksize), 1), "padding": padding,
-            "window_strides": (1, *pair(ksize if strides is None else strides), 1)}
+def reduce_window_options(ksize, strides, padding):
+    return {"window_dimensions": (1, *as_pair(ksize), 1), "padding": padding,
+            "window_strides": (1, *as_pair(ksize if strides is None else strides), 1)}
 
 
 def max_pool2d(np, x, ksize, strides=None, padding="VALID"):
-    return lax.reduce_window(x, -numpy.inf, lax.max, **windows(x, ksize, strides, padding))
+    options = reduce_window_options(ksize, strides, padding)
+    return lax.reduce_window(x, -numpy.inf, lax.max, **options)
 
 
 def avg_pool2d(np, x, ksize, strides=None, padding="VALID"):
-    over = windows(x, ksize, strides, padding)
-    total = lax.reduce_window(x, 0., lax.add, **over)
-    return total / lax.reduce_window(jnp.ones_like(x), 0., lax.add, **over)
+    options = reduce_window_options(ksize, strides, padding)
+    total = lax.reduce_window(x, 0., lax.add, **options)
+    return total / lax.reduce_window(jnp.ones_like(x), 0., lax.add, **options)
 
 
-def cells(np, x, fill):
-    """The windows of cases.WINDOWS: (2, 5, 4, 3) as (4 cells, 2, 3 rows, 2 columns, 3)."""
-    whole = np.pad(x, ((0, 0), (0, 1), (0, 0), (0, 0)), constant_values=fill)
-    cut = np.reshape(whole, (2, 3, 2, 2, 2, 3))
-    return np.reshape(np.transpose(cut, (2, 4, 0, 1, 3, 5)), (4, 2, 3, 2, 3))
+def pool_windows(np, x, fill):
+    """The windows of op_cases.POOL_ATTRS: (2, 5, 4, 3) as (4 elements, 2, 3 rows, 2 columns, 3)."""
+    padded = np.pad(x, ((0, 0), (0, 1), (0, 0), (0, 0)), constant_values=fill)
+    split = np.reshape(padded, (2, 3, 2, 2, 2, 3))
+    return np.reshape(np.transpose(split, (2, 4, 0, 1, 3, 5)), (4, 2, 3, 2, 3))
 
 
 def max_pool_select(np, y, x):
-    at = np.argmax(cells(np, x, -numpy.inf), 0)
-    return np.take_along_axis(cells(np, y, 0), at[None], 0)[0]
+    index = np.argmax(pool_windows(np, x, -numpy.inf), 0)
+    return np.take_along_axis(pool_windows(np, y, 0), index[None], 0)[0]
 
 
 def max_pool_scatter(np, g, x):
-    at = np.argmax(cells(np, x, -numpy.inf), 0)
-    spread = (np.expand_dims(np.arange(4), (1, 2, 3, 4)) == at) * g
-    image = np.transpose(np.reshape(spread, (2, 2, 2, 3, 2, 3)), (2, 3, 0, 4, 1, 5))
+    index = np.argmax(pool_windows(np, x, -numpy.inf), 0)
+    windows = (np.expand_dims(np.arange(4), (1, 2, 3, 4)) == index) * g
+    image = np.transpose(np.reshape(windows, (2, 2, 2, 3, 2, 3)), (2, 3, 0, 4, 1, 5))
     return np.reshape(image, (2, 6, 4, 3))[:, :5]
 
 
-def avg_pool_share(np, g, image):
+def avg_pool_vjp(np, g, image):
     x = jnp.zeros(image, g.dtype)
     return jax.vjp(lambda x: avg_pool2d(np, x, 2, padding="SAME"), x)[1](jnp.asarray(g))[0]
 
@@ -131,44 +134,45 @@ def avg_pool_share(np, g, image):
 
 
 def scores(np, q, k, *mask, scale, causal):
-    hidden = [np.tri(q.shape[1], k.shape[1], dtype=bool)] * causal + list(mask)
+    masks = [np.tri(q.shape[1], k.shape[1], dtype=bool)] * causal + list(mask)
     out = np.einsum("bihd,bjhd->bhij", q, k) * scale
-    for shown in hidden:
-        out = np.where(shown, out, -numpy.inf)
+    for is_visible in masks:
+        out = np.where(is_visible, out, -numpy.inf)
     return out
 
 
 def attention(np, q, k, v, *mask, scale, causal):
-    of = scores(np, q, k, *mask, scale=scale, causal=causal)
-    sums = np.exp(of).sum(-1, keepdims=True)
-    out = np.einsum("bhij,bjhd->bihd", np.exp(of) / sums, v)
+    exps = np.exp(scores(np, q, k, *mask, scale=scale, causal=causal))
+    sums = exps.sum(-1, keepdims=True)
+    out = np.einsum("bhij,bjhd->bihd", exps / sums, v)
     return out, np.transpose(np.log(sums)[..., 0], (0, 2, 1))
 
 
-def attention_shares(np, q, k, v, g, lse, delta, *mask, scale, causal):
-    """What `attention_grad` is of numbers that need not come from one attention."""
+def attention_vjp(np, q, k, v, g, lse, delta, *mask, scale, causal):
+    """`attention_grad`; lse and delta do not have to belong to the same attention."""
     lse, delta = (np.expand_dims(np.transpose(x, (0, 2, 1)), 3) for x in (lse, delta))
-    weights = np.exp(scores(np, q, k, *mask, scale=scale, causal=causal) - lse)
-    slopes = weights * (np.einsum("bihd,bjhd->bhij", g, v) - delta) * scale
-    return (np.einsum("bhij,bjhd->bihd", slopes, k), np.einsum("bhij,bihd->bjhd", slopes, q),
-            np.einsum("bhij,bihd->bjhd", weights, g))
+    probs = np.exp(scores(np, q, k, *mask, scale=scale, causal=causal) - lse)
+    score_grads = probs * (np.einsum("bihd,bjhd->bhij", g, v) - delta) * scale
+    return (np.einsum("bhij,bjhd->bihd", score_grads, k),
+            np.einsum("bhij,bihd->bjhd", score_grads, q),
+            np.einsum("bhij,bihd->bjhd", probs, g))
 
 
 # ── random bits ───────────────────────────────────────────────────────────────────────────────
 
 
 def philox(np, state, shape):
-    """Philox 4x32-10 in Python's own whole numbers, a block of four words at a time."""
+    """Philox 4x32-10 with Python integers, a block of four words at a time."""
     key, counter = [int(n) % 2**32 for n in state[:2]], [int(n) % 2**32 for n in state[2:]]
     begin, words = counter[0] | counter[1] << 32, []
     while len(words) < math.prod(shape):
-        now = (begin + len(words) // 4) % 2**64
-        words += block([now % 2**32, now >> 32, 0, 0], *key)
+        count = (begin + len(words) // 4) % 2**64
+        words += philox_block([count % 2**32, count >> 32, 0, 0], *key)
     return numpy.array(words[:math.prod(shape)], "uint32").view("int32").reshape(shape)
 
 
-def block(counter, key0, key1):
-    """One block: ten rounds of two multiplications (Salmon et al., SC 2011, section 3.3)."""
+def philox_block(counter, key0, key1):
+    """Four words: ten rounds of two multiplications (Salmon et al., SC 2011, section 3.3)."""
     c0, c1, c2, c3 = counter
     for _ in range(10):
         left, right = c0 * 0xD2511F53, c2 * 0xCD9E8D57
@@ -182,36 +186,36 @@ def block(counter, key0, key1):
 
 
 def radix_keys(np, x):
-    """(place, key) of every element, where the unsigned key orders as the number does."""
+    """(index, key) of every element; the unsigned keys have the order of the elements."""
     rows, n = math.prod(x.shape[:-1]), x.shape[-1]
     items = numpy.zeros((rows, n, 2), "int32")
     for r, row in enumerate(numpy.reshape(x, (rows, n))):
-        for i, number in enumerate(row):
+        for i, value in enumerate(row):
             if x.dtype.kind == "f":
-                bits = int(numpy.float32(number).view("uint32"))
+                bits = int(numpy.float32(value).view("uint32"))
                 key = bits ^ 0x80000000 if bits < 2**31 else 2**32 - 1 - bits
             else:
-                key = int(number) + 2**31
+                key = int(value) + 2**31
             items[r, i] = i, key - 2**32 if key >= 2**31 else key
     return items
 
 
-def digits(items, digit):
+def radix_digits(items, digit):
     return numpy.array(items)[..., 1].view("uint32") // 256**digit % 256
 
 
-def digit_counts(np, items, digit, parts):
+def radix_histogram(np, items, digit, chunks):
     rows, n = items.shape[:2]
-    counts = numpy.zeros((rows, parts, 256), "int32")
-    for part in range(parts):
-        begin, end = n * part // parts, n * (part + 1) // parts
-        for r, row in enumerate(digits(items, digit)[:, begin:end]):
-            for each in row:
-                counts[r, part, each] += 1
+    counts = numpy.zeros((rows, chunks, 256), "int32")
+    for chunk in range(chunks):
+        begin, end = n * chunk // chunks, n * (chunk + 1) // chunks
+        for r, row in enumerate(radix_digits(items, digit)[:, begin:end]):
+            for value in row:
+                counts[r, chunk, value] += 1
     return counts
 
 
-def by_digit(np, items, digit):
-    rows = [sorted(zip(of, row.tolist()), key=lambda pair: pair[0])
-            for of, row in zip(digits(items, digit).tolist(), items)]
+def radix_scatter(np, items, digit):
+    rows = [sorted(zip(digits, row.tolist()), key=lambda pair: pair[0])
+            for digits, row in zip(radix_digits(items, digit).tolist(), items)]
     return numpy.array([[item for _, item in row] for row in rows], "int32").reshape(items.shape)

@@ -1,4 +1,4 @@
-"""Plans carried out by NumPy: an arena that is really reused, Variables really overwritten."""
+"""Plan interpreter: runs plans with NumPy, with the planned arena and in-place updates."""
 from dataclasses import replace
 
 import numpy as np
@@ -10,86 +10,89 @@ from tensorbrook.ir import KernelCall, Const, Graph, LoopKernel, Plan, ScanKerne
 from tensorbrook.ir.verifier import verify_graph, verify_plan
 
 
-def compiled(graph: Graph, buffers: int = 1 << 30, **others) -> Plan:
-    """The plan of a graph for limits like those of `wasm`, checked at every stage."""
+def compile_graph(graph: Graph, max_buffers: int = 1 << 30, **changes) -> Plan:
+    """The plan of a graph for the target info of `wasm` with `changes`, verified at every step."""
     verify_graph(graph)
-    simple = simplify(graph)
-    verify_graph(simple)
-    target = replace(Wasm.target, max_buffers_per_kernel=buffers, **others)
-    made = build_plan(simple, *fuse(simple, target), target)
-    verify_plan(made)
-    return made
+    simplified = simplify(graph)
+    verify_graph(simplified)
+    target = replace(Wasm.target, max_buffers_per_kernel=max_buffers, **changes)
+    plan = build_plan(simplified, *fuse(simplified, target), target)
+    verify_plan(plan)
+    return plan
 
 
-def too_many_buffers(made: Plan, most: int) -> list:
-    """The kernels that touch more buffers than `most`; a call by itself has its own."""
-    over = {made.outputs[i]: made.inputs[j] for i, j in made.input_output_aliases.items()}
-    pending, found = [step.kernel for step in made.steps], []
+def kernels_over_limit(plan: Plan, max_buffers: int) -> list:
+    """The kernels that bind more than `max_buffers` buffers, except calls without an epilogue."""
+    aliases = {plan.outputs[i]: plan.inputs[j] for i, j in plan.input_output_aliases.items()}
+    pending, over_limit = [step.kernel for step in plan.steps], []
     while pending:
         k = pending.pop()
         if isinstance(k, ScanKernel):
             pending += k.kernels
         elif not isinstance(k, KernelCall) or k.epilogue:
-            touched = {over.get(a, a) for a in (*k.reads, *k.writes)}
-            found += [k] if len(touched) > most else []
-    return found
+            buffers = {aliases.get(a, a) for a in (*k.reads, *k.writes)}
+            over_limit += [k] if len(buffers) > max_buffers else []
+    return over_limit
 
 
 def plan_of(f, *arguments) -> Plan:
-    """The plan of a tf.function for those arguments."""
-    return compiled(f.get_concrete_function(*arguments).graph)
+    """The plan of a tf.function for the signature of the arguments."""
+    return compile_graph(f.get_concrete_function(*arguments).graph)
 
 
-def carry_out(made: Plan, inputs) -> list[np.ndarray]:
-    """The outputs; those that update an input are written over it."""
-    arena = np.full(made.arena_size, 0xA5, np.uint8)
-    slots = [np.array(x) for x in inputs] + [_constant(c) for c in made.constants]
-    for i, o in enumerate(made.outputs):
-        slots.append(slots[made.input_output_aliases[i]] if i in made.input_output_aliases
+def execute_plan(plan: Plan, inputs) -> list[np.ndarray]:
+    """The outputs of a plan; an output that updates an input shares the buffer of the input."""
+    arena = np.full(plan.arena_size, 0xA5, np.uint8)
+    slots = [np.array(x) for x in inputs] + [_constant(c) for c in plan.constants]
+    for i, o in enumerate(plan.outputs):
+        slots.append(slots[plan.input_output_aliases[i]] if i in plan.input_output_aliases
                      else np.full(o.spec.shape, 77).astype(o.spec.dtype.name))
-    arrays = {atom: _array(atom, place, arena, slots) for atom, place in made.buffer_locations.items()
-              if place.space == "arena" or place.offset < len(slots)}
-    _carry_out(made.steps, arrays)
-    wanted = [o.spec.shape for o in made.graph.outputs]
-    return [arrays[o].reshape(shape).copy() for o, shape in zip(made.outputs, wanted)]
+    arrays = {atom: _array(atom, location, arena, slots)
+              for atom, location in plan.buffer_locations.items()
+              if location.space == "arena" or location.offset < len(slots)}
+    _run_steps(plan.steps, arrays)
+    shapes = [o.spec.shape for o in plan.graph.outputs]
+    return [arrays[o].reshape(shape).copy() for o, shape in zip(plan.outputs, shapes)]
 
 
-def _carry_out(steps, arrays: dict) -> None:
+def _run_steps(steps, arrays: dict) -> None:
     for step in steps:
         k = step.kernel
         if isinstance(k, ScanKernel):
-            for turn in range(k.count):
-                _carry_out(step.body, arrays | _in_turn(k, turn, arrays))
+            for iteration in range(k.count):
+                _run_steps(step.body, arrays | _arrays_in_iteration(k, iteration, arrays))
             continue
         loop = k if isinstance(k, LoopKernel) else k.epilogue
         if isinstance(k, KernelCall):
-            _write(arrays, _call(k, arrays))
+            _store(arrays, _call(k, arrays))
         if loop:
-            _write(arrays, interpret(loop, arrays))
+            _store(arrays, interpret(loop, arrays))
 
 
-def _in_turn(k: ScanKernel, turn: int, arrays: dict) -> dict:
-    """Where what moves from turn to turn lies in this one."""
-    def end(c, turn):
-        return arrays[c.init if turn < 0 else c.spare if (k.count - 1 - turn) % 2 else c.final]
+def _arrays_in_iteration(k: ScanKernel, iteration: int, arrays: dict) -> dict:
+    """The slices of the stacked arrays and the carries of one iteration of a scan."""
+    def output_of(carry, iteration):
+        if iteration < 0:
+            return arrays[carry.init]
+        return arrays[carry.spare if (k.count - 1 - iteration) % 2 else carry.final]
 
-    at = k.count - 1 - turn if k.reverse else turn
-    moved = {p.element: arrays[p.stacked].reshape(k.count, *p.element.spec.shape)[at, ...]
+    index = k.count - 1 - iteration if k.reverse else iteration
+    local = {p.element: arrays[p.stacked].reshape(k.count, *p.element.spec.shape)[index, ...]
              for p in k.pieces}
     for c in k.carries:
-        moved |= {c.input: end(c, turn - 1).reshape(c.input.spec.shape),
-                  c.output: end(c, turn).reshape(c.output.spec.shape)}
-    return moved
+        local |= {c.input: output_of(c, iteration - 1).reshape(c.input.spec.shape),
+                  c.output: output_of(c, iteration).reshape(c.output.spec.shape)}
+    return local
 
 
-def _write(arrays, after: dict) -> None:
-    for var, value in after.items():
+def _store(arrays, results: dict) -> None:
+    for var, value in results.items():
         arrays[var][...] = value.reshape(arrays[var].shape)
 
 
-def _array(atom, place, arena, slots) -> np.ndarray:
-    raw = arena[place.offset:place.offset + atom.spec.size_bytes] if place.space == "arena" \
-        else slots[place.offset].reshape(-1)
+def _array(atom, location, arena, slots) -> np.ndarray:
+    raw = arena[location.offset:location.offset + atom.spec.size_bytes] \
+        if location.space == "arena" else slots[location.offset].reshape(-1)
     return raw.view(atom.spec.dtype.name).reshape(atom.spec.shape)
 
 
@@ -98,9 +101,9 @@ def _constant(const: Const) -> np.ndarray:
 
 
 def _call(k: KernelCall, arrays) -> dict:
-    """An engine's kernel, by what its primitive means."""
+    """The results of an engine kernel, from the reference implementation of its primitive."""
     e, = k.eqns
-    arguments = [arrays[a].reshape(of.spec.shape) for a, of in zip(k.args, e.args)]
+    arguments = [arrays[a].reshape(arg.spec.shape) for a, arg in zip(k.args, e.args)]
     outs = as_tuple(e.prim.reference_impl(np, *arguments, **e.attrs))
     return {var: np.asarray(out).astype(var.spec.dtype.name)
             for var, out in zip(k.outs, outs, strict=True)}

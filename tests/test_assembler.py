@@ -1,9 +1,9 @@
-"""The assembler against wasmtime's own, and the text of generated code."""
+"""Assembler and disassembler: encodings against wasmtime's, and the text of generated code."""
 import numpy as np
 import pytest
 import wasmtime
 
-from wasm_program_runner import one_loop, variable
+from wasm_program_runner import plan_of_loop, var_like
 from tensorbrook.backends.wasm.assembler import (
     F32,
     I32,
@@ -23,7 +23,7 @@ from tensorbrook.base.dtypes import float32
 from tensorbrook.base.views import View
 from tensorbrook.ir import ElementwiseOp, Load, LoopKernel, ReduceOp, Reduction, RowPass, Store
 
-# What stands behind the names of instructions that need more than operands.
+# The immediates of instructions in the text format.
 IMMEDIATES = {"br": "0", "br_if": "0", "call": "0", "local.get": "0", "local.set": "0",
               "local.tee": "0", "i32.const": "0", "f32.const": "0", "v128.const": "i32x4 0 0 0 0",
               "table.set": "0", "ref.func": "0",
@@ -40,7 +40,7 @@ def test_opcode(name):
     assert begin + OPCODES[name] in bytes(wasmtime.wat2wasm(text))
 
 
-def test_opcodes_of_structure():
+def test_structured_control_opcodes():
     code = bytes(wasmtime.wat2wasm(
         "(module (func i32.const 0 if block loop end end else end))"))
     words = ["if", 0x40, "block", 0x40, "loop", 0x40, "end", "end", "else", "end"]
@@ -50,13 +50,13 @@ def test_opcodes_of_structure():
 
 @pytest.mark.parametrize("n, code", [(0, "00"), (127, "7f"), (128, "8001"), (624485, "e58e26"),
                                      (2**32 - 1, "ffffffff0f")])
-def test_unsigned(n, code):
+def test_unsigned_leb128(n, code):
     assert unsigned(n).hex() == code
 
 
 @pytest.mark.parametrize("n, code", [(0, "00"), (-1, "7f"), (63, "3f"), (64, "c000"), (-64, "40"),
                                      (-65, "bf7f"), (-123456, "c0bb78"), (-2**31, "8080808078")])
-def test_signed(n, code):
+def test_signed_leb128(n, code):
     assert signed(n).hex() == code
 
 
@@ -66,7 +66,7 @@ def test_constants_wrap_to_32_bits():
 
 
 def factorial() -> Module:
-    """Stores n! at address 0, by a loop over locals of mixed types."""
+    """A module whose function stores n! at address 0; its locals have mixed types."""
     module, f = Module(), Function((I32,))
     module.import_memory("env", "memory", shared=False)
     f.local(V128)
@@ -107,30 +107,30 @@ def test_imports_come_before_functions():
     assert module.add(Function((I32,))) == 2
     with pytest.raises(AssertionError, match="function indices begin after the imports"):
         module.import_function("engine", "late", ())
-    found = wasmtime.Module(wasmtime.Engine(), module.encode()).imports
-    assert [(i.module, i.name, len(i.type.params)) for i in found] == [
+    imports = wasmtime.Module(wasmtime.Engine(), module.encode()).imports
+    assert [(i.module, i.name, len(i.type.params)) for i in imports] == [
         ("engine", "one", 2), ("engine", "two", 0)]
 
 
-def test_a_function_is_put_into_a_table():
+def test_a_function_is_stored_in_a_table():
     module, callee, caller = Module(), Function((I32,)), Function(())
     module.import_table("engine", "functions")
-    number = module.add(callee)
+    index = module.add(callee)
     caller.const(3)
-    caller.op("ref.func", number)
+    caller.op("ref.func", index)
     caller.op("table.set", 0)
-    module.referenced.append(number)
+    module.referenced.append(index)
     module.export("run", module.add(caller))
     store = wasmtime.Store()
     type = wasmtime.TableType(wasmtime.ValType.funcref(), wasmtime.Limits(4, None))
     table = wasmtime.Table(store, type, None)
-    made = wasmtime.Instance(store, wasmtime.Module(store.engine, module.encode()), [table])
-    made.exports(store)["run"](store)
+    instance = wasmtime.Instance(store, wasmtime.Module(store.engine, module.encode()), [table])
+    instance.exports(store)["run"](store)
     assert [not callable(table.get(store, i)) for i in range(4)] == [True, True, True, False]
     assert "3 ref.func 0 table.set 0" in disassemble(module)
 
 
-def test_a_shared_memory_is_imported_with_its_limit():
+def test_a_shared_memory_import_has_a_maximum():
     module = Module()
     module.import_memory("env", "memory", shared=True)
     config = wasmtime.Config()
@@ -141,7 +141,7 @@ def test_a_shared_memory_is_imported_with_its_limit():
     assert memory.type.limits.max == 65535
 
 
-def test_every_kind_of_immediate_has_a_text():
+def test_every_kind_of_immediate_is_printed():
     module, f = Module(), Function((I32,))
     f.code += v128_const(bytes(range(16))) + f32_const(1.5)
     f.op("drop")
@@ -152,11 +152,11 @@ def test_every_kind_of_immediate_has_a_text():
     f.op("br_if", 1)
     module.add(f)
     v128 = "v128 0x03020100 0x07060504 0x0b0a0908 0x0f0e0d0c"
-    assert listing_lines(module) == [
+    assert statements(module) == [
         f"{v128} f32 0x3fc00000 drop $0 v128.load32_lane 300 2 i32x4.extract_lane 3 :=$0 br_if 1"]
 
 
-def listing_lines(module: Module) -> list[str]:
+def statements(module: Module) -> list[str]:
     """The statements of a module with one function."""
     return [line.strip() for line in disassemble(module).splitlines()[3:] if line]
 
@@ -200,10 +200,11 @@ function 1
 """
 
 
-def test_listing_of_a_program():
+def test_disassembly_of_a_program():
     x, out = np.zeros((3, 9), np.float32), np.zeros((3, 1), np.float32)
-    body = Load(variable(x, float32), View.of((3, 9)), float32), ElementwiseOp("x * 2", (0,), float32)
+    load = Load(var_like(x, float32), View.of((3, 9)), float32)
+    body = load, ElementwiseOp("x * 2", (0,), float32)
     total = ReduceOp(1, Reduction("x + y", 0), float32)
-    store = Store(2, variable(out, float32), View.of((3, 1)))
-    plan = one_loop(LoopKernel((3, 9), (1,), (RowPass(body, (total,)),), (store,), ()))
+    store = Store(2, var_like(out, float32), View.of((3, 1)))
+    plan = plan_of_loop(LoopKernel((3, 9), (1,), (RowPass(body, (total,)),), (store,), ()))
     assert disassemble_plan(plan) == ROW_SUMS

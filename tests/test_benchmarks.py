@@ -1,17 +1,27 @@
-"""The pieces of the benchmark: figures, rounds, table, peak_rates. Nothing is timed."""
+"""Benchmark modules: statistics, interleaved runs, tables, targets, peak rates; without timing."""
 
 import gzip
 
 import pytest
-from benchmarks import peak_rates, statistics, targets, report, interleaved_runs, run, sizes, scoreboard, table
+from benchmarks import (
+    interleaved_runs,
+    peak_rates,
+    report,
+    run,
+    scoreboard,
+    sizes,
+    statistics,
+    table,
+    targets,
+)
 from benchmarks.ours.step_runner import FAMILIES
 from benchmarks.workloads import CONTENDERS, NATIVE, OURS, WORKLOADS, Goal, wanted
 from benchmarks.workloads.gemm import gemm
 from wasmtime import Config, Engine, Instance, Limits, Memory, MemoryType, Module, Store
 
 
-class Fake:
-    """An arena whose contenders take a known time a step."""
+class FakeImplementations:
+    """Benchmark implementations with a known time per step."""
 
     def __init__(self, step_ms, checks):
         self.step_ms, self.checks = step_ms, checks
@@ -32,25 +42,25 @@ WORKLOAD = gemm(128, 128, 128)
 AGREED = {OURS: [1.0, 2.0], "jax-js": [1.0, 2.0005], "tfjs": [1.0, 2.0]}
 
 
-def test_a_summary_has_the_middle_and_the_ends():
+def test_a_summary_has_the_median_and_the_range():
     assert statistics.summary([4.0, 1.0, 2.0]) == (2.0, 1.0, 4.0, 3)
 
 
 @pytest.mark.parametrize("number, text", [
     (0, "0"), (0.00213, "0.00213"), (7.4242, "7.42"), (128.4, "128"), (35400, "35400"),
     (0.00000213, "0.000002")])
-def test_numbers_as_people_write_them(number, text):
+def test_numbers_have_three_significant_digits(number, text):
     assert statistics.significant(number) == text
 
 
-def test_steps_fill_a_turn():
+def test_the_number_of_steps_fills_the_time():
     assert statistics.steps_for(100, 4) == 25
     assert statistics.steps_for(100, 400) == 1
     assert statistics.steps_for(100, 0) == 100_000
 
 
-def test_contenders_take_turns_and_those_who_cannot_are_named():
-    arena = Fake({OURS: 1.0, "jax-js": 2.0, "tfjs": 4.0}, AGREED)
+def test_implementations_run_interleaved_and_failures_have_a_reason():
+    arena = FakeImplementations({OURS: 1.0, "jax-js": 2.0, "tfjs": 4.0}, AGREED)
     result = interleaved_runs.compare(arena, WORKLOAD, interleaved_runs.QUICK)
     measured = arena.turns[-9:]
     assert [name for name, _ in measured] == [OURS, "jax-js", "tfjs"] * 3
@@ -59,27 +69,27 @@ def test_contenders_take_turns_and_those_who_cannot_are_named():
     assert arena.dropped
 
 
-def test_what_differs_is_not_timed():
-    arena = Fake({}, AGREED | {"jax-js": [1.0, 2.1]})
-    with pytest.raises(interleaved_runs.Disagreement, match="tensorbrook and jax-js computed different .*"
-                                                  "figure 1: 2.0 and 2.1"):
+def test_different_results_are_an_error_before_any_timing():
+    arena = FakeImplementations({}, AGREED | {"jax-js": [1.0, 2.1]})
+    message = "tensorbrook and jax-js computed different .*figure 1: 2.0 and 2.1"
+    with pytest.raises(interleaved_runs.Disagreement, match=message):
         interleaved_runs.compare(arena, WORKLOAD, interleaved_runs.QUICK)
     assert arena.turns == [] and arena.dropped
     assert statistics.difference([1.0], [1.0, 2.0], 1) == "1 figures and 2"
     assert statistics.difference([float("nan")], [1.0], 1)
 
 
-def test_the_slow_have_fewer_turns_and_who_is_far_behind_has_its_warm_up():
+def test_slow_implementations_run_fewer_rounds():
     most = interleaved_runs.Pace().turns
-    arena = Fake({OURS: 1.0, "jax-js": 1000.0, "tfjs": 300.0}, AGREED)
+    arena = FakeImplementations({OURS: 1.0, "jax-js": 1000.0, "tfjs": 300.0}, AGREED)
     times = interleaved_runs.compare(arena, WORKLOAD, interleaved_runs.Pace())["turns_ms"]
     assert {name: len(turns) for name, turns in times.items()} == {
         OURS: most, "jax-js": 1, "tfjs": 1}
-    arena = Fake({OURS: 250.0, "jax-js": 1000.0, "tfjs": 10.0}, AGREED)
+    arena = FakeImplementations({OURS: 250.0, "jax-js": 1000.0, "tfjs": 10.0}, AGREED)
     times = interleaved_runs.compare(arena, WORKLOAD, interleaved_runs.Pace())["turns_ms"]
     assert {name: len(turns) for name, turns in times.items()} == {
         OURS: 1, "jax-js": 1, "tfjs": most}
-    arena = Fake({OURS: 250.0, "jax-js": 1000.0, "tfjs": 101.0}, AGREED)
+    arena = FakeImplementations({OURS: 250.0, "jax-js": 1000.0, "tfjs": 101.0}, AGREED)
     times = interleaved_runs.compare(arena, WORKLOAD, interleaved_runs.Pace())["turns_ms"]
     assert {name: len(turns) for name, turns in times.items()} == {
         OURS: 3, "jax-js": 3, "tfjs": most}
@@ -89,8 +99,8 @@ def cells(row):
     return [cell.strip() for cell in row.strip("|").split("|")]
 
 
-def test_the_table_shows_times_rates_the_ratio_and_what_was_reached():
-    arena = Fake({OURS: 1.0, "jax-js": 2.0, "tfjs": 4.0}, AGREED)
+def test_the_table_shows_times_rates_ratios_and_targets():
+    arena = FakeImplementations({OURS: 1.0, "jax-js": 2.0, "tfjs": 4.0}, AGREED)
     workload = WORKLOAD._replace(goal=Goal(peer=3, fma=0.4))
     rows = [interleaved_runs.compare(arena, workload, interleaved_runs.QUICK)]
     text = table.goals_table(rows, CONTENDERS, targets.Ceiling(10.0))
@@ -108,36 +118,36 @@ RESULT = {"name": "a", "flops": 8_000_000, "moved_bytes": 2_000_000, "same_size_
           "times_ms": {OURS: {"median": 1.0}, "tfjs": {"median": 4.0}, "jax-js": {"median": 5.0}}}
 
 
-def test_goals_are_judged_by_what_was_measured():
-    figures = targets.reached(RESULT, targets.Ceiling(10.0, 4.0), 0.5)
-    assert figures == {"peer": 4, "jax": 5, "fma": 0.8, "copied": 0.5, "gemm": 0.5, "torch": 0.5}
-    assert targets.verdict(Goal(peer=4, copied=0.5)._asdict(), figures) == "met"
-    assert targets.verdict(Goal(peer=5, fma=0.9)._asdict(), figures) == "no: 4.00x, 80%"
+def test_targets_are_compared_with_measurements():
+    ratios = targets.reached(RESULT, targets.Ceiling(10.0, 4.0), 0.5)
+    assert ratios == {"peer": 4, "jax": 5, "fma": 0.8, "copied": 0.5, "gemm": 0.5, "torch": 0.5}
+    assert targets.verdict(Goal(peer=4, copied=0.5)._asdict(), ratios) == "met"
+    assert targets.verdict(Goal(peer=5, fma=0.9)._asdict(), ratios) == "no: 4.00x, 80%"
     assert targets.verdict(Goal(torch=0.4)._asdict(), {"peer": 4}) == "met but for torch"
-    assert targets.verdict(Goal(peer=2)._asdict(), {"fma": 0.8}) == "met"  # nobody else can
+    assert targets.verdict(Goal(peer=2)._asdict(), {"fma": 0.8}) == "met"  # there is no peer
     assert targets.verdict(Goal(peer=2)._asdict(), {}) == "no figure"
-    assert targets.verdict(Goal()._asdict(), figures) == ""
+    assert targets.verdict(Goal()._asdict(), ratios) == ""
 
 
-def test_what_ours_cannot_do_is_a_failure():
+def test_a_workload_that_tensorbrook_cannot_run_is_a_failure():
     unable = {OURS: "no such op", "tfjs": "no kernel"}
     assert run.failures_of({"name": "a", "unable": unable}) == ["a: tensorbrook cannot, no such op"]
     assert run.failures_of({"name": "a", "unable": {"tfjs": "no kernel"}}) == []
 
 
-def test_single_figures_have_limits():
+def test_single_numbers_are_compared_with_limits():
     text = table.pairs_table(["", "figure"], {"µs of an eager op": 31.0, "a, to the least": 1.05,
                                               "MB": 2.0})
     assert [cells(row)[2] for row in text.splitlines()[2:]] == [
         "no: 30 at most", "met: 1.1 at most", "–"]
 
 
-def test_one_table_tells_where_it_stands():
+def test_the_scoreboard_compares_all_targets():
     page = {n: {"workloads": [RESULT | {"times_ms": {OURS: {"median": 2.0 / n}}}],
                 "ceiling": {peak_rates.GFLOPS: 16.0 * n, peak_rates.STREAMED: 4.0}} for n in (1, 2)}
     native = {2: [{"name": "a", "times_ms": {"torch": {"median": 0.5}}}]}
-    found = scoreboard.rows({"page": page, "native": native})
-    head, _, row = scoreboard.shown(found).splitlines()
+    rows = scoreboard.rows({"page": page, "native": native})
+    head, _, row = scoreboard.shown(rows).splitlines()
     shown = dict(zip(cells(head), cells(row)))
     assert (shown["ms, 1"], shown["ms, 2"], shown["scaling"]) == ("2", "1", "2.00x")
     assert shown["gemm"] == "25% / 50%" and shown["jax"] == "–"
@@ -145,7 +155,7 @@ def test_one_table_tells_where_it_stands():
     assert shown["reached, 1"] == shown["reached, 2"] == "no: 25%"
 
 
-def test_workloads_have_names_of_their_own_and_inputs():
+def test_workloads_have_unique_names_and_inputs():
     assert len({w.name for w in WORKLOADS}) == len(WORKLOADS)
     assert all(OURS in w.contenders and w.arrays for w in WORKLOADS)
     assert {w.family for w in WORKLOADS} == set(FAMILIES)
@@ -153,49 +163,50 @@ def test_workloads_have_names_of_their_own_and_inputs():
                                           "b": {"shape": (3, 4), "scale": 1.0, "offset": 0.0}}
 
 
-def test_some_workloads_are_wanted():
+def test_workloads_are_selected_by_name():
     assert wanted(WORKLOADS, [], False) == list(WORKLOADS)
     assert {w.name for w in wanted(WORKLOADS, [], True)} == {"GEMM 128 NN", "MLP training step"}
     assert [w.name for w in wanted(NATIVE, ["lenet"], True)] == ["LeNet training step"]
 
 
-def test_sizes_count_files_as_they_are_and_zipped(tmp_path):
+def test_sizes_are_raw_and_gzipped(tmp_path):
     path = tmp_path / "a.bin"
     path.write_bytes(bytes(1000))
     assert sizes.measured([path, path]) == {
         "bytes": 2000, "gzip": 2 * len(gzip.compress(bytes(1000)))}
 
 
-def test_a_report_replaces_the_run_before(tmp_path):
+def test_a_report_replaces_the_previous_run(tmp_path):
     path = tmp_path / "performance.md"
     path.write_text("# Performance\n\nWords.\n\n## The run\n\n### Old\n")
-    found = report.Report()
-    found.show(report.RUN, "now")
-    found.show("New", table.pairs_table(["", "figure"], {"a": 1.5, "b": "text"}))
-    found.write_into(path)
+    new = report.Report()
+    new.show(report.RUN, "now")
+    new.show("New", table.pairs_table(["", "figure"], {"a": 1.5, "b": "text"}))
+    new.write_into(path)
     assert path.read_text().startswith("# Performance\n\nWords.\n\n## The run\n\nnow\n\n### New\n")
     assert "Old" not in path.read_text()
 
 
-def test_the_words_of_the_command():
-    asked = run.arguments(["--threads", "1,4", "--only", "MLP", "--only", "start"])
-    assert asked.threads == [1, 4] and asked.only == ["MLP", "start"]
+def test_command_line_arguments():
+    options = run.arguments(["--threads", "1,4", "--only", "MLP", "--only", "start"])
+    assert options.threads == [1, 4] and options.only == ["MLP", "start"]
     with pytest.raises(SystemExit):
         run.arguments(["--threads", "0"])
 
 
-def test_the_ceiling_s_loops_do_what_they_say():
+def test_the_peak_rate_loops_copy_and_count_correctly():
     config = Config()
     config.wasm_relaxed_simd = True
     store = Store(Engine(config))
     memory = Memory(store, MemoryType(Limits(2049, None)))
     loops = Instance(store, Module(store.engine, peak_rates.module()), [memory]).exports(store)
-    memory.write(store, bytes(range(128)), 0)
+    data, end = bytes(range(128)), peak_rates.COPY_BYTES + 128
+    memory.write(store, data, 0)
     loops["copy"](store, 2, 128)
-    assert memory.read(store, peak_rates.COPY_BYTES, peak_rates.COPY_BYTES + 128) == bytes(range(128))
+    assert memory.read(store, peak_rates.COPY_BYTES, end) == data
     loops["multiply_add"](store, 3, 0)
-    asked = []
-    rates = peak_rates.measure(lambda *call: asked.append(call) or 2.0, threads=2, turns=3)
+    calls = []
+    rates = peak_rates.measure(lambda *call: calls.append(call) or 2.0, threads=2, turns=3)
     assert rates[peak_rates.GFLOPS] == 96 * 4_000_000 * 2 / 2.0 / 1e6
     assert rates[peak_rates.STREAMED] == 2 * 4 * 1024 * 1024 * 400 / 2.0 / 1e6
-    assert len(asked) == 16
+    assert len(calls) == 16

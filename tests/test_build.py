@@ -1,4 +1,4 @@
-"""The build scripts: what they find, what they do once, and what they say when they cannot."""
+"""Build scripts: build cache, discovery of tools, error messages, and the page's wheel."""
 
 import os
 import runpy
@@ -17,30 +17,31 @@ from tensorbrook.studio import server
 
 
 def program(folder: Path, name: str, *lines: str) -> Path:
-    """A program of this name that can be started: a shell script."""
+    """An executable shell script."""
     path = folder / name
     path.write_text("\n".join(["#!/bin/sh", *lines]) + "\n")
     path.chmod(0o755)
     return path
 
 
-def sentence(ended: pytest.ExceptionInfo[SystemExit]) -> str:
+def message_of(ended: pytest.ExceptionInfo[SystemExit]) -> str:
     return str(ended.value.code)
 
 
-def test_work_is_done_once_for_each_content(tmp_path):
+def test_work_is_repeated_only_when_inputs_or_outputs_change(tmp_path):
     source, output, stamp = tmp_path / "source", tmp_path / "output", tmp_path / "stamps" / "s"
 
     def run(text: str) -> bool:
         source.write_text(text)
-        return build_cache.once(stamp, build_cache.digest(source), [output], lambda: output.write_text(text))
+        return build_cache.once(stamp, build_cache.digest(source), [output],
+                                lambda: output.write_text(text))
 
     assert [run("a"), run("a"), run("b"), run("b")] == [True, False, True, False]
     output.unlink()
     assert [run("b"), run("b")] == [True, False]
 
 
-def test_work_that_failed_is_done_again(tmp_path):
+def test_failed_work_is_repeated(tmp_path):
     def fail():
         raise RuntimeError("disk full")
 
@@ -51,7 +52,7 @@ def test_work_that_failed_is_done_again(tmp_path):
     assert build_cache.once(stamp, "old", [], lambda: None)
 
 
-def test_a_digest_sees_names_and_contents_but_not_what_was_built(tmp_path):
+def test_a_digest_covers_names_and_contents_of_sources_only(tmp_path):
     (tmp_path / "a").write_text("1")
     first = build_cache.digest(tmp_path)
     (tmp_path / "node_modules").mkdir()
@@ -61,35 +62,36 @@ def test_a_digest_sees_names_and_contents_but_not_what_was_built(tmp_path):
     assert build_cache.digest(tmp_path) != first
 
 
-def test_an_old_python_is_told_what_to_install(monkeypatch):
+def test_an_old_python_gets_a_message_with_the_required_version(monkeypatch):
     monkeypatch.setattr(sys, "version_info", (3, 9, 18))
     with pytest.raises(SystemExit) as ended:
         runpy.run_path(environment.__file__)
-    assert sentence(ended) == ("tensorbrook needs Python 3.11 or newer and this is Python 3.9; "
+    assert message_of(ended) == ("tensorbrook needs Python 3.11 or newer and this is Python 3.9; "
                                "install a newer one (python.org has them) and start this script "
                                "with it")
 
 
-def test_a_package_that_cannot_be_fetched_ends_with_a_way_out(monkeypatch):
+def test_a_failed_download_of_a_package_ends_with_a_hint(monkeypatch):
     monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
     monkeypatch.setenv("PIP_INDEX_URL", "http://127.0.0.1:9/simple")
     monkeypatch.setenv("PIP_RETRIES", "0")
     with pytest.raises(SystemExit) as ended:
         environment.pip("tensorbrook-is-not-there")
-    assert sentence(ended).endswith("could not install the Python packages; check the network "
+    assert message_of(ended).endswith("could not install the Python packages; check the network "
                                     "connection, or pip's proxy and index settings, and try again")
 
 
-NODES = {(): False, (18, 20, 4): False, (20, 9, 0): False, (20, 19, 0): True, (21, 7, 3): False,
-         (22, 11, 0): False, (22, 12, 0): True, (24, 1, 0): True}
+NEW_ENOUGH = {
+    (): False, (18, 20, 4): False, (20, 9, 0): False, (20, 19, 0): True, (21, 7, 3): False,
+    (22, 11, 0): False, (22, 12, 0): True, (24, 1, 0): True}
 
 
-@pytest.mark.parametrize("version", NODES)
-def test_which_node_is_new_enough(version):
-    assert node.new_enough(version) is NODES[version]
+@pytest.mark.parametrize("version", NEW_ENOUGH)
+def test_supported_node_versions(version):
+    assert node.new_enough(version) is NEW_ENOUGH[version]
 
 
-def test_an_old_node_on_the_path_is_passed_over(tmp_path, monkeypatch):
+def test_an_old_node_on_the_path_is_ignored(tmp_path, monkeypatch):
     program(tmp_path, "npm")
     old = program(tmp_path, "node", "echo v18.20.4")
     monkeypatch.setenv("PATH", str(tmp_path))
@@ -97,25 +99,25 @@ def test_an_old_node_on_the_path_is_passed_over(tmp_path, monkeypatch):
     assert node.from_system() is None
 
 
-def test_the_node_that_is_found_runs():
+def test_the_discovered_node_runs():
     tools = node.find()
     assert node.new_enough(node.version(tools.node))
     assert node.run(tools, "--version").returncode == 0
 
 
-def test_a_browser_that_is_named_must_start(tmp_path, monkeypatch):
+def test_a_browser_set_by_the_environment_must_start(tmp_path, monkeypatch):
     missing = str(tmp_path / "chromium")
     monkeypatch.setenv("TENSORBROOK_CHROMIUM", missing)
     with pytest.raises(SystemExit) as ended:
         chromium.find()
-    assert sentence(ended) == (f"TENSORBROOK_CHROMIUM is {missing}, which does not start as a "
+    assert message_of(ended) == (f"TENSORBROOK_CHROMIUM is {missing}, which does not start as a "
                                "Chromium; set it to one that does, or unset it to let this "
                                "script find one")
 
 
 @pytest.fixture
 def no_browser(tmp_path, monkeypatch):
-    """A system without any Chromium, and without the network to fetch one from."""
+    """A system without a Chromium and without a network to download one."""
     monkeypatch.delenv("TENSORBROOK_CHROMIUM", raising=False)
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setenv("PLAYWRIGHT_BROWSERS_PATH", str(tmp_path / "browsers"))
@@ -123,10 +125,10 @@ def no_browser(tmp_path, monkeypatch):
     return tmp_path
 
 
-def test_without_any_browser_the_sentence_says_what_to_install(no_browser):
+def test_without_a_browser_the_message_says_what_to_install(no_browser):
     with pytest.raises(SystemExit) as ended:
         chromium.find()
-    assert sentence(ended) == ("the page's tests need a Chromium and none could be found or "
+    assert message_of(ended) == ("the page's tests need a Chromium and none could be found or "
                                "installed; install `chromium` or `google-chrome`, or set "
                                "TENSORBROOK_CHROMIUM to one, or leave the page out with --fast")
 
@@ -158,7 +160,7 @@ def test_every_native_only_file_exists():
     assert [n for n in page_wheel.NATIVE_ONLY if not (page_wheel.PACKAGE / n).exists()] == []
 
 
-def test_a_port_that_is_taken_is_named(capsys):
+def test_a_port_in_use_is_named_in_the_error(capsys):
     with server.listen(0) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(OSError, match=f"studio: port {port} cannot be used.*, or 0 for"):
@@ -167,6 +169,6 @@ def test_a_port_that_is_taken_is_named(capsys):
         server.listen(70000)
 
 
-def test_a_page_that_was_not_built_is_named(tmp_path):
+def test_a_page_that_is_not_built_gets_a_hint(tmp_path):
     with pytest.raises(FileNotFoundError, match="build it with python build_scripts/build.py"):
         server.application(tmp_path)

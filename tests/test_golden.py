@@ -10,7 +10,7 @@ import pytest
 import tensorbrook as tf
 from backends import on
 from golden_programs import CODE, PROGRAMS, SUBGROUPS, WGSL
-from plan_interpreter import compiled, plan_of, too_many_buffers
+from plan_interpreter import compile_graph, kernels_over_limit, plan_of
 from wgsl_runner import code_of
 from tensorbrook.backends.wasm.module_codegen import disassemble_plan
 
@@ -45,7 +45,7 @@ def test_few_buffers(name):
         f, arguments = PROGRAMS[name]()
         graph = tf.function(f).get_concrete_function(*arguments).graph
     for most in (4, 8):
-        assert not too_many_buffers(compiled(graph, most), most)
+        assert not kernels_over_limit(compile_graph(graph, most), most)
 
 
 @pytest.mark.parametrize("name", CODE)

@@ -7,7 +7,7 @@ import pytest
 from jax import lax
 
 import tensorbrook as tf
-from assertions import assert_refused
+from assertions import assert_raises_message
 from tensorbrook.keras import layers
 from tensorbrook.keras.layers import (
     Add,
@@ -290,4 +290,4 @@ MISTAKES = [
 
 @pytest.mark.parametrize("mistake, message", MISTAKES)
 def test_mistakes(mistake, message):
-    assert_refused(mistake, message)
+    assert_raises_message(mistake, message)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import tensorbrook as tf
-from assertions import assert_refused
+from assertions import assert_raises_message
 from tensorbrook.keras import layers
 from tensorbrook.keras.layers import BatchNormalization, Embedding, LayerNormalization
 
@@ -226,4 +226,4 @@ MISTAKES = [
 
 @pytest.mark.parametrize("mistake, message", MISTAKES)
 def test_mistakes(mistake, message):
-    assert_refused(mistake, message)
+    assert_raises_message(mistake, message)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import tensorbrook as tf
-from assertions import assert_refused
+from assertions import assert_raises_message
 from tensorbrook.keras import optimizers
 from tensorbrook.keras.optimizers import schedules
 
@@ -114,7 +114,7 @@ MISTAKES = [
 
 @pytest.mark.parametrize("mistake, message", MISTAKES)
 def test_mistakes(mistake, message):
-    assert_refused(mistake, message)
+    assert_raises_message(mistake, message)
 
 
 def test_a_rate_that_a_schedule_says_cannot_be_set():

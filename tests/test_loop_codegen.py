@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from loop_interpreter import interpret
-from wasm_program_runner import one_loop, run, variable
+from wasm_program_runner import plan_of_loop, run, var_like
 from wgsl_runner import code_of, device_info, run_plan
 from tensorbrook.backends.wasm import loop_codegen as loops_module
 from tensorbrook.backends.wasm.module_codegen import disassemble_plan
@@ -59,7 +59,7 @@ class Build:
     def load(self, array, view=None, late=False) -> int:
         """The elements of `array`; by default as broadcast over the space."""
         dtype = dtypes.as_dtype(array.dtype)
-        source = variable(array, dtype)
+        source = var_like(array, dtype)
         self.arrays[source] = array
         view = view or View.of(array.shape).broadcast_to(self.outer if late else self.space)
         return (self.late if late else self.value)(Load(source, view, dtype))
@@ -72,7 +72,7 @@ class Build:
         dtype = self.values[value].dtype
         view = view or View.of(self.outer if self.late_ones[value] else self.space)
         array = draw((int(np.prod(view.shape)) if count is None else count,), dtype, seed=9)
-        target = variable(array, dtype)
+        target = var_like(array, dtype)
         self.arrays[target] = array
         self.stores.append(Store(value, target, view))
 
@@ -87,7 +87,7 @@ def check(build: Build, threads=(1, 2, 3), rtol=0.0, atol=0.0, fused=0.0):
     expected = interpret(loop, build.arrays)
     outputs = [build.arrays[v] for v in loop.writes]
     for relaxed, count in itertools.product((True, False), (0, *threads)):
-        plan = one_loop(loop, split=count > 0)
+        plan = plan_of_loop(loop, split=count > 0)
         inputs = [build.arrays[v] for v in plan.inputs]
         found = run(plan, inputs, outputs, relaxed, max(count, 1))
         for target, out in zip(loop.writes, found):
@@ -99,7 +99,7 @@ def check(build: Build, threads=(1, 2, 3), rtol=0.0, atol=0.0, fused=0.0):
 def check_wgsl(build: Build, loop: LoopKernel, expected: dict, rtol=0.0, atol=0.0, fused=0.0, **changes):
     """The same on the GPU, which may round a product and a sum once and be 2.5 ulp off in a
     quotient; with other device_info of the device."""
-    plan = one_loop(loop)
+    plan = plan_of_loop(loop)
     inputs = [build.arrays[v] for v in plan.inputs]
     found = run_plan(plan, inputs, [build.arrays[v] for v in loop.writes], device_info(**changes))
     for target, out in zip(loop.writes, found):
@@ -169,7 +169,7 @@ def test_a_product_is_added_in_one_instruction_unless_it_is_the_same_for_a_whole
     x, row, number = build.load(draw((3, 40))), build.load(draw((3, 1))), build.load(draw((1, 1)))
     build.store(build.apply("x * y + z", x, row, number))
     build.store(build.apply("x + y * z", x, row, number))
-    text = disassemble_plan(one_loop(build.loop()))
+    text = disassemble_plan(plan_of_loop(build.loop()))
     assert text.count("relaxed_madd") == text.count("f32x4.add") > 0
     check(build, rtol=1e-5, atol=1e-6)
 
@@ -362,7 +362,7 @@ def test_long_rows_are_cut_into_strips_on_the_gpu(shape, axes, dtype, monkeypatc
     build.store(build.apply("x - y", first, row, dtype=int32, late=True))
     other = build.load(draw(build.outer, dtype, seed=4), late=True)
     build.store(build.apply("max(x, y)", low, other, dtype=dtype, late=True))
-    dispatches = code_of(one_loop(build.loop()))
+    dispatches = code_of(plan_of_loop(build.loop()))
     assert len(dispatches) == 2 + (13 in shape), "13 has no divisor: a strip is left over"
     check(build, threads=())
 

@@ -6,7 +6,7 @@ import sys
 import numpy as np
 import pytest
 
-from wasm_program_runner import one_loop, run, variable
+from wasm_program_runner import plan_of_loop, run, var_like
 from wgsl_runner import run_plan
 from tensorbrook.base import dtypes
 from tensorbrook.base.views import View
@@ -30,12 +30,12 @@ WAY = "relaxed"
 def apply(formula: str, arrays, dtype) -> np.ndarray:
     """`formula` over arrays of one length, by a loop that stores it."""
     view = View.of(arrays[0].shape)
-    inputs = [variable(a, dtypes.as_dtype(a.dtype)) for a in arrays]
+    inputs = [var_like(a, dtypes.as_dtype(a.dtype)) for a in arrays]
     loads = [Load(v, view, v.spec.dtype) for v in inputs]
     out = np.zeros(arrays[0].shape, dtype.as_numpy_dtype)
-    store = Store(len(loads), variable(out, dtype), view)
+    store = Store(len(loads), var_like(out, dtype), view)
     body = (*loads, ElementwiseOp(formula, tuple(range(len(loads))), dtype))
-    plan = one_loop(LoopKernel(view.shape, (), (RowPass(body),), (store,), ()))
+    plan = plan_of_loop(LoopKernel(view.shape, (), (RowPass(body),), (store,), ()))
     used = [arrays[inputs.index(v)] for v in plan.inputs]
     if WAY == "wgsl":
         return run_plan(plan, used, [out])[0]

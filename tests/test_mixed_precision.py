@@ -7,7 +7,7 @@ import pytest
 
 import tensorbrook as tf
 from backends import on
-from assertions import assert_refused
+from assertions import assert_raises_message
 from gpu_programs import mixed_step
 from tensorbrook.base.task_local import suspended_stacks
 from tensorbrook.keras import Sequential, layers, losses, mixed_precision, optimizers, dtype_policies
@@ -343,7 +343,7 @@ MISTAKES = [
 
 @pytest.mark.parametrize("mistake, message", MISTAKES)
 def test_message(mistake, message):
-    assert_refused(mistake, message, tf.errors.OpError)
+    assert_raises_message(mistake, message, tf.errors.OpError)
 
 
 # ── training ──────────────────────────────────────────────────────────────────────────────────

@@ -4,7 +4,7 @@ import pytest
 
 import tensorbrook as tf
 from backends import on
-from plan_interpreter import carry_out, plan_of
+from plan_interpreter import execute_plan, plan_of
 from tensorbrook.backends.wasm.module_codegen import emit_module
 from tensorbrook.ir import PRIMITIVES, Primitive, TensorSpec, format_graph
 from tensorbrook.ops.registration import primitive
@@ -90,7 +90,7 @@ def test_equal_ones_are_shared_and_unused_ones_dropped(polar):
 def test_the_plan_places_every_result(polar):
     f = tf.function(lambda x, y: (polar(x, y)[1], tf.transpose(polar(x, y)[0] * 2.0)))
     plan = plan_of(f, X, Y)
-    product, radius = carry_out(plan, [X.numpy(), Y.numpy()])
+    product, radius = execute_plan(plan, [X.numpy(), Y.numpy()])
     assert (product.tolist(), radius.tolist()) == ([12, 60], [10, 26])
     assert len(plan.steps[0].kernel.writes) == 3 and "= polar(" in str(plan)
     assert b"polar" in emit_module(plan, relaxed=True, shared=False)

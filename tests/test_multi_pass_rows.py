@@ -5,7 +5,7 @@ import pytest
 import tensorbrook as tf
 from backends import ALL, COMPILED, on
 from golden_programs import layer_norm
-from plan_interpreter import compiled, plan_of
+from plan_interpreter import compile_graph, plan_of
 from tensorbrook.ir import Load, LoopKernel
 
 SHAPES = [(128, 10), (64, 300), (33, 7), (5, 1), (3, 40, 16)]
@@ -126,7 +126,7 @@ def test_a_variable_that_a_later_stage_reads_again_is_not_written_in_place():
 def test_a_backend_with_few_buffers_gets_smaller_kernels(most):
     xs = map(tf.constant, arguments(layer_norm_back, (64, 48)))
     graph = tf.function(layer_norm_back).get_concrete_function(*xs).graph
-    for step in compiled(graph, most).steps:
+    for step in compile_graph(graph, most).steps:
         assert len(step.kernel.eqns) == 1 or len({*step.kernel.reads, *step.kernel.writes}) <= most
 
 

@@ -2,7 +2,7 @@
 import numpy as np
 import pytest
 
-from wasm_program_runner import variable
+from wasm_program_runner import var_like
 from tensorbrook.backends.wasm.host_wasmtime import Host
 from tensorbrook.backends.wasm.module_codegen import disassemble_plan, emit_module
 from tensorbrook.base.dtypes import float32, int32
@@ -101,6 +101,6 @@ def test_listing_names_what_run_calls():
 
 
 def test_a_program_without_steps_is_a_module():
-    x = variable(np.zeros(3, np.float32), float32)
+    x = var_like(np.zeros(3, np.float32), float32)
     plan = Plan((x,), (), (), {}, {x: BufferLocation("slot", 0)}, (), 0, Graph([x]))
     assert run(plan, 2, [np.zeros(3, np.float32)], 0) == []

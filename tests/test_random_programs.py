@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 import tensorbrook as tf
 from backends import least_gpu, on
-from plan_interpreter import carry_out, compiled, too_many_buffers
+from plan_interpreter import compile_graph, execute_plan, kernels_over_limit
 from random_programs import RandomProgram
 
 SEEDS, LENGTHS = st.integers(0, 2**32), st.integers(0, 25)
@@ -49,9 +49,9 @@ def test_the_plan_means_what_the_graph_means(seed, length):
         variables = [tf.Variable(v) for v in program.variables]
         f = tf.function(lambda *inputs: program(variables, *inputs))
         concrete = f.get_concrete_function(*map(tf.constant, program.inputs))
-    plan, expected = compiled(concrete.graph), right(program)[0]
+    plan, expected = compile_graph(concrete.graph), right(program)[0]
     captured = [np.asarray(held) for held in concrete.captured]
-    found = carry_out(plan, [*program.inputs, *captured])
+    found = execute_plan(plan, [*program.inputs, *captured])
     agree([found[:len(concrete.out_specs)]], [expected], program)
     new = dict(zip(concrete.assigned, found[len(concrete.out_specs):]))
     agree([[np.asarray(new.get(v, v)) for v in variables]],
@@ -111,5 +111,5 @@ def test_a_simplified_graph_means_the_same(seed, length):
 def test_kernels_touch_no_more_buffers_than_allowed(seed, length, most):
     program = RandomProgram(seed, length)
     f = tf.function(lambda *inputs: program([], *inputs))
-    plan = compiled(f.get_concrete_function(*map(tf.constant, program.inputs)).graph, most)
-    assert not too_many_buffers(plan, most)
+    plan = compile_graph(f.get_concrete_function(*map(tf.constant, program.inputs)).graph, most)
+    assert not kernels_over_limit(plan, most)

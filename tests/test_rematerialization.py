@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 import tensorbrook as tf
 from backends import on
-from plan_interpreter import carry_out, compiled, too_many_buffers
+from plan_interpreter import compile_graph, execute_plan, kernels_over_limit
 from random_programs import RandomProgram
 from tensorbrook.backends import get_backend
 from tensorbrook.backends.webgpu import target_info
@@ -57,12 +57,12 @@ def test_random_programs_give_the_same_bits(seed, length, most):
         f = tf.function(lambda *inputs: program(variables, *inputs))
         concrete = f.get_concrete_function(*map(tf.constant, program.inputs))
     inputs = [*program.inputs, *(np.asarray(held) for held in concrete.captured)]
-    plain, anew = (compiled(concrete.graph, most, remat_ops_per_byte=rate) for rate in RATES)
-    for x, y in zip(carry_out(plain, inputs), carry_out(anew, inputs), strict=True):
+    plain, anew = (compile_graph(concrete.graph, most, remat_ops_per_byte=rate) for rate in RATES)
+    for x, y in zip(execute_plan(plain, inputs), execute_plan(anew, inputs), strict=True):
         np.testing.assert_array_equal(x, y)
     assert moved(anew) <= moved(plain) and len(anew.steps) <= len(plain.steps)
     assert in_use(anew) <= in_use(plain)
-    assert not too_many_buffers(anew, most) or too_many_buffers(plain, most)
+    assert not kernels_over_limit(anew, most) or kernels_over_limit(plain, most)
 
 
 # Chains over a matrix: what is looked at, each stored for a later product's epilogue, and what that
@@ -140,7 +140,7 @@ def plans_of(f, *arguments, most: int = 1 << 30) -> list[Plan]:
     """With nothing computed anew, and with all that can be."""
     with on("reference"):
         graph = tf.function(f).get_concrete_function(*arguments).graph
-    return [compiled(graph, most, remat_ops_per_byte=rate) for rate in RATES]
+    return [compile_graph(graph, most, remat_ops_per_byte=rate) for rate in RATES]
 
 
 # ── Variables ─────────────────────────────────────────────────────────────────────────────────
@@ -200,7 +200,7 @@ def test_what_a_layer_with_gelu_stores(rate, stored):
     arguments = [tf.zeros(s) for s in ((64, 32), (32, 128), (128,), (128, 32))]
     with on("reference"):
         graph = tf.function(gelu_layer).get_concrete_function(*arguments).graph
-    plan = compiled(graph, remat_ops_per_byte=rate)
+    plan = compile_graph(graph, remat_ops_per_byte=rate)
     first = next(step.kernel for step in plan.steps if "erf(x)" in str(formulas(plan)[0]))
     assert len(generated_loop(first).stores) == stored
 

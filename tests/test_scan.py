@@ -9,7 +9,7 @@ from backends import on
 from op_cases import CASES
 from golden_programs import variable, zeros
 from case_evaluation import inputs, results
-from plan_interpreter import carry_out, plan_of
+from plan_interpreter import execute_plan, plan_of
 from tensorbrook.base import tree
 from tensorbrook.errors import InvalidArgumentError
 from tensorbrook.ir import ElementwiseOp, Plan, ScanKernel
@@ -57,7 +57,7 @@ def test_a_plan_carried_out_by_numpy_is_right(name):
             expected = results(case.ours, xs)
             plan = plan_of(tf.function(case.ours), *xs)
         arrays = [x.numpy() for x in xs]
-        for found, right in zip(carry_out(plan, arrays), expected, strict=True):
+        for found, right in zip(execute_plan(plan, arrays), expected, strict=True):
             np.testing.assert_allclose(found, right, rtol=1e-5, atol=1e-5)
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import tensorbrook as tf
-from assertions import assert_refused
+from assertions import assert_raises_message
 
 pytestmark = pytest.mark.usefixtures("backend")
 SPECIAL = [2.0, np.nan, -0.0, np.inf, 0.0, -np.inf, np.nan, -1e-40, 1e-40, -0.0, 2.0]
@@ -92,4 +92,4 @@ MISTAKES = [
 
 @pytest.mark.parametrize("mistake, message", MISTAKES)
 def test_mistakes(mistake, message):
-    assert_refused(mistake, message)
+    assert_raises_message(mistake, message)

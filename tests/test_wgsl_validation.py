@@ -94,10 +94,11 @@ def all_graphs() -> dict[str, Graph]:
     """The graph of each program, by its name."""
     made = {f"golden {name}": make for name, make in golden_programs.PROGRAMS.items()}
     made |= {name: lambda of=of: of for name, of in gpu_programs.PROGRAMS.items()}
-    made |= {f"{name}{HALF}": lambda name=name: gpu_programs.halves(gpu_programs.PROGRAMS[name])
-             for name in gpu_programs.HALVES}
-    made |= {f"{name}, cast{HALF}": lambda name=name: gpu_programs.cast(gpu_programs.PROGRAMS[name])
-             for name in gpu_programs.CAST}
+    made |= {f"{name}{HALF}": lambda name=name: gpu_programs.in_float16(gpu_programs.PROGRAMS[name])
+             for name in gpu_programs.FLOAT16}
+    made |= {f"{name}, cast{HALF}":
+             lambda name=name: gpu_programs.with_float16_casts(gpu_programs.PROGRAMS[name])
+             for name in gpu_programs.FLOAT16_CASTS}
     made[f"a step of training{HALF}"] = gpu_programs.mixed_step
     with on("reference"):
         return {name: tf.function(f).get_concrete_function(*arguments).graph

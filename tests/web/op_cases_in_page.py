@@ -10,7 +10,7 @@ from pathlib import Path
 
 import tensorbrook as tf
 from op_cases import CASES
-from case_evaluation import derivatives, differentiable, in_mode, inputs, results
+from case_evaluation import derivatives, in_mode, inputs, is_differentiable, results
 
 
 def to_json(tensors) -> list:
@@ -23,7 +23,7 @@ def values(name: str) -> list:
     last = len(case.shapes) - 1
     calls = [(0, kind) for kind in case.kinds] + [(last, case.kinds[0])] * (last > 0) if FEW else \
         [(variant, kind) for variant in range(last + 1) for kind in case.kinds]
-    return [[variant, kind, to_json(results(case.ours, inputs(case, variant, kind)))]
+    return [[variant, kind, to_json(results(case.function, inputs(case, variant, kind)))]
             for variant, kind in calls]
 
 
@@ -31,8 +31,8 @@ def derivatives_of(name: str) -> list:
     """[variant, results, gradients, second derivatives] of each call inside a tf.function."""
     case, computed = CASES[name], []
     shapes = case.shapes[:1] if FEW else case.shapes
-    for variant in range(len(shapes) if differentiable(name) else 0):
-        tensors = in_mode("function", derivatives, case.ours)(*inputs(case, variant))
+    for variant in range(len(shapes) if is_differentiable(name) else 0):
+        tensors = in_mode("function", derivatives, case.function)(*inputs(case, variant))
         computed.append([variant, *map(to_json, tensors)])
     return computed
 

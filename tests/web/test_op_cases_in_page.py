@@ -12,7 +12,14 @@ import numpy as np
 import pytest
 
 from op_cases import CASES
-from assertions import CURVATURE, GRADIENT, VALUE, assert_close, expected, expected_value
+from assertions import (
+    GRADIENT_TOLERANCE,
+    SECOND_DERIVATIVE_TOLERANCE,
+    VALUE_TOLERANCE,
+    assert_close,
+    reference_derivatives,
+    reference_value,
+)
 
 FOLDER = Path(__file__).parent
 CORE = FOLDER.parents[1] / "core"
@@ -28,7 +35,7 @@ def page_results(request, page_build, tmp_path_factory) -> dict:
     """The results of every op case in a page on a backend."""
     options, shapes = BACKENDS[request.param]
     folder = tmp_path_factory.mktemp("op_cases")
-    cases = FOLDER.parent.glob("case*.py")
+    cases = FOLDER.parent.glob("op_case*.py")
     for path in (FOLDER / "op_cases_in_page.py", *cases, FOLDER.parent / "case_evaluation.py"):
         shutil.copy(path, folder)
     command = [sys.executable, "-m", "tensorbrook", "run", folder / "op_cases_in_page.py"]
@@ -55,10 +62,11 @@ def test_op_case(name, page_results):
     case = CASES[name]
     for variant, kind, tensors in page_results[name]["values"]:
         call = f"{name} of {case.shapes[variant]} {kind}"
-        tolerance = 1e-7 if case.exact or tensors[0][0] != "float32" else VALUE
-        assert_close(arrays(tensors), expected_value(name, variant, kind), tolerance, call)
+        tolerance = 1e-7 if case.exact or tensors[0][0] != "float32" else VALUE_TOLERANCE
+        assert_close(arrays(tensors), reference_value(name, variant, kind), tolerance, call)
     for variant, *groups in page_results[name]["derivatives"]:
         call = f"{name} of {case.shapes[variant]}"
-        for tensors, reference, tolerance in zip(groups, expected(name, variant),
-                                                 (VALUE, GRADIENT, CURVATURE)):
+        tolerances = VALUE_TOLERANCE, GRADIENT_TOLERANCE, SECOND_DERIVATIVE_TOLERANCE
+        for tensors, reference, tolerance in zip(
+                groups, reference_derivatives(name, variant), tolerances):
             assert_close(arrays(tensors), reference, tolerance, call)
