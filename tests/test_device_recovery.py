@@ -1,4 +1,4 @@
-"""A host whose device is lost now and then, against one whose device never is."""
+"""Device recovery: losing the device changes no result of a recoverable host."""
 
 import random
 import warnings
@@ -8,7 +8,7 @@ import pytest
 from test_interrupts import Interruption
 
 from tensorbrook import backends
-from tensorbrook.backends.webgpu import device_recovery as module
+from tensorbrook.backends.webgpu import device_recovery
 from tensorbrook.backends.webgpu.device_info import DeviceInfo
 from tensorbrook.backends.webgpu.compiled_program import Binding, Commands, Copy, Dispatch, Image
 from tensorbrook.backends.webgpu.device_recovery import RecoverableHost
@@ -25,33 +25,36 @@ def program(factor: int) -> Image:
     return Image(commands.to_bytes(), (), 2, (("int32", 1),), {}, commands.written(3), SIZE, 0, 0)
 
 
-class Paper:
-    """A host of numbers; its device is lost when `left` commands have been carried out, and again
-    that many after each time that another one is asked for."""
+class FakeHost:
+    """A host with one integer per buffer, which loses its device after some commands.
+
+    `lifetimes` has the number of commands until the first device is lost, and until each following
+    device is lost.
+    """
 
     device_info, program_cache = DeviceInfo(), None
     calls = submits = dispatches = pipelines = 0
 
-    def __init__(self, *left):
-        self.left = list(left)
-        self.numbers = count(1000)
+    def __init__(self, *lifetimes):
+        self.lifetimes = list(lifetimes)
+        self.handles = count(1000)
         self.buffers, self.programs = {}, {}
 
     def use(self):
-        if self.left:
-            self.left[0] -= 1
-            if self.left[0] < 0:
+        if self.lifetimes:
+            self.lifetimes[0] -= 1
+            if self.lifetimes[0] < 0:
                 raise UnavailableError("webgpu", "the GPU was lost")
 
     def reopen_device(self):
         self.buffers, self.programs = {}, {}
-        self.left.pop(0)
+        self.lifetimes.pop(0)
 
     def new(self, size):
         self.use()
-        number = next(self.numbers)
-        self.buffers[number] = 0
-        return number
+        handle = next(self.handles)
+        self.buffers[handle] = 0
+        return handle
 
     def free(self, buffer):
         del self.buffers[buffer]
@@ -64,14 +67,14 @@ class Paper:
         self.use()
         return self.buffers[buffer].to_bytes(SIZE, "little")
 
-    def read_many(self, which):
-        return [self.read(buffer) for buffer, _ in which]
+    def read_many(self, requests):
+        return [self.read(buffer) for buffer, _ in requests]
 
     def load(self, commands):
         self.use()
-        number = next(self.numbers)
-        self.programs[number] = Commands.from_bytes(commands).steps[0].groups[0]
-        return number
+        handle = next(self.handles)
+        self.programs[handle] = Commands.from_bytes(commands).steps[0].groups[0]
+        return handle
 
     def unload(self, program):
         del self.programs[program]
@@ -79,62 +82,62 @@ class Paper:
     def wait_for_queue_space(self):
         self.use()
 
-    def run(self, program, places, copies, then):
+    def run(self, program, buffers, copies, then):
         self.use()
         for source, target, _ in copies:
             self.buffers[target] = self.buffers[source]
-        _, x, y, z = places
+        _, x, y, z = buffers
         value = self.programs[program] * self.buffers[y] + self.buffers[x]
         self.buffers[y] = self.buffers[z] = value % 2**32
         then()
 
 
-def seen_in(host, buffer) -> bytes:
+def contents_of(host, buffer) -> bytes:
     return host.read_many([(buffer, SIZE)])[0]
 
 
-def story(host, seed: int, keep) -> list[bytes]:
-    """What is read while buffers come and go; `keep` is told of a moment now and then."""
-    numbers = random.Random(seed)
+def run_random_commands(host, seed: int, checkpoint) -> list[bytes]:
+    """Run random commands, with `checkpoint()` between some of them; return all data read."""
+    rng = random.Random(seed)
     buffers = [host.new(SIZE) for _ in range(4)]
     programs = [host.load(program(n)) for n in (2, 3)]
-    seen = []
+    data = []
     for _ in range(60):
-        what = numbers.randrange(9)
-        if what == 0:
+        command = rng.randrange(9)
+        if command == 0:
             buffers.append(host.new(SIZE))
-            host.write(buffers[-1], numbers.randbytes(SIZE))
-        elif what == 1 and len(buffers) > 4:
-            host.free(buffers.pop(numbers.randrange(len(buffers))))
-        elif what == 2:
-            host.write(numbers.choice(buffers), numbers.randbytes(SIZE))
-        elif what == 4:
-            programs.append(host.load(program(numbers.randrange(2, 9))))
+            host.write(buffers[-1], rng.randbytes(SIZE))
+        elif command == 1 and len(buffers) > 4:
+            host.free(buffers.pop(rng.randrange(len(buffers))))
+        elif command == 2:
+            host.write(rng.choice(buffers), rng.randbytes(SIZE))
+        elif command == 4:
+            programs.append(host.load(program(rng.randrange(2, 9))))
             host.unload(programs.pop(0))
-        elif what == 5:
-            seen.append(seen_in(host, numbers.choice(buffers)))
+        elif command == 5:
+            data.append(contents_of(host, rng.choice(buffers)))
         else:
-            copies = [(*numbers.sample(buffers, 2), SIZE)] * (what > 6)
-            host.run(numbers.choice(programs), (buffers[0], *numbers.sample(buffers, 3)), copies)
-        if numbers.random() < 0.1:
-            keep()
-    return seen + host.read_many([(b, SIZE) for b in buffers])
+            copies = [(*rng.sample(buffers, 2), SIZE)] * (command > 6)
+            host.run(rng.choice(programs), (buffers[0], *rng.sample(buffers, 3)), copies)
+        if rng.random() < 0.1:
+            checkpoint()
+    return data + host.read_many([(b, SIZE) for b in buffers])
 
 
 @pytest.mark.parametrize("seed", range(40))
-def test_no_loss_shows(seed):
-    numbers = random.Random(-1 - seed)
-    right = story(RecoverableHost(Paper()), seed, lambda: None)
-    host = RecoverableHost(Paper(numbers.randrange(10, 60), numbers.randrange(60), 10**9))
-    with warnings.catch_warnings(record=True) as told:
+def test_a_lost_device_changes_no_result(seed):
+    rng = random.Random(-1 - seed)
+    expected = run_random_commands(RecoverableHost(FakeHost()), seed, lambda: None)
+    host = RecoverableHost(FakeHost(rng.randrange(10, 60), rng.randrange(60), 10**9))
+    with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        assert story(host, seed, host.checkpoint) == right
-    assert told and "the GPU was lost" in str(told[0].message)
-    assert "another device has taken over" in str(told[0].message)
+        assert run_random_commands(host, seed, host.checkpoint) == expected
+    assert caught and "the GPU was lost" in str(caught[0].message)
+    assert "another device has taken over" in str(caught[0].message)
 
 
-def test_what_is_kept_is_what_matters():
-    host = RecoverableHost(Paper())
+def test_a_checkpoint_has_the_contents_of_live_buffers_only():
+    host = RecoverableHost(FakeHost())
     x, y, z, copied, idle, arena = (host.new(SIZE) for _ in range(6))
     host.unused_buffers = lambda: {idle, arena}
     run = host.load(program(2))
@@ -153,181 +156,184 @@ def test_what_is_kept_is_what_matters():
     assert host._state.contents == {x: bytes([7, 0, 0, 0]), y: bytes(SIZE)}
 
 
-def after_a_run() -> tuple[Paper, RecoverableHost, list[int], int]:
-    """A journal with room for all, what it writes to, and the buffers of a program that ran."""
-    paper = Paper(10**9, 10**9)
-    host = RecoverableHost(paper)
+def after_a_run() -> tuple[FakeHost, RecoverableHost, list[int], int]:
+    """(inner host, recoverable host, buffers, program) after one run of the program."""
+    inner = FakeHost(10**9, 10**9)
+    host = RecoverableHost(inner)
     buffers, run = [host.new(SIZE) for _ in range(3)], host.load(program(2))
     host.write(buffers[0], bytes([1, 0, 0, 0]))
     host.run(run, (buffers[0], *buffers))
-    return paper, host, buffers, run
+    return inner, host, buffers, run
 
 
-def test_what_other_tasks_do_while_contents_are_read_is_not_lost(monkeypatch):
-    paper, host, buffers, run = after_a_run()
-    read_many = paper.read_many
+def test_commands_during_a_checkpoint_are_not_lost(monkeypatch):
+    inner, host, buffers, run = after_a_run()
+    read_many = inner.read_many
 
-    def meanwhile(which):
-        found = read_many(which)
+    def read_and_run(requests):
+        data = read_many(requests)
         host.run(run, (buffers[0], *buffers))
-        return found
+        return data
 
-    with monkeypatch.context() as waiting:
-        waiting.setattr(paper, "read_many", meanwhile)
+    with monkeypatch.context() as patch:
+        patch.setattr(inner, "read_many", read_and_run)
         host.checkpoint()
-    right = host.read_many([(b, SIZE) for b in buffers])
-    paper.left[0] = 0
+    expected = host.read_many([(b, SIZE) for b in buffers])
+    inner.lifetimes[0] = 0
     with pytest.warns(RuntimeWarning, match="nothing is lost"):
-        assert host.read_many([(b, SIZE) for b in buffers]) == right
+        assert host.read_many([(b, SIZE) for b in buffers]) == expected
 
 
-def test_programs_are_let_go_once_the_log_does_not_name_them():
-    paper = Paper()
-    host = RecoverableHost(paper)
+def test_unloaded_programs_are_freed_when_the_log_is_truncated():
+    inner = FakeHost()
+    host = RecoverableHost(inner)
     buffers, run = [host.new(SIZE) for _ in range(3)], host.load(program(2))
     host.run(run, (buffers[0], *buffers))
     host.unload(run)
-    assert paper.programs
+    assert inner.programs
     host.checkpoint()
-    assert not paper.programs and not host._programs
+    assert not inner.programs and not host._programs
 
 
-def test_contents_are_kept_now_and_then_but_not_for_long(monkeypatch):
+def test_checkpoints_are_regular_and_take_a_limited_share_of_time(monkeypatch):
     clock = [0.0]
-    monkeypatch.setattr(module, "monotonic", lambda: clock[0])
-    paper = Paper()
-    host = RecoverableHost(paper)
+    monkeypatch.setattr(device_recovery, "monotonic", lambda: clock[0])
+    inner = FakeHost()
+    host = RecoverableHost(inner)
     buffers, run = [host.new(SIZE) for _ in range(3)], host.load(program(2))
-    reads, read = [], paper.read
+    reads, read = [], inner.read
 
     def slow_read(buffer):
         clock[0] += 0.1
         reads.append(clock[0])
         return read(buffer)
 
-    monkeypatch.setattr(paper, "read", slow_read)
+    monkeypatch.setattr(inner, "read", slow_read)
     while clock[0] < 60:
         clock[0] += 0.01
         host.run(run, (buffers[0], *buffers))
-    assert 3 * 2 < len(reads) < 60 / 0.1 / module.MAX_TIME_DIVISOR + 3      # two buffers change
+    # Two buffers change between checkpoints.
+    assert 3 * 2 < len(reads) < 60 / 0.1 / device_recovery.MAX_TIME_DIVISOR + 3
 
 
-@pytest.mark.parametrize("room, kept", [(4, False), (8, False), (12, True)])
-def test_more_than_can_be_kept_is_lost(monkeypatch, room, kept):
-    monkeypatch.setattr(module, "MAX_CHECKPOINT_BYTES", room)
-    paper = Paper(10**9, 10**9)
-    host = RecoverableHost(paper)
+@pytest.mark.parametrize("limit, fits", [(4, False), (8, False), (12, True)])
+def test_contents_over_the_checkpoint_limit_are_lost(monkeypatch, limit, fits):
+    monkeypatch.setattr(device_recovery, "MAX_CHECKPOINT_BYTES", limit)
+    inner = FakeHost(10**9, 10**9)
+    host = RecoverableHost(inner)
     buffers = [host.new(SIZE) for _ in range(3)]
     for buffer in buffers:
         host.write(buffer, bytes([9, 0, 0, 0]))
     host.checkpoint()
-    assert seen_in(host, buffers[0])[0] == 9
-    paper.left[0] = 0
-    if kept:
+    assert contents_of(host, buffers[0])[0] == 9
+    inner.lifetimes[0] = 0
+    if fits:
         with pytest.warns(RuntimeWarning, match="nothing is lost"):
-            assert seen_in(host, buffers[0])[0] == 9
+            assert contents_of(host, buffers[0])[0] == 9
         return
     with pytest.raises(UnavailableError, match="more than could be kept.*load what was saved"):
-        seen_in(host, buffers[0])
+        contents_of(host, buffers[0])
     assert host.lost
     host.free(buffers[0])
 
 
 @pytest.mark.parametrize("seed", range(10))
-def test_what_was_too_much_is_kept_again_once_it_fits(monkeypatch, seed):
-    """Whatever happened meanwhile, and whether the limit was too small or memory."""
-    def seen(left):
-        numbers, paper = random.Random(seed), Paper(*left)
-        host = RecoverableHost(paper)
-        with monkeypatch.context() as small:
-            small.setattr(module, "MAX_CHECKPOINT_BYTES", 4)
-            found = story(host, seed, host.checkpoint)
+def test_checkpoints_resume_once_the_contents_fit(monkeypatch, seed):
+    """After any commands without a checkpoint, and after a checkpoint that ran out of memory."""
+    def run_all(lifetimes):
+        rng, inner = random.Random(seed), FakeHost(*lifetimes)
+        host = RecoverableHost(inner)
+        with monkeypatch.context() as patch:
+            patch.setattr(device_recovery, "MAX_CHECKPOINT_BYTES", 4)
+            data = run_random_commands(host, seed, host.checkpoint)
         buffers = sorted(host._sizes)
         assert host._state is None and len(buffers) > 3
-        with monkeypatch.context() as small:
-            small.setattr(paper, "read_many", no_memory)
+        with monkeypatch.context() as patch:
+            patch.setattr(inner, "read_many", raise_memory_error)
             host.checkpoint()
             assert host._state is None
         host.checkpoint()
         assert host._state is not None
-        paper.left[0] = numbers.randrange(30) if len(left) > 1 else paper.left[0]
-        return found + story(host, seed + 1, host.checkpoint) + host.read_many(
+        if len(lifetimes) > 1:
+            inner.lifetimes[0] = rng.randrange(30)
+        return data + run_random_commands(host, seed + 1, host.checkpoint) + host.read_many(
             [(b, SIZE) for b in buffers])
 
-    with warnings.catch_warnings(record=True) as told:
+    with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        assert seen([10**9, 10**9]) == seen([10**9])
-    assert len(told) == 1 and "nothing is lost" in str(told[0].message)
+        assert run_all([10**9, 10**9]) == run_all([10**9])
+    assert len(caught) == 1 and "nothing is lost" in str(caught[0].message)
 
 
-def no_memory(which):
+def raise_memory_error(requests):
     raise MemoryError
 
 
 @pytest.mark.parametrize("submitted", [False, True])
-def test_an_interrupted_run_was_either_done_or_not(monkeypatch, submitted):
-    """It comes back after a loss as the device had it."""
-    paper, host, buffers, run = after_a_run()
-    whole = paper.run
+def test_an_interrupted_run_is_atomic(monkeypatch, submitted):
+    """Recovery restores the contents that the lost device had."""
+    inner, host, buffers, run = after_a_run()
+    submit = inner.run
 
     def interrupted(*arguments):
         if submitted:
-            whole(*arguments)
+            submit(*arguments)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(paper, "run", interrupted)
+    monkeypatch.setattr(inner, "run", interrupted)
     with pytest.raises(KeyboardInterrupt):
         host.run(run, (buffers[0], *buffers))
     monkeypatch.undo()
     before = host.read_many([(b, SIZE) for b in buffers])
     assert before[1][0] == (3 if submitted else 1)
-    paper.left[0] = 0
+    inner.lifetimes[0] = 0
     with pytest.warns(RuntimeWarning, match="nothing is lost"):
         assert host.read_many([(b, SIZE) for b in buffers]) == before
 
 
-def test_an_interrupt_at_any_line_divides_nothing():
-    """Neither a command from its entry, nor what is kept from the log, nor the way back."""
-    def told(n=0):
-        paper, host, buffers, run = after_a_run()
-        with (interruption := Interruption(n, module.__file__)):
+def test_an_interrupt_at_any_line_leaves_a_consistent_state():
+    """A command and its log entry, a checkpoint and its log, and recovery are atomic."""
+    def interrupt_at(n):
+        inner, host, buffers, run = after_a_run()
+        with (interruption := Interruption(n, device_recovery.__file__)):
             host.run(run, (buffers[0], *buffers))
             host.checkpoint()
-            paper.left[0] = 3                # which is met by what comes next, and on the way back
+            inner.lifetimes[0] = 3           # lost in the next run, so that recovery is interrupted
             host.run(run, (buffers[0], *buffers), [(buffers[1], buffers[2], SIZE)])
-        device = [paper.buffers.get(host._at.get(b)) for b in buffers]
-        paper.left[0] = min(paper.left[0], 0)
-        paper.left += [10**9]
-        found = [int.from_bytes(data, "little") for data in host.read_many(
+        device = [inner.buffers.get(host._at.get(b)) for b in buffers]
+        inner.lifetimes[0] = min(inner.lifetimes[0], 0)
+        inner.lifetimes += [10**9]
+        restored = [int.from_bytes(data, "little") for data in host.read_many(
             [(b, SIZE) for b in buffers])]
-        return interruption.n, device if None not in device and host._consistent else found, found
+        is_valid = None not in device and host._consistent
+        return interruption.n, device if is_valid else restored, restored
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        n, left, seen = 0, 0, []
-        while left <= 0:
+        n, lines_left, values = 0, 0, set()
+        while lines_left <= 0:
             n += 1
-            left, device, found = told(n)
-            assert device == found, f"line {n}"
-            seen.append(found[1])
-    assert n > 100 and sorted(set(seen)) == [1, 3, 7]
+            lines_left, device, restored = interrupt_at(n)
+            assert device == restored, f"line {n}"
+            values.add(restored[1])
+    assert n > 100 and values == {1, 3, 7}
 
 
-def test_where_no_device_and_no_other_backend_is(monkeypatch):
+def test_without_another_device_and_backend_the_error_is_raised(monkeypatch):
     monkeypatch.setattr(backends, "load_on_fallback", None)
-    host = RecoverableHost(Paper(1, 0, 0, 0))
+    host = RecoverableHost(FakeHost(1, 0, 0, 0))
     first = host.new(SIZE)
     with pytest.raises(UnavailableError, match="the GPU was lost"):
         host.new(SIZE)
     assert host.lost
-    host.free(first)                         # as what nobody holds any more is, at any time
+    host.free(first)                         # finalizers may free buffers at any time
 
 
-def test_an_interrupt_on_the_way_back_is_not_the_end(monkeypatch):
-    paper = Paper(9, 10**9)
-    host = RecoverableHost(paper)
+def test_an_interrupted_recovery_is_repeated(monkeypatch):
+    inner = FakeHost(9, 10**9)
+    host = RecoverableHost(inner)
     buffers = [host.new(SIZE) for _ in range(4)]
-    write, written = paper.write, []
+    write, written = inner.write, []
 
     def interrupted(buffer, data):
         if len(written) == 6:
@@ -336,12 +342,12 @@ def test_an_interrupt_on_the_way_back_is_not_the_end(monkeypatch):
         written.append(data)
         write(buffer, data)
 
-    monkeypatch.setattr(paper, "write", interrupted)
+    monkeypatch.setattr(inner, "write", interrupted)
     with warnings.catch_warnings(record=True):
         warnings.simplefilter("always")
         for n, buffer in enumerate(buffers):
             host.write(buffer, bytes([n, 0, 0, 0]))
         with pytest.raises(KeyboardInterrupt):
             for buffer in buffers * 5:
-                seen_in(host, buffer)
-        assert [seen_in(host, b)[0] for b in buffers] == [0, 1, 2, 3]
+                contents_of(host, buffer)
+        assert [contents_of(host, b)[0] for b in buffers] == [0, 1, 2, 3]

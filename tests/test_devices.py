@@ -1,5 +1,7 @@
-"""tf.device, tf.config's devices, and where programs run. The GPU is this machine's, which may be
-played by a processor; where a test needs one that is real, it is told that it is."""
+"""tf.device, the devices of tf.config, and placement of programs.
+
+The GPU of the machine may be a software adapter. The fixture `real_gpu` marks it as hardware.
+"""
 import subprocess
 import sys
 from dataclasses import replace
@@ -20,7 +22,7 @@ CPU, GPU = (f"/job:localhost/replica:0/task:0/device:{kind}:0" for kind in ("CPU
 
 @pytest.fixture(autouse=True)
 def automatic(monkeypatch):
-    """Nobody has chosen anything, nor looked for a GPU."""
+    """Automatic placement, before any search for a GPU."""
     monkeypatch.setattr(EAGER, "gpu_missing_reason", "")
     monkeypatch.setattr(EAGER, "_gpu_is_hardware", None)
     before = EAGER.forced_backend
@@ -32,7 +34,7 @@ def automatic(monkeypatch):
 
 @pytest.fixture
 def real_gpu(monkeypatch):
-    """A GPU that is one, beside a CPU to which a convolution is large."""
+    """A hardware GPU, and a CPU that is slow enough for a convolution to run on the GPU."""
     host = backends.get_backend("webgpu").host
     monkeypatch.setattr(host, "device_info", replace(host.device_info, is_software=False))
     monkeypatch.setattr(cost_model, "CPU_THREAD", replace(cost_model.CPU_THREAD, operations=1e7))
@@ -40,7 +42,7 @@ def real_gpu(monkeypatch):
 
 @pytest.fixture
 def no_gpu(monkeypatch):
-    """A machine without the package that reaches a GPU."""
+    """A machine without the package wgpu."""
     monkeypatch.delitem(backends._loaded, "webgpu", raising=False)
     monkeypatch.delitem(sys.modules, "tensorbrook.backends.webgpu.host_wgpu", raising=False)
     monkeypatch.setitem(sys.modules, "wgpu", None)
@@ -53,12 +55,12 @@ def no_gpu(monkeypatch):
     ("GPU", "GPU"), ("gpu:0", "GPU"), ("/GPU:0", "GPU"), ("/device:GPU:0", "GPU"), (GPU, "GPU"),
     ("/device:GPU:*", "GPU"), ("/physical_device:GPU:0", "GPU"), ("/cpu:0", "CPU"), ("CPU", "CPU"),
     ("/job:localhost/device:CPU:0", "CPU")])
-def test_spellings(spelling, kind):
+def test_device_names(spelling, kind):
     assert parse_device_type("tf.device", spelling) == kind
 
 
 @pytest.mark.parametrize("spelling", ["/TPU:0", "GPU:1", "/CPU:3", "", "GPU:0:0", "/GPU:0 ", 7])
-def test_unknown_devices(spelling):
+def test_unknown_device_names_are_errors(spelling):
     with pytest.raises(tf.errors.InvalidArgumentError) as caught, tf.device(spelling):
         pass
     assert str(caught.value) == (f"tf.device: there is no device {spelling!r}; there are "
@@ -80,7 +82,7 @@ def test_a_block_computes_on_its_device():
     assert tf.constant(1.0).device == CPU
 
 
-def test_a_block_serves_again_and_ends_with_an_error():
+def test_a_block_is_reusable_and_ends_on_an_exception():
     block = tf.device("/GPU:0")
     with pytest.raises(KeyError), block:
         with block:
@@ -90,22 +92,22 @@ def test_a_block_serves_again_and_ends_with_an_error():
         assert tf.config.get_backend() == "webgpu"
 
 
-def test_a_task_that_waits_takes_its_blocks_along():
+def test_a_suspended_task_keeps_its_blocks():
     with tf.device("/GPU:0"):
-        with suspended_stacks():                        # other tasks run now
+        with suspended_stacks():                        # another task runs
             assert (tf.ones(2) + 1).device == CPU
             with tf.device("/CPU:0"), suspended_stacks():
                 assert EAGER.requested_device is None
         assert (tf.ones(2) + 1).device == GPU
 
 
-def test_what_an_interrupt_left_open_is_closed():
+def test_a_block_left_open_by_an_interrupt_is_closed():
     tf.device("/GPU:0").__enter__()
     tensor.reset_context_stacks()
     assert EAGER.requested_device is None and (tf.ones(2) + 1).device == CPU
 
 
-def test_variables_and_programs_go_with_the_block():
+def test_variables_move_and_programs_compile_for_the_device_of_the_block():
     w = tf.Variable([1.0, 2.0])
 
     @tf.function
@@ -123,7 +125,7 @@ def test_variables_and_programs_go_with_the_block():
     assert len(step.get_concrete_function(tf.constant([1.0, -1.0]))._programs) == 2
 
 
-def test_a_function_asks_for_its_device():
+def test_a_function_can_request_a_device():
     w = tf.Variable([1.0, 2.0])
 
     @tf.function
@@ -138,7 +140,7 @@ def test_a_function_asks_for_its_device():
     assert float(out) == 11 and gradient.tolist() == [3, 4]
 
 
-def test_a_function_runs_on_one_device():
+def test_a_function_cannot_request_two_devices():
     @tf.function
     def f(x):
         with tf.device("/GPU:0"):
@@ -151,27 +153,27 @@ def test_a_function_runs_on_one_device():
         f(tf.ones(2))
 
 
-def test_operations_at_once_within_a_trace_have_devices_of_their_own():
-    kept = []
+def test_eager_operations_in_init_scope_have_a_separate_device():
+    eager = []
 
     @tf.function
     def f(x):
         with tf.init_scope(), tf.device("/GPU:0"):
-            kept.append(tf.ones(2) + 1)
-        return x + kept[0]
+            eager.append(tf.ones(2) + 1)
+        return x + eager[0]
 
-    assert f(tf.ones(2)).device == CPU and kept[0].tolist() == [2, 2]
-
-
-def test_a_traced_value_lies_nowhere():
-    seen = []
-    tf.function(lambda x: seen.append((x * 2).device))(tf.ones(2))
-    assert seen == [""]
+    assert f(tf.ones(2)).device == CPU and eager[0].tolist() == [2, 2]
 
 
-def test_functions_that_ran_follow_what_is_visible(real_gpu):
+def test_a_traced_tensor_has_no_device():
+    devices = []
+    tf.function(lambda x: devices.append((x * 2).device))(tf.ones(2))
+    assert devices == [""]
+
+
+def test_compiled_functions_follow_the_visible_devices(real_gpu):
     @tf.function
-    def asks(x):
+    def explicit(x):
         with tf.device("/GPU:0"):
             return x * 2
 
@@ -180,16 +182,16 @@ def test_functions_that_ran_follow_what_is_visible(real_gpu):
         return tf.nn.conv2d(x, tf.ones((3, 3, 1, 8)))
 
     x, devices = tf.ones((1, 20, 20, 1)), []
-    for shown in ([], tf.config.list_physical_devices("GPU"), []):
-        tf.config.set_visible_devices(shown, "GPU")
-        devices.append((asks(x).device, large(x).device))
+    for visible in ([], tf.config.list_physical_devices("GPU"), []):
+        tf.config.set_visible_devices(visible, "GPU")
+        devices.append((explicit(x).device, large(x).device))
     assert devices == [(CPU, CPU), (GPU, GPU), (CPU, CPU)]
 
 
-# ── what a device cannot do ──
+# ── fallback to another device ──
 
 
-def test_what_the_gpu_cannot_do_goes_to_the_cpu():
+def test_unsupported_dtypes_fall_back_to_the_cpu():
     x = tf.constant(np.array([4.0, 9.0]))
     EAGER.chain_for_device("GPU").warned_about_reference = False
     with tf.device("/GPU:0"), pytest.warns(RuntimeWarning, match="cannot compute float64, so "
@@ -200,10 +202,10 @@ def test_what_the_gpu_cannot_do_goes_to_the_cpu():
     assert (y.device, v.device, y.dtype) == (CPU, CPU, tf.float64)
 
 
-@pytest.mark.parametrize("limit, why", [
+@pytest.mark.parametrize("limit, message", [
     ("binding_bytes", "it needs 8.0 MB in one piece and the GPU binds at most 4 MB"),
     ("buffer_bytes", "MB and the GPU has buffers of at most 4 MB")])
-def test_what_the_gpu_has_no_room_for_goes_to_the_cpu(monkeypatch, limit, why):
+def test_programs_over_the_gpu_limits_fall_back_to_the_cpu(monkeypatch, limit, message):
     host = backends.get_backend("webgpu").host
     monkeypatch.setattr(host, "device_info", replace(host.device_info, **{limit: 1 << 22}))
 
@@ -213,12 +215,12 @@ def test_what_the_gpu_has_no_room_for_goes_to_the_cpu(monkeypatch, limit, why):
 
     with tf.device("/GPU:0"):
         assert tf.function(f)(tf.ones(1)).device == CPU
-    with on("webgpu"), pytest.raises(tf.errors.ResourceExhaustedError, match=why):
+    with on("webgpu"), pytest.raises(tf.errors.ResourceExhaustedError, match=message):
         tf.function(f)(tf.ones(1))
 
 
 @pytest.mark.parametrize("name, backend", [("/GPU:0", "webgpu"), ("/CPU:0", "wasm")])
-def test_unless_that_is_forbidden(name, backend):
+def test_without_soft_placement_there_is_no_fallback(name, backend):
     x = tf.constant(np.array([4.0, 9.0]))
     assert tf.config.get_soft_device_placement()
     tf.config.set_soft_device_placement(False)
@@ -228,13 +230,13 @@ def test_unless_that_is_forbidden(name, backend):
 
 
 @pytest.mark.parametrize("name", ["webgpu", "wasm"])
-def test_a_backend_that_was_set_is_never_left(name):
+def test_a_backend_that_was_set_has_no_fallback(name):
     x = tf.constant(np.array([4.0, 9.0]))
     with on(name), pytest.raises(tf.errors.UnimplementedError, match=f"backend {name} cannot"):
         tf.sqrt(x)
 
 
-# ── which there are ──
+# ── tf.config ──
 
 
 def test_lists_of_devices():
@@ -246,7 +248,7 @@ def test_lists_of_devices():
     assert tf.config.experimental.list_physical_devices is tf.config.list_physical_devices
 
 
-def test_a_gpu_may_be_hidden():
+def test_a_hidden_gpu_is_not_used():
     cpu, gpu = tf.config.list_physical_devices()
     tf.config.set_visible_devices([], "GPU")
     assert tf.config.get_visible_devices() == [cpu] and tf.config.list_logical_devices("GPU") == []
@@ -262,7 +264,7 @@ def test_a_gpu_may_be_hidden():
             tf.config.set_visible_devices(bad)
 
 
-def test_details():
+def test_device_details():
     cpu, gpu = tf.config.list_physical_devices()
     details = tf.config.experimental.get_device_details
     device_info = backends.get_backend("webgpu").host.device_info
@@ -290,7 +292,7 @@ def test_without_a_gpu(no_gpu):
 
 
 @pytest.mark.parametrize("name", ["CPU:0", "GPU:0"])
-def test_memory_in_use(name):
+def test_memory_info(name):
     info = tf.config.experimental.get_memory_info
     with tf.device(name):
         x = tf.zeros(1 << 18) + 1.0
@@ -304,11 +306,11 @@ def test_memory_in_use(name):
     assert after == {"current": before["current"], "peak": during["current"]}
 
 
-# ── where nobody chose ──
+# ── automatic placement ──
 
 
 class Learner:
-    """A large step, and small functions of what it learns."""
+    """A large training step, and a small function of its weights."""
 
     def __init__(self):
         self.w = tf.Variable(tf.ones((3, 3, 8, 8)) / 72)
@@ -326,31 +328,32 @@ class Learner:
 IMAGES = (1, 34, 34, 8)
 
 
-def test_a_large_program_goes_to_a_gpu_and_small_ones_go_after_their_tensors(real_gpu):
-    one, x = Learner(), tf.ones(IMAGES)
-    alone = tf.function(lambda x: x + 1)
-    assert float(one.small(tf.constant(1.0))) == pytest.approx(9) and one.w.device == CPU
-    loss = one.step(x)
-    assert (loss.device, one.w.device, one.total.device) == (GPU, GPU, GPU)
+def test_a_large_program_runs_on_the_gpu_and_small_ones_on_the_device_of_their_variables(real_gpu):
+    learner, x = Learner(), tf.ones(IMAGES)
+    unrelated = tf.function(lambda x: x + 1)
+    assert float(learner.small(tf.constant(1.0))) == pytest.approx(9) and learner.w.device == CPU
+    loss = learner.step(x)
+    assert (loss.device, learner.w.device, learner.total.device) == (GPU, GPU, GPU)
     wasm, webgpu = backends.get_backend("wasm"), backends.get_backend("webgpu")
-    ran, calls = wasm.programs_run, webgpu.host.calls
+    programs_run, calls = wasm.programs_run, webgpu.host.calls
     for _ in range(3):
-        one.step(x)
-        one.small(tf.constant(1.0))
-        one.total.assign(0.0)
-        tf.sqrt(one.w)
-    assert (one.w.device, one.total.device, wasm.programs_run) == (GPU, GPU, ran)
-    assert webgpu.host.calls - calls <= 3 * 8            # none of them moves the weights
-    assert alone(tf.ones(3)).device == CPU and (tf.ones(2) + 1).device == CPU
+        learner.step(x)
+        learner.small(tf.constant(1.0))
+        learner.total.assign(0.0)
+        tf.sqrt(learner.w)
+    assert (learner.w.device, learner.total.device) == (GPU, GPU)
+    assert wasm.programs_run == programs_run
+    assert webgpu.host.calls - calls <= 3 * 8            # the weights are not transferred
+    assert unrelated(tf.ones(3)).device == CPU and (tf.ones(2) + 1).device == CPU
 
 
-def test_float16_goes_to_a_gpu_however_small(real_gpu):
+def test_float16_programs_of_any_size_run_on_the_gpu(real_gpu):
     x = tf.constant(np.array([1.0, 2.0], "float16"))
     assert (x * x).device == (x * x).device == GPU and tf.function(lambda x: x + x)(x).device == GPU
     assert tf.cast(x, tf.float32).tolist() == [1.0, 2.0] and (tf.ones(2) + 1).device == CPU
 
 
-def test_float16_goes_to_the_reference_where_no_gpu_is(no_gpu):
+def test_float16_falls_back_to_the_reference_without_a_gpu(no_gpu):
     EAGER.chain_for_device("CPU").warned_about_reference = False
     x = tf.constant(np.array([1.0, 2.0], "float16"))
     with pytest.warns(RuntimeWarning, match="backend wasm cannot compute float16, so backend ref"):
@@ -360,15 +363,15 @@ def test_float16_goes_to_the_reference_where_no_gpu_is(no_gpu):
         tf.function(lambda x: x + x)(x)
 
 
-def test_variables_decide_before_data(real_gpu):
-    one = Learner()
-    one.step(tf.ones(IMAGES))
+def test_variables_decide_the_device_before_other_tensors(real_gpu):
+    learner = Learner()
+    learner.step(tf.ones(IMAGES))
     data = tf.ones(1 << 15) + 1
-    look = tf.function(lambda: tf.reduce_sum(data[:2]) + tf.reduce_sum(one.w))
-    assert look().device == GPU and (one.w.device, data.device) == (GPU, GPU)
+    look = tf.function(lambda: tf.reduce_sum(data[:2]) + tf.reduce_sum(learner.w))
+    assert look().device == GPU and (learner.w.device, data.device) == (GPU, GPU)
 
 
-def test_a_gpu_that_does_not_come_up_stops_nobody(real_gpu, monkeypatch):
+def test_a_gpu_that_fails_to_initialize_is_not_an_error(real_gpu, monkeypatch):
     def broken():
         raise OSError("the driver has gone")
 
@@ -377,7 +380,7 @@ def test_a_gpu_that_does_not_come_up_stops_nobody(real_gpu, monkeypatch):
     assert EAGER.gpu_missing_reason == "it does not come up: the driver has gone"
 
 
-def test_a_model_is_fitted_where_that_is_faster(real_gpu):
+def test_fit_runs_on_the_faster_device(real_gpu):
     tf.random.set_seed(1)
     model = tf.keras.Sequential([tf.keras.layers.Conv2D(8, 3), tf.keras.layers.Flatten(),
                                  tf.keras.layers.Dense(3)])
@@ -387,49 +390,50 @@ def test_a_model_is_fitted_where_that_is_faster(real_gpu):
     history = model.fit(x, y, batch_size=8, epochs=2, verbose=0, validation_data=(x, y))
     assert history.history["loss"][1] < history.history["loss"][0]
     assert {v.device for v in (*model.variables, *model.optimizer.variables)} == {GPU}
-    wasm, ran = backends.get_backend("wasm"), backends.get_backend("wasm").programs_run
+    wasm = backends.get_backend("wasm")
+    programs_run = wasm.programs_run
     assert model.evaluate(x, y, verbose=0)[0] < history.history["val_loss"][0]
     model.predict(x[:1], verbose=0)
-    assert wasm.programs_run - ran <= 2 and model.weights[0].device == GPU
+    assert wasm.programs_run - programs_run <= 2 and model.weights[0].device == GPU
 
 
-def test_and_back_when_that_is_chosen(real_gpu):
-    one, x = Learner(), tf.ones(IMAGES)
-    one.step(x)
+def test_a_device_block_overrides_the_automatic_choice(real_gpu):
+    learner, x = Learner(), tf.ones(IMAGES)
+    learner.step(x)
     with tf.device("/CPU:0"):
-        assert one.step(x).device == CPU and one.w.device == CPU
-    assert one.step(x).device == GPU
+        assert learner.step(x).device == CPU and learner.w.device == CPU
+    assert learner.step(x).device == GPU
     tf.config.set_visible_devices([], "GPU")
-    assert one.step(x).device == CPU
+    assert learner.step(x).device == CPU
 
 
-def test_a_processor_that_plays_a_gpu_is_not_chosen(monkeypatch):
+def test_a_software_adapter_is_not_chosen_automatically(monkeypatch):
     monkeypatch.setattr(cost_model, "CPU_THREAD", replace(cost_model.CPU_THREAD, operations=1e7))
     host = backends.get_backend("webgpu").host
     monkeypatch.setattr(host, "device_info", replace(host.device_info, is_software=True))
-    one = Learner()
-    assert one.step(tf.ones(IMAGES)).device == CPU and EAGER._gpu_is_hardware is False
+    learner = Learner()
+    assert learner.step(tf.ones(IMAGES)).device == CPU and EAGER._gpu_is_hardware is False
 
 
-def test_nobody_looks_for_a_gpu_before_a_program_is_large(monkeypatch):
+def test_small_programs_do_not_search_for_a_gpu(monkeypatch):
     monkeypatch.setattr(EAGER, "find_gpu", lambda: pytest.fail("looked for a GPU"))
-    one = Learner()
-    one.step(tf.ones(IMAGES))
-    one.small(1.0)
+    learner = Learner()
+    learner.step(tf.ones(IMAGES))
+    learner.small(1.0)
     assert EAGER._gpu_is_hardware is None
 
 
-def test_an_import_and_small_programs_leave_the_gpu_alone():
+def test_importing_and_small_programs_do_not_load_wgpu():
     code = ("import sys, tensorbrook as tf; tf.function(lambda x: x @ x)(tf.ones((8, 8)));"
             "print('wgpu' in sys.modules)")
-    done = subprocess.run([sys.executable, "-c", code], text=True, capture_output=True)
-    assert done.stdout == "False\n", done.stderr
+    result = subprocess.run([sys.executable, "-c", code], text=True, capture_output=True)
+    assert result.stdout == "False\n", result.stderr
 
 
-def test_the_command_runs_a_script_on_it(tmp_path):
+def test_the_run_command_has_a_backend_option(tmp_path):
     script = tmp_path / "script.py"
     script.write_text("import tensorbrook as tf\nprint(tf.config.get_backend(), (tf.ones(2) + 1)"
                       ".device[-5:])\n", encoding="utf-8")
     command = [sys.executable, "-m", "tensorbrook", "run", "--backend", "webgpu", str(script)]
-    done = subprocess.run(command, text=True, capture_output=True)
-    assert (done.returncode, done.stdout) == (0, "webgpu GPU:0\n"), done.stderr
+    result = subprocess.run(command, text=True, capture_output=True)
+    assert (result.returncode, result.stdout) == (0, "webgpu GPU:0\n"), result.stderr

@@ -1,4 +1,4 @@
-"""The digits: real, whole, split once and for all, and the same with and without NumPy."""
+"""The digits dataset: shapes, values, and the fixed split, with and without NumPy."""
 
 from collections import Counter
 
@@ -21,18 +21,18 @@ def test_shapes_types_and_range(data):
         assert (images.min(), images.max()) == (0, 1)
 
 
-def test_the_held_out_part_has_36_of_each_digit(data):
+def test_the_test_split_has_36_images_of_each_digit(data):
     (_, y_train), (_, y_test) = data
     assert Counter(y_test.tolist()) == dict.fromkeys(range(10), 36)
     assert set(y_train.tolist()) == set(range(10))
 
 
-def test_no_image_is_in_both_parts(data):
+def test_no_image_is_in_both_splits(data):
     (x_train, _), (x_test, _) = data
     assert not {x.tobytes() for x in x_train} & {x.tobytes() for x in x_test}
 
 
-def test_without_numpy_the_same_values_come_as_tensors(data, monkeypatch):
+def test_without_numpy_the_data_are_tensors(data, monkeypatch):
     monkeypatch.setattr(data_conversion, "HAS_NUMPY", False)
     (images, labels), _ = digits.load_data()
     assert tuple(images.shape) == (1437, 8, 8, 1)

@@ -1,4 +1,4 @@
-"""What README and docs show is true: their Python runs, and their links lead somewhere."""
+"""README and docs: the Python code runs, and the targets of links exist."""
 
 import re
 from pathlib import Path
@@ -18,13 +18,13 @@ def name_of(page: Path) -> str:
 
 
 def blocks(page: Path) -> list[str]:
-    """The Python of a page; blank lines before each block keep the page's line numbers."""
+    """The Python blocks of a page, each after blank lines that preserve its line numbers."""
     text = page.read_text(encoding="utf-8")
     return ["\n" * text.count("\n", 0, m.start(1)) + m.group(1) for m in BLOCK.finditer(text)]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
-def test_python_runs(page, tmp_path, monkeypatch):
+def test_python_blocks_run(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     namespace = {"__name__": "__main__"}
     for block in blocks(page):
@@ -32,11 +32,11 @@ def test_python_runs(page, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
-def test_links_lead_somewhere(page):
+def test_targets_of_links_exist(page):
     targets = ["".join(pair) for pair in LINK.findall(page.read_text(encoding="utf-8"))]
     local = [t.partition("#")[0] for t in targets if not re.match(r"\w+:|#", t)]
     assert [target for target in local if not (page.parent / target).exists()] == []
 
 
-def test_readme_has_a_program():
+def test_the_readme_has_a_python_block():
     assert blocks(ROOT / "README.md")
