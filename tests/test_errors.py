@@ -1,4 +1,4 @@
-"""Every mistake a user can make with an operation gets one clear sentence: op, values, way out."""
+"""Error messages of operations: one sentence with the op, the values and a hint."""
 import numpy as np
 import pytest
 
@@ -6,7 +6,7 @@ import tensorbrook as tf
 
 pytestmark = pytest.mark.usefixtures("backend")
 
-MISTAKES = [
+ERRORS = [
     (lambda: tf.ones((2, 3)) + tf.ones((4, 3)),
      "add: shapes (2, 3) and (4, 3) disagree on axis -2; there the sizes 2 and 4 must be "
      "equal, or one of them 1"),
@@ -363,34 +363,34 @@ MISTAKES = [
 ]
 
 
-def name_of(mistake) -> str:
-    return mistake[1].split(";")[0]
+def problem_of(case) -> str:
+    return case[1].split(";")[0]
 
 
-@pytest.mark.parametrize("call, message", MISTAKES, ids=map(name_of, MISTAKES))
+@pytest.mark.parametrize("call, message", ERRORS, ids=map(problem_of, ERRORS))
 def test_message(call, message):
     with pytest.raises(tf.errors.InvalidArgumentError) as raised:
         call()
     assert str(raised.value) == message
 
 
-@pytest.mark.parametrize("call, message", MISTAKES, ids=map(name_of, MISTAKES))
+@pytest.mark.parametrize("call, message", ERRORS, ids=map(problem_of, ERRORS))
 def test_message_while_tracing(call, message):
-    """The same sentence where the operation is part of a tf.function."""
+    """The same error where the operation is in a tf.function."""
     with pytest.raises(tf.errors.InvalidArgumentError) as raised:
         tf.function(lambda: call())()
     assert message.split(":")[0] in str(raised.value)
-    assert float(tf.ones(()) + 1.0) == 2, "the trace was left"
+    assert float(tf.ones(()) + 1.0) == 2, "the trace has ended"
 
 
 def test_a_message_is_one_sentence_without_blame():
-    for _, message in MISTAKES:
-        op, rest = message.split(": ", 1)
-        assert op and "; " in rest and "\n" not in message
-        assert rest.endswith("...") or not rest.endswith(".")
+    for _, message in ERRORS:
+        op, problem_and_hint = message.split(": ", 1)
+        assert op and "; " in problem_and_hint and "\n" not in message
+        assert message.endswith("...") or not message.endswith(".")
 
 
-def test_errors_are_python_errors_too():
+def test_errors_are_subclasses_of_python_errors():
     with pytest.raises(ValueError):
         tf.ones((2, 3)) + tf.ones((4, 3))
     with pytest.raises(TypeError):
@@ -400,11 +400,11 @@ def test_errors_are_python_errors_too():
     assert [float(x) for x in tf.constant([1.0, 2.0])] == [1, 2]
 
 
-@pytest.mark.parametrize("number", (bool, float, int))
-def test_several_elements_are_not_one_number(number):
+@pytest.mark.parametrize("convert", (bool, float, int))
+def test_a_tensor_of_several_elements_is_no_scalar(convert):
     with pytest.raises(tf.errors.InvalidArgumentError,
                        match=r"item: a tensor of shape \(2,\) is not one number; reduce it first"):
-        number(tf.ones(2))
+        convert(tf.ones(2))
 
 
 def test_a_scalar_has_no_length():
@@ -412,14 +412,14 @@ def test_a_scalar_has_no_length():
         len(tf.ones(()))
 
 
-def test_an_unknown_backend_and_an_unknown_name():
+def test_unknown_backends_and_names():
     with pytest.raises(tf.errors.InvalidArgumentError, match="backend: 'cuda' is not known; use"):
         tf.config.set_backend("cuda")
     with pytest.raises(AttributeError, match="tensorbrook has no 'conv7d'"):
         _ = tf.conv7d
 
 
-def test_elements_that_no_dtype_holds():
+def test_arrays_of_unsupported_dtypes():
     for bad in (np.array(["a"]), np.ones(2, "complex64"), np.ones(2, ">f4")):
         with pytest.raises(tf.errors.DTypeError, match="constant: elements of buffer format"):
             tf.constant(bad)
@@ -427,7 +427,7 @@ def test_elements_that_no_dtype_holds():
         tf.constant(np.array([2**40]))
 
 
-def test_too_much_memory_names_what_to_do(backend):
+def test_an_allocation_that_does_not_fit_has_a_hint(backend):
     if backend == "wasm":
         with pytest.raises(tf.errors.ResourceExhaustedError,
                            match="a buffer of 38147 MB does not fit .* use a smaller batch"):
@@ -435,7 +435,7 @@ def test_too_much_memory_names_what_to_do(backend):
     assert float(tf.ones(()) + 1.0) == 2
 
 
-def test_what_a_backend_cannot_compute_yet(backend):
+def test_a_dtype_that_a_backend_does_not_support_has_a_hint(backend):
     wide = tf.constant([1.0, 2.0], tf.float64)
     if backend != "reference":
         for use in (lambda: wide + wide, lambda: tf.function(lambda x: (x, wide))(tf.ones(2))):

@@ -1,6 +1,6 @@
-"""Plans and generated code as text: a change of the compiler shows here, a refactor does not.
+"""Golden tests: plans and generated code as text, which a refactoring leaves unchanged.
 
-TENSORBROOK_GOLDEN=write makes the files anew; look at the difference before it is committed.
+TENSORBROOK_GOLDEN=write writes the files again; review the diff before you commit it.
 """
 import os
 
@@ -27,7 +27,7 @@ def compare(name: str, text: str):
         f"{name} differs; if it should, run this with TENSORBROOK_GOLDEN=write and look at the diff"
 
 
-def plan_named(name: str):
+def plan_of_program(name: str):
     with on("reference"):
         f, arguments = PROGRAMS[name]()
         return plan_of(tf.function(f), *arguments)
@@ -35,36 +35,36 @@ def plan_named(name: str):
 
 @pytest.mark.parametrize("name", PROGRAMS)
 def test_plan(name):
-    compare(f"{name}.txt", str(plan_named(name)))
+    compare(f"{name}.txt", str(plan_of_program(name)))
 
 
 @pytest.mark.parametrize("name", PROGRAMS)
-def test_few_buffers(name):
-    """As on a GPU, which binds eight at least."""
+def test_the_number_of_buffers_is_limited(name):
+    """The WebGPU minimum is 8 storage buffers."""
     with on("reference"):
         f, arguments = PROGRAMS[name]()
         graph = tf.function(f).get_concrete_function(*arguments).graph
-    for most in (4, 8):
-        assert not kernels_over_limit(compile_graph(graph, most), most)
+    for limit in (4, 8):
+        assert not kernels_over_limit(compile_graph(graph, limit), limit)
 
 
 @pytest.mark.parametrize("name", CODE)
 def test_code(name):
-    compare(f"{name}.code.txt", disassemble_plan(plan_named(name)))
+    compare(f"{name}.code.txt", disassemble_plan(plan_of_program(name)))
 
 
 @pytest.mark.parametrize("name", WGSL)
 def test_wgsl(name):
-    compare(f"{name}.wgsl.txt", "\n".join(code_of(plan_named(name))))
+    compare(f"{name}.wgsl.txt", "\n".join(code_of(plan_of_program(name))))
 
 
 @pytest.mark.parametrize("name", SUBGROUPS)
 def test_wgsl_with_subgroups(name):
-    compare(f"{name}.subgroups.txt", "\n".join(code_of(plan_named(name), min_subgroup_size=4)))
+    compare(f"{name}.subgroups.txt", "\n".join(code_of(plan_of_program(name), min_subgroup_size=4)))
 
 
-def test_no_file_is_left_over():
-    kept = {f"{name}.txt" for name in PROGRAMS} | {f"{name}.code.txt" for name in CODE}
-    kept |= {f"{name}.wgsl.txt" for name in WGSL}
-    kept |= {f"{name}.subgroups.txt" for name in SUBGROUPS}
-    assert {path.name for path in FOLDER.iterdir()} == kept
+def test_there_are_no_unused_files():
+    expected = {f"{name}.txt" for name in PROGRAMS} | {f"{name}.code.txt" for name in CODE}
+    expected |= {f"{name}.wgsl.txt" for name in WGSL}
+    expected |= {f"{name}.subgroups.txt" for name in SUBGROUPS}
+    assert {path.name for path in FOLDER.iterdir()} == expected

@@ -1,4 +1,7 @@
-"""Imports point down. The order below is the architecture; edit it only on purpose."""
+"""Import layering: a layer imports only from layers below it.
+
+LAYERS is the architecture, from the bottom to the top.
+"""
 import ast
 import sys
 from pathlib import Path
@@ -13,31 +16,31 @@ LAYERS = (
     ("placement", "eager", "devices", "function"),
     ("bitwise", "config", "errors", "linalg", "math", "__init__"),
     ("keras",), ("__main__", "cli", "studio"))
-LAYER_OF = {name: number for number, names in enumerate(LAYERS) for name in names}
-# Who sees only programs: plain data, never a tensor or an operation.
+LAYER_OF = {name: level for level, names in enumerate(LAYERS) for name in names}
+# These see only graphs and plans, never a tensor or an operation.
 ONLY_PROGRAMS = {"compiler": ("base", "ir", "compiler"), "backends": ("base", "ir", "backends")}
-# Where nothing but the standard library is imported, and the files that are a border to elsewhere.
+# These import nothing but the standard library, except in the modules of EXTERNAL.
 PLAIN = ("base", "ir", "tensor", "trace", "ops", "autodiff", "compiler", "backends", "placement",
          "eager", "devices", "function", "bitwise", "config", "errors", "linalg", "math",
          "__init__", "keras")
-BORDERS = {"backends/reference/__init__.py": {"numpy"},
-           "backends/wasm/host_wasmtime.py": {"wasmtime"},
-           "backends/page_program_cache.py": {"tensorbrook_page"},
-           "backends/wasm/host_page.py": {"js", "pyodide", "tensorbrook_page"},
-           "backends/webgpu/host_wgpu.py": {"wgpu"},
-           "backends/webgpu/host_page.py": {"pyodide", "tensorbrook_page"}}
+EXTERNAL = {"backends/reference/__init__.py": {"numpy"},
+            "backends/wasm/host_wasmtime.py": {"wasmtime"},
+            "backends/page_program_cache.py": {"tensorbrook_page"},
+            "backends/wasm/host_page.py": {"js", "pyodide", "tensorbrook_page"},
+            "backends/webgpu/host_wgpu.py": {"wgpu"},
+            "backends/webgpu/host_page.py": {"pyodide", "tensorbrook_page"}}
 
 FILES = sorted(ROOT.rglob("*.py"))
 each_file = pytest.mark.parametrize("path", FILES, ids=lambda p: p.relative_to(ROOT).as_posix())
 
 
 def head_of(path: Path) -> str:
-    """The part of the package that a file belongs to: its folder at the top, or itself."""
+    """The top-level folder or module of the package that contains a file."""
     return path.relative_to(ROOT).parts[0].removesuffix(".py")
 
 
 def imports(path: Path):
-    """(line, dotted name) of every import; our own begin with `tensorbrook`."""
+    """(line, absolute dotted name) of every import."""
     package = ("tensorbrook", *path.relative_to(ROOT).parts[:-1])
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
@@ -48,8 +51,8 @@ def imports(path: Path):
             yield from ((node.lineno, ".".join((*stem, alias.name))) for alias in node.names)
 
 
-def own(name: str) -> str | None:
-    """The part of our package that an import names; None for another's."""
+def imported_head(name: str) -> str | None:
+    """The top-level folder or module of the package that is imported; None for other packages."""
     parts = name.split(".")
     if parts[0] != "tensorbrook":
         return None
@@ -61,36 +64,37 @@ def where(path: Path, line: int) -> str:
 
 
 @each_file
-def test_imports_point_down(path):
+def test_imports_point_to_lower_layers(path):
     here = head_of(path)
     assert here in LAYER_OF, f"{where(path, 1)} is in no layer; add {here!r} to LAYERS"
     for line, name in imports(path):
-        above = own(name)
-        assert above is None or LAYER_OF[above] <= LAYER_OF[here], \
-            f"{where(path, line)} imports {above}, a layer above {here}"
+        target = imported_head(name)
+        assert target is None or LAYER_OF[target] <= LAYER_OF[here], \
+            f"{where(path, line)} imports {target}, a layer above {here}"
 
 
 @each_file
-def test_compiler_and_backends_see_only_programs(path):
+def test_compiler_and_backends_import_only_programs(path):
     allowed = ONLY_PROGRAMS.get(head_of(path))
     for line, name in imports(path):
-        assert allowed is None or own(name) is None or own(name) in allowed, \
-            f"{where(path, line)} imports {own(name)}; {head_of(path)} may import only {allowed}"
+        target = imported_head(name)
+        assert allowed is None or target is None or target in allowed, \
+            f"{where(path, line)} imports {target}; {head_of(path)} may import only {allowed}"
 
 
 @each_file
-def test_only_borders_import_what_others_wrote(path):
+def test_only_external_modules_import_other_packages(path):
     if head_of(path) not in PLAIN:
         return
-    allowed = BORDERS.get(path.relative_to(ROOT).as_posix(), set())
+    allowed = EXTERNAL.get(path.relative_to(ROOT).as_posix(), set())
     for line, name in imports(path):
         package = name.split(".")[0]
         assert package in sys.stdlib_module_names | allowed | {"tensorbrook"}, \
-            f"{where(path, line)} imports {package}; only the standard library may stand here"
+            f"{where(path, line)} imports {package}; only the standard library is allowed here"
 
 
 @each_file
-def test_no_import_hides_in_a_function(path):
+def test_no_import_is_inside_a_function(path):
     tree = ast.parse(path.read_text(encoding="utf-8"))
     for f in ast.walk(tree):
         if isinstance(f, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
@@ -100,10 +104,10 @@ def test_no_import_hides_in_a_function(path):
                 assert not hidden, f"{where(path, node.lineno)} imports inside a function"
 
 
-def test_no_backend_knows_the_name_of_an_operation():
-    """Backends read kinds, formulas and kernel names; PRIMS is for those who build equations."""
+def test_no_backend_imports_the_table_of_primitives():
+    """Backends use kinds, expressions and kernel names; only builders of equations use PRIMITIVES."""
     for path in FILES:
         if head_of(path) == "backends":
             names = [name for _, name in imports(path)]
-            assert not any(name.endswith(".PRIMS") for name in names), \
+            assert not any(name.endswith(".PRIMITIVES") for name in names), \
                 f"{where(path, 1)} imports the table of primitives"

@@ -1,4 +1,4 @@
-"""What an interrupt leaves, at whatever line it comes: no half step, and no trace or tape open."""
+"""KeyboardInterrupt at any line: no partial update, and no open trace or tape."""
 import inspect
 import sys
 
@@ -12,29 +12,29 @@ pytestmark = pytest.mark.usefixtures("backend")
 
 
 class Interruption:
-    """Raises KeyboardInterrupt at the n-th line of a file that runs in its block."""
+    """A context that raises KeyboardInterrupt at the n-th executed line of a file."""
 
     def __init__(self, n, file):
         self.n, self.file = n, file
 
     def __enter__(self):
-        sys.settrace(self.heard)
+        sys.settrace(self.trace)
 
-    def __exit__(self, kind, error, trace):
+    def __exit__(self, kind, error, traceback):
         sys.settrace(None)
         return kind is KeyboardInterrupt
 
-    def heard(self, frame, event, arg):
+    def trace(self, frame, event, arg):
         if frame.f_code.co_filename != self.file:
             return None
         if event == "line":
             self.n -= 1
             if self.n == 0:
                 raise KeyboardInterrupt
-        return self.heard
+        return self.trace
 
 
-def test_an_interrupt_leaves_all_variables_stepped_or_none():
+def test_an_interrupted_step_updates_all_variables_or_none():
     a, b, c = (tf.Variable(n) for n in (1.0, 2.0, 3.0))
 
     @tf.function
@@ -46,15 +46,15 @@ def test_an_interrupt_leaves_all_variables_stepped_or_none():
     n, interruption = 0, None
     while interruption is None or interruption.n <= 0:
         n += 1
-        kept = [each.value() for each in (a, b, c)]    # so that none is updated in place
+        old = [each.value() for each in (a, b, c)]     # prevents updates in place
         with (interruption := Interruption(n, inspect.getfile(type(step)))):
             step()
-        moved = {float(each) - float(old) for each, old in zip((a, b, c), kept)}
-        assert moved in ({0.0}, {1.0}), f"line {n}"
+        changes = {float(x) - float(y) for x, y in zip((a, b, c), old)}
+        assert changes in ({0.0}, {1.0}), f"line {n}"
     assert n > 5
 
 
-def test_an_interrupt_on_the_way_into_a_block_leaves_it():
+def test_an_interrupt_while_entering_a_context_leaves_it():
     for block in (tensor.tapes_paused, lambda: tensor.context(object())):
         for n in range(1, 5):
             with tf.GradientTape() as tape:
@@ -64,5 +64,5 @@ def test_an_interrupt_on_the_way_into_a_block_leaves_it():
 
 
 @pytest.mark.parametrize("module", [wasm, webgpu])
-def test_an_interrupt_on_the_way_to_a_buffer_leaves_nothing_to_give_back(module):
+def test_an_uninitialized_buffer_can_be_finalized(module):
     module.Buffer.__new__(module.Buffer).__del__()

@@ -11,13 +11,13 @@ from assertions import assert_raises_message
 from gpu_programs import mixed_step
 from tensorbrook.base.task_local import suspended_stacks
 from tensorbrook.keras import Sequential, layers, losses, mixed_precision, optimizers, dtype_policies
-from test_float16 import COMPUTE_HALVES
+from test_float16 import FLOAT16_BACKENDS
 
 MIXED = mixed_precision.Policy("mixed_float16")
 HALF = 1e-2
 
 
-@pytest.fixture(params=COMPUTE_HALVES)
+@pytest.fixture(params=FLOAT16_BACKENDS)
 def halves(request):
     with on(request.param):
         yield request.param
