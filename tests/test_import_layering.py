@@ -105,7 +105,7 @@ def test_no_import_is_inside_a_function(path):
 
 
 def test_no_backend_imports_the_table_of_primitives():
-    """Backends use kinds, expressions and kernel names; only builders of equations use PRIMITIVES."""
+    """Backends use kinds, expressions and kernel names; PRIMITIVES is for builders of equations."""
     for path in FILES:
         if head_of(path) == "backends":
             names = [name for _, name in imports(path)]

@@ -1,4 +1,4 @@
-"""What goes wrong is told in one sentence that names the layer, the values and a way out."""
+"""Keras error messages: one sentence with the layer, the values and a hint."""
 
 import numpy as np
 import pytest
@@ -19,17 +19,17 @@ X, Y = np.zeros((8, 4), "float32"), np.zeros(8, "int32")
 
 
 @pytest.fixture(autouse=True)
-def names_from_the_beginning():
+def reset_names():
     tf.keras.utils.clear_session()
 
 
 def model(*layers_after, loss="mse", **arguments):
-    made = Sequential([tf.keras.Input((4,)), *(layers_after or [layers.Dense(3)])])
-    made.compile("sgd", loss, **arguments)
-    return made
+    compiled = Sequential([tf.keras.Input((4,)), *(layers_after or [layers.Dense(3)])])
+    compiled.compile("sgd", loss, **arguments)
+    return compiled
 
 
-def classes():
+def sparse_classifier():
     return model(loss=losses.SparseCategoricalCrossentropy(True))
 
 
@@ -128,10 +128,11 @@ TRAINING = [
      "fit: validation_data is not a pair; give validation_data=(x_test, y_test)"),
     (lambda: model().fit(X, X[:, :3], callbacks=["stop"], verbose=0), "fit: 'stop' is not a "),
     (lambda: model().fit(X, X), "mean_squared_error: y has shape (8, 4), the prediction (8, 3); "),
-    (lambda: classes().fit(X, Y + 3),
+    (lambda: sparse_classifier().fit(X, Y + 3),
      "fit: labels run from 3 to 3, and the model gives 3 numbers; labels must be 0 to 2; the "),
-    (lambda: classes().evaluate(X, Y - 1), "evaluate: labels run from -1 to -1, and the model "),
-    (lambda: classes().fit(X, np.zeros((8, 3)), verbose=0),
+    (lambda: sparse_classifier().evaluate(X, Y - 1),
+     "evaluate: labels run from -1 to -1, and the model "),
+    (lambda: sparse_classifier().fit(X, np.zeros((8, 3)), verbose=0),
      "sparse_categorical_crossentropy: labels have shape (8, 3), the prediction (8, 3); labels "),
     (lambda: model(layers.Flatten()).fit(X, X, verbose=0), "sgd: no Variable has a gradient; "),
     (lambda: model().fit(X, X[:, :3], verbose=0, callbacks=[callbacks.EarlyStopping()]),
@@ -142,14 +143,14 @@ TRAINING = [
 ]
 
 
-@pytest.mark.parametrize("call, sentence", LAYERS + MODELS + TRAINING)
-def test_one_sentence(call, sentence):
-    with pytest.raises((ValueError, TypeError, RuntimeError, MemoryError)) as told:
+@pytest.mark.parametrize("call, message", LAYERS + MODELS + TRAINING)
+def test_errors_are_one_sentence(call, message):
+    with pytest.raises((ValueError, TypeError, RuntimeError, MemoryError)) as caught:
         call()
-    message = str(told.value)
-    assert sentence in message
-    assert "\n" not in message
-    assert len(message) < 400
+    text = str(caught.value)
+    assert message in text
+    assert "\n" not in text
+    assert len(text) < 400
 
 
 def test_an_unknown_argument_is_a_type_error():
@@ -157,30 +158,30 @@ def test_an_unknown_argument_is_a_type_error():
         layers.Dense(3, unit=4)
 
 
-def test_memory_that_runs_out_is_told_and_the_model_lives_on():
-    wide = Sequential([tf.keras.Input((4,)), layers.Dense(3)])
+def test_a_model_is_usable_after_an_allocation_failure():
+    small = Sequential([tf.keras.Input((4,)), layers.Dense(3)])
     with pytest.raises(tf.errors.ResourceExhaustedError, match="Dense dense_1: kernel of shape "):
-        wide.add(layers.Dense(2**32))
-    assert wide.predict(X, verbose=0).shape == (8, 3)
+        small.add(layers.Dense(2**32))
+    assert small.predict(X, verbose=0).shape == (8, 3)
 
 
-def test_a_batch_that_does_not_fit_is_told():
-    grown = model(layers.Dense(3))
+def test_out_of_memory_in_fit_has_a_hint():
+    small = model(layers.Dense(3))
 
-    class Hungry(callbacks.Callback):
+    class OutOfMemory(callbacks.Callback):
         def on_train_batch_begin(self, batch, logs=None):
             raise MemoryError
 
     with pytest.raises(tf.errors.ResourceExhaustedError, match=(
             "fit: 15 weights and a batch of 32 do not fit into memory; use a smaller batch_size")):
-        grown.fit(X, X[:, :3], verbose=0, callbacks=[Hungry()])
+        small.fit(X, X[:, :3], verbose=0, callbacks=[OutOfMemory()])
 
 
-def test_a_weight_without_gradient_is_told_once():
+def test_a_weight_without_a_gradient_is_warned_about_once():
     used, unused = tf.Variable([1.0]), tf.Variable([1.0], name="unused")
     optimizer = optimizers.SGD(0.5)
-    with pytest.warns(UserWarning, match="the loss does not depend on unused") as told:
+    with pytest.warns(UserWarning, match="the loss does not depend on unused") as caught:
         for _ in range(2):
             optimizer.apply_gradients([(tf.constant([1.0]), used), (None, unused)])
-    assert len(told) == 1
+    assert len(caught) == 1
     assert float(used) == 0.0

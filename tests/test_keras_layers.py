@@ -1,4 +1,4 @@
-"""Layers: shapes, parameters, what they compute, their names and weights, on both backends."""
+"""Layers: shapes, parameters, values, names and weights."""
 
 import numpy as np
 import pytest
@@ -64,15 +64,15 @@ def test_shapes_and_parameters(make, shape, out, parameters):
 
 
 @pytest.mark.parametrize("make, shape, out, parameters", TABLE)
-def test_a_layer_is_made_again_from_its_config(make, shape, out, parameters):
+def test_a_layer_is_restored_from_its_config(make, shape, out, parameters):
     layer = make()
-    again = type(layer).from_config(layer.get_config())
-    assert again.name == layer.name
-    assert again.compute_output_shape(shape) == out
-    assert again.get_config() == layer.get_config()
+    other = type(layer).from_config(layer.get_config())
+    assert other.name == layer.name
+    assert other.compute_output_shape(shape) == out
+    assert other.get_config() == layer.get_config()
 
 
-def test_dense_is_a_product():
+def test_dense_is_a_matmul():
     layer, x = Dense(4, activation="tanh", bias_initializer="ones"), images(5, 3)
     y = layer(x)
     kernel, bias = layer.get_weights()
@@ -80,7 +80,7 @@ def test_dense_is_a_product():
     assert (kernel.shape, bias.tolist()) == ((3, 4), [1.0] * 4)
 
 
-def test_conv2d_is_a_sum_over_windows():
+def test_conv2d_values():
     layer = Conv2D(3, 2, strides=2, bias_initializer=initializers.Constant(0.5))
     x = images(2, 4, 4, 2)
     kernel = layer(x) is not None and layer.get_weights()[0]
@@ -92,11 +92,12 @@ def test_conv2d_is_a_sum_over_windows():
     np.testing.assert_allclose(layer(x).numpy(), expected, rtol=1e-4, atol=1e-5)
 
 
-def test_pooling():
+def test_pooling_values():
     x = images(1, 4, 4, 1)
-    cells = x.reshape(2, 2, 2, 2).transpose(0, 2, 1, 3).reshape(1, 2, 2, 1, 4)
-    np.testing.assert_allclose(MaxPooling2D()(x).numpy(), cells.max(-1))
-    np.testing.assert_allclose(AveragePooling2D()(x).numpy(), cells.mean(-1), rtol=1e-5, atol=1e-6)
+    windows = x.reshape(2, 2, 2, 2).transpose(0, 2, 1, 3).reshape(1, 2, 2, 1, 4)
+    np.testing.assert_allclose(MaxPooling2D()(x).numpy(), windows.max(-1))
+    np.testing.assert_allclose(AveragePooling2D()(x).numpy(), windows.mean(-1), rtol=1e-5,
+                               atol=1e-6)
     np.testing.assert_allclose(GlobalMaxPooling2D()(x).numpy(), x.max((1, 2)))
 
 
@@ -113,7 +114,7 @@ def test_pooling():
     (Activation("selu"), [1.0507009873554805 * v for v in
                           (1.6732632423543772 * np.expm1(-2.0), 0.0, 0.5, 8.0)]),
 ])
-def test_activations(layer, expected):
+def test_activation_values(layer, expected):
     out = layer(np.array([[-2.0, 0.0, 0.5, 8.0]], "float32"))
     np.testing.assert_allclose(out.numpy()[0], expected, rtol=1e-5, atol=1e-6)
 
@@ -128,7 +129,7 @@ def test_dropout_acts_in_training_only():
     assert not Dropout(0.5, noise_shape=(None, 1))(x, training=True).numpy().std(axis=1).any()
 
 
-def test_training_reaches_the_layers_within():
+def test_training_is_passed_to_nested_layers():
     inner = Sequential([Dropout(0.5)])
     outer = Sequential([inner])
     x = np.ones((8, 8), "float32")
@@ -136,24 +137,24 @@ def test_training_reaches_the_layers_within():
     assert (outer(x).numpy() == 1).all()
 
 
-def test_numbers_of_every_kind_go_in():
+def test_layers_convert_inputs_of_every_dtype():
     layer = Dense(2, kernel_initializer="ones")
-    whole = np.arange(6).reshape(2, 3)
-    kinds = [whole.astype(dtype) for dtype in ("float64", "float16", "uint8", "int64")]
-    for x in (*kinds, whole.tolist(), tf.constant(whole.tolist())):
+    array = np.arange(6).reshape(2, 3)
+    arrays = [array.astype(dtype) for dtype in ("float64", "float16", "uint8", "int64")]
+    for x in (*arrays, array.tolist(), tf.constant(array.tolist())):
         assert layer(x).tolist() == [[3.0, 3.0], [12.0, 12.0]]
 
 
-def test_names_are_numbered():
-    made = [Dense(1), Dense(1), Conv2D(1, 1), MaxPooling2D(), Dense(1)]
-    assert [layer.name for layer in made] == [
+def test_default_names_are_numbered():
+    unnamed = [Dense(1), Dense(1), Conv2D(1, 1), MaxPooling2D(), Dense(1)]
+    assert [layer.name for layer in unnamed] == [
         "dense", "dense_1", "conv2d", "max_pooling2d", "dense_2"]
     assert Dense(1, name="out").name == "out"
     tf.keras.utils.clear_session()
     assert Dense(1).name == "dense"
 
 
-def test_a_layer_of_ones_own():
+def test_a_custom_layer():
     class Scale(layers.Layer):
         def build(self, input_shape):
             self.factor = self.add_weight((input_shape[-1],), "ones", name="factor")
@@ -169,7 +170,7 @@ def test_a_layer_of_ones_own():
     assert len(model.non_trainable_weights) == 1
 
 
-def test_a_frozen_layer_has_nothing_to_train():
+def test_a_frozen_layer_has_no_trainable_weights():
     model = Sequential([tf.keras.Input((4,)), Dense(3), Dense(2)])
     model.layers[0].trainable = False
     assert [w.name for w in model.trainable_weights] == ["kernel", "bias"]
@@ -178,18 +179,18 @@ def test_a_frozen_layer_has_nothing_to_train():
     assert model.trainable_weights == []
 
 
-def test_weights_come_and_go():
+def test_get_and_set_weights():
     layer, x = Dense(2), images(3, 4)
     layer.build((None, 4))
     layer.set_weights([np.ones((4, 2)), [1, 2]])
     np.testing.assert_allclose(layer(x).numpy(), x.sum(1, keepdims=True) + [1, 2], rtol=1e-5)
-    again = Dense(2)
-    again.build((None, 4))
-    again.set_weights(layer.get_weights())
-    np.testing.assert_array_equal(again(x).numpy(), layer(x).numpy())
+    other = Dense(2)
+    other.build((None, 4))
+    other.set_weights(layer.get_weights())
+    np.testing.assert_array_equal(other(x).numpy(), layer(x).numpy())
 
 
-def test_weights_that_are_traced_are_not_given_as_they_were_before():
+def test_get_weights_of_an_assigned_variable_is_an_error_while_tracing():
     layer = Dense(1)
     layer.build((None, 1))
 
@@ -202,7 +203,7 @@ def test_weights_that_are_traced_are_not_given_as_they_were_before():
         weights()
 
 
-LIMITS = {  # initializer -> (standard deviation, largest magnitude) for shape (3, 3, 40, 50)
+DISTRIBUTIONS = {  # name: (standard deviation, maximum magnitude) for shape (3, 3, 40, 50)
     "glorot_uniform": (np.sqrt(2 / 810), np.sqrt(6 / 810)),
     "glorot_normal": (np.sqrt(2 / 810), 2 * np.sqrt(2 / 810) / 0.8796),
     "he_uniform": (np.sqrt(2 / 360), np.sqrt(6 / 360)),
@@ -215,16 +216,16 @@ LIMITS = {  # initializer -> (standard deviation, largest magnitude) for shape (
 }
 
 
-@pytest.mark.parametrize("name", LIMITS)
-def test_initializers_spread_as_they_should(name):
+@pytest.mark.parametrize("name", DISTRIBUTIONS)
+def test_initializers_have_the_expected_distribution(name):
     value = initializers.get(name)((3, 3, 40, 50)).numpy()
-    deviation, limit = LIMITS[name]
+    deviation, limit = DISTRIBUTIONS[name]
     assert abs(value.std() / deviation - 1) < 0.02
     assert abs(value).max() <= limit * 1.0001
     assert abs(value.mean()) < deviation / 50
 
 
-def test_initializers_with_a_seed_repeat_themselves():
+def test_initializers_with_a_seed_are_deterministic():
     seeded, other = initializers.HeNormal(seed=4), initializers.HeNormal()
     assert (seeded((5, 5)).numpy() == seeded((5, 5)).numpy()).all()
     assert (other((5, 5)).numpy() != other((5, 5)).numpy()).any()
@@ -232,7 +233,7 @@ def test_initializers_with_a_seed_repeat_themselves():
     assert initializers.get(initializers.Constant(2))((2,)).tolist() == [2.0, 2.0]
 
 
-def test_sequential_grows_and_shrinks():
+def test_sequential_add_and_pop():
     model = Sequential([tf.keras.Input((6,)), Dense(4)])
     assert (model.input_shape, model.output_shape) == ((None, 6), (None, 4))
     model.add(Dense(3))
@@ -242,7 +243,7 @@ def test_sequential_grows_and_shrinks():
     assert model.get_layer("dense") is model.layers[0] is model.get_layer(index=0)
 
 
-def test_sequential_without_input_is_built_by_its_first_data():
+def test_sequential_without_an_input_is_built_by_the_first_call():
     model = Sequential([Dense(4), Dense(2)])
     assert model.weights == []
     assert model(images(3, 5)).shape == (3, 2)
@@ -267,7 +268,7 @@ Model: "sequential"
 
 
 def test_summary():
-    told = []
+    printed = []
     model = Sequential([tf.keras.Input((8, 8, 1)), Conv2D(16, 3), Flatten(), Dense(10)])
-    model.summary(print_fn=told.append)
-    assert told == [SUMMARY]
+    model.summary(print_fn=printed.append)
+    assert printed == [SUMMARY]

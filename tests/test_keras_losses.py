@@ -1,4 +1,4 @@
-"""Losses, metrics and optimizers against Keras's formulas, written out in NumPy."""
+"""Losses, metrics and optimizers against NumPy implementations of the formulas of Keras."""
 
 import numpy as np
 import pytest
@@ -42,24 +42,24 @@ LOSSES = [
 
 @pytest.mark.parametrize("make, y_true, y_pred, costs", LOSSES)
 def test_losses(make, y_true, y_pred, costs):
-    def found(reduction, *weights):
+    def loss(reduction, *weights):
         return make(reduction)(y_true, y_pred, *weights).numpy()
 
     weights = np.arange(6, dtype="float32")
-    np.testing.assert_allclose(found("none"), costs, rtol=1e-4, atol=1e-5)
-    np.testing.assert_allclose(found("sum"), costs.sum(), rtol=1e-4)
-    np.testing.assert_allclose(found("sum_over_batch_size"), costs.mean(), rtol=1e-4)
-    np.testing.assert_allclose(found("mean", weights), (costs * weights).mean(), rtol=1e-4)
+    np.testing.assert_allclose(loss("none"), costs, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(loss("sum"), costs.sum(), rtol=1e-4)
+    np.testing.assert_allclose(loss("sum_over_batch_size"), costs.mean(), rtol=1e-4)
+    np.testing.assert_allclose(loss("mean", weights), (costs * weights).mean(), rtol=1e-4)
 
 
-def test_probabilities_of_0_and_1_cost_a_finite_amount():
+def test_losses_of_probabilities_0_and_1_are_finite():
     cost = losses.SparseCategoricalCrossentropy()([1], [[1.0, 0.0]])
     assert float(cost) == pytest.approx(-np.log(1e-7), rel=1e-4)
     assert np.isfinite(float(losses.BinaryCrossentropy()([[1.0, 0.0]], [[0.0, 1.0]])))
     assert np.isfinite(float(losses.SparseCategoricalCrossentropy(True)([1], [[1e4, -1e4]])))
 
 
-def test_a_column_beside_a_row_is_no_matrix():
+def test_a_row_and_a_column_are_not_broadcast():
     assert float(losses.MeanSquaredError()([1.0, 2.0, 3.0], [[1.0], [2.0], [3.0]])) == 0.0
     assert float(losses.MeanSquaredError()([[1.0], [2.0], [3.0]], [1.0, 2.0, 3.0])) == 0.0
 
@@ -72,7 +72,7 @@ def test_losses_by_name(name, kind):
     assert type(losses.get(name)) is kind
 
 
-def test_a_loss_of_ones_own():
+def test_a_custom_loss():
     loss = losses.get(lambda y_true, y_pred: tf.abs(y_pred - y_true) * 2.0)
     assert float(loss(tf.constant([1.0, 2.0]), tf.constant([2.0, 4.0]))) == 3.0
 
@@ -80,20 +80,20 @@ def test_a_loss_of_ones_own():
 # ── metrics ──
 
 
-@pytest.mark.parametrize("y_true, y_pred, share", [
+@pytest.mark.parametrize("y_true, y_pred, expected", [
     (LABELS, LOGITS, (LOGITS.argmax(1) == LABELS).mean()),
     (LABELS[:, None], LOGITS, (LOGITS.argmax(1) == LABELS).mean()),
     (ONE_HOT, LOGITS, (LOGITS.argmax(1) == LABELS).mean()),
     (ANSWERS[:, :1], SIGMOID[:, :1], ((SIGMOID[:, :1] > 0.5) == ANSWERS[:, :1]).mean()),
     (ANSWERS[:, 0], SIGMOID[:, :1], ((SIGMOID[:, 0] > 0.5) == ANSWERS[:, 0]).mean()),
 ])
-def test_accuracy_is_chosen_by_the_shapes(y_true, y_pred, share):
+def test_the_kind_of_accuracy_depends_on_the_shapes(y_true, y_pred, expected):
     metric = metrics.get("accuracy")
-    assert float(metric(y_true, y_pred)) == pytest.approx(share)
+    assert float(metric(y_true, y_pred)) == pytest.approx(expected)
     assert metric.name == "accuracy"
 
 
-def test_metrics_add_up_over_batches():
+def test_metrics_accumulate_over_batches():
     metric = metrics.SparseCategoricalAccuracy()
     for batch in (slice(0, 4), slice(4, 6)):
         metric.update_state(LABELS[batch], LOGITS[batch])
@@ -121,7 +121,7 @@ def test_metrics_by_name(name, expected):
 
 
 # ── optimizers ──
-# Each function is a step of Keras's formula: (w, g, state, step) -> w.
+# Each function is one step of the formula of Keras: (w, g, state, step) -> w.
 
 
 def sgd(w, g, s, t):
@@ -164,7 +164,7 @@ def rmsprop(w, g, s, t):
     return w - 0.01 * g / np.sqrt(s["v"] + 1e-7)
 
 
-def rmsprop_full(w, g, s, t):
+def rmsprop_centered_momentum(w, g, s, t):
     s["v"] = 0.9 * s["v"] + 0.1 * g * g
     s["a"] = 0.9 * s["a"] + 0.1 * g
     s["m"] = 0.5 * s["m"] + 0.01 * g / np.sqrt(s["v"] - s["a"] ** 2 + 1e-7)
@@ -195,11 +195,11 @@ def lion(w, g, s, t):
     return w - 0.01 * step
 
 
-def by_value(w, g, s, t):
+def sgd_clipvalue(w, g, s, t):
     return w - 0.1 * np.clip(g, -0.2, 0.2)
 
 
-def by_norm(w, g, s, t):
+def sgd_clipnorm(w, g, s, t):
     return w - 0.1 * g * min(1.0, 0.5 / np.sqrt((g * g).sum()))
 
 
@@ -211,19 +211,19 @@ OPTIMIZERS = [
     (lambda: optimizers.Adam(0.01, amsgrad=True), amsgrad),
     (lambda: optimizers.AdamW(0.01, weight_decay=0.1), adamw),
     (lambda: optimizers.RMSprop(0.01), rmsprop),
-    (lambda: optimizers.RMSprop(0.01, momentum=0.5, centered=True), rmsprop_full),
+    (lambda: optimizers.RMSprop(0.01, momentum=0.5, centered=True), rmsprop_centered_momentum),
     (lambda: optimizers.Adagrad(0.1), adagrad),
     (lambda: optimizers.Adadelta(0.1), adadelta),
     (lambda: optimizers.Adamax(0.01), adamax),
     (lambda: optimizers.Lion(0.01), lion),
-    (lambda: optimizers.SGD(0.1, clipvalue=0.2), by_value),
-    (lambda: optimizers.SGD(0.1, clipnorm=0.5), by_norm),
+    (lambda: optimizers.SGD(0.1, clipvalue=0.2), sgd_clipvalue),
+    (lambda: optimizers.SGD(0.1, clipnorm=0.5), sgd_clipnorm),
 ]
 
 
 @pytest.mark.parametrize("compiled", [False, True], ids=["eager", "function"])
-@pytest.mark.parametrize("make, formula", OPTIMIZERS)
-def test_optimizers(make, formula, compiled):
+@pytest.mark.parametrize("make, reference", OPTIMIZERS)
+def test_optimizers(make, reference, compiled):
     optimizer, start = make(), RANDOM.normal(size=(3, 5)).astype("float32")
     variable, expected = tf.Variable(start), start.astype("float64")
     state: dict = dict.fromkeys("mvha", 0.0)
@@ -235,12 +235,12 @@ def test_optimizers(make, formula, compiled):
     for t in range(1, 6):
         g = RANDOM.normal(size=(3, 5)).astype("float32")
         run(tf.constant(g))
-        expected = formula(expected, g.astype("float64"), state, t)
+        expected = reference(expected, g.astype("float64"), state, t)
     np.testing.assert_allclose(variable.numpy(), expected, rtol=2e-5, atol=1e-6)
     assert int(optimizer.iterations) == 5
 
 
-def test_the_norm_of_all_gradients_is_clipped():
+def test_global_clipnorm():
     a, b = tf.Variable([3.0]), tf.Variable([4.0])
     optimizers.SGD(1.0, global_clipnorm=1.0).apply_gradients([(tf.constant([3.0]), a),
                                                               (tf.constant([4.0]), b)])

@@ -1,5 +1,4 @@
-"""Layers for residual and mobile networks, sequences and images: shapes, what they compute, and
-what they refuse."""
+"""Layers for residual and mobile networks, sequences and images: shapes, values and errors."""
 
 import jax.numpy as jnp
 import numpy as np
@@ -78,23 +77,23 @@ TABLE = [
 ]
 
 
-def numbers(*shape, seed=5):
+def normal(*shape, seed=5):
     return np.random.default_rng(seed).normal(size=shape).astype("float32")
 
 
-def close(ours, theirs):
-    np.testing.assert_allclose(np.asarray(ours), np.asarray(theirs), rtol=1e-5, atol=1e-5)
+def assert_close(actual, expected):
+    np.testing.assert_allclose(np.asarray(actual), np.asarray(expected), rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("make, shape, out, parameters", TABLE)
 def test_shapes_parameters_and_config(make, shape, out, parameters):
     layer = make()
     assert layer.compute_output_shape(shape) == out
-    again = type(layer).from_config(layer.get_config())
-    assert again.get_config() == layer.get_config()
-    assert again.compute_output_shape(shape) == out
-    for built in (make(), layer):
-        y = built(numbers(2, *(n or 9 for n in shape[1:])), training=True)
+    other = type(layer).from_config(layer.get_config())
+    assert other.get_config() == layer.get_config()
+    assert other.compute_output_shape(shape) == out
+    for each in (make(), layer):
+        y = each(normal(2, *(n or 9 for n in shape[1:])), training=True)
         assert [n for n, k in zip(y.shape[1:], out[1:]) if k not in (None, n)] == []
     assert layer.count_params() == parameters
 
@@ -102,88 +101,89 @@ def test_shapes_parameters_and_config(make, shape, out, parameters):
 # ── convolutions ──────────────────────────────────────────────────────────────────────────────
 
 
-def convolved(x, w, strides=(1, 1), padding="VALID", groups=1, dilation=(1, 1), **rest):
+def convolve(x, w, strides=(1, 1), padding="VALID", groups=1, dilation=(1, 1)):
     return lax.conv_general_dilated(
         x, w, strides, padding, rhs_dilation=dilation, feature_group_count=groups,
-        dimension_numbers=("NHWC", "HWIO", "NHWC"), **rest)
+        dimension_numbers=("NHWC", "HWIO", "NHWC"))
 
 
 @pytest.mark.parametrize("padding", ["valid", "same"])
 @pytest.mark.parametrize("multiplier, stride", [(1, 1), (2, 2), (3, 1)])
 def test_depthwise_and_separable(multiplier, stride, padding):
-    x = numbers(2, 7, 6, 3)
+    x = normal(2, 7, 6, 3)
     layer = DepthwiseConv2D(3, stride, padding, multiplier, activation="relu",
                             bias_initializer="ones")
     layer.build(x.shape)
     kernel, bias = layer.get_weights()
-    wide = kernel.reshape(3, 3, 1, 3 * multiplier)
-    depthwise = convolved(x, wide, (stride, stride), padding.upper(), 3)
-    close(layer(x), jnp.maximum(depthwise + bias, 0))
+    grouped_kernel = kernel.reshape(3, 3, 1, 3 * multiplier)
+    depthwise = convolve(x, grouped_kernel, (stride, stride), padding.upper(), 3)
+    assert_close(layer(x), jnp.maximum(depthwise + bias, 0))
     separable = SeparableConv2D(4, 3, stride, padding, depth_multiplier=multiplier)
     separable.build(x.shape)
-    separable.set_weights([kernel, numbers(1, 1, 3 * multiplier, 4), numbers(4)])
-    close(separable(x), convolved(depthwise, numbers(1, 1, 3 * multiplier, 4)) + numbers(4))
+    separable.set_weights([kernel, normal(1, 1, 3 * multiplier, 4), normal(4)])
+    assert_close(separable(x), convolve(depthwise, normal(1, 1, 3 * multiplier, 4)) + normal(4))
 
 
 @pytest.mark.parametrize("padding, stride", [("valid", 1), ("valid", 2), ("same", 2), ("same", 1)])
 def test_a_transposed_convolution_is_the_gradient_of_one(padding, stride):
-    x = numbers(2, 3, 4, 5)
+    x = normal(2, 3, 4, 5)
     layer = Conv2DTranspose(2, 3, stride, padding)
     y = layer(x)
     kernel, _ = layer.get_weights()
-    wanted = lax.conv_transpose(x, kernel, (stride, stride), padding.upper(), transpose_kernel=True,
-                                dimension_numbers=("NHWC", "HWIO", "NHWC"))
-    close(y, wanted)
+    expected = lax.conv_transpose(
+        x, kernel, (stride, stride), padding.upper(), transpose_kernel=True,
+        dimension_numbers=("NHWC", "HWIO", "NHWC"))
+    assert_close(y, expected)
 
 
 def test_conv1d():
-    x, layer = numbers(2, 9, 4), Conv1D(3, 2, padding="causal", dilation_rate=3)
+    x, layer = normal(2, 9, 4), Conv1D(3, 2, padding="causal", dilation_rate=3)
     layer.build(x.shape)
     kernel, bias = layer.get_weights()
     padded = np.pad(x, ((0, 0), (3, 0), (0, 0)))
-    close(layer(x), padded[:, :9] @ kernel[0] + padded[:, 3:] @ kernel[1] + bias)
+    assert_close(layer(x), padded[:, :9] @ kernel[0] + padded[:, 3:] @ kernel[1] + bias)
     strided = Conv1D(3, 2, strides=2, activation="tanh")
     strided.build(x.shape)
-    strided.set_weights([kernel, numbers(3)])
-    close(strided(x), np.tanh(x[:, 0:8:2] @ kernel[0] + x[:, 1:9:2] @ kernel[1] + numbers(3)))
+    strided.set_weights([kernel, normal(3)])
+    assert_close(strided(x), np.tanh(x[:, 0:8:2] @ kernel[0] + x[:, 1:9:2] @ kernel[1] + normal(3)))
 
 
-def test_pooling_along_steps():
-    x = numbers(2, 6, 3)
-    cells = x.reshape(2, 3, 2, 3)
-    close(MaxPooling1D()(x), cells.max(2))
-    close(AveragePooling1D()(x), cells.mean(2))
-    close(GlobalMaxPooling1D()(x), x.max(1))
-    close(GlobalAveragePooling1D()(x), x.mean(1))
+def test_pooling_1d():
+    x = normal(2, 6, 3)
+    windows = x.reshape(2, 3, 2, 3)
+    assert_close(MaxPooling1D()(x), windows.max(2))
+    assert_close(AveragePooling1D()(x), windows.mean(2))
+    assert_close(GlobalMaxPooling1D()(x), x.max(1))
+    assert_close(GlobalAveragePooling1D()(x), x.mean(1))
 
 
-# ── borders, shapes, and one number at a time ─────────────────────────────────────────────────
+# ── padding, reshaping, elementwise layers and noise ──────────────────────────────────────────
 
 
-def test_borders():
-    x = numbers(2, 3, 4, 2)
+def test_padding_and_reshaping():
+    x = normal(2, 3, 4, 2)
     padded = ZeroPadding2D(((0, 1), (2, 0)))(x)
-    close(padded, np.pad(x, ((0, 0), (0, 1), (2, 0), (0, 0))))
-    close(Cropping2D(((0, 1), (2, 0)))(padded), x)
-    close(UpSampling2D((2, 3))(x), x.repeat(2, 1).repeat(3, 2))
-    close(Permute((3, 1, 2))(x), x.transpose(0, 3, 1, 2))
-    close(RepeatVector(3)(x[:, 0, 0]), np.stack([x[:, 0, 0]] * 3, 1))
+    assert_close(padded, np.pad(x, ((0, 0), (0, 1), (2, 0), (0, 0))))
+    assert_close(Cropping2D(((0, 1), (2, 0)))(padded), x)
+    assert_close(UpSampling2D((2, 3))(x), x.repeat(2, 1).repeat(3, 2))
+    assert_close(Permute((3, 1, 2))(x), x.transpose(0, 3, 1, 2))
+    assert_close(RepeatVector(3)(x[:, 0, 0]), np.stack([x[:, 0, 0]] * 3, 1))
 
 
-def test_one_number_at_a_time():
+def test_elementwise_layers():
     x = np.array([[-2.0, 0.0, 3.0]], "float32")
-    close(ELU(0.5)(x), [[0.5 * np.expm1(-2), 0, 3]])
-    close(PReLU(alpha_initializer=tf.keras.initializers.Constant(0.25))(x), [[-0.5, 0, 3]])
-    close(Rescaling(1 / 255)(np.array([[0, 51, 255]], "uint8")), [[0, 0.2, 1]])
-    close(Rescaling(2.0, -1.0)(x), [[-5, -1, 5]])
+    assert_close(ELU(0.5)(x), [[0.5 * np.expm1(-2), 0, 3]])
+    assert_close(PReLU(alpha_initializer=tf.keras.initializers.Constant(0.25))(x), [[-0.5, 0, 3]])
+    assert_close(Rescaling(1 / 255)(np.array([[0, 51, 255]], "uint8")), [[0, 0.2, 1]])
+    assert_close(Rescaling(2.0, -1.0)(x), [[-5, -1, 5]])
 
 
 def test_noise_acts_in_training_only():
     x = np.ones((4, 50, 8), "float32")
     dropped = SpatialDropout1D(0.5)(x, training=True).numpy()
     assert set(np.unique(dropped)) == {0.0, 2.0} and not dropped.std(axis=1).any()
-    whole = SpatialDropout2D(0.5)(x[:, None], training=True).numpy()
-    assert set(np.unique(whole)) == {0.0, 2.0} and not whole.std(axis=(1, 2)).any()
+    images = SpatialDropout2D(0.5)(x[:, None], training=True).numpy()
+    assert set(np.unique(images)) == {0.0, 2.0} and not images.std(axis=(1, 2)).any()
     noisy = GaussianNoise(0.5, seed=1)(x, training=True).numpy()
     assert abs(noisy.mean() - 1) < 0.05 and abs(noisy.std() - 0.5) < 0.05
     for layer in (SpatialDropout1D(0.5), GaussianNoise(0.5)):
@@ -193,47 +193,48 @@ def test_noise_acts_in_training_only():
 # ── merging ───────────────────────────────────────────────────────────────────────────────────
 
 
-@pytest.mark.parametrize("layer, function, meaning", [
+@pytest.mark.parametrize("layer, function, reference", [
     (Add(), layers.add, lambda x, y: x + y), (Subtract(), layers.subtract, lambda x, y: x - y),
     (Multiply(), layers.multiply, lambda x, y: x * y),
     (Average(), layers.average, lambda x, y: (x + y) / 2),
     (Maximum(), layers.maximum, np.maximum), (Minimum(), layers.minimum, np.minimum),
     (Concatenate(), layers.concatenate, lambda x, y: np.concatenate([x, y], -1))])
-def test_merging(layer, function, meaning):
-    x, y = numbers(2, 3, 4), numbers(2, 3, 4, seed=1)
-    close(layer([x, y]), meaning(x, y))
-    close(function([tf.constant(x), tf.constant(y)]), meaning(x, y))
+def test_merging(layer, function, reference):
+    x, y = normal(2, 3, 4), normal(2, 3, 4, seed=1)
+    assert_close(layer([x, y]), reference(x, y))
+    assert_close(function([tf.constant(x), tf.constant(y)]), reference(x, y))
     if not isinstance(layer, Concatenate):
-        close(layer([x, y[:, :1]]), meaning(x, y[:, :1]))
+        assert_close(layer([x, y[:, :1]]), reference(x, y[:, :1]))
         assert layer.compute_output_shape([(None, 3, 4), (None, 1, 4)]) == (None, 3, 4)
     if not isinstance(layer, Subtract):
-        close(layer([x, y, x]), meaning(meaning(x, y), x) if not isinstance(layer, Average)
-              else (x + y + x) / 3)
+        is_average = isinstance(layer, Average)
+        expected = (x + y + x) / 3 if is_average else reference(reference(x, y), x)
+        assert_close(layer([x, y, x]), expected)
 
 
-def test_concatenate_adds_sizes_up():
+def test_concatenate_shapes():
     assert Concatenate(1).compute_output_shape([(None, 3, 4), (None, 5, 4)]) == (None, 8, 4)
     assert Concatenate().compute_output_shape([(None, None), (None, 5)]) == (None, None)
-    close(Concatenate(axis=1)([numbers(2, 3), numbers(2, 1)]),
-          np.concatenate([numbers(2, 3), numbers(2, 1)], 1))
+    assert_close(Concatenate(axis=1)([normal(2, 3), normal(2, 1)]),
+          np.concatenate([normal(2, 3), normal(2, 1)], 1))
 
 
 def test_a_residual_block_learns():
-    """What ResNets and MobileNets are made of: a shortcut past normalized convolutions."""
+    """The block of MobileNetV2: a shortcut around normalized convolutions."""
     class Block(tf.keras.Model):
         def __init__(self):
             super().__init__()
-            self.wide = layers.Conv2D(8, 1, use_bias=False)
-            self.each = DepthwiseConv2D(3, padding="same", use_bias=False)
-            self.narrow = layers.Conv2D(4, 1, use_bias=False)
+            self.expand = layers.Conv2D(8, 1, use_bias=False)
+            self.depthwise = DepthwiseConv2D(3, padding="same", use_bias=False)
+            self.project = layers.Conv2D(4, 1, use_bias=False)
             self.norms = [layers.BatchNormalization(momentum=0.5) for _ in range(3)]
             self.relu6, self.add = layers.ReLU(max_value=6.0), Add()
             self.pool, self.out = layers.GlobalAveragePooling2D(), layers.Dense(2)
 
         def call(self, x, training=False):
-            y = self.relu6(self.norms[0](self.wide(x)))
-            y = self.relu6(self.norms[1](self.each(y)))
-            y = self.add([x, self.norms[2](self.narrow(y))])
+            y = self.relu6(self.norms[0](self.expand(x)))
+            y = self.relu6(self.norms[1](self.depthwise(y)))
+            y = self.add([x, self.norms[2](self.project(y))])
             return self.out(self.pool(y))
 
     rng = np.random.default_rng(0)
@@ -248,7 +249,7 @@ def test_a_residual_block_learns():
     assert model.evaluate(x, labels, verbose=0)[1] > 0.85
 
 
-MISTAKES = [
+ERRORS = [
     (lambda: Add()(np.ones((2, 3), "float32")),
      "Add add: the input is one tensor of shape (2, 3); it takes a list of 2 or more: [x, y]"),
     (lambda: Add()([tf.ones((2, 3))]),
@@ -288,6 +289,6 @@ MISTAKES = [
 ]
 
 
-@pytest.mark.parametrize("mistake, message", MISTAKES)
-def test_mistakes(mistake, message):
-    assert_raises_message(mistake, message)
+@pytest.mark.parametrize("call, message", ERRORS)
+def test_errors(call, message):
+    assert_raises_message(call, message)

@@ -1,4 +1,4 @@
-"""Batch and layer normalization, and embeddings: what they compute, learn and refuse."""
+"""Batch normalization, layer normalization and embeddings: values, gradients and errors."""
 
 import jax
 import jax.numpy as jnp
@@ -13,13 +13,13 @@ from tensorbrook.keras.layers import BatchNormalization, Embedding, LayerNormali
 pytestmark = pytest.mark.usefixtures("anew")
 
 
-def numbers(*shape, mean=0.0, seed=5):
+def normal(*shape, mean=0.0, seed=5):
     return np.random.default_rng(seed).normal(mean, 2, size=shape).astype("float32")
 
 
-def close(ours, theirs, tolerance=1e-5):
-    scale = max(1.0, np.abs(theirs).max())
-    np.testing.assert_allclose(np.asarray(ours), theirs, rtol=0, atol=tolerance * scale)
+def assert_close(actual, expected, tolerance=1e-5):
+    scale = max(1.0, np.abs(expected).max())
+    np.testing.assert_allclose(np.asarray(actual), expected, rtol=0, atol=tolerance * scale)
 
 
 # layer, input shape, parameters
@@ -38,9 +38,9 @@ TABLE = [
 def test_shapes_parameters_and_config(make, shape, parameters):
     layer = make()
     assert layer.compute_output_shape(shape) == shape
-    again = type(layer).from_config(layer.get_config())
-    assert again.get_config() == layer.get_config()
-    x = numbers(2, *(n or 3 for n in shape[1:]))
+    other = type(layer).from_config(layer.get_config())
+    assert other.get_config() == layer.get_config()
+    x = normal(2, *(n or 3 for n in shape[1:]))
     assert layer(x).shape == x.shape
     assert layer.count_params() == parameters
 
@@ -51,51 +51,54 @@ def test_batch_normalization_in_training(axis, shape):
     layer = BatchNormalization(axis=axis, momentum=0.8, epsilon=0.01,
                                gamma_initializer=tf.keras.initializers.Constant(1.5),
                                beta_initializer=tf.keras.initializers.Constant(-0.5))
-    x = numbers(*shape, mean=3)
-    others = tuple(i for i in range(x.ndim) if i != axis % x.ndim)
-    wide = [1] * x.ndim
-    wide[axis] = -1
-    mean, variance = x.astype("f8").mean(others), x.astype("f8").var(others)
+    x = normal(*shape, mean=3)
+    reduced = tuple(i for i in range(x.ndim) if i != axis % x.ndim)
+    broadcast = [1] * x.ndim
+    broadcast[axis] = -1
+    mean, variance = x.astype("f8").mean(reduced), x.astype("f8").var(reduced)
     y = layer(x, training=True)
-    close(y, (x - mean.reshape(wide)) / np.sqrt(variance.reshape(wide) + 0.01) * 1.5 - 0.5)
-    close(layer.moving_mean, 0.2 * mean)
-    close(layer.moving_variance, 0.8 + 0.2 * variance)
+    mean_of_x, variance_of_x = mean.reshape(broadcast), variance.reshape(broadcast)
+    expected = (x - mean_of_x) / np.sqrt(variance_of_x + 0.01) * 1.5 - 0.5
+    assert_close(y, expected)
+    assert_close(layer.moving_mean, 0.2 * mean)
+    assert_close(layer.moving_variance, 0.8 + 0.2 * variance)
 
 
-def test_batch_normalization_afterwards():
+def test_batch_normalization_in_inference():
     layer = BatchNormalization()
-    x = numbers(4, 3, 2, 5)
-    weights = [numbers(5, seed=i) for i in (1, 2, 3)] + [np.abs(numbers(5, seed=4))]
+    x = normal(4, 3, 2, 5)
+    weights = [normal(5, seed=i) for i in (1, 2, 3)] + [np.abs(normal(5, seed=4))]
     layer.build(x.shape)
     layer.set_weights(weights)
     gamma, beta, mean, variance = weights
-    for told in ({}, {"training": False}):
-        close(layer(x, **told), (x - mean) / np.sqrt(variance + 1e-3) * gamma + beta)
+    for arguments in ({}, {"training": False}):
+        assert_close(layer(x, **arguments), (x - mean) / np.sqrt(variance + 1e-3) * gamma + beta)
     assert [w.name for w in layer.weights] == ["gamma", "beta", "moving_mean", "moving_variance"]
     assert len(layer.trainable_weights) == 2
-    layer.trainable = False                # then it measures nothing, as in Keras
-    close(layer(x, training=True), (x - mean) / np.sqrt(variance + 1e-3) * gamma + beta)
-    close(layer.moving_mean, mean)
+    layer.trainable = False                # disables batch statistics, as in Keras
+    assert_close(layer(x, training=True), (x - mean) / np.sqrt(variance + 1e-3) * gamma + beta)
+    assert_close(layer.moving_mean, mean)
 
 
-def test_batch_normalization_of_no_samples_measures_nothing():
+def test_batch_normalization_of_an_empty_batch_keeps_the_moving_statistics():
     layer = BatchNormalization()
     assert layer(np.zeros((0, 4), "float32"), training=True).shape == (0, 4)
     assert layer.moving_mean.tolist() == [0.0] * 4
 
 
 @pytest.mark.parametrize("mean", [0.0, 30.0, 3000.0])
-def test_batch_normalization_keeps_its_digits_far_from_zero(mean):
-    """The variance of numbers far from 0, also where the first samples are unlike the others."""
-    x = numbers(64, 6, 6, 3, mean=mean)
+def test_batch_normalization_is_accurate_for_large_means(mean):
+    """Also where the first samples, whose mean the shift is computed from, are outliers."""
+    x = normal(64, 6, 6, 3, mean=mean)
     x[:4] += 7
     exact = x.astype("f8")
     y = BatchNormalization(epsilon=1e-6)(x, training=True)
-    wanted = (exact - exact.mean((0, 1, 2))) / np.sqrt(exact.var((0, 1, 2)) + 1e-6)
-    close(y, wanted, 1e-5 if mean < 1000 else 2e-4)      # of 3000 itself float32 keeps 2.4e-4
+    expected = (exact - exact.mean((0, 1, 2))) / np.sqrt(exact.var((0, 1, 2)) + 1e-6)
+    # The spacing of float32 at 3000 is 2.4e-4.
+    assert_close(y, expected, 1e-5 if mean < 1000 else 2e-4)
 
 
-def test_one_number_throughout_has_no_spread():
+def test_constant_inputs_are_normalized_to_zero():
     x = np.full((20, 3), 1.1, "float32")
     assert np.abs(np.asarray(BatchNormalization()(x, training=True))).max() < 1e-4
     assert np.abs(np.asarray(LayerNormalization()(x))).max() < 1e-4
@@ -104,19 +107,19 @@ def test_one_number_throughout_has_no_spread():
 @pytest.mark.parametrize("axis, shape", [
     (-1, (6, 5)), (-1, (2, 3, 64)), ((1, 2), (4, 3, 2)), (1, (4, 3, 5)), ((-1, 1), (2, 3, 4, 5))])
 def test_layer_normalization(axis, shape):
-    x = numbers(*shape, mean=2)
+    x = normal(*shape, mean=2)
     layer = LayerNormalization(axis=axis, epsilon=0.01)
     layer.build(x.shape)
     axes = tuple(sorted(a % x.ndim for a in (axis if isinstance(axis, tuple) else (axis,))))
-    gamma, beta = (numbers(*(shape[a] for a in axes), seed=i) for i in (1, 2))
+    gamma, beta = (normal(*(shape[a] for a in axes), seed=i) for i in (1, 2))
     layer.set_weights([gamma, beta])
-    wide = [n if i in axes else 1 for i, n in enumerate(shape)]
-    wanted = (x - x.mean(axes, keepdims=True)) / np.sqrt(x.var(axes, keepdims=True) + 0.01)
-    close(layer(x), wanted * gamma.reshape(wide) + beta.reshape(wide))
+    broadcast = [n if i in axes else 1 for i, n in enumerate(shape)]
+    normalized = (x - x.mean(axes, keepdims=True)) / np.sqrt(x.var(axes, keepdims=True) + 0.01)
+    assert_close(layer(x), normalized * gamma.reshape(broadcast) + beta.reshape(broadcast))
 
 
 def test_gradients_of_a_training_step_agree_with_jax():
-    x, target = numbers(18, 3, 2, 4, mean=1), numbers(18, 3, 2, 4, seed=6)
+    x, target = normal(18, 3, 2, 4, mean=1), normal(18, 3, 2, 4, seed=6)
     layer = BatchNormalization()
 
     @tf.function
@@ -126,21 +129,21 @@ def test_gradients_of_a_training_step_agree_with_jax():
             loss = tf.reduce_sum(tf.square(tf.nn.relu(layer(x, training=True)) - target))
         return tape.gradient(loss, [x, layer.gamma, layer.beta])
 
-    def theirs(x, gamma, beta):
+    def jax_loss(x, gamma, beta):
         mean, variance = x.mean((0, 1, 2)), x.var((0, 1, 2))
         y = (x - mean) / jnp.sqrt(variance + 1e-3) * gamma + beta
         return jnp.sum((jax.nn.relu(y) - target) ** 2)
 
     layer.build(x.shape)
-    wanted = jax.grad(theirs, (0, 1, 2))(x, jnp.ones(4), jnp.zeros(4))
-    for ours, exact in zip(step(tf.constant(x)), wanted):
-        close(ours, np.asarray(exact), 5e-5)
-    close(layer.moving_mean, 0.01 * x.mean((0, 1, 2)))
+    expected = jax.grad(jax_loss, (0, 1, 2))(x, jnp.ones(4), jnp.zeros(4))
+    for a, e in zip(step(tf.constant(x)), expected):
+        assert_close(a, np.asarray(e), 5e-5)
+    assert_close(layer.moving_mean, 0.01 * x.mean((0, 1, 2)))
 
 
-def test_a_model_learns_through_its_normalizations():
-    """fit moves the moving means inside of its step, and evaluate uses them."""
-    x = numbers(96, 6, mean=4)
+def test_a_model_with_normalization_learns():
+    """`fit` updates the moving statistics inside its step, and `evaluate` uses them."""
+    x = normal(96, 6, mean=4)
     y = (x[:, :3].sum(1) > x[:, 3:].sum(1)).astype("int32")
     model = tf.keras.Sequential([tf.keras.Input((6,)), BatchNormalization(momentum=0.5),
                                  layers.Dense(16, "relu"), LayerNormalization(),
@@ -159,7 +162,7 @@ def test_a_model_learns_through_its_normalizations():
 # ── embeddings ────────────────────────────────────────────────────────────────────────────────
 
 
-def test_embedding_looks_rows_up():
+def test_embedding_values():
     layer = Embedding(7, 3)
     ids = np.array([[1, 6], [0, 1]])
     rows = layer(ids)
@@ -170,16 +173,16 @@ def test_embedding_looks_rows_up():
     np.testing.assert_array_equal(layer(np.array([9, -1])), np.zeros((2, 3)))
     assert layer.compute_output_shape((None, 5)) == (None, 5, 3)
     assert Embedding.from_config(layer.get_config()).get_config() == layer.get_config()
-    given = Embedding(7, 3, weights=table)
-    np.testing.assert_array_equal(given(ids), table[ids])
-    assert "weights" not in given.get_config()
+    preset = Embedding(7, 3, weights=table)
+    np.testing.assert_array_equal(preset(ids), table[ids])
+    assert "weights" not in preset.get_config()
 
 
 @pytest.mark.parametrize("rows, columns, count", [(7, 3, 40), (50, 64, 33), (3, 257, 90)])
-def test_the_gradient_of_an_embedding_adds_where_rows_repeat(rows, columns, count):
+def test_the_gradient_of_an_embedding_accumulates_repeated_ids(rows, columns, count):
     layer = Embedding(rows, columns)
     ids = np.random.default_rng(0).integers(0, rows, (count,)).astype("int32")
-    g = numbers(count, columns)
+    g = normal(count, columns)
 
     @tf.function
     def step(ids):
@@ -188,12 +191,12 @@ def test_the_gradient_of_an_embedding_adds_where_rows_repeat(rows, columns, coun
         return tape.gradient(out, layer.embeddings)
 
     layer.build()
-    wanted = np.zeros((rows, columns))
-    np.add.at(wanted, ids, g)
-    close(step(tf.constant(ids)), wanted)
+    expected = np.zeros((rows, columns))
+    np.add.at(expected, ids, g)
+    assert_close(step(tf.constant(ids)), expected)
 
 
-MISTAKES = [
+ERRORS = [
     (lambda: BatchNormalization(momentum=2.0),
      "BatchNormalization batch_normalization: momentum is 2.0; it takes a number from 0 to 1"),
     (lambda: LayerNormalization(epsilon=0),
@@ -224,6 +227,6 @@ MISTAKES = [
 ]
 
 
-@pytest.mark.parametrize("mistake, message", MISTAKES)
-def test_mistakes(mistake, message):
-    assert_raises_message(mistake, message)
+@pytest.mark.parametrize("call, message", ERRORS)
+def test_errors(call, message):
+    assert_raises_message(call, message)

@@ -1,5 +1,4 @@
-"""Learning rates that change with the step: by their formulas, inside of a compiled step, and what
-is refused."""
+"""Learning rate schedules: values, use in compiled steps, and errors."""
 
 from math import cos, pi
 
@@ -14,15 +13,15 @@ from tensorbrook.keras.optimizers import schedules
 pytestmark = pytest.mark.usefixtures("anew")
 
 
-def half_cosine(share, alpha=0.0):
-    return (1 - alpha) * 0.5 * (1 + cos(pi * share)) + alpha
+def half_cosine(fraction, alpha=0.0):
+    return (1 - alpha) * 0.5 * (1 + cos(pi * fraction)) + alpha
 
 
-def warmed(n):
+def cosine_with_warmup(n):
     return 0.01 + (0.5 - 0.01) * n / 10 if n < 10 else 0.5 * half_cosine(min(n - 10, 50) / 50, 0.1)
 
 
-def restarted(n):
+def cosine_with_restarts(n):
     begin, length, height = 0, 10, 1.0
     while n >= begin + length:
         begin, length, height = begin + length, 2 * length, height * 0.5
@@ -42,23 +41,24 @@ SCHEDULES = [
     (lambda: schedules.PolynomialDecay(0.1, 15, 0.01, cycle=True),
      lambda n: 0.09 * (1 - n / (15 * max(-(-n // 15), 1))) + 0.01),
     (lambda: schedules.CosineDecay(0.1, 50), lambda n: 0.1 * half_cosine(min(n, 50) / 50)),
-    (lambda: schedules.CosineDecay(0.01, 50, 0.1, warmup_target=0.5, warmup_steps=10), warmed),
+    (lambda: schedules.CosineDecay(0.01, 50, 0.1, warmup_target=0.5, warmup_steps=10),
+     cosine_with_warmup),
     (lambda: schedules.CosineDecay(0.1, 50, warmup_target=0.2),
      lambda n: 0.2 * half_cosine(min(n, 50) / 50)),
-    (lambda: schedules.CosineDecayRestarts(0.1, 10, m_mul=0.5), restarted),
+    (lambda: schedules.CosineDecayRestarts(0.1, 10, m_mul=0.5), cosine_with_restarts),
     (lambda: schedules.CosineDecayRestarts(0.1, 10, t_mul=1.0),
      lambda n: 0.1 * half_cosine(n % 10 / 10)),
 ]
 
 
-@pytest.mark.parametrize("make, formula", SCHEDULES)
-def test_schedules(make, formula):
+@pytest.mark.parametrize("make, reference", SCHEDULES)
+def test_schedules(make, reference):
     schedule = make()
     for n in (0, 1, 6, 7, 8, 19, 20, 31, 49, 51, 69, 90):
-        assert float(schedule(n)) == pytest.approx(formula(n), rel=1e-4, abs=1e-6), n
-        assert float(schedule(tf.constant(n))) == pytest.approx(formula(n), rel=1e-4, abs=1e-6), n
-    again = type(schedule).from_config(schedule.get_config())
-    assert again.get_config() == schedule.get_config()
+        for step in (n, tf.constant(n)):
+            assert float(schedule(step)) == pytest.approx(reference(n), rel=1e-4, abs=1e-6), n
+    other = type(schedule).from_config(schedule.get_config())
+    assert other.get_config() == schedule.get_config()
 
 
 @pytest.mark.parametrize("compiled", [False, True], ids=["eager", "function"])
@@ -71,7 +71,7 @@ def test_an_optimizer_follows_its_schedule(compiled):
         return optimizer.learning_rate
 
     run = tf.function(step) if compiled else step
-    assert [float(run()) for _ in range(3)] == [0.5, 0.25, 0.125]     # of the step to come
+    assert [float(run()) for _ in range(3)] == [0.5, 0.25, 0.125]     # for the next step
     assert w.tolist() == [10.0 - 1.75]
     assert [v.name for v in optimizer.variables] == ["iteration"]
     assert float(type(optimizer).from_config(optimizer.get_config()).learning_rate) == 1.0
@@ -84,12 +84,12 @@ def test_fit_follows_a_schedule():
     model.set_weights([np.zeros((1, 1))])
     x, y = np.ones((8, 1), "float32"), np.ones((8, 1), "float32")
     model.fit(x, y, batch_size=4, epochs=1, verbose=0)
-    assert model.get_weights()[0].item() == 0.0                       # steps 0 and 1 stand still
+    assert model.get_weights()[0].item() == 0.0         # in steps 0 and 1 the rate is 0
     model.fit(x, y, batch_size=4, epochs=1, verbose=0)
     assert model.get_weights()[0].item() == pytest.approx(1.0)
 
 
-def test_what_does_not_decay():
+def test_exclude_from_weight_decay():
     first, second = tf.Variable([1.0], name="kernel"), tf.Variable([1.0], name="bias")
     third, g = tf.Variable([1.0], name="gamma"), tf.constant([0.0])
     optimizer = optimizers.AdamW(0.1, weight_decay=0.5)
@@ -100,7 +100,7 @@ def test_what_does_not_decay():
         optimizer.exclude_from_weight_decay([first])
 
 
-MISTAKES = [
+ERRORS = [
     (lambda: schedules.CosineDecay(0.1, 0),
      "CosineDecay: decay_steps is 0; it takes a number above 0"),
     (lambda: schedules.ExponentialDecay("fast", 3, 0.5),
@@ -112,17 +112,17 @@ MISTAKES = [
 ]
 
 
-@pytest.mark.parametrize("mistake, message", MISTAKES)
-def test_mistakes(mistake, message):
-    assert_raises_message(mistake, message)
+@pytest.mark.parametrize("call, message", ERRORS)
+def test_errors(call, message):
+    assert_raises_message(call, message)
 
 
-def test_a_rate_that_a_schedule_says_cannot_be_set():
+def test_the_learning_rate_of_a_schedule_cannot_be_set():
     optimizer = optimizers.SGD(schedules.CosineDecay(0.1, 9))
     with pytest.raises(tf.errors.FailedPreconditionError) as caught:
         optimizer.learning_rate = 0.5
     assert str(caught.value) == "sgd: its learning rate is <CosineDecay>, and cannot become 0.5; " \
         "compiled steps hold it; make a new optimizer"
-    plain = optimizers.SGD(0.1)
+    constant = optimizers.SGD(0.1)
     with pytest.raises(tf.errors.FailedPreconditionError):
-        plain.learning_rate = schedules.CosineDecay(0.1, 9)
+        constant.learning_rate = schedules.CosineDecay(0.1, 9)

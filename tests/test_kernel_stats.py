@@ -1,4 +1,4 @@
-"""Operations and bytes of kernels, as plans and profiles tell them."""
+"""Kernel statistics: FLOPs, bytes moved, and labels in plans and profiles."""
 import pytest
 
 import tensorbrook as tf
@@ -14,7 +14,7 @@ def kernels(f, *arguments):
         return [step.kernel for step in plan_of(tf.function(f), *arguments).steps]
 
 
-def test_a_product_with_its_epilogue():
+def test_a_matmul_with_an_epilogue():
     k, = kernels(lambda x, w, b: tf.nn.relu(tf.matmul(x, w) + b), zeros(8, 5), zeros(5, 20),
                  zeros(20))
     assert flops(k) == 2 * 8 * 5 * 20 + 2 * 8 * 20
@@ -22,12 +22,12 @@ def test_a_product_with_its_epilogue():
     assert label(k) == "gemm(1,8,20,5,0,0,0,0) then loop (8,20): add, relu"
 
 
-def test_a_fold():
+def test_a_reduction():
     k, = kernels(lambda x: tf.sqrt(tf.reduce_sum(x * 2.0, 1)), zeros(8, 9))
     assert flops(k) == 2 * 8 * 9 + 8 and bytes_moved(k) == 4 * (8 * 9 + 8)
 
 
 @pytest.mark.parametrize("n, text", [(0, "0 B"), (999, "999 B"), (1000, "1 kB"),
                                      (3210000, "3.21 MB"), (5e9, "5 GB")])
-def test_amounts(n, text):
+def test_si_prefixes(n, text):
     assert format_si(n, "B") == text

@@ -1,4 +1,4 @@
-"""Lint and types of the Python sources, as tests, so that one closing line counts everything."""
+"""Lint and type checks of the Python sources, as tests."""
 
 import subprocess
 import sys
@@ -8,12 +8,12 @@ import node
 
 
 def test_lint():
-    done = environment.run_quietly(sys.executable, "-m", "ruff", "check", environment.ROOT)
-    assert done.returncode == 0, done.stdout
+    result = environment.run_quietly(sys.executable, "-m", "ruff", "check", environment.ROOT)
+    assert result.returncode == 0, result.stdout
 
 
 def test_types():
     pyright = node.WEB / "node_modules" / "pyright" / "index.js"
-    done = subprocess.run([node.find().node, pyright, "--project", environment.ROOT],
+    result = subprocess.run([node.find().node, pyright, "--project", environment.ROOT],
                           capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout
+    assert result.returncode == 0, result.stdout
