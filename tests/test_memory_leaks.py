@@ -1,7 +1,7 @@
-"""Steps of a loop keep no memory: what a user drops goes back at once, without Python's collector.
+"""Memory leaks: memory of dropped tensors is freed at once, without the garbage collector.
 
-A reference cycle that holds a tensor would keep its block of the linear memory until Python next
-looks for cycles, which a loop of few but large tensors may never live to see.
+A reference cycle that holds a tensor would keep its memory until the next collection, and a loop
+with few but large tensors runs out of memory before that.
 """
 
 import gc
@@ -22,13 +22,13 @@ def wasm_without_collector():
         gc.enable()
 
 
-def taped(x):
+def gradient(x):
     with tf.GradientTape() as tape:
         y = tf.reduce_sum(tf.exp(x) * x)
     return tape.gradient(y, x)
 
 
-def twice_taped(x):
+def second_derivative(x):
     with tf.GradientTape() as outer:
         with tf.GradientTape() as inner:
             y = tf.reduce_sum(x * x * x)
@@ -37,17 +37,17 @@ def twice_taped(x):
 
 
 STEPS = {
-    "an operation": lambda x: tf.exp(x) + 1.0,
-    "a captured function": tf.function(lambda x: {"out": (x * 2.0, [x + 1.0])}),
-    "a captured step": tf.function(taped),
-    "a tape": taped,
-    "a tape in a tape": twice_taped,
-    "reading": lambda x: (x * 1.0).tolist(),
+    "operation": lambda x: tf.exp(x) + 1.0,
+    "compiled function": tf.function(lambda x: {"out": (x * 2.0, [x + 1.0])}),
+    "compiled gradient": tf.function(gradient),
+    "gradient": gradient,
+    "second derivative": second_derivative,
+    "conversion to Python": lambda x: (x * 1.0).tolist(),
 }
 
 
 @pytest.mark.parametrize("name", STEPS)
-def test_a_step_keeps_nothing(name):
+def test_a_step_leaks_no_memory(name):
     x, step = tf.Variable(tf.ones((50, 40))), STEPS[name]
     step(x)
     step(x)

@@ -1,4 +1,4 @@
-"""Equations with several results: each stage of the way, with a primitive of this file's own."""
+"""Equations with several results, from tracing to code generation, with a test primitive."""
 import numpy as np
 import pytest
 
@@ -14,8 +14,8 @@ def _polar_spec(x: TensorSpec, y: TensorSpec) -> tuple[TensorSpec, ...]:
     return TensorSpec(x.shape, x.dtype), TensorSpec(x.shape, x.dtype), TensorSpec((), tf.int32)
 
 
-def _polar_shares(gs, outs, x, y):
-    """Of the radius, the product and the count; each gradient may be missing."""
+def _polar_vjp(gs, outs, x, y):
+    """The results are radius, product and count; a cotangent may be None."""
     dx, dy = x * 0.0, y * 0.0
     if gs[0] is not None:
         dx, dy = gs[0] * x / outs[0], gs[0] * y / outs[0]
@@ -28,7 +28,7 @@ def _polar_shares(gs, outs, x, y):
 @pytest.fixture(autouse=True)
 def polar():
     apply = primitive(
-        "polar", "kernel", _polar_spec, _polar_shares,
+        "polar", "kernel", _polar_spec, _polar_vjp,
         lambda np, x, y: (np.hypot(x, y), x * y, np.asarray(x.size)),
         kernel_call=lambda specs, outs, **_: ("polar", (specs[0].count, len(outs)), outs[0].count))
     with on("reference"):
@@ -39,37 +39,38 @@ def polar():
 X, Y = tf.constant([3.0, 5.0]), tf.constant([4.0, 12.0])
 
 
-def test_bind_gives_a_tuple(polar):
+def test_bind_returns_a_tuple(polar):
     for call in (polar, tf.function(polar)):
         radius, product, count = call(X, Y)
         assert (radius.tolist(), product.tolist(), int(count)) == ([5, 13], [12, 60], 2)
 
 
 @pytest.mark.parametrize("wrap", [lambda f: f, tf.function])
-def test_gradients_through_some_of_the_results(polar, wrap):
-    def slopes(pick):
+def test_gradients_of_some_of_the_results(polar, wrap):
+    def gradients(results):
         with tf.GradientTape() as tape:
             tape.watch((X, Y))
-            total = sum(tf.reduce_sum(polar(X, Y)[i]) for i in pick)
+            total = sum(tf.reduce_sum(polar(X, Y)[i]) for i in results)
         return tape.gradient(total, (X, Y))
 
-    for pick, dx in (((0,), [3 / 5, 5 / 13]), ((1,), [4, 12]), ((0, 1), [4.6, 12 + 5 / 13])):
-        found = wrap(lambda pick=pick: slopes(pick))()
-        np.testing.assert_allclose(found[0], dx, rtol=1e-6)
+    for results, expected in (
+            ((0,), [3 / 5, 5 / 13]), ((1,), [4, 12]), ((0, 1), [4.6, 12 + 5 / 13])):
+        dx, _ = wrap(lambda results=results: gradients(results))()
+        np.testing.assert_allclose(dx, expected, rtol=1e-6)
 
 
-def test_a_gradient_of_the_gradient(polar):
+def test_second_derivative(polar):
     with tf.GradientTape() as outer:
         outer.watch(X)
         with tf.GradientTape() as tape:
             tape.watch(X)
             y = polar(X, Y)[0]
-        slope = tape.gradient(y, X)
-    bend = outer.gradient(slope, X)
-    np.testing.assert_allclose(bend, Y.numpy() ** 2 / np.hypot(X, Y) ** 3, rtol=1e-6)
+        gradient = tape.gradient(y, X)
+    second = outer.gradient(gradient, X)
+    np.testing.assert_allclose(second, Y.numpy() ** 2 / np.hypot(X, Y) ** 3, rtol=1e-6)
 
 
-def test_a_function_under_a_tape_is_walked_back(polar):
+def test_gradient_of_a_tf_function(polar):
     f = tf.function(polar)
     with tf.GradientTape() as tape:
         tape.watch(X)
@@ -77,7 +78,7 @@ def test_a_function_under_a_tape_is_walked_back(polar):
     assert tape.gradient(total, X).tolist() == [4, 12]
 
 
-def test_equal_ones_are_shared_and_unused_ones_dropped(polar):
+def test_common_subexpressions_and_dead_code_are_eliminated(polar):
     def f(x, y):
         polar(y, x)
         return polar(x, y)[0] + polar(x, y)[1]
@@ -87,7 +88,7 @@ def test_equal_ones_are_shared_and_unused_ones_dropped(polar):
     assert "%2: float32[2], %3: float32[2], %4: int32[] = polar(%0, %1)" in format_graph(plan.graph)
 
 
-def test_the_plan_places_every_result(polar):
+def test_every_result_has_a_buffer(polar):
     f = tf.function(lambda x, y: (polar(x, y)[1], tf.transpose(polar(x, y)[0] * 2.0)))
     plan = plan_of(f, X, Y)
     product, radius = execute_plan(plan, [X.numpy(), Y.numpy()])
@@ -96,7 +97,7 @@ def test_the_plan_places_every_result(polar):
     assert b"polar" in emit_module(plan, relaxed=True, shared=False)
 
 
-def test_one_result_is_the_only_one():
+def test_a_single_result_is_a_tuple_of_one():
     assert isinstance(PRIMITIVES["add"], Primitive)
     graph = tf.function(lambda x: x + x).get_concrete_function(X).graph
     assert graph.eqns[0].outs == (graph.eqns[0].out,)

@@ -1,5 +1,5 @@
-"""Tensors large enough that all threads share every kernel: wasm against the reference, values and
-gradients, and the same bytes on any number of threads."""
+"""Kernels partitioned across threads: values and gradients against the reference, and bit-exact
+results for every number of threads."""
 import functools
 
 import numpy as np
@@ -34,7 +34,7 @@ PROGRAMS = {
     "depthwise": (lambda x, w: tf.nn.conv2d(x, w, padding="SAME"), (4, 30, 30, 12), (3, 3, 1, 12)),
     "max_pool": (lambda x: tf.nn.max_pool2d(x, 2), (16, 28, 28, 9)),
     "avg_pool": (lambda x: tf.nn.avg_pool2d(x, 3, 2, "SAME"), (16, 29, 28, 9)),
-    "regions": (lambda x, y: tf.pad(tf.concat([x, tf.transpose(y)], 0), ((3, 2), (1, 0))),
+    "concat and pad": (lambda x, y: tf.pad(tf.concat([x, tf.transpose(y)], 0), ((3, 2), (1, 0))),
                 (200, 300), (300, 150)),
     "gather": (lambda x: tf.gather(x, tf.range(0, 3000, 3)) * 2.0, (3000, 40)),
     "scatter": (lambda x: tf.math.unsorted_segment_sum(x, tf.range(4000) % 7, 7), (4000, 40)),
@@ -43,8 +43,8 @@ PROGRAMS = {
 
 @functools.cache
 def inputs(name: str) -> list[np.ndarray]:
-    numbers = np.random.default_rng(3)
-    return [numbers.uniform(-1, 1, shape).astype("float32") for shape in PROGRAMS[name][1:]]
+    rng = np.random.default_rng(3)
+    return [rng.uniform(-1, 1, shape).astype("float32") for shape in PROGRAMS[name][1:]]
 
 
 def program(name: str):
@@ -52,22 +52,22 @@ def program(name: str):
     return tf.function(lambda *xs: f(*xs) if name == "argmax" else gradient(f, *xs))
 
 
-def on_reference(name: str) -> list[np.ndarray]:
+def reference_results(name: str) -> list[np.ndarray]:
     with on("reference"):
         return results(name)
 
 
 def results(name: str) -> list[np.ndarray]:
-    found = program(name)(*map(tf.constant, inputs(name)))
-    leaves = [found] if isinstance(found, tf.Tensor) else [*found[0], *found[1]]
+    outs = program(name)(*map(tf.constant, inputs(name)))
+    leaves = [outs] if isinstance(outs, tf.Tensor) else [*outs[0], *outs[1]]
     return [np.asarray(x) for x in leaves]
 
 
 @pytest.mark.parametrize("name", PROGRAMS)
-def test_large(name):
+def test_values_and_gradients(name):
     with on("wasm"):
-        found = results(name)
-    assert_close(found, on_reference(name), 3e-5, name)
+        actual = results(name)
+    assert_close(actual, reference_results(name), 3e-5, name)
 
 
 @pytest.fixture(scope="module")

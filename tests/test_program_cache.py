@@ -1,4 +1,4 @@
-"""Programs kept from one session to the next: found by what they compute, and as good as new."""
+"""Program cache: keys by content, and cached programs equal compiled programs."""
 import pytest
 
 import backends
@@ -9,48 +9,48 @@ from tensorbrook.eager import EAGER, EagerContext, compile
 from tensorbrook.ir import PRIMITIVES, digest
 
 
-class Memory:
-    """What a host keeps, as bytes in a dictionary, as the page has them."""
+class MemoryCache:
+    """A program cache in a dictionary, with the interface of the cache of a page."""
 
     def __init__(self):
-        self.images: dict[str, bytes] = {}
-        self.get, self.put = self.images.get, self.images.__setitem__
+        self.programs: dict[str, bytes] = {}
+        self.get, self.put = self.programs.get, self.programs.__setitem__
 
 
 @pytest.fixture
-def kept(monkeypatch):
+def cached(monkeypatch):
     with backends.on("wasm"):
-        memory = Memory()
-        monkeypatch.setattr(EAGER.backend.host, "program_cache", memory)
-        yield memory.images
+        cache = MemoryCache()
+        monkeypatch.setattr(EAGER.backend.host, "program_cache", cache)
+        yield cache.programs
 
 
-def traced(f, *args):
+def graph_of(f, *args):
     return simplify(tf.function(f).get_concrete_function(*args).graph)
 
 
 X, Y = tf.ones((3, 5)), tf.ones((5,))
-DIFFERENT = {
-    "as it is": lambda x, y: x * y + 1.5,
-    "another number": lambda x, y: x * y + 1.25,
+VARIANTS = {
+    "original": lambda x, y: x * y + 1.5,
+    "another constant operand": lambda x, y: x * y + 1.25,
     "zero": lambda x, y: x * y + 0.0,
     "minus zero": lambda x, y: x * y + -0.0,
     "another primitive": lambda x, y: x * y - 1.5,
     "another argument": lambda x, y: x * x + 1.5,
     "another attribute": lambda x, y: tf.reduce_sum(x * y, axis=0),
-    "the attribute's other value": lambda x, y: tf.reduce_sum(x * y, axis=1),
-    "a constant": lambda x, y: x * tf.constant([1.0, 2.0, 3.0, 4.0, 5.0]),
-    "another constant": lambda x, y: x * tf.constant([1.0, 2.0, 3.0, 4.0, 6.0]),
+    "a third attribute": lambda x, y: tf.reduce_sum(x * y, axis=1),
+    "a constant tensor": lambda x, y: x * tf.constant([1.0, 2.0, 3.0, 4.0, 5.0]),
+    "another constant tensor": lambda x, y: x * tf.constant([1.0, 2.0, 3.0, 4.0, 6.0]),
     "another result": lambda x, y: (x * y + 1.5, x),
 }
 
 
-def test_what_computes_the_same_has_one_digest_and_all_else_another():
-    found = {name: digest(traced(f, X, Y)) for name, f in DIFFERENT.items()}
-    assert len(set(found.values())) == len(DIFFERENT)
-    assert digest(traced(lambda a, b: 1.5 + a * b, X, Y)) == digest(traced(
+def test_graphs_have_equal_digests_only_if_they_compute_the_same():
+    digests = {name: digest(graph_of(f, X, Y)) for name, f in VARIANTS.items()}
+    assert len(set(digests.values())) == len(VARIANTS)
+    assert digest(graph_of(lambda a, b: 1.5 + a * b, X, Y)) == digest(graph_of(
         lambda a, b: 1.5 + a * b, tf.zeros((3, 5)), Y))
-    assert digest(traced(DIFFERENT["as it is"], tf.ones((4, 5)), Y)) != found["as it is"]
+    assert digest(graph_of(VARIANTS["original"], tf.ones((4, 5)), Y)) != digests["original"]
 
 
 def step_of(w, v):
@@ -72,35 +72,35 @@ def losses():
     return [float(step(tf.ones((4, 2)))) for _ in range(3)], w.numpy().tolist()
 
 
-def test_a_recalled_program_does_what_the_compiled_one_did(kept):
+def test_a_cached_program_gives_the_results_of_the_compiled_program(cached):
     before = EAGER.backend.compiled
     first = losses()
-    compiled, known = EAGER.backend.compiled, len(kept)
-    assert compiled > before and known
+    compiled, entries = EAGER.backend.compiled, len(cached)
+    assert compiled > before and entries
     assert losses() == first
-    assert (EAGER.backend.compiled, len(kept)) == (compiled, known)
+    assert (EAGER.backend.compiled, len(cached)) == (compiled, entries)
 
 
-def test_an_image_comes_back_from_its_bytes(kept):
+def test_a_compiled_program_survives_serialization(cached):
     losses()
-    for data in kept.values():
-        image = CompiledProgram.from_bytes(data)
-        assert image.to_bytes() == data
-        assert image.module[:4] == b"\0asm" or not image.kernel_count
+    for data in cached.values():
+        program = CompiledProgram.from_bytes(data)
+        assert program.to_bytes() == data
+        assert program.module[:4] == b"\0asm" or not program.kernel_count
 
 
-def test_each_build_of_the_engine_keeps_its_own(kept, monkeypatch):
-    graph = traced(DIFFERENT["as it is"], X, Y)
+def test_builds_of_the_engine_have_separate_entries(cached, monkeypatch):
+    graph = graph_of(VARIANTS["original"], X, Y)
     compile(graph, EAGER.backend)
     assert EAGER.backend.load_cached(graph) is not None
     monkeypatch.setattr(EAGER.backend.host, "relaxed", not EAGER.backend.host.relaxed)
     assert EAGER.backend.load_cached(graph) is None
 
 
-def test_single_operations_are_kept_too(kept):
+def test_single_operations_are_cached(cached):
     first, second = EagerContext("wasm"), EagerContext("wasm")
     before = EAGER.backend.compiled
-    for conductor in (first, second):
-        out = conductor.bind(PRIMITIVES["tanh"], [X], {})
+    for context in (first, second):
+        out = context.bind(PRIMITIVES["tanh"], [X], {})
         assert out.shape == (3, 5)
     assert EAGER.backend.compiled == before + 1

@@ -1,4 +1,4 @@
-"""Programs that several threads of Python run at once: one after the other, in their own memory."""
+"""Programs run by several Python threads: one at a time, and without moving the arena in use."""
 import threading
 
 import pytest
@@ -14,8 +14,8 @@ def wasm():
         yield EAGER.backend
 
 
-def squared(n: int):
-    """A program with an arena of n * n floats, and what it computes."""
+def matmul_program(n: int):
+    """(a call of a program with an arena of n * n floats, its result)."""
     x = tf.ones((n, n))
     f = tf.function(lambda x: tf.reduce_sum((x @ x) @ (x @ x)))
     program = f.get_concrete_function(x)
@@ -23,21 +23,21 @@ def squared(n: int):
     return lambda: float(program([x])), float(n) ** 5
 
 
-def test_no_program_moves_the_arena_while_another_runs(wasm, monkeypatch):
-    (small, its), (large, others) = squared(8), squared(160)
-    run, found = wasm.host.run, []
-    other = threading.Thread(target=lambda: found.append(large()))
+def test_the_arena_is_not_moved_while_a_program_runs(wasm, monkeypatch):
+    (small, small_result), (large, large_result) = matmul_program(8), matmul_program(160)
+    run, results = wasm.host.run, []
+    thread = threading.Thread(target=lambda: results.append(large()))
 
-    def run_beside(*words):
+    def run_while_other_thread_starts(*arguments):
         monkeypatch.setattr(wasm.host, "run", run)
         before = wasm.arena.address
-        other.start()
-        other.join(0.2)
+        thread.start()
+        thread.join(0.2)
         assert wasm.arena.address == before
-        return run(*words)
+        return run(*arguments)
 
-    monkeypatch.setattr(wasm.host, "run", run_beside)
+    monkeypatch.setattr(wasm.host, "run", run_while_other_thread_starts)
     wasm.arena = type(wasm.arena)(wasm, 4096)
-    assert small() == its
-    other.join()
-    assert found == [pytest.approx(others, rel=1e-5)]
+    assert small() == small_result
+    thread.join()
+    assert results == [pytest.approx(large_result, rel=1e-5)]
