@@ -96,7 +96,7 @@ MADE = [(turned(strides(p), a, b), plan) for at, (p, plan) in enumerate(PLANS)
 @pytest.mark.parametrize("p, plan", MADE, ids=str)
 def test_products_made_in_any_way(p, plan, monkeypatch):
     """Every template, with whole and with cut tiles, at the transposes that it knows."""
-    monkeypatch.setitem(gemm.__globals__, "route", lambda *_: plan)
+    monkeypatch.setitem(gemm.__globals__, "select_algorithm", lambda *_: plan)
     check(p)
 
 
@@ -108,7 +108,7 @@ def test_what_follows_a_product(at, monkeypatch):
     """Bias, activation and a residual, in the part that multiplies or in the one that sums up."""
     p, plan = PLANS[at]
     p = turned(strides(p), *turns_of(at, plan)[0])
-    monkeypatch.setitem(gemm.__globals__, "route", lambda *_: plan)
+    monkeypatch.setitem(gemm.__globals__, "select_algorithm", lambda *_: plan)
     a, b = sides(p)
     bias, residual = np.arange(p.n, dtype="f4") / 9, np.ones((p.batch, p.m, p.n), "f4")
 
@@ -136,7 +136,7 @@ def test_what_follows_may_read_what_is_multiplied():
 @pytest.mark.parametrize("plan", [TiledGemm(SMALL, 1, 48), PerElementGemm()], ids=str)
 def test_inner_loops_with_numbers(plan, monkeypatch):
     """What devices get that are no software: loops over k are written out."""
-    monkeypatch.setitem(gemm.__globals__, "route", lambda *_: plan)
+    monkeypatch.setitem(gemm.__globals__, "select_algorithm", lambda *_: plan)
     check(GemmShape(1, 40, 36, 33, 1, 0), wgsl_runner.device_info(is_software=False))
 
 
@@ -148,7 +148,7 @@ IN_HALVES = [(GemmShape(1, 33, 20, 40), TiledGemm(SMALL, 2, 32)),
 
 @pytest.mark.parametrize("p, plan", IN_HALVES, ids=str)
 def test_float16(p, plan, monkeypatch):
-    monkeypatch.setitem(gemm.__globals__, "route", lambda *_: plan)
+    monkeypatch.setitem(gemm.__globals__, "select_algorithm", lambda *_: plan)
     check(p, dtype="f2", tolerance=1e-3)
 
 
@@ -160,7 +160,7 @@ def test_float16(p, plan, monkeypatch):
     (GemmShape(1, 36, 2, 40, 0, 0), GemvGemm(True, False, 8, 32, 1, 40))], ids=str)
 def test_a_cast_while_loading_is_the_cast_before(p, plan, monkeypatch):
     """The same bits, whichever side is cast, and whether the result is float16 or float32."""
-    monkeypatch.setitem(gemm.__globals__, "route", lambda *_: plan)
+    monkeypatch.setitem(gemm.__globals__, "select_algorithm", lambda *_: plan)
     wide = sides(p)
     wide[0].flat[:3], wide[1].flat[:2] = (65519.0, 1e-7, -2049.0), (0.1, 3e-5)
     halves = [x.astype("f2") for x in wide]

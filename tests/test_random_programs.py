@@ -1,4 +1,4 @@
-"""Random programs: what the compiler makes of them means what their equations mean."""
+"""Random programs: compiled programs give the results of eager execution on the reference."""
 import sys
 
 import numpy as np
@@ -12,7 +12,7 @@ from plan_interpreter import compile_graph, execute_plan, kernels_over_limit
 from random_programs import RandomProgram
 
 SEEDS, LENGTHS = st.integers(0, 2**32), st.integers(0, 25)
-CALLS = 3          # the first reads Variables that nobody wrote, the next ones update them in place
+CALLS = 3          # the first call reads initial values; the later calls update Variables in place
 
 
 def run(program: RandomProgram, backend: str, compiler=tf.function) -> list[list[np.ndarray]]:
@@ -20,96 +20,96 @@ def run(program: RandomProgram, backend: str, compiler=tf.function) -> list[list
     with on(backend):
         variables = [tf.Variable(v) for v in program.variables]
         f = compiler(lambda *inputs: program(variables, *inputs))
-        seen = []
+        results = []
         for _ in range(CALLS):
             outs = f(*map(tf.constant, program.inputs))
-            seen.append([np.asarray(x) for x in [*outs, *variables]])
-        return seen
+            results.append([np.asarray(x) for x in [*outs, *variables]])
+        return results
 
 
-def right(program: RandomProgram) -> list[list[np.ndarray]]:
-    """Operation by operation on the reference, where no pass sees two of them."""
+def run_eagerly(program: RandomProgram) -> list[list[np.ndarray]]:
+    """The results of eager execution on the reference, where no pass sees two operations."""
     return run(program, "reference", compiler=lambda f: f)
 
 
-def agree(ours, theirs, program: RandomProgram, tolerance: float = 1e-4):
-    for call, (xs, ys) in enumerate(zip(ours, theirs)):
-        for x, y in zip(xs, ys):
-            assert x.dtype == y.dtype and x.shape == y.shape
-            np.testing.assert_allclose(x, y, rtol=tolerance, atol=tolerance, equal_nan=True,
+def assert_close(actual, expected, program: RandomProgram, tolerance: float = 1e-4):
+    for call, arrays in enumerate(zip(actual, expected)):
+        for a, e in zip(*arrays):
+            assert a.dtype == e.dtype and a.shape == e.shape
+            np.testing.assert_allclose(a, e, rtol=tolerance, atol=tolerance, equal_nan=True,
                                        err_msg=f"{vars(program)} in call {call}")
 
 
 @settings(max_examples=150)
 @given(SEEDS, LENGTHS)
-def test_the_plan_means_what_the_graph_means(seed, length):
-    """Checked at every stage, then carried out by NumPy, with the arena reused as planned."""
+def test_plans_agree_with_eager_execution(seed, length):
+    """The plan is verified at every step, and run with NumPy with the planned arena."""
     program = RandomProgram(seed, length)
     with on("reference"):
         variables = [tf.Variable(v) for v in program.variables]
         f = tf.function(lambda *inputs: program(variables, *inputs))
         concrete = f.get_concrete_function(*map(tf.constant, program.inputs))
-    plan, expected = compile_graph(concrete.graph), right(program)[0]
-    captured = [np.asarray(held) for held in concrete.captured]
-    found = execute_plan(plan, [*program.inputs, *captured])
-    agree([found[:len(concrete.out_specs)]], [expected], program)
-    new = dict(zip(concrete.assigned, found[len(concrete.out_specs):]))
-    agree([[np.asarray(new.get(v, v)) for v in variables]],
-          [expected[len(concrete.out_specs):]], program)
+    plan, expected = compile_graph(concrete.graph), run_eagerly(program)[0]
+    captured = [np.asarray(tensor) for tensor in concrete.captured]
+    actual, count = execute_plan(plan, [*program.inputs, *captured]), len(concrete.out_specs)
+    assert_close([actual[:count]], [expected], program)
+    assigned = dict(zip(concrete.assigned, actual[count:]))
+    assert_close([[np.asarray(assigned.get(v, v)) for v in variables]], [expected[count:]], program)
 
 
 @settings(max_examples=200)
 @given(SEEDS, LENGTHS)
-def test_wasm_computes_what_the_reference_says(seed, length):
+def test_wasm_agrees_with_the_reference(seed, length):
     program = RandomProgram(seed, length)
-    agree(run(program, "wasm"), right(program), program)
+    assert_close(run(program, "wasm"), run_eagerly(program), program)
 
 
 @settings(max_examples=20)
 @given(SEEDS, LENGTHS)
-def test_float16_is_the_same_wherever_it_lies(seed, length):
-    """In a register or in memory; but for functions that differ in a last digit before it is
-    rounded, and what grows from that."""
-    program = RandomProgram(seed, length, halves=True)
-    agree(run(program, "webgpu"), right(program), program, tolerance=3e-2)
+def test_float16_on_webgpu_agrees_with_the_reference(seed, length):
+    """In registers and in memory. The tolerance allows for results of math functions that differ in
+    the last digit, and for the propagation of the difference."""
+    program = RandomProgram(seed, length, float16=True)
+    assert_close(run(program, "webgpu"), run_eagerly(program), program, tolerance=3e-2)
 
 
 @settings(max_examples=30)
 @given(SEEDS, LENGTHS)
-def test_a_gpu_that_can_do_the_least_computes_what_the_reference_says(least, seed, length):
-    """Eight buffers a kernel, small workgroups, no subgroups."""
+def test_a_gpu_with_the_minimum_limits_agrees_with_the_reference(minimal_gpu, seed, length):
+    """8 storage buffers per kernel, small workgroups, no subgroups."""
     program = RandomProgram(seed, length)
-    agree(run(program, "webgpu"), right(program), program)
+    assert_close(run(program, "webgpu"), run_eagerly(program), program)
 
 
 @pytest.fixture(scope="module")
-def least():
+def minimal_gpu():
     with least_gpu():
         yield
 
 
 @settings(max_examples=100)
 @given(SEEDS, LENGTHS)
-def test_threads_that_share_every_kernel_wait_for_each_other(seed, length):
-    """As if no kernel were too small to be split, so that every barrier counts."""
+def test_parallel_kernels_are_synchronized(seed, length):
+    """With parallel kernels of any size, so that every barrier is needed."""
     program = RandomProgram(seed, length)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys.modules["tensorbrook.compiler.planner"], "MIN_PARALLEL_WORK", 0)
-        patch.setattr(sys.modules["tensorbrook.compiler.planner"], "SINGLE_THREAD_NS", 0)
-        agree(run(program, "wasm"), right(program), program)
+        planner = sys.modules["tensorbrook.compiler.planner"]
+        patch.setattr(planner, "MIN_PARALLEL_WORK", 0)
+        patch.setattr(planner, "SINGLE_THREAD_NS", 0)
+        assert_close(run(program, "wasm"), run_eagerly(program), program)
 
 
 @settings(max_examples=100)
 @given(SEEDS, LENGTHS)
-def test_a_simplified_graph_means_the_same(seed, length):
+def test_simplified_graphs_agree_with_eager_execution(seed, length):
     program = RandomProgram(seed, length)
-    agree(run(program, "reference"), right(program), program)
+    assert_close(run(program, "reference"), run_eagerly(program), program)
 
 
 @settings(max_examples=100)
 @given(SEEDS, st.integers(1, 25), st.integers(4, 10))
-def test_kernels_touch_no_more_buffers_than_allowed(seed, length, most):
+def test_kernels_bind_no_more_buffers_than_the_limit(seed, length, max_buffers):
     program = RandomProgram(seed, length)
     f = tf.function(lambda *inputs: program([], *inputs))
-    plan = compile_graph(f.get_concrete_function(*map(tf.constant, program.inputs)).graph, most)
-    assert not kernels_over_limit(plan, most)
+    graph = f.get_concrete_function(*map(tf.constant, program.inputs)).graph
+    assert not kernels_over_limit(compile_graph(graph, max_buffers), max_buffers)

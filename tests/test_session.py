@@ -1,4 +1,4 @@
-"""The Studio's training session, driven as the page drives it: commands in, events out."""
+"""The training session of the Studio, driven by commands and observed through events."""
 
 from __future__ import annotations
 
@@ -32,48 +32,49 @@ def layer(type: str, **args: Any) -> dict[str, Any]:
 
 
 class Driver:
-    """A session, and what it has said."""
+    """A session with a record of its events."""
 
     def __init__(self, layers: list[dict] = SMALL, **settings: Any):
         self.events: list[dict[str, Any]] = []
         self.session = Session(lambda event: self.events.append(json.loads(json.dumps(event))))
-        self.model(layers, **settings)
+        self.set_model(layers, **settings)
 
-    def model(self, layers: list[dict], revision: int = 1, **settings: Any) -> dict[str, Any]:
-        self.tell("model", layers=layers, revision=revision, settings=SETTINGS | settings)
+    def set_model(self, layers: list[dict], revision: int = 1, **settings: Any) -> dict[str, Any]:
+        self.send("model", layers=layers, revision=revision, settings=SETTINGS | settings)
         return self.events[-1]
 
-    def tell(self, name: str, **arguments: Any) -> None:
+    def send(self, name: str, **arguments: Any) -> None:
         self.session.handle({"name": name, **arguments})
 
-    def said(self, name: str) -> list[dict[str, Any]]:
+    def events_named(self, name: str) -> list[dict[str, Any]]:
         return [event for event in self.events if event["name"] == name]
 
     def last(self, name: str) -> dict[str, Any]:
-        return self.said(name)[-1]
+        return self.events_named(name)[-1]
 
-    def measured(self, which: str) -> list[dict[str, float]]:
-        return [point for event in self.said("progress") for point in event[which]]
+    def points(self, curve: str) -> list[dict[str, float]]:
+        """The points of the curve "train" or "test" in all progress events."""
+        return [point for event in self.events_named("progress") for point in event[curve]]
 
     def loss(self) -> float:
-        """The training loss that was told last."""
-        return self.measured("train")[-1]["loss"]
+        """The latest training loss."""
+        return self.points("train")[-1]["loss"]
 
-    async def until(self, holds: Callable[[], bool], seconds: float = 60) -> None:
-        """Let the session work until something holds."""
+    async def wait_for(self, condition: Callable[[], bool], seconds: float = 60) -> None:
+        """Let the session run until the condition is true."""
         end = time.monotonic() + seconds
-        while not holds():
+        while not condition():
             assert time.monotonic() < end, f"not within {seconds} s; last {self.events[-1]}"
             await asyncio.sleep(0.001)
 
-    async def train_until(self, holds: Callable[[], bool]) -> None:
-        self.tell("train")
-        await self.until(holds)
-        self.tell("pause")
+    async def train_until(self, condition: Callable[[], bool]) -> None:
+        self.send("train")
+        await self.wait_for(condition)
+        self.send("pause")
 
 
-def played(scenario: Callable[[], Coroutine]) -> Any:
-    """Run a scenario on a loop in a thread of its own: Playwright's loop may hold this one."""
+def run_scenario(scenario: Callable[[], Coroutine]) -> Any:
+    """Run a coroutine in a new thread: the event loop of Playwright may run in this thread."""
     with ThreadPoolExecutor(1) as thread:
         return thread.submit(lambda: asyncio.run(scenario())).result()
 
@@ -81,24 +82,24 @@ def played(scenario: Callable[[], Coroutine]) -> Any:
 # ── the model ──
 
 
-def test_the_page_knows_the_starter_network_before_python_is_there():
-    said = Driver(LAYERS).last("model")
-    known = STARTER["model"]
-    assert said["layers"] == known["reports"]
-    assert (said["parameters"], said["trainable"]) == (known["parameters"], True)
-    assert said["source"] == known["source"]
+def test_the_page_has_the_reports_of_the_starter_network():
+    event = Driver(LAYERS).last("model")
+    expected = STARTER["model"]
+    assert event["layers"] == expected["reports"]
+    assert (event["parameters"], event["trainable"]) == (expected["parameters"], True)
+    assert event["source"] == expected["source"]
 
 
-def test_the_sizes_are_those_of_the_built_network():
+def test_reported_sizes_are_those_of_the_built_network():
     driver = Driver(LAYERS)
-    driver.tell("step")
-    built = driver.session.trainer.model
-    told = driver.last("model")["layers"]
-    assert [each["parameters"] for each in told] == [one.count_params() for one in built.layers]
-    assert driver.last("model")["parameters"] == built.count_params()
+    driver.send("step")
+    model = driver.session.trainer.model
+    reports = driver.last("model")["layers"]
+    assert [r["parameters"] for r in reports] == [each.count_params() for each in model.layers]
+    assert driver.last("model")["parameters"] == model.count_params()
 
 
-WRONG = {
+INVALID_LAYERS = {
     "an unknown layer": (
         [layer("Danse", units=10)], "there is no layer 'Danse'; use Conv2D"),
     "an unknown argument": (
@@ -107,69 +108,72 @@ WRONG = {
         [layer("Flatten", axis=1)], "Flatten: there is no argument 'axis'; it takes none"),
     "a missing argument": ([layer("Dense")], "Dense: units is missing; it takes a whole number"),
     "no units": ([layer("Dense", units=0)], "Dense: units is 0; it takes a whole number from 1"),
-    "half a filter": ([layer("Conv2D", filters=1.5, kernel_size=3)], "Conv2D: filters is 1.5;"),
-    "a word for a number": ([layer("Dropout", rate="half")], "Dropout: rate is 'half'; it takes"),
-    "a rate of all": ([layer("Dropout", rate=1)], "Dropout: rate is 1; it takes a number from 0"),
+    "a fractional number of filters": (
+        [layer("Conv2D", filters=1.5, kernel_size=3)], "Conv2D: filters is 1.5;"),
+    "a string for a number": (
+        [layer("Dropout", rate="half")], "Dropout: rate is 'half'; it takes"),
+    "a dropout rate of 1": (
+        [layer("Dropout", rate=1)], "Dropout: rate is 1; it takes a number from 0"),
     "an unknown activation": (
         [layer("Dense", units=9, activation="rely")], "activation is 'rely'; it takes one of"),
-    "a kernel larger than the picture": (
+    "a kernel larger than the image": (
         [layer("Conv2D", filters=4, kernel_size=9)],
         "Conv2D: a window over 9 x 9 does not fit into an input of 8 x 8; use padding"),
-    "a window larger than the picture": (
+    "a pooling window larger than the image": (
         [layer("MaxPooling2D", pool_size=9)],
         "MaxPooling2D: a window over 9 x 9 does not fit into an input of 8 x 8"),
-    "a convolution of a row": (
+    "a convolution after Flatten": (
         [layer("Flatten"), layer("Conv2D", filters=4, kernel_size=3)],
         "Conv2D: the input has shape (None, 64); it takes (batch, height, width, channels)"),
-    "no flattening": (
+    "an output that is not flat": (
         [layer("Dense", units=10)],
         "output: the last layer gives 8 × 8 × 10, not one number for each of 10 digits; "
         "end with Flatten and Dense of 10 units"),
-    "nine digits": (
+    "an output of 9 units": (
         [layer("Flatten"), layer("Dense", units=9)],
         "output: the last layer gives 9, not one number for each of 10 digits; "
         "end with Dense of 10 units"),
 }
 
 
-@pytest.mark.parametrize("layers, sentence", WRONG.values(), ids=WRONG)
-def test_what_does_not_fit_is_told_at_its_layer(layers, sentence):
+@pytest.mark.parametrize("layers, message", INVALID_LAYERS.values(), ids=INVALID_LAYERS)
+def test_an_invalid_layer_has_an_error(layers, message):
     driver = Driver(layers)
-    said = driver.last("model")
-    assert not said["trainable"]
-    assert sentence in said["layers"][len(layers) - 1]["error"]
-    assert "\n" not in said["layers"][-1]["error"]
-    driver.tell("train")
+    event = driver.last("model")
+    assert not event["trainable"]
+    assert message in event["layers"][len(layers) - 1]["error"]
+    assert "\n" not in event["layers"][-1]["error"]
+    driver.send("train")
     assert driver.last("refused")["message"] == (
         "train: the layers do not fit together; mend the layer that is marked")
 
 
-def test_after_a_wrong_layer_nothing_is_known():
-    said = Driver([layer("Conv2D", filters=4, kernel_size=9), *SMALL]).last("model")
-    assert [each["output_shape"] for each in said["layers"]] == [None, None, None]
-    assert [bool(each["error"]) for each in said["layers"]] == [True, False, False]
+def test_layers_after_an_invalid_layer_have_no_shape():
+    event = Driver([layer("Conv2D", filters=4, kernel_size=9), *SMALL]).last("model")
+    assert [report["output_shape"] for report in event["layers"]] == [None, None, None]
+    assert [bool(report["error"]) for report in event["layers"]] == [True, False, False]
 
 
-def test_the_program_is_that_of_the_layers_even_where_they_do_not_fit():
-    wrong = [layer("Conv2D", filters=4, kernel_size=9), layer("Dense", units=0)]
-    said = Driver(wrong).last("model")
-    assert "layers.Conv2D(4, 9),\n    layers.Dense(0),\n" in said["source"]
+def test_invalid_layers_have_source_code():
+    layers = [layer("Conv2D", filters=4, kernel_size=9), layer("Dense", units=0)]
+    event = Driver(layers).last("model")
+    assert "layers.Conv2D(4, 9),\n    layers.Dense(0),\n" in event["source"]
 
 
-def test_no_layers_cannot_be_trained():
+def test_a_model_without_layers_is_not_trainable():
     assert not Driver([]).last("model")["trainable"]
 
 
-@pytest.mark.parametrize("settings, sentence", [
+@pytest.mark.parametrize("settings, message", [
     ({"learning_rate": 0}, "learning_rate: it is 0; it takes a number above 0, such as 0.001"),
     ({"learning_rate": "fast"}, "learning_rate: it is 'fast'; it takes a number above 0"),
     ({"batch_size": 0.5}, "batch_size: it is 0.5; it takes a whole number from 1"),
     ({"optimizer": "magic"}, "optimizer: there is no 'magic'; use adam or sgd"),
 ])
-def test_settings_that_cannot_be_are_refused(settings, sentence):
+def test_invalid_settings_are_refused(settings, message):
     driver = Driver()
-    driver.model(SMALL, **settings)
-    assert sentence in driver.last("refused")["message"]
+    driver.set_model(SMALL, **settings)
+    assert message in driver.last("refused")["message"]
 
 
 SOURCES = {
@@ -181,11 +185,12 @@ SOURCES = {
 
 
 @pytest.mark.parametrize("layers, settings", SOURCES.values(), ids=SOURCES)
-def test_the_source_is_a_program_that_trains(layers, settings):
-    names: dict[str, Any] = {"__name__": "__main__"}
+def test_the_source_code_trains(layers, settings):
+    namespace: dict[str, Any] = {"__name__": "__main__"}
     source = Driver(layers, **settings).last("model")["source"]
-    exec(compile(source, "main.py", "exec"), names)
-    _, accuracy = names["model"].evaluate(names["x_test"], names["y_test"], verbose=0)
+    exec(compile(source, "main.py", "exec"), namespace)
+    x, y = namespace["x_test"], namespace["y_test"]
+    _, accuracy = namespace["model"].evaluate(x, y, verbose=0)
     assert accuracy > 0.8
 
 
@@ -196,93 +201,94 @@ def test_the_starter_network_learns():
     async def scenario():
         driver = Driver(LAYERS)
         await driver.train_until(lambda: any(
-            point["accuracy"] >= 0.98 for point in driver.measured("test")))
+            point["accuracy"] >= 0.98 for point in driver.points("test")))
         return driver
 
-    driver = played(scenario)
-    told, train, test = driver.said("progress"), driver.measured("train"), driver.measured("test")
-    assert [event["step"] for event in told] == sorted(event["step"] for event in told)
-    assert all(event["running"] for event in told[:-1]) and not told[-1]["running"]
-    assert any((event["samples_per_second"] or 0) > 0 for event in told)
+    driver = run_scenario(scenario)
+    events, train, test = (
+        driver.events_named("progress"), driver.points("train"), driver.points("test"))
+    assert [event["step"] for event in events] == sorted(event["step"] for event in events)
+    assert all(event["running"] for event in events[:-1]) and not events[-1]["running"]
+    assert any((event["samples_per_second"] or 0) > 0 for event in events)
     assert train[0]["loss"] > train[-1]["loss"]
     assert [point["epoch"] for point in train] == sorted(point["epoch"] for point in train)
     assert [point["epoch"] for point in test] == list(range(1, len(test) + 1))
 
 
-def test_pause_really_pauses_and_train_goes_on():
+def test_training_pauses_and_continues():
     async def scenario():
         driver = Driver()
-        await driver.train_until(lambda: bool(driver.said("progress")))
+        await driver.train_until(lambda: bool(driver.events_named("progress")))
         paused = driver.last("progress")
         await asyncio.sleep(0.2)
         assert driver.last("progress") == paused
         assert driver.session.trainer.steps == paused["step"]
         await driver.train_until(lambda: driver.last("progress")["step"] > paused["step"])
 
-    played(scenario)
+    run_scenario(scenario)
 
 
-def test_pause_and_train_at_once_leave_one_task():
+def test_repeated_pause_and_train_leave_one_task():
     async def scenario():
         driver = Driver()
         for _ in range(3):
-            driver.tell("train")
-            driver.tell("pause")
-        driver.tell("train")
-        await driver.until(lambda: driver.said("progress")[-1]["running"])
+            driver.send("train")
+            driver.send("pause")
+        driver.send("train")
+        await driver.wait_for(lambda: driver.events_named("progress")[-1]["running"])
         others = asyncio.all_tasks() - {asyncio.current_task()}
         assert others == {driver.session.task}
-        driver.tell("pause")
+        driver.send("pause")
 
-    played(scenario)
+    run_scenario(scenario)
 
 
-def test_a_drawing_is_answered_while_training_goes_on():
+def test_a_drawing_is_predicted_during_training():
     async def scenario():
         driver = Driver()
-        driver.tell("train")
-        await driver.until(lambda: bool(driver.said("progress")))
-        driver.tell("predict", pixels=BLANK)
+        driver.send("train")
+        await driver.wait_for(lambda: bool(driver.events_named("progress")))
+        driver.send("predict", pixels=BLANK)
         assert driver.events[-1]["name"] == "prediction"
         assert driver.session.running
-        before = len(driver.said("prediction"))
-        await driver.until(lambda: len(driver.said("prediction")) > before + 2)
-        driver.tell("predict", pixels=None)
-        silent = len(driver.said("prediction"))
-        told = len(driver.said("progress"))
-        await driver.until(lambda: len(driver.said("progress")) > told + 1)
-        assert len(driver.said("prediction")) == silent
-        driver.tell("pause")
+        predictions = len(driver.events_named("prediction"))
+        await driver.wait_for(lambda: len(driver.events_named("prediction")) > predictions + 2)
+        driver.send("predict", pixels=None)
+        predictions = len(driver.events_named("prediction"))
+        progress = len(driver.events_named("progress"))
+        await driver.wait_for(lambda: len(driver.events_named("progress")) > progress + 1)
+        assert len(driver.events_named("prediction")) == predictions
+        driver.send("pause")
 
-    played(scenario)
+    run_scenario(scenario)
 
 
 def test_training_yields_between_slices():
     async def scenario():
         driver = Driver()
-        driver.tell("train")
-        turns = 0
-        while len(driver.said("progress")) < 3:  # no two of them come out of one slice
+        driver.send("train")
+        yields = 0
+        while len(driver.events_named("progress")) < 3:  # a slice has at most one progress event
             await asyncio.sleep(0)
-            turns += 1
-        driver.tell("pause")
-        assert turns >= 3
+            yields += 1
+        driver.send("pause")
+        assert yields >= 3
 
-    played(scenario)
+    run_scenario(scenario)
 
 
 def test_a_step_is_one_batch():
     driver = Driver()
     for n in (1, 2, 3):
-        driver.tell("step")
-        told = driver.last("progress")
-        assert (told["step"], told["running"]) == (n, False)
+        driver.send("step")
+        event = driver.last("progress")
+        assert (event["step"], event["running"]) == (n, False)
         assert math.isfinite(driver.loss())
 
 
-def test_a_step_is_one_call_of_the_host():
+def test_a_step_is_one_host_call():
     driver = Driver()
-    driver.tell("step")
+    driver.send("step")
     trainer = driver.session.trainer
     with backends.on("wasm"):
         trainer.step()
@@ -292,124 +298,124 @@ def test_a_step_is_one_call_of_the_host():
         assert tf.config.get_counters()["host_calls"] - before == 5
 
 
-def test_an_epoch_ends_with_a_test_and_only_then():
+def test_every_epoch_ends_with_an_evaluation():
     driver = Driver(batch_size=500)
-    tested = []
+    test_epochs = []
     for _ in range(4):
-        driver.tell("step")
-        tested.append([point["epoch"] for point in driver.measured("test")])
-    assert tested == [[], [1], [1], [1, 2]]
+        driver.send("step")
+        test_epochs.append([point["epoch"] for point in driver.points("test")])
+    assert test_epochs == [[], [1], [1], [1, 2]]
 
 
-def test_reset_brings_the_first_weights_back():
+def test_reset_restores_the_initial_weights():
     driver = Driver(LAYERS)
-    driver.tell("predict", pixels=BLANK)
-    driver.tell("step")
+    driver.send("predict", pixels=BLANK)
+    driver.send("step")
     first = driver.loss(), driver.last("prediction")["probabilities"]
-    driver.tell("step")
-    driver.tell("reset")
-    told = driver.last("progress")
-    assert (told["step"], told["epoch"], told["train"], told["test"]) == (0, 0, [], [])
-    driver.tell("step")
-    again = driver.loss(), driver.last("prediction")["probabilities"]
-    assert again == first
+    driver.send("step")
+    driver.send("reset")
+    event = driver.last("progress")
+    assert (event["step"], event["epoch"], event["train"], event["test"]) == (0, 0, [], [])
+    driver.send("step")
+    second = driver.loss(), driver.last("prediction")["probabilities"]
+    assert second == first
 
 
-def test_other_settings_keep_the_weights():
+def test_new_settings_keep_the_weights():
     driver = Driver()
-    driver.tell("step")
-    driver.tell("predict", pixels=BLANK)
+    driver.send("step")
+    driver.send("predict", pixels=BLANK)
     before = driver.last("prediction")["probabilities"]
-    driver.model(SMALL, 2, learning_rate=0.5, batch_size=10, optimizer="sgd")
-    driver.tell("predict", pixels=BLANK)
+    driver.set_model(SMALL, 2, learning_rate=0.5, batch_size=10, optimizer="sgd")
+    driver.send("predict", pixels=BLANK)
     assert driver.last("prediction")["probabilities"] == before
-    driver.tell("step")
+    driver.send("step")
     assert driver.last("progress")["step"] == 2
 
 
-def test_another_device_takes_the_weights_and_goes_on():
-    driver, cpu = Driver(), Driver()
-    for each in (driver, cpu):
-        each.tell("step")
-        each.tell("predict", pixels=BLANK)
+def test_training_continues_on_another_device():
+    driver, cpu_driver = Driver(), Driver()
+    for each in (driver, cpu_driver):
+        each.send("step")
+        each.send("predict", pixels=BLANK)
     before = driver.last("prediction")["probabilities"]
     assert driver.last("progress")["device"] == "CPU"
-    driver.tell("device", device="gpu")
+    driver.send("device", device="gpu")
     trainer = driver.session.trainer
     assert {v.device[-5:] for v in trainer.variables} == {"GPU:0"}
     assert driver.last("progress")["device"] == "GPU"
-    driver.tell("predict", pixels=BLANK)
+    driver.send("predict", pixels=BLANK)
     assert driver.last("prediction")["probabilities"] == pytest.approx(before, abs=1e-6)
-    for each in (driver, cpu):
-        each.tell("step")
-    assert driver.loss() == pytest.approx(cpu.loss(), abs=1e-5)
-    driver.tell("device", device="cpu")
+    for each in (driver, cpu_driver):
+        each.send("step")
+    assert driver.loss() == pytest.approx(cpu_driver.loss(), abs=1e-5)
+    driver.send("device", device="cpu")
     assert driver.last("progress")["device"] == "CPU" and driver.session.trainer is trainer
-    driver.tell("device", device="abacus")
+    driver.send("device", device="abacus")
     assert driver.last("refused")["message"] == ("device: there is no 'abacus'; it is one of "
                                                  "auto, cpu, gpu")
 
 
-def test_a_device_is_chosen_before_there_is_anything_to_train():
+def test_a_device_can_be_set_before_training():
     driver = Driver()
-    driver.tell("device", device="gpu")
+    driver.send("device", device="gpu")
     assert driver.last("progress")["device"] == "GPU"
-    driver.tell("step")
+    driver.send("step")
     assert driver.session.trainer.running_sums.device.endswith("GPU:0")
-    driver.tell("device", device="auto")
+    driver.send("device", device="auto")
     assert tf.config.get_backend() == "wasm"
 
 
-def test_a_larger_batch_near_the_end_of_an_epoch_is_a_whole_one():
+def test_a_larger_batch_at_the_end_of_an_epoch_is_complete():
     driver = Driver(batch_size=64)
     for _ in range(20):
-        driver.tell("step")
-    driver.model(SMALL, 2, batch_size=500)
-    driver.tell("step")
+        driver.send("step")
+    driver.set_model(SMALL, 2, batch_size=500)
+    driver.send("step")
     assert driver.session.trainer.samples == 20 * 64 + 500
-    epochs = [point["epoch"] for point in driver.measured("train")]
+    epochs = [point["epoch"] for point in driver.points("train")]
     assert epochs == sorted(epochs) and 1 < epochs[-1] < 2
 
 
 def test_training_waits_while_a_script_runs():
     async def scenario():
         driver = Driver()
-        await driver.train_until(lambda: bool(driver.said("progress")))
+        await driver.train_until(lambda: bool(driver.events_named("progress")))
         script_runner.no_script_running.clear()
-        driver.tell("train")
+        driver.send("train")
         steps = driver.session.trainer.steps
         await asyncio.sleep(0.1)
         assert driver.session.trainer.steps == steps
         script_runner.no_script_running.set()
-        await driver.until(lambda: driver.session.trainer.steps > steps)
-        driver.tell("pause")
+        await driver.wait_for(lambda: driver.session.trainer.steps > steps)
+        driver.send("pause")
 
-    played(scenario)
+    run_scenario(scenario)
 
 
-def test_other_layers_are_another_network():
+def test_new_layers_reset_training():
     async def scenario():
         driver = Driver()
-        driver.tell("train")
-        await driver.until(lambda: bool(driver.said("progress")))
-        driver.model([layer("Flatten"), layer("Dense", units=8), layer("Dense", units=10)], 2)
+        driver.send("train")
+        await driver.wait_for(lambda: bool(driver.events_named("progress")))
+        driver.set_model([layer("Flatten"), layer("Dense", units=8), layer("Dense", units=10)], 2)
         assert not driver.session.running
-        driver.tell("step")
+        driver.send("step")
         assert driver.last("progress")["step"] == 1
 
-    played(scenario)
+    run_scenario(scenario)
 
 
-def test_a_batch_larger_than_the_data_is_all_of_it():
+def test_a_batch_larger_than_the_data_has_all_samples():
     driver = Driver(batch_size=5000)
-    driver.tell("step")
+    driver.send("step")
     assert driver.last("progress")["epoch"] == 1
 
 
-# ── what goes wrong ──
+# ── errors ──
 
 
-@pytest.mark.parametrize("pixels, sentence", [
+@pytest.mark.parametrize("pixels, message", [
     ([0.0] * 63, "predict: 63 values came; a picture is 64 numbers in 0..1"),
     ("a seven", "predict: 'a seven' came; a picture is 64 numbers in 0..1"),
     (["dark"] + [0.0] * 63, "predict: cell 0 is 'dark'; each is a number in 0..1"),
@@ -418,51 +424,52 @@ def test_a_batch_larger_than_the_data_is_all_of_it():
     ([math.inf] + [0.0] * 63, "predict: cell 0 is inf; each is a number in 0..1"),
     ([True] + [0.0] * 63, "predict: cell 0 is True; each is a number in 0..1"),
 ])
-def test_a_picture_that_is_none_is_refused(pixels, sentence):
+def test_invalid_pixels_are_refused(pixels, message):
     driver = Driver()
-    driver.tell("predict", pixels=pixels)
-    assert driver.last("refused") == {"name": "refused", "command": "predict", "message": sentence}
-    driver.tell("predict", pixels=BLANK)
+    driver.send("predict", pixels=pixels)
+    assert driver.last("refused") == {
+        "name": "refused", "command": "predict", "message": message}
+    driver.send("predict", pixels=BLANK)
     assert sum(driver.last("prediction")["probabilities"]) == pytest.approx(1, abs=1e-5)
 
 
-def test_a_loss_that_is_no_number_stops_training_and_a_lower_rate_mends_it():
+def test_a_loss_that_is_not_finite_stops_training():
     async def scenario():
         driver = Driver(LAYERS, learning_rate=1e30, optimizer="sgd")
-        driver.tell("predict", pixels=BLANK)
-        driver.tell("train")
-        await driver.until(lambda: bool(driver.said("stopped")))
+        driver.send("predict", pixels=BLANK)
+        driver.send("train")
+        await driver.wait_for(lambda: bool(driver.events_named("stopped")))
         assert not driver.session.running
-        assert len(driver.said("stopped")) == 1
+        assert len(driver.events_named("stopped")) == 1
         assert "the loss is no number any more at step" in driver.last("stopped")["message"]
         assert "lower the learning rate from 1e+30" in driver.last("stopped")["message"]
-        driver.model(LAYERS, 2)
-        driver.tell("reset")
-        driver.tell("step")
+        driver.set_model(LAYERS, 2)
+        driver.send("reset")
+        driver.send("step")
         assert math.isfinite(driver.loss())
         assert driver.last("prediction")
 
-    played(scenario)
+    run_scenario(scenario)
 
 
-def test_a_network_too_large_for_memory_is_told_and_the_session_lives_on():
+def test_the_session_is_usable_after_running_out_of_memory():
     driver = Driver([layer("Flatten"), layer("Dense", units=100_000_000), layer("Dense", units=10)])
     assert driver.last("model")["parameters"] == 65 * 100_000_000 + 100_000_001 * 10
-    driver.tell("step")
+    driver.send("step")
     assert driver.last("stopped")["message"] == (
         "train: 7,500,000,010 parameters and a batch of 64 do not fit into memory; "
         "use fewer units or filters, or a smaller batch")
-    driver.model(SMALL, 2)
-    driver.tell("step")
+    driver.set_model(SMALL, 2)
+    driver.send("step")
     assert driver.last("progress")["step"] == 1
 
 
-def test_every_layer_has_a_test_of_its_arguments():
-    told = {spec["type"] for layers, _ in WRONG.values() for spec in layers}
-    assert set(layer_specs.TYPES) <= told
+def test_every_layer_type_has_a_case_with_invalid_arguments():
+    tested = {spec["type"] for layers, _ in INVALID_LAYERS.values() for spec in layers}
+    assert set(layer_specs.TYPES) <= tested
 
 
-def test_a_tape_that_a_script_left_open_is_closed_with_it(tmp_path, monkeypatch):
+def test_contexts_that_a_script_leaves_open_are_closed(tmp_path, monkeypatch):
     monkeypatch.setattr(script_runner, "PATH", list(sys.path))
     for name in ("argv", "path"):
         monkeypatch.setattr(sys, name, list(getattr(sys, name)))

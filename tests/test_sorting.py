@@ -1,4 +1,4 @@
-"""Sorting and top-k beyond the table: NaN and equals, kinds of numbers, mistakes, and a witness."""
+"""Sorting and top-k: NaN, stability, dtypes, long rows, gradients and errors."""
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -10,30 +10,31 @@ pytestmark = pytest.mark.usefixtures("backend")
 SPECIAL = [2.0, np.nan, -0.0, np.inf, 0.0, -np.inf, np.nan, -1e-40, 1e-40, -0.0, 2.0]
 
 
-@pytest.mark.parametrize("count", [1, 7])      # a few, and enough to sort by digits
-def test_nan_is_above_all_numbers_and_zeros_are_equal(count):
+@pytest.mark.parametrize("count", [1, 7])      # a short row, and a row for the radix sort
+def test_nan_is_above_all_numbers_and_both_zeros_are_equal(count):
     x = np.array(SPECIAL * count, "float32")
     order = np.argsort(x, kind="stable")
     np.testing.assert_array_equal(tf.argsort(x), order)
     np.testing.assert_array_equal(np.asarray(tf.sort(x)).view("i4"), x[order].view("i4"))
-    back = tf.argsort(x, direction="DESCENDING").numpy()
-    assert np.isnan(x[back[:2 * count]]).all() and not np.isnan(x[back[2 * count:]]).any()
-    np.testing.assert_array_equal(x[back[2 * count:]], -np.sort(-x)[:-2 * count])
-    zeros = back[x[back] == 0]
-    np.testing.assert_array_equal(zeros, np.sort(zeros))       # they keep their order
+    descending = tf.argsort(x, direction="DESCENDING").numpy()
+    nans, numbers = np.split(x[descending], [2 * count])
+    assert np.isnan(nans).all() and not np.isnan(numbers).any()
+    np.testing.assert_array_equal(numbers, -np.sort(-x)[:-2 * count])
+    zeros = descending[x[descending] == 0]
+    np.testing.assert_array_equal(zeros, np.sort(zeros))       # the sort is stable
     top = tf.math.top_k(x, 2 * count + 1)
-    np.testing.assert_array_equal(top.indices, back[:2 * count + 1])
+    np.testing.assert_array_equal(top.indices, descending[:2 * count + 1])
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "bool", "int32"])
-def test_whole_numbers_keep_their_kind(dtype):
+def test_integers_and_bools_keep_their_dtype(dtype):
     x = np.random.default_rng(0).integers(0, 2 if dtype == "bool" else 200, (3, 50)).astype(dtype)
     assert tf.sort(x).dtype.name == dtype
     np.testing.assert_array_equal(tf.sort(x), np.sort(x))
     np.testing.assert_array_equal(tf.math.top_k(x, 3).values, np.sort(x)[:, :-4:-1])
 
 
-def test_the_ends_of_int32():
+def test_the_bounds_of_int32():
     x = np.array([5, -2**31, 2**31 - 1, 0, -1], "int32")
     np.testing.assert_array_equal(tf.argsort(x), [1, 4, 3, 0, 2])
     np.testing.assert_array_equal(tf.argsort(x, direction="DESCENDING"), [2, 0, 3, 4, 1])
@@ -55,22 +56,22 @@ def test_top_k_is_a_named_pair():
     assert tf.math.top_k([3.0, 1.0]).values.tolist() == [3.0]
 
 
-def test_in_top_k_at_the_edges():
+def test_in_top_k_with_ties_inf_nan_and_invalid_targets():
     rows = [[0.1, 0.9, 0.9], [np.inf, 0.0, 1.0], [np.nan, 0.0, 1.0], [1.0, 2.0, 3.0]]
-    found = tf.math.in_top_k([2, 0, 0, 3], rows, k=1)
-    assert found.tolist() == [True, False, False, False]       # a tie, inf, NaN, no such class
+    out = tf.math.in_top_k([2, 0, 0, 3], rows, k=1)
+    assert out.tolist() == [True, False, False, False]       # a tie, inf, NaN, no such class
 
 
-def test_the_gradient_goes_where_the_numbers_came_from():
+def test_the_gradient_is_scattered_to_the_sorted_elements():
     x, g = tf.constant([3.0, 1.0, 2.0]), tf.constant([10.0, 20.0, 30.0])
     with tf.GradientTape(persistent=True) as tape:
         tape.watch(x)
-        ordered, top = tf.sort(x), tf.math.top_k(x, 1).values
-    assert tape.gradient(ordered, x, output_gradients=g).tolist() == [30, 10, 20]
+        in_order, top = tf.sort(x), tf.math.top_k(x, 1).values
+    assert tape.gradient(in_order, x, output_gradients=g).tolist() == [30, 10, 20]
     assert tape.gradient(top, x).tolist() == [1.0, 0.0, 0.0]
 
 
-MISTAKES = [
+ERRORS = [
     (lambda: tf.sort(tf.ones((2, 3)), axis=2),
      "sort: axis 2 is out of range for a tensor of rank 2; use -2 to 1"),
     (lambda: tf.sort(tf.ones(())), "sort: axis -1 is out of range for a tensor of rank 0; a scalar "
@@ -90,6 +91,6 @@ MISTAKES = [
 ]
 
 
-@pytest.mark.parametrize("mistake, message", MISTAKES)
-def test_mistakes(mistake, message):
-    assert_raises_message(mistake, message)
+@pytest.mark.parametrize("call, message", ERRORS)
+def test_errors(call, message):
+    assert_raises_message(call, message)

@@ -1,5 +1,5 @@
-"""Infinities, NaN, both zeros, ends of ranges and numbers of no precision left: every map and fold
-on wasm and webgpu gives what NumPy gives for the same dtype."""
+"""Special values: elementwise operations and reductions on wasm and webgpu agree with NumPy for
+infinities, NaN, signed zeros, denormals and the bounds of dtypes."""
 import re
 
 import numpy as np
@@ -80,75 +80,76 @@ DATA = {
     "uint8": [0, 1, 2, 3, 7, 16, 127, 128, 200, 254, 255],
     "bool": [True, False],
 }
-# Beyond 1e6 a float32 angle is coarser than a hundredth of a turn, and no digits are promised.
-ANGLES = {"sin": 1e6, "cos": 1e6}
-MAPS = [name for name, prim in PRIMITIVES.items() if prim.kind == "elementwise"]
+# The spacing of float32 above 1e6 is more than 1 % of a period, so larger angles are not compared.
+MAX_ANGLE = {"sin": 1e6, "cos": 1e6}
+ELEMENTWISE = [name for name, prim in PRIMITIVES.items() if prim.kind == "elementwise"]
 
 
-def takes(name: str) -> int:
-    """How many arguments a map has."""
+def arity(name: str) -> int:
+    """The number of arguments of an elementwise primitive."""
     return len(set(re.findall(r"\b[xyz]\b", PRIMITIVES[name].expression)))
 
 
 def arguments(name: str, dtype: str) -> list[np.ndarray]:
-    """Every pair of special values, or every one."""
+    """Every special value, or every pair of special values."""
     data = np.array(DATA[dtype], dtype)
-    if name in ANGLES:
-        data = data[~(np.abs(data) > ANGLES[name])]
+    if name in MAX_ANGLE:
+        data = data[~(np.abs(data) > MAX_ANGLE[name])]
     if name == "select":
         return [np.array([[True], [False]]), data, data[::-1].copy()]
-    return [data] if takes(name) == 1 else [data[:, None].copy(), data]
+    return [data] if arity(name) == 1 else [data[:, None].copy(), data]
 
 
 each_backend = pytest.mark.parametrize("compiled", COMPILED)
 
 
-def on_both(call, xs, compiled: str) -> list[np.ndarray]:
-    found = []
+def run_on_both(call, xs, compiled: str) -> list[np.ndarray]:
+    """[the result of the reference, the result of the compiled backend]."""
+    results = []
     for backend in ("reference", compiled):
         with on(backend):
-            found.append(np.asarray(call(*map(tf.constant, xs))))
-    return found
+            results.append(np.asarray(call(*map(tf.constant, xs))))
+    return results
 
 
-def assert_same(theirs, ours, xs):
-    assert ours.dtype == theirs.dtype
-    # What float32 holds with fewer digits than 24 bits may come out as 0.
-    np.testing.assert_allclose(ours, theirs, rtol=2e-6, atol=2e-38, err_msg=str(xs))
+def assert_agree(expected, actual, xs):
+    assert actual.dtype == expected.dtype
+    # Denormals may be flushed to 0.
+    np.testing.assert_allclose(actual, expected, rtol=2e-6, atol=2e-38, err_msg=str(xs))
 
 
 @each_backend
 @pytest.mark.parametrize("dtype", DATA)
-@pytest.mark.parametrize("name", [name for name in MAPS if name != "cast"])
-def test_map(name, dtype, compiled):
+@pytest.mark.parametrize("name", [name for name in ELEMENTWISE if name != "cast"])
+def test_elementwise_operations(name, dtype, compiled):
     xs = arguments(name, dtype)
     try:
-        theirs, ours = on_both(lambda *xs: bind(name, *xs), xs, compiled)
+        expected, actual = run_on_both(lambda *xs: bind(name, *xs), xs, compiled)
     except tf.errors.DTypeError as error:
         assert "not defined for" in str(error)
     else:
-        assert_same(theirs, ours, xs)
+        assert_agree(expected, actual, xs)
 
 
 @each_backend
 @pytest.mark.parametrize("to", DATA)
 @pytest.mark.parametrize("dtype", DATA)
-def test_cast(dtype, to, compiled):
+def test_casts(dtype, to, compiled):
     xs = [np.array(DATA[dtype], dtype)]
-    assert_same(*on_both(lambda x: tf.cast(x, to), xs, compiled), xs)
+    assert_agree(*run_on_both(lambda x: tf.cast(x, to), xs, compiled), xs)
 
 
 @each_backend
 @pytest.mark.parametrize("dtype", ("float32", "int32", "uint8"))
 @pytest.mark.parametrize("axes", [(0,), (1,), (0, 1)])
 @pytest.mark.parametrize("name", ["reduce_max", "reduce_min", "reduce_sum"])
-def test_fold(name, axes, dtype, compiled):
-    """Each row begins elsewhere, so that NaN meets every lane; sums wrap, and carry NaN on."""
+def test_reductions(name, axes, dtype, compiled):
+    """The rows are rotated, so that NaN is in every lane. Integer sums wrap, and NaN propagates."""
     data = np.array(DATA[dtype], dtype)
     if name == "reduce_sum" and dtype == "float32":
         data = np.where(np.abs(data) > 1e6, NAN, data).astype("float32")
     rows = np.stack([np.roll(data, i) for i in range(6)] + [np.full_like(data, data[2])])
-    assert_same(*on_both(lambda x: bind(name, x, axes=axes), [rows], compiled), rows)
+    assert_agree(*run_on_both(lambda x: bind(name, x, axes=axes), [rows], compiled), rows)
 
 
 FUNCTIONS = {
@@ -162,12 +163,11 @@ FUNCTIONS = {
 
 @each_backend
 @pytest.mark.parametrize("name", FUNCTIONS)
-def test_function(name, compiled):
-    """Fused into one program, as elsewhere."""
+def test_fused_functions(name, compiled):
     data = np.array(DATA["float32"], "float32")
     xs = [np.stack([data, data[::-1], np.where(np.isfinite(data), data, 0)])]
-    theirs, ours = on_both(lambda x: tf.function(FUNCTIONS[name])(x), xs, compiled)
-    np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-37)
+    expected, actual = run_on_both(lambda x: tf.function(FUNCTIONS[name])(x), xs, compiled)
+    np.testing.assert_allclose(actual, expected, rtol=1e-5, atol=1e-37)
 
 
 def test_softmax_of_large_numbers_does_not_overflow(backend):
@@ -177,20 +177,20 @@ def test_softmax_of_large_numbers_does_not_overflow(backend):
     assert float(tf.reduce_logsumexp(tf.constant([-INF, -INF]))) == -INF
     assert float(tf.nn.softplus(tf.constant(-200.0))) == 0
     assert float(tf.nn.softplus(tf.constant(200.0))) == 200
-    assert float(tf.nn.silu(tf.constant(-1e38))) == 0, "not -1e38 times the least sigmoid"
-    sure = tf.nn.sigmoid_cross_entropy_with_logits(tf.ones(()), tf.constant(20.0))
-    assert float(sure) == pytest.approx(np.exp(-20), rel=1e-5), "digits beside 20 are not lost"
+    assert float(tf.nn.silu(tf.constant(-1e38))) == 0, "the sigmoid underflows to 0"
+    cost = tf.nn.sigmoid_cross_entropy_with_logits(tf.ones(()), tf.constant(20.0))
+    assert float(cost) == pytest.approx(np.exp(-20), rel=1e-5), "no cancellation"
 
 
-def test_maximum_pool_passes_nan_on(backend):
+def test_max_pooling_propagates_nan(backend):
     x = np.zeros((1, 2, 4, 1), "float32")
     x[0, 1, 2, 0] = NAN
     assert np.isnan(np.asarray(tf.nn.max_pool2d(x, 2))).ravel().tolist() == [False, True]
 
 
-def test_fold_of_nothing(backend):
-    nothing = tf.zeros((2, 0))
-    assert tf.reduce_sum(nothing, 1).tolist() == [0.0, 0.0]
-    assert tf.reduce_max(nothing, 1).tolist() == [-INF, -INF]
+def test_reductions_of_empty_axes(backend):
+    empty = tf.zeros((2, 0))
+    assert tf.reduce_sum(empty, 1).tolist() == [0.0, 0.0]
+    assert tf.reduce_max(empty, 1).tolist() == [-INF, -INF]
     assert tf.reduce_min(tf.zeros((0, 2), tf.int32), 0).tolist() == [2**31 - 1] * 2
-    assert np.isnan(np.asarray(tf.reduce_mean(nothing, 1))).all()
+    assert np.isnan(np.asarray(tf.reduce_mean(empty, 1))).all()

@@ -1,4 +1,4 @@
-"""The sizes that keep a file and a function readable, and no path of anybody's machine."""
+"""Style: limits on the length of files, functions and lines, and no machine-specific paths."""
 
 import ast
 import re
@@ -11,18 +11,18 @@ import build_cache
 
 FOLDERS = ("core", "wasm", "web", "tests", "benchmarks", "build_scripts", "examples", "docs")
 SOURCES = {".py", ".c", ".h", ".wgsl", ".ts", ".svelte", ".css", ".mjs"}
-LONGEST_FILE, LONGEST_FUNCTION, WIDEST = 500, 50, 100
+MAX_FILE_LINES, MAX_FUNCTION_LINES, MAX_COLUMNS = 500, 50, 100
 
-# A folder that only one machine has, at the start of an absolute path. Pyodide's own is in memory.
+# An absolute path that begins with a folder of one machine; /home/pyodide is the home in a page.
 MACHINE_PATH = re.compile(
     r"(?<![\w.:/-])(/(home(?!/pyodide)|root|work|Users|opt|tmp)/\w|[A-Z]:\\Users)")
 
 
 def tracked() -> list[Path]:
-    """The files that people wrote."""
+    """The files that are no build outputs."""
     folders = [environment.ROOT / name for name in FOLDERS]
     top = [path for path in environment.ROOT.iterdir()
-           if path.is_file() and path.name != ".git"]         # a file in a second work tree
+           if path.is_file() and path.name != ".git"]         # a file in a linked worktree
     return top + [path for f in folders if f.is_dir() for path in build_cache.files_below(f)]
 
 
@@ -31,7 +31,7 @@ def short(path: Path) -> str:
 
 
 def text_of(path: Path) -> str:
-    """What stands in a file; nothing where it is not text."""
+    """The text of a file; empty for a binary file."""
     try:
         return path.read_text(encoding="utf-8")
     except UnicodeDecodeError:
@@ -49,31 +49,32 @@ def functions(path: Path) -> list[ast.FunctionDef | ast.AsyncFunctionDef]:
 
 def test_no_file_is_too_long():
     lengths = {short(path): len(text_of(path).splitlines()) for path in sources()}
-    assert {name: n for name, n in lengths.items() if n > LONGEST_FILE} == {}
+    assert {name: n for name, n in lengths.items() if n > MAX_FILE_LINES} == {}
 
 
 def test_no_function_is_too_long():
-    found = [(short(path), f.name, f.end_lineno - f.lineno + 1)
-             for path in sources() if path.suffix == ".py" for f in functions(path)]
-    assert [each for each in found if each[2] > LONGEST_FUNCTION] == []
+    lengths = [(short(path), f.name, f.end_lineno - f.lineno + 1)
+               for path in sources() if path.suffix == ".py" for f in functions(path)]
+    assert [each for each in lengths if each[2] > MAX_FUNCTION_LINES] == []
 
 
-def test_no_import_hides_in_a_function():
-    found = [f"{short(path)}:{inner.lineno}" for path in sources() if path.suffix == ".py"
-             for f in functions(path) for inner in ast.walk(f)
-             if isinstance(inner, ast.Import | ast.ImportFrom)]
-    assert found == []
+def test_no_import_is_inside_a_function():
+    imports = [f"{short(path)}:{inner.lineno}" for path in sources() if path.suffix == ".py"
+               for f in functions(path) for inner in ast.walk(f)
+               if isinstance(inner, ast.Import | ast.ImportFrom)]
+    assert imports == []
 
 
 @pytest.mark.parametrize("suffix", [".c", ".h"])
-def test_no_line_is_too_wide(suffix):
-    wide = [f"{short(path)}:{number}" for path in sources() if path.suffix == suffix
-            for number, line in enumerate(text_of(path).splitlines(), 1) if len(line) > WIDEST]
-    assert wide == []
+def test_no_line_is_too_long(suffix):
+    long_lines = [f"{short(path)}:{n}" for path in sources() if path.suffix == suffix
+                  for n, line in enumerate(text_of(path).splitlines(), 1)
+                  if len(line) > MAX_COLUMNS]
+    assert long_lines == []
 
 
-def test_no_path_of_a_machine():
-    found = [f"{short(path)}:{number}: {line.strip()}" for path in tracked()
-             for number, line in enumerate(text_of(path).splitlines(), 1)
+def test_no_machine_specific_path():
+    paths = [f"{short(path)}:{n}: {line.strip()}" for path in tracked()
+             for n, line in enumerate(text_of(path).splitlines(), 1)
              if MACHINE_PATH.search(line)]
-    assert found == []
+    assert paths == []

@@ -1,4 +1,4 @@
-"""GradientTape: what it records, what it forgets, and how tapes and functions meet."""
+"""GradientTape: recording, nesting, persistent tapes, and gradients of tf.functions."""
 import numpy as np
 import pytest
 
@@ -40,12 +40,12 @@ def test_structure_of_sources_is_kept():
     w = {"bias": tf.Variable(1.0), "layers": [tf.Variable(2.0), (tf.Variable(3.0),)]}
     with tf.GradientTape() as tape:
         y = w["bias"] * w["layers"][0] * w["layers"][1][0]
-    found = tape.gradient(y, w)
-    assert float(found["bias"]) == 6
-    assert float(found["layers"][0]) == 3 and float(found["layers"][1][0]) == 2
+    gradients = tape.gradient(y, w)
+    assert float(gradients["bias"]) == 6
+    assert float(gradients["layers"][0]) == 3 and float(gradients["layers"][1][0]) == 2
 
 
-def test_several_targets_add_up_and_may_be_weighted():
+def test_gradients_of_several_targets_are_summed_and_weighted():
     x = tf.Variable(3.0)
     with tf.GradientTape(persistent=True) as tape:
         y, z = x * x, 2 * x
@@ -61,14 +61,14 @@ def test_a_target_that_is_the_source():
     assert tape.gradient(x, x).tolist() == [1.0, 1.0]
 
 
-def test_a_variable_read_more_than_once_gathers_all_its_shares():
+def test_gradients_of_repeated_reads_are_summed():
     x = tf.Variable(3.0)
     with tf.GradientTape() as tape:
         y = x * x + tf.sin(x) * 0 + x.value()
     assert float(tape.gradient(y, x)) == 7
 
 
-def test_trainable_or_not():
+def test_only_trainable_variables_are_watched():
     x, y = tf.Variable(2.0), tf.Variable(3.0, trainable=False)
     with tf.GradientTape(persistent=True) as tape:
         z = x * y
@@ -80,7 +80,7 @@ def test_trainable_or_not():
     assert float(tape.gradient(z, y)) == 2
 
 
-def test_variables_are_left_alone_if_asked():
+def test_watch_accessed_variables():
     x, y = tf.Variable(2.0), tf.Variable(3.0)
     with tf.GradientTape(watch_accessed_variables=False, persistent=True) as tape:
         tape.watch(y)
@@ -88,7 +88,7 @@ def test_variables_are_left_alone_if_asked():
     assert tape.gradient(z, x) is None and float(tape.gradient(z, y)) == 2
 
 
-def test_whole_numbers_carry_no_gradient():
+def test_integers_have_no_gradient():
     x, i = tf.Variable([1.0, 2.0, 3.0]), tf.Variable([2, 0])
     with tf.GradientTape() as tape:
         y = tf.reduce_sum(tf.gather(x, i) * tf.cast(i, tf.float32))
@@ -96,7 +96,7 @@ def test_whole_numbers_carry_no_gradient():
     assert dx.tolist() == [0.0, 0.0, 2.0] and di is None
 
 
-def test_persistent_answers_more_than_once():
+def test_a_persistent_tape_can_be_used_repeatedly():
     x = tf.Variable(2.0)
     with tf.GradientTape(persistent=True) as tape:
         y = x * x
@@ -119,12 +119,12 @@ def test_stop_recording():
     with tf.GradientTape() as tape:
         y = x * x
         with tape.stop_recording():
-            inside = x * x
-        z = y + tf.stop_gradient(y) * x + inside
+            unrecorded = x * x
+        z = y + tf.stop_gradient(y) * x + unrecorded
     assert float(tape.gradient(z, x)) == 8
 
 
-def test_reset_forgets():
+def test_reset():
     x = tf.Variable(2.0)
     with tf.GradientTape(persistent=True) as tape:
         y = x * x
@@ -133,7 +133,7 @@ def test_reset_forgets():
     assert tape.gradient(y, x) is None and float(tape.gradient(z, x)) == 3
 
 
-def test_nested_tapes_give_gradients_of_gradients():
+def test_nested_tapes_give_higher_derivatives():
     x = tf.Variable(2.0)
     with tf.GradientTape() as third:
         with tf.GradientTape() as second:
@@ -144,7 +144,7 @@ def test_nested_tapes_give_gradients_of_gradients():
     assert [float(dy), float(ddy), float(third.gradient(ddy, x))] == [32, 48, 48]
 
 
-def test_a_persistent_tape_differentiates_its_own_gradient():
+def test_a_persistent_tape_records_its_own_gradient():
     x = tf.Variable(3.0)
     with tf.GradientTape(persistent=True) as tape:
         y = cube(x)
@@ -200,25 +200,25 @@ def test_tape_within_a_function():
     w = tf.Variable([1.0, 2.0])
 
     @tf.function
-    def slope(x):
+    def gradient(x):
         with tf.GradientTape() as tape:
             y = tf.reduce_sum(w * w * x)
         return tape.gradient(y, w)
 
-    assert slope(tf.constant(3.0)).tolist() == [6.0, 12.0]
+    assert gradient(tf.constant(3.0)).tolist() == [6.0, 12.0]
 
 
-def test_gradient_taken_in_a_function_of_what_was_recorded_there_and_a_nested_call():
+def test_gradient_in_a_function_through_a_nested_call():
     inner = tf.function(lambda x: cube(x))
 
     @tf.function
-    def slope(x):
+    def gradient(x):
         with tf.GradientTape() as tape:
             tape.watch(x)
             y = inner(x) * 2
         return tape.gradient(y, x)
 
-    assert float(slope(tf.constant(2.0))) == 24
+    assert float(gradient(tf.constant(2.0))) == 24
 
 
 def test_a_function_under_a_tape_that_updates_variables_runs_once():
@@ -234,20 +234,20 @@ def test_a_function_under_a_tape_that_updates_variables_runs_once():
     with tf.GradientTape() as tape:
         y = f(tf.constant(5.0))
     assert float(y) == 30 and int(count) == 1 and float(w) == 3
-    assert float(tape.gradient(y, w)) == 25                        # of 5 w (w + 1), at w = 2
+    assert float(tape.gradient(y, w)) == 25                        # y = 5 w (w + 1), at w = 2
     assert int(count) == 1 and float(w) == 3
 
 
-def test_tracing_a_function_leaves_no_trace_on_an_open_tape():
+def test_tracing_a_function_is_not_recorded_by_an_open_tape():
     w = tf.Variable(2.0)
     f = tf.function(lambda x: w * x + w)
     with tf.GradientTape() as tape:
         y = f(tf.constant(5.0))
-    assert len(tape._entries) == 1, "the call is one entry, whether it was traced now or before"
+    assert len(tape._entries) == 1, "a call is one entry, also when it traces"
     assert float(tape.gradient(y, w)) == 6
 
 
-def test_a_function_with_results_that_are_not_differentiable():
+def test_gradient_of_a_function_with_nondifferentiable_results():
     f = tf.function(lambda x: {"least": tf.argmin(x), "sum": tf.reduce_sum(x * x), "name": "f"})
     x = tf.Variable([3.0, 1.0])
     with tf.GradientTape() as tape:
@@ -259,7 +259,7 @@ def test_a_function_with_results_that_are_not_differentiable():
 # ── errors ──
 
 
-def test_errors_name_what_to_do():
+def test_errors_have_hints():
     with pytest.raises(tf.errors.InvalidArgumentError, match="watch: 3 is not a tensor"):
         tf.GradientTape().watch(3)
     with tf.GradientTape() as tape:
@@ -274,11 +274,12 @@ def test_errors_name_what_to_do():
 
 def test_output_gradients_must_fit_their_targets():
     x = tf.constant([1.0, 2.0])
-    for given, what in (([tf.ones(2)], "1 output_gradients came for 2 targets"),
-                        ([tf.ones((3, 2)), None], r"float32\[3,2\] for a target .* float32\[2\]"),
-                        ([tf.ones(2, tf.int32), None], r"int32\[2\] for a target")):
+    for cotangents, message in (([tf.ones(2)], "1 output_gradients came for 2 targets"),
+                                ([tf.ones((3, 2)), None],
+                                 r"float32\[3,2\] for a target .* float32\[2\]"),
+                                ([tf.ones(2, tf.int32), None], r"int32\[2\] for a target")):
         with tf.GradientTape() as tape:
             tape.watch(x)
             targets = [x * 2.0, tf.tanh(x)]
-        with pytest.raises(tf.errors.InvalidArgumentError, match=what):
-            tape.gradient(targets, x, given)
+        with pytest.raises(tf.errors.InvalidArgumentError, match=message):
+            tape.gradient(targets, x, cotangents)

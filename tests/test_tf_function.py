@@ -1,4 +1,4 @@
-"""tf.function: signatures, what is captured, Variables read and written, and what may not leak."""
+"""tf.function: signatures, captures, Variables, nesting, leaked tensors and program counts."""
 import copy
 import gc
 import math
@@ -13,14 +13,14 @@ import tensorbrook as tf
 pytestmark = pytest.mark.usefixtures("backend")
 
 
-class Traced:
-    """A function that counts how often it was traced."""
+class CountedFunction:
+    """A tf.function that counts its traces."""
 
     def __init__(self, f):
-        self.times = 0
+        self.traces = 0
 
         def counted(*args, **kwargs):
-            self.times += 1
+            self.traces += 1
             return f(*args, **kwargs)
 
         self.call = tf.function(counted)
@@ -32,22 +32,22 @@ class Traced:
 # ── signatures ──
 
 
-def test_traced_once_for_each_shape_and_dtype():
-    f = Traced(lambda x: x + x)
+def test_a_function_is_traced_once_per_shape_and_dtype():
+    f = CountedFunction(lambda x: x + x)
     for x in ([1.0, 2.0], [3.0, 4.0], [1, 2], [1.0, 2.0, 3.0], [5.0, 6.0]):
         assert f(tf.constant(x)).tolist() == [2 * v for v in x]
-    assert f.times == 3
+    assert f.traces == 3
 
 
-def test_python_arguments_count_by_value_and_type():
-    f = Traced(lambda x, n: x * n)
+def test_python_arguments_are_part_of_the_signature():
+    f = CountedFunction(lambda x, n: x * n)
     x = tf.constant([1.0])
     assert [f(x, n).tolist() for n in (2, 3, 2)] == [[2.0], [3.0], [2.0]]
-    assert f.times == 2
-    assert f(x, 2.0).tolist() == [2.0] and f.times == 3
+    assert f.traces == 2
+    assert f(x, 2.0).tolist() == [2.0] and f.traces == 3
 
 
-def test_structures_go_in_and_come_out():
+def test_nested_arguments_and_results():
     @tf.function
     def f(batch, scale=1.0):
         return {"out": [x * scale for x in batch["xs"]], "first": (batch["xs"][0], "label", None)}
@@ -58,13 +58,13 @@ def test_structures_go_in_and_come_out():
 
 
 def test_numpy_arguments_are_tensors():
-    f = Traced(lambda x: tf.reduce_sum(x))
+    f = CountedFunction(lambda x: tf.reduce_sum(x))
     assert float(f(np.ones((2, 3), "float32"))) == 6
     assert float(f(np.full((2, 3), 2, "float32"))) == 12
-    assert f.times == 1
+    assert f.traces == 1
 
 
-def test_methods_know_their_object():
+def test_methods_are_bound_to_their_object():
     class Scale:
         def __init__(self, by):
             self.by = by
@@ -81,7 +81,7 @@ def test_methods_know_their_object():
     assert [float(two(x)), float(three(x)), float(two(x)), float(two.twice(x))] == [2, 3, 2, 4]
 
 
-def test_what_is_printed_about_it():
+def test_the_plan_is_printable_after_a_call():
     f = tf.function(lambda x: x + 1)
     with pytest.raises(tf.errors.FailedPreconditionError, match="has not been called yet; call it"):
         _ = f.plan
@@ -89,26 +89,26 @@ def test_what_is_printed_about_it():
     assert "float32[1]" in str(f.plan)
 
 
-# ── what comes from outside ──
+# ── captures ──
 
 
-def test_captured_tensors_and_numbers():
+def test_captured_tensors_and_scalars():
     a, b = tf.constant([1.0, 2.0]), 3.0
     f = tf.function(lambda x: x * a + b)
     assert f(tf.constant([1.0, 1.0])).tolist() == [4.0, 5.0]
 
 
 def test_a_captured_tensor_keeps_its_value():
-    held = [tf.constant([1.0]) + 0.0]
-    f = tf.function(lambda x: x + held[0])
+    captured = [tf.constant([1.0]) + 0.0]
+    f = tf.function(lambda x: x + captured[0])
     assert f(tf.constant([1.0])).tolist() == [2.0]
-    held[0] = tf.constant([10.0])
-    assert f(tf.constant([1.0])).tolist() == [2.0], "Python ran only while it was traced"
+    captured[0] = tf.constant([10.0])
+    assert f(tf.constant([1.0])).tolist() == [2.0], "Python runs only while tracing"
 
 
-def test_results_that_are_arguments_captures_and_constants():
-    held = tf.constant([7.0]) * 1.0
-    f = tf.function(lambda x: (x, held, tf.constant([1, 2]), x, 4.0))
+def test_results_may_be_arguments_captures_and_constants():
+    captured = tf.constant([7.0]) * 1.0
+    f = tf.function(lambda x: (x, captured, tf.constant([1, 2]), x, 4.0))
     x = tf.constant([5.0])
     out = f(x)
     assert [np.asarray(o).tolist() for o in out] == [[5.0], [7.0], [1, 2], [5.0], 4.0]
@@ -122,7 +122,7 @@ def test_a_function_without_tensors():
 # ── Variables ──
 
 
-def test_variables_are_read_each_time():
+def test_variables_are_read_in_every_call():
     v = tf.Variable(1.0)
     f = tf.function(lambda x: x + v)
     assert float(f(tf.constant(1.0))) == 2
@@ -130,7 +130,7 @@ def test_variables_are_read_each_time():
     assert float(f(tf.constant(1.0))) == 6
 
 
-def test_variables_are_written():
+def test_variables_are_assigned():
     v = tf.Variable([1.0, 2.0])
 
     @tf.function
@@ -144,7 +144,7 @@ def test_variables_are_written():
     assert step(tf.constant([0.0, 0.0])).tolist() == [8.0, 12.0]
 
 
-def test_reads_before_and_after_a_write_differ():
+def test_reads_before_and_after_an_assignment_differ():
     v = tf.Variable(1.0)
 
     @tf.function
@@ -166,9 +166,9 @@ def test_two_variables_swap():
         a.assign(b)
         b.assign(old)
 
-    for turn in range(1, 5):
+    for n in range(1, 5):
         swap()
-        assert float(a[5]) == (1 if turn % 2 else 5) and float(b[5]) == (5 if turn % 2 else 1)
+        assert float(a[5]) == (1 if n % 2 else 5) and float(b[5]) == (5 if n % 2 else 1)
 
 
 def test_three_variables_rotate_with_a_reversal():
@@ -186,18 +186,18 @@ def test_three_variables_rotate_with_a_reversal():
     for _ in range(3):
         rotate()
         x, y, z = y[::-1], z + x, x[::-1] * 2
-        for ours, theirs in zip((a, b, c), (x, y, z)):
-            np.testing.assert_allclose(np.asarray(ours), theirs, rtol=1e-6)
+        for variable, expected in zip((a, b, c), (x, y, z)):
+            np.testing.assert_allclose(np.asarray(variable), expected, rtol=1e-6)
 
 
 def test_a_variable_updated_through_a_view_of_itself():
     v = tf.Variable(np.arange(12, dtype="float32").reshape(3, 4))
     f = tf.function(lambda: v.assign(v[::-1] + tf.reduce_sum(v, 0)))
-    right = np.arange(12, dtype="float32").reshape(3, 4)
+    expected = np.arange(12, dtype="float32").reshape(3, 4)
     for _ in range(3):
         f()
-        right = right[::-1] + right.sum(0)
-        np.testing.assert_allclose(np.asarray(v), right)
+        expected = expected[::-1] + expected.sum(0)
+        np.testing.assert_allclose(np.asarray(v), expected)
 
 
 def test_a_variable_assigned_to_itself_and_to_another():
@@ -215,19 +215,19 @@ def test_a_variable_assigned_to_itself_and_to_another():
     assert b.tolist() == [1.0, 2.0]
 
 
-def test_updates_in_place_never_change_a_tensor():
+def test_in_place_updates_do_not_change_tensors():
     v = tf.Variable(np.ones(1000, "float32"))
     step = tf.function(lambda: v.assign_add(tf.ones(1000)))
-    held = []
+    tensors = []
     for _ in range(4):
-        held += [v.value(), tf.reshape(v.value(), (10, 100)), v + 0.0, tf.identity(v)]
+        tensors += [v.value(), tf.reshape(v.value(), (10, 100)), v + 0.0, tf.identity(v)]
         step()
         step()
-    for i, x in enumerate(held):
+    for i, x in enumerate(tensors):
         assert np.unique(np.asarray(x)).tolist() == [1 + 2 * (i // 4)]
 
 
-def test_a_tensor_that_was_assigned_is_never_changed():
+def test_an_assigned_tensor_is_not_changed():
     x = tf.constant(np.ones(100, "float32")) * 1.0
     v = tf.Variable(x)
     step = tf.function(lambda: v.assign_add(tf.ones(100)))
@@ -238,7 +238,7 @@ def test_a_tensor_that_was_assigned_is_never_changed():
     assert np.unique(np.asarray(x)).tolist() == [1.0] and float(v[0]) == 3
 
 
-def test_a_result_is_not_changed_by_the_next_call():
+def test_the_next_call_does_not_change_a_result():
     v = tf.Variable([0.0])
 
     @tf.function
@@ -250,19 +250,19 @@ def test_a_result_is_not_changed_by_the_next_call():
     assert [o.tolist() for o in outs] == [[1.0], [2.0], [3.0]]
 
 
-def test_numpy_shares_nothing_with_a_variable():
+def test_numpy_arrays_share_no_memory_with_a_variable():
     source = np.ones(64, "float32")
     v = tf.Variable(source)
-    seen = v.numpy()
+    array = v.numpy()
     source[:] = 5
     tf.function(lambda: v.assign_add(tf.ones(64)))()
-    assert seen[0] == 1 and float(v[0]) == 2
+    assert array[0] == 1 and float(v[0]) == 2
 
 
-# ── functions in functions ──
+# ── nesting ──
 
 
-def test_a_function_within_a_function_is_part_of_it():
+def test_a_nested_function_is_inlined():
     v = tf.Variable(1.0)
 
     @tf.function
@@ -277,20 +277,20 @@ def test_a_function_within_a_function_is_part_of_it():
     assert float(outer(tf.constant(10.0))) == 50 and float(v) == 3
 
 
-def test_init_scope_computes_at_once():
-    seen = []
+def test_init_scope_is_eager():
+    values = []
 
     @tf.function
     def f(x):
         with tf.init_scope():
-            seen.append(float(tf.constant(2.0) * 3.0))
+            values.append(float(tf.constant(2.0) * 3.0))
         return x
 
     f(tf.constant(1.0))
-    assert seen == [6.0]
+    assert values == [6.0]
 
 
-def test_a_function_that_raises_leaves_everything_as_it_was():
+def test_an_exception_while_tracing_restores_eager_mode():
     f = tf.function(lambda x: x / "two")
     with pytest.raises(tf.errors.OpError):
         f(tf.constant(1.0))
@@ -301,7 +301,7 @@ def test_a_function_that_raises_leaves_everything_as_it_was():
     assert float(tf.constant(1.0) + 1.0) == 2
 
 
-def test_programs_go_when_their_function_goes():
+def test_programs_are_freed_with_their_function():
     f = tf.function(lambda x: x + 1.0)
     f(tf.constant([1.0]))
     program = weakref.ref(f.get_concrete_function(tf.constant([1.0])).program)
@@ -310,7 +310,7 @@ def test_programs_go_when_their_function_goes():
     assert program() is None
 
 
-# ── what is traced has no value ──
+# ── traced tensors have no values ──
 
 
 def test_a_traced_tensor_has_no_value():
@@ -332,29 +332,30 @@ def test_python_cannot_branch_on_a_traced_tensor():
         f(tf.constant(1.0))
 
 
-def test_a_leaked_tensor_says_where_it_belongs():
-    kept = []
-    tf.function(lambda x: kept.append(x * 2.0))(tf.constant(1.0))
-    for use in (lambda: kept[0] + 1.0, lambda: tf.function(lambda x: x + kept[0])(tf.constant(1.0)),
-                lambda: tf.Variable(1.0).assign(kept[0])):
+def test_using_a_leaked_tensor_is_an_error():
+    leaked = []
+    tf.function(lambda x: leaked.append(x * 2.0))(tf.constant(1.0))
+    for use in (lambda: leaked[0] + 1.0,
+                lambda: tf.function(lambda x: x + leaked[0])(tf.constant(1.0)),
+                lambda: tf.Variable(1.0).assign(leaked[0])):
         with pytest.raises(tf.errors.FailedPreconditionError, match="belongs to a tf.function"):
             use()
 
 
-def test_variables_are_made_outside():
+def test_creating_a_variable_while_tracing_is_an_error():
     with pytest.raises(tf.errors.FailedPreconditionError, match="create Variables outside"):
         tf.function(lambda x: tf.Variable(x))(tf.constant(1.0))
 
 
-def test_arguments_that_cannot_be_told_apart():
+def test_arguments_that_are_not_hashable_are_an_error():
     with pytest.raises(tf.errors.InvalidArgumentError, match="neither a tensor nor hashable"):
         tf.function(lambda x, s: x)(tf.constant(1.0), {1, 2})
 
 
-# ── what it costs ──
+# ── program runs, methods and signatures ──
 
 
-def test_one_program_run_for_a_call(backend):
+def test_a_call_runs_one_program(backend):
     v = tf.Variable(np.ones((64, 64), "float32"))
 
     @tf.function
@@ -372,69 +373,69 @@ def test_one_program_run_for_a_call(backend):
     assert after["host_calls"] - before["host_calls"] == (0 if backend == "reference" else 3)
 
 
-class Counter:
-    """A method that is traced once for each object and signature."""
+class CountedMethods:
+    """An object with tf.function methods that count their traces."""
 
     def __init__(self, by):
-        self.by, self.times = tf.Variable(by), 0
+        self.by, self.traces = tf.Variable(by), 0
 
     @tf.function
     def __call__(self, x):
-        self.times += 1
+        self.traces += 1
         return x * self.by
 
     @tf.function
     def step(self, x):
-        self.times += 1
+        self.traces += 1
         return x + self.by
 
 
-class Louder(Counter):
+class Subclass(CountedMethods):
     @tf.function
     def step(self, x):
         return super().step(x) * 10.0
 
 
-def test_a_method_is_traced_once_for_each_object():
-    one, two = Counter(1.0), Louder(2.0)
-    for each in (one, two, one, two):
+def test_a_method_is_traced_once_per_object():
+    first, second = CountedMethods(1.0), Subclass(2.0)
+    for each in (first, second, first, second):
         each(tf.constant(3.0))
         each.step(tf.constant(3.0))
-    assert one.times == two.times == 2
-    assert float(two.step(tf.constant(3.0))) == 50
-    assert "x + y" in str(one.step.plan)
+    assert first.traces == second.traces == 2
+    assert float(second.step(tf.constant(3.0))) == 50
+    assert "x + y" in str(first.step.plan)
 
 
-def test_a_method_does_not_keep_its_object():
-    thing = Counter(1.0)
-    thing.step(tf.constant(1.0))
-    gone = weakref.ref(thing)
-    del thing
+def test_a_method_does_not_keep_its_object_alive():
+    counted = CountedMethods(1.0)
+    counted.step(tf.constant(1.0))
+    reference = weakref.ref(counted)
+    del counted
     gc.collect()
-    assert gone() is None
+    assert reference() is None
 
 
 def test_an_object_with_methods_is_copied_without_their_programs():
-    thing = Counter(1.0)
-    thing.step(tf.constant(1.0))
-    for twin in (copy.deepcopy(thing), pickle.loads(pickle.dumps(thing))):
-        twin.by.assign(5.0)
-        assert float(twin.step(tf.constant(1.0))) == 6
-    assert float(thing.step(tf.constant(1.0))) == 2
+    counted = CountedMethods(1.0)
+    counted.step(tf.constant(1.0))
+    for other in (copy.deepcopy(counted), pickle.loads(pickle.dumps(counted))):
+        other.by.assign(5.0)
+        assert float(other.step(tf.constant(1.0))) == 6
+    assert float(counted.step(tf.constant(1.0))) == 2
 
 
-def test_a_copied_function_traces_anew():
+def test_a_copied_function_is_traced_again():
     f = tf.function(abs)
     f(tf.constant(-1.0))
     assert float(copy.deepcopy(f)(tf.constant(-2.0))) == 2
 
 
-def test_zero_and_minus_zero_are_different_arguments(backend):
-    divided = tf.function(lambda by, x: x / by)
+def test_zero_and_minus_zero_are_different_signatures(backend):
+    divide = tf.function(lambda by, x: x / by)
     x = tf.constant(1.0)
-    assert [float(divided(0.0, x)), float(divided(-0.0, x))] == [math.inf, -math.inf]
-    assert [float(divided(0.0, -x)), float(divided(-0.0, -x))] == [-math.inf, math.inf]
-    assert math.isnan(float(divided(0.0, 0.0 * x)))
+    assert [float(divide(0.0, x)), float(divide(-0.0, x))] == [math.inf, -math.inf]
+    assert [float(divide(0.0, -x)), float(divide(-0.0, -x))] == [-math.inf, math.inf]
+    assert math.isnan(float(divide(0.0, 0.0 * x)))
 
 
 def test_only_the_latest_signatures_are_kept(monkeypatch):
@@ -442,18 +443,18 @@ def test_only_the_latest_signatures_are_kept(monkeypatch):
     f, x = tf.function(lambda n, x: x + n), tf.constant(1.0)
     for n in range(3):
         f(n, x)
-    with pytest.warns(RuntimeWarning, match="it met 3 signatures, .* tf.constant") as w:
+    with pytest.warns(RuntimeWarning, match="it met 3 signatures, .* tf.constant") as caught:
         f(3, x)
-    assert w[0].filename == __file__
+    assert caught[0].filename == __file__
     assert [float(f(n, x)) for n in range(5)] == [1, 2, 3, 4, 5]
     assert len(f._cache) == 3
 
 
-def test_a_result_that_nobody_asked_of_has_no_part_in_a_gradient():
+def test_an_unused_result_does_not_affect_the_gradient():
     f = tf.function(lambda x: (x * 2.0, tf.exp(x * 1000.0), tf.cast(x, tf.int32)))
     x = tf.constant([1.0, 2.0])
     with tf.GradientTape() as tape:
         tape.watch(x)
-        y, overflown, _ = f(x)
+        y, overflow, _ = f(x)
     assert tape.gradient(y, x).tolist() == [2, 2]
-    assert overflown.tolist() == [math.inf, math.inf]
+    assert overflow.tolist() == [math.inf, math.inf]

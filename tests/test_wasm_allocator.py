@@ -1,19 +1,19 @@
-"""The blocks of the linear memory: never two over one another, and none of them lost."""
+"""Heap allocator of the linear memory: blocks do not overlap and are not lost."""
 
 import gc
 import random
 
 import pytest
 
-from tensorbrook.backends.wasm import allocator as module
+from tensorbrook.backends.wasm import allocator
 from tensorbrook.backends.wasm.allocator import MAX_SMALL_BYTES, HeapAllocator
 from tensorbrook.base.errors import ResourceExhaustedError
 
 BIG = 2 * MAX_SMALL_BYTES
 
 
-class Ground:
-    """A host of nothing but memory, which grows up to a limit."""
+class FakeHost:
+    """A host with a memory that grows up to a limit."""
 
     heap_base = 1000
 
@@ -30,69 +30,69 @@ def overlap(blocks) -> bool:
     return any(a + n > b for (a, n), (b, _) in zip(blocks, blocks[1:]))
 
 
-def test_blocks_do_not_overlap_and_all_come_back():
-    numbers, memory, held = random.Random(5), HeapAllocator(Ground()), []
+def test_blocks_do_not_overlap_and_are_all_freed():
+    rng, memory, blocks = random.Random(5), HeapAllocator(FakeHost()), []
     begin = memory.end
     for _ in range(2000):
-        if held and numbers.random() < 0.5:
-            memory.free(*held.pop(numbers.randrange(len(held))))
+        if blocks and rng.random() < 0.5:
+            memory.free(*blocks.pop(rng.randrange(len(blocks))))
         else:
-            held.append(memory.allocate(numbers.choice((1, 64, 5000, BIG, 3 * BIG, 7 * BIG))))
-        assert not overlap(held)
-    assert memory.in_use == sum(size for _, size in held)
-    for block in held:
+            blocks.append(memory.allocate(rng.choice((1, 64, 5000, BIG, 3 * BIG, 7 * BIG))))
+        assert not overlap(blocks)
+    assert memory.in_use == sum(size for _, size in blocks)
+    for block in blocks:
         memory.free(*block)
     assert memory.in_use == 0
-    small = sum(size * len(kept) for size, kept in memory._small_blocks.items())
+    small = sum(size * len(addresses) for size, addresses in memory._small_blocks.items())
     large = sum(size for size, _ in memory._by_size)
     assert begin + small + large == memory.end
 
 
-def test_a_finalizer_may_give_back_at_any_moment(monkeypatch):
-    """Python may collect, and so give blocks back, between any two lines of `take`."""
-    numbers, memory, held = random.Random(7), HeapAllocator(Ground()), []
-    begin, search = memory.end, module.bisect_left
+def test_a_finalizer_may_free_a_block_at_any_time(monkeypatch):
+    """Garbage collection may free blocks between any two lines of `allocate`."""
+    rng, memory, blocks = random.Random(7), HeapAllocator(FakeHost()), []
+    begin, search = memory.end, allocator.bisect_left
 
-    def search_and_collect(*args):
-        at = search(*args)
-        while held and numbers.random() < 0.5:
-            memory.free(*held.pop(numbers.randrange(len(held))))
-        return at
+    def search_and_free(*args):
+        index = search(*args)
+        while blocks and rng.random() < 0.5:
+            memory.free(*blocks.pop(rng.randrange(len(blocks))))
+        return index
 
-    monkeypatch.setattr(module, "bisect_left", search_and_collect)
+    monkeypatch.setattr(allocator, "bisect_left", search_and_free)
     for _ in range(3000):
-        held.append(memory.allocate(numbers.choice((BIG, 3 * BIG, 7 * BIG))))
-        assert not overlap(held)
-    while held:
-        memory.free(*held.pop())
+        blocks.append(memory.allocate(rng.choice((BIG, 3 * BIG, 7 * BIG))))
+        assert not overlap(blocks)
+    while blocks:
+        memory.free(*blocks.pop())
     assert memory.in_use == 0
     assert begin + sum(size for size, _ in memory._by_size) == memory.end
 
 
-class Held:
-    """Gives a block back when it is finalized."""
+class CyclicBlock:
+    """An object in a reference cycle that frees a block when it is finalized."""
 
     def __init__(self, memory):
         self.memory, self.block = memory, memory.allocate(BIG)
-        self.itself = self
+        self.cycle = self
 
     def __del__(self):
         self.memory.free(*self.block)
 
 
-def test_memory_that_waits_in_cycles_is_used_before_there_is_none():
-    memory = HeapAllocator(Ground(limit=1000 + 3 * BIG))
+def test_reference_cycles_are_collected_before_memory_runs_out():
+    memory = HeapAllocator(FakeHost(limit=1000 + 3 * BIG))
     gc.disable()
     try:
         for _ in range(20):
-            Held(memory)
+            CyclicBlock(memory)
     finally:
         gc.enable()
     assert memory.in_use <= 3 * BIG
 
 
-def test_what_does_not_fit_says_so_and_leaves_the_rest():
-    memory = HeapAllocator(Ground(limit=4 * BIG))
+def test_a_failed_allocation_changes_nothing():
+    memory = HeapAllocator(FakeHost(limit=4 * BIG))
     block = memory.allocate(BIG)
     with pytest.raises(ResourceExhaustedError, match="memory: a buffer of .* MB does not fit"):
         memory.allocate(8 * BIG)
