@@ -1,7 +1,7 @@
 """Random programs: random operations on a few tensors and Variables, for differential testing.
 
 A program depends only on its seed and length, so a failure can be reproduced. Its values are chosen
-so that backends can differ only by rounding: floats stay small, and only integers are compared.
+so that backends can differ only by rounding: floats stay small, and conditions depend on integers.
 """
 from math import prod
 from random import Random

@@ -46,11 +46,11 @@ def test_a_summary_has_the_median_and_the_range():
     assert statistics.summary([4.0, 1.0, 2.0]) == (2.0, 1.0, 4.0, 3)
 
 
-@pytest.mark.parametrize("number, text", [
+@pytest.mark.parametrize("value, text", [
     (0, "0"), (0.00213, "0.00213"), (7.4242, "7.42"), (128.4, "128"), (35400, "35400"),
     (0.00000213, "0.000002")])
-def test_numbers_have_three_significant_digits(number, text):
-    assert statistics.significant(number) == text
+def test_numbers_have_three_significant_digits(value, text):
+    assert statistics.significant(value) == text
 
 
 def test_the_number_of_steps_fills_the_time():
@@ -80,19 +80,19 @@ def test_different_results_are_an_error_before_any_timing():
 
 
 def test_slow_implementations_run_fewer_rounds():
-    most = interleaved_runs.Pace().turns
+    max_turns = interleaved_runs.Pace().turns
     arena = FakeImplementations({OURS: 1.0, "jax-js": 1000.0, "tfjs": 300.0}, AGREED)
     times = interleaved_runs.compare(arena, WORKLOAD, interleaved_runs.Pace())["turns_ms"]
     assert {name: len(turns) for name, turns in times.items()} == {
-        OURS: most, "jax-js": 1, "tfjs": 1}
+        OURS: max_turns, "jax-js": 1, "tfjs": 1}
     arena = FakeImplementations({OURS: 250.0, "jax-js": 1000.0, "tfjs": 10.0}, AGREED)
     times = interleaved_runs.compare(arena, WORKLOAD, interleaved_runs.Pace())["turns_ms"]
     assert {name: len(turns) for name, turns in times.items()} == {
-        OURS: 1, "jax-js": 1, "tfjs": most}
+        OURS: 1, "jax-js": 1, "tfjs": max_turns}
     arena = FakeImplementations({OURS: 250.0, "jax-js": 1000.0, "tfjs": 101.0}, AGREED)
     times = interleaved_runs.compare(arena, WORKLOAD, interleaved_runs.Pace())["turns_ms"]
     assert {name: len(turns) for name, turns in times.items()} == {
-        OURS: 3, "jax-js": 3, "tfjs": most}
+        OURS: 3, "jax-js": 3, "tfjs": max_turns}
 
 
 def cells(row):

@@ -373,11 +373,11 @@ def test_variables_decide_the_device_before_other_tensors(real_gpu):
 
 def test_a_gpu_that_fails_to_initialize_is_not_an_error(real_gpu, monkeypatch):
     def broken():
-        raise OSError("the driver has gone")
+        raise OSError("the driver failed")
 
     monkeypatch.setattr(EAGER, "find_gpu", broken)
     assert Learner().step(tf.ones(IMAGES)).device == CPU
-    assert EAGER.gpu_missing_reason == "it does not come up: the driver has gone"
+    assert EAGER.gpu_missing_reason == "it does not come up: the driver failed"
 
 
 def test_fit_runs_on_the_faster_device(real_gpu):

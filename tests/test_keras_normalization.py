@@ -88,7 +88,7 @@ def test_batch_normalization_of_an_empty_batch_keeps_the_moving_statistics():
 
 @pytest.mark.parametrize("mean", [0.0, 30.0, 3000.0])
 def test_batch_normalization_is_accurate_for_large_means(mean):
-    """Also where the first samples, whose mean the shift is computed from, are outliers."""
+    """Also where the first samples, which determine the shift, are outliers."""
     x = normal(64, 6, 6, 3, mean=mean)
     x[:4] += 7
     exact = x.astype("f8")

@@ -146,10 +146,10 @@ def test_strided_loads(begin, steps, dtype):
 @pytest.mark.parametrize("dtype", [float32, uint8, bool_], ids=str)
 def test_strided_stores(dtype):
     builder = LoopBuilder((5, 9))
-    whole = View.of((7, 20))
+    buffer_view = View.of((7, 20))
     x = builder.load(random_array((5, 9), dtype))
-    builder.store(x, whole.slice((1, 3), (5, 9), (1, 1)), count=140)
-    builder.store(x, whole.slice((6, 19), (5, 9), (-1, -2)), count=140)
+    builder.store(x, buffer_view.slice((1, 3), (5, 9), (1, 1)), count=140)
+    builder.store(x, buffer_view.slice((6, 19), (5, 9), (-1, -2)), count=140)
     builder.store(x, View.of((9, 5)).transpose((1, 0)), count=45)
     check(builder)
 

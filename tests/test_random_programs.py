@@ -67,8 +67,8 @@ def test_wasm_agrees_with_the_reference(seed, length):
 @settings(max_examples=20)
 @given(SEEDS, LENGTHS)
 def test_float16_on_webgpu_agrees_with_the_reference(seed, length):
-    """In registers and in memory. The tolerance allows for results of math functions that differ in
-    the last digit, and for the propagation of the difference."""
+    """Values in registers and in memory are rounded alike. The tolerance allows for math functions
+    that differ in the last digit, and for the propagation of the difference."""
     program = RandomProgram(seed, length, float16=True)
     assert_close(run(program, "webgpu"), run_eagerly(program), program, tolerance=3e-2)
 

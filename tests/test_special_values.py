@@ -80,7 +80,7 @@ DATA = {
     "uint8": [0, 1, 2, 3, 7, 16, 127, 128, 200, 254, 255],
     "bool": [True, False],
 }
-# The spacing of float32 above 1e6 is more than 1 % of a period, so larger angles are not compared.
+# Above 1e6 the spacing of float32 is about 1 % of a period, so larger angles are not compared.
 MAX_ANGLE = {"sin": 1e6, "cos": 1e6}
 ELEMENTWISE = [name for name, prim in PRIMITIVES.items() if prim.kind == "elementwise"]
 
