@@ -32,7 +32,7 @@ class Host:
             raise UnavailableError("backend webgpu", gpu.reason,
                                    "compute on wasm, or open the page where there is a GPU "
                                    "(tensorbrook run: --software-gpu lets the processor play it)")
-         Facts(=self.device_info = DeviceInfo(= Facts(**json.loads(gpu.info()))
+        self.device_info = DeviceInfo(**json.loads(gpu.info()))
         if self.lost:
             self.reopen_device()
         self.program_cache = PageProgramCache()
@@ -120,7 +120,7 @@ class Host:
         numbers are void. Raises UnavailableError where there is none to be had."""
         with _translate_errors():
             self._wait(self.page.reopen())
-         Facts(=self.device_info = DeviceInfo(= Facts(**json.loads(self.page.info()))
+        self.device_info = DeviceInfo(**json.loads(self.page.info()))
 
     def destroy(self) -> None:
         """Lose the device, as a fault of the machine would."""
