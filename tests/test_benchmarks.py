@@ -60,37 +60,37 @@ def test_the_number_of_steps_fills_the_time():
 
 
 def test_implementations_run_interleaved_and_failures_have_a_reason():
-    arena = FakeImplementations({OURS: 1.0, "jax-js": 2.0, "tfjs": 4.0}, AGREED)
-    result = interleaved_runs.compare(arena, WORKLOAD, interleaved_runs.QUICK)
-    measured = arena.turns[-9:]
+    fake = FakeImplementations({OURS: 1.0, "jax-js": 2.0, "tfjs": 4.0}, AGREED)
+    result = interleaved_runs.compare(fake, WORKLOAD, interleaved_runs.QUICK)
+    measured = fake.turns[-9:]
     assert [name for name, _ in measured] == [OURS, "jax-js", "tfjs"] * 3
-    assert {name: t["median"] for name, t in result["times_ms"].items()} == arena.step_ms
+    assert {name: t["median"] for name, t in result["times_ms"].items()} == fake.step_ms
     assert result["unable"] == {"ort": "cannot"}
-    assert arena.dropped
+    assert fake.dropped
 
 
 def test_different_results_are_an_error_before_any_timing():
-    arena = FakeImplementations({}, AGREED | {"jax-js": [1.0, 2.1]})
+    fake = FakeImplementations({}, AGREED | {"jax-js": [1.0, 2.1]})
     message = "tensorbrook and jax-js computed different .*figure 1: 2.0 and 2.1"
     with pytest.raises(interleaved_runs.Disagreement, match=message):
-        interleaved_runs.compare(arena, WORKLOAD, interleaved_runs.QUICK)
-    assert arena.turns == [] and arena.dropped
+        interleaved_runs.compare(fake, WORKLOAD, interleaved_runs.QUICK)
+    assert fake.turns == [] and fake.dropped
     assert statistics.difference([1.0], [1.0, 2.0], 1) == "1 figures and 2"
     assert statistics.difference([float("nan")], [1.0], 1)
 
 
 def test_slow_implementations_run_fewer_rounds():
     max_turns = interleaved_runs.Pace().turns
-    arena = FakeImplementations({OURS: 1.0, "jax-js": 1000.0, "tfjs": 300.0}, AGREED)
-    times = interleaved_runs.compare(arena, WORKLOAD, interleaved_runs.Pace())["turns_ms"]
+    fake = FakeImplementations({OURS: 1.0, "jax-js": 1000.0, "tfjs": 300.0}, AGREED)
+    times = interleaved_runs.compare(fake, WORKLOAD, interleaved_runs.Pace())["turns_ms"]
     assert {name: len(turns) for name, turns in times.items()} == {
         OURS: max_turns, "jax-js": 1, "tfjs": 1}
-    arena = FakeImplementations({OURS: 250.0, "jax-js": 1000.0, "tfjs": 10.0}, AGREED)
-    times = interleaved_runs.compare(arena, WORKLOAD, interleaved_runs.Pace())["turns_ms"]
+    fake = FakeImplementations({OURS: 250.0, "jax-js": 1000.0, "tfjs": 10.0}, AGREED)
+    times = interleaved_runs.compare(fake, WORKLOAD, interleaved_runs.Pace())["turns_ms"]
     assert {name: len(turns) for name, turns in times.items()} == {
         OURS: 1, "jax-js": 1, "tfjs": max_turns}
-    arena = FakeImplementations({OURS: 250.0, "jax-js": 1000.0, "tfjs": 101.0}, AGREED)
-    times = interleaved_runs.compare(arena, WORKLOAD, interleaved_runs.Pace())["turns_ms"]
+    fake = FakeImplementations({OURS: 250.0, "jax-js": 1000.0, "tfjs": 101.0}, AGREED)
+    times = interleaved_runs.compare(fake, WORKLOAD, interleaved_runs.Pace())["turns_ms"]
     assert {name: len(turns) for name, turns in times.items()} == {
         OURS: 3, "jax-js": 3, "tfjs": max_turns}
 
@@ -100,9 +100,9 @@ def cells(row):
 
 
 def test_the_table_shows_times_rates_ratios_and_targets():
-    arena = FakeImplementations({OURS: 1.0, "jax-js": 2.0, "tfjs": 4.0}, AGREED)
+    fake = FakeImplementations({OURS: 1.0, "jax-js": 2.0, "tfjs": 4.0}, AGREED)
     workload = WORKLOAD._replace(goal=Goal(peer=3, fma=0.4))
-    rows = [interleaved_runs.compare(arena, workload, interleaved_runs.QUICK)]
+    rows = [interleaved_runs.compare(fake, workload, interleaved_runs.QUICK)]
     text = table.goals_table(rows, CONTENDERS, targets.Ceiling(10.0))
     head, rule, row = text.splitlines()
     assert cells(row) == [
