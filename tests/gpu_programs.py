@@ -122,7 +122,7 @@ PROGRAMS = {
     "sort, int32": (lambda x: tf.sort(x, direction="DESCENDING"), indices(5000, 9)),
     "sort, long": (lambda x: tf.sort(x), arguments((1, 70000))),
     "radix_histogram of nothing": (
-        lambda x: sort_primitives.radix_histogram(x, digit=0, parts=2),
+        lambda x: sort_primitives.radix_histogram(x, digit=0, chunks=2),
         arguments(Indices((3, 0, 2), 0, 1))),
     "top_k": (lambda x: tf.math.top_k(x, 5), arguments((3, 50))),
     "top_k of long rows": (lambda x: tf.math.top_k(x, 100), arguments((2, 300000))),

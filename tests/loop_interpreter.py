@@ -39,7 +39,7 @@ def _evaluate(value, space, values, arrays, loop):
             return (value.offset + (indices * strides).sum(0, np.int32)).astype(np.int32)
         case ElementwiseOp():
             args = [np.broadcast_to(values[i], space) for i in value.args]
-            return _apply(value.formula, args, value.dtype)
+            return _apply(value.expression, args, value.dtype)
         case ReduceOp():
             return _reduce(values[value.arg], value, loop.reduction_axes)
 

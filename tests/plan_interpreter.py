@@ -78,7 +78,7 @@ def _arrays_in_iteration(k: ScanKernel, iteration: int, arrays: dict) -> dict:
 
     index = k.count - 1 - iteration if k.reverse else iteration
     local = {p.element: arrays[p.stacked].reshape(k.count, *p.element.spec.shape)[index, ...]
-             for p in k.pieces}
+             for p in k.slices}
     for c in k.carries:
         local |= {c.input: output_of(c, iteration - 1).reshape(c.input.spec.shape),
                   c.output: output_of(c, iteration).reshape(c.output.spec.shape)}

@@ -194,15 +194,15 @@ def test_pools_of_float16(case):
     x, g = tied(*attrs["image"]).astype("f2"), floats(*attrs["result"]).astype("f2")
     check_pool("max_pool", [x], "result", "max", attrs)
     check_pool("max_pool_scatter", [g, x], "image", "scatter", attrs, 2**-10)
-    check_pool("avg_pool", [floats(*x.shape).astype("f2")], "result", "mean", attrs, 2**-10)
-    check_pool("avg_pool_grad", [g], "image", "spread", attrs, 2**-10)
+    check_pool("avg_pool", [floats(*x.shape).astype("f2")], "result", "avg", attrs, 2**-10)
+    check_pool("avg_pool_grad", [g], "image", "avg_grad", attrs, 2**-10)
 
 
 @pytest.mark.parametrize("case", POOL, ids=str)
 def test_avg_pool(case):
     attrs = pool_of(case)
-    check_pool("avg_pool", [floats(*attrs["image"])], "result", "mean", attrs, 1e-6)
-    check_pool("avg_pool_grad", [floats(*attrs["result"])], "image", "spread", attrs, 1e-6)
+    check_pool("avg_pool", [floats(*attrs["image"])], "result", "avg", attrs, 1e-6)
+    check_pool("avg_pool_grad", [floats(*attrs["result"])], "image", "avg_grad", attrs, 1e-6)
 
 
 def test_the_mean_of_no_cells_is_0():

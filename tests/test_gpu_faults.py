@@ -132,8 +132,8 @@ def test_fit_goes_on_without_a_gpu(gpu, undisturbed, monkeypatch):
 
 
 KIND = "a GPU of another kind has taken over"
-OTHER = {"name": "another", "storage_buffers": 8, "invocations": 128, "alignment": 256,
-         "subgroups": 0}
+OTHER = {"name": "another", "storage_buffers": 8, "max_invocations": 128, "offset_alignment": 256,
+         "min_subgroup_size": 0}
 
 
 def another_kind(monkeypatch, gpu, **device_info):
@@ -212,7 +212,7 @@ def test_float16_goes_on_where_there_is_none(gpu, monkeypatch, other):
 
     step()
     lose(gpu)
-    with told(KIND if other else CPU, "backend reference does, which is slow"):
+    with told(KIND if other else CPU, "falling back to backend reference, which is slow"):
         step()
         assert v.tolist() == [4.75, 9.5]
     with tf.device("/GPU:0"), told():

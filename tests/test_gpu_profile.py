@@ -107,7 +107,7 @@ def test_dispatches_of_a_loop_are_named_for_the_kernels_of_its_turns():
     with profiled() as profile:
         recurrent()
     times = profile.programs[-1]
-    n, = (n for n, name in enumerate(times.names) if "repeat 5 times" in name)
+    n, = (n for n, name in enumerate(times.names) if "scan of 5 iterations" in name)
     inside = {e["name"].split(" ")[0] for e in spans(profile)} - {
         name.split(" ")[0] for p in profile.programs for name in p.names}
     turns = len(times.plan.steps[n].body)

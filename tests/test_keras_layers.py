@@ -199,7 +199,7 @@ def test_get_weights_of_an_assigned_variable_is_an_error_while_tracing():
         layer.bias.assign_add([5.0])
         return layer.get_weights()
 
-    with pytest.raises(tf.errors.FailedPreconditionError, match="is being traced"):
+    with pytest.raises(tf.errors.FailedPreconditionError, match="is a symbolic tensor"):
         weights()
 
 

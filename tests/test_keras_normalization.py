@@ -217,13 +217,13 @@ ERRORS = [
      "Embedding embedding: mask_zero is True, and layers pass no masks on; leave it out, and give "
      "attention a mask: tokens != 0"),
     (lambda: tf.nn.batch_normalization(tf.ones((2, 3)), tf.ones(2), tf.ones(2), None, None, 1e-3),
-     "batch_normalization: mean (2,) does not broadcast to x (2, 3); for one number for each "
-     "channel give it the shape (3,)"),
+     "batch_normalization: mean (2,) does not broadcast to x (2, 3); for one value per channel use "
+     "shape (3,)"),
     (lambda: tf.nn.moments(tf.constant([1, 2]), [0]),
-     "moments: it is not defined for int32; use tf.cast to float32"),
+     "moments: int32 is not supported; use tf.cast to float32"),
     (lambda: tf.nn.embedding_lookup(tf.ones((2, 3)), [0.5]),
-     "embedding_lookup: ids are float32[1] and params float32[2,3]; ids are whole numbers, each "
-     "of which names a row of params"),
+     "embedding_lookup: ids are float32[1] and params float32[2,3]; ids must be integers, and "
+     "params needs at least one axis"),
 ]
 
 

@@ -41,7 +41,7 @@ def peak_bytes(plan: Plan) -> int:
 def expressions(plan: Plan) -> list[list[str]]:
     """The scalar expressions of each generated loop."""
     loops = filter(None, (generated_loop(step.kernel) for step in plan.steps))
-    return [[v.formula for v in loop.values if isinstance(v, ElementwiseOp)] for loop in loops]
+    return [[v.expression for v in loop.values if isinstance(v, ElementwiseOp)] for loop in loops]
 
 
 # ── bit-exactness ─────────────────────────────────────────────────────────────────────────────

@@ -71,7 +71,7 @@ def test_residuals_of_the_gradient_are_outputs_of_the_forward_scan():
 def test_dead_results_are_eliminated():
     plan = plan_of(tf.function(lambda *xs: recurrent(*xs)[0]), *(zeros(*shape) for shape in SHAPES))
     scan, = scans(plan)
-    assert len(scan.pieces) == 1 and len(scan.carries) == 1
+    assert len(scan.slices) == 1 and len(scan.carries) == 1
 
 
 def test_dead_carries_are_eliminated():
@@ -100,7 +100,7 @@ def test_loop_invariants_are_hoisted():
     scan, = scans(plan)
     matmul, = scan.kernels
     operations = [v for v in matmul.epilogue.values if isinstance(v, ElementwiseOp)]
-    assert operations[0].formula == "x + y"
+    assert operations[0].expression == "x + y"
 
 
 def test_scans_with_the_same_body_and_different_arguments_are_not_merged():
@@ -230,13 +230,13 @@ X = tf.constant([1.0, 2.0, 3.0])
 
 @pytest.mark.parametrize("call, message", [
     (lambda: scan_loop(lambda h, x: (tf.stack([h, x]), ()), 0.0, X),
-     r"scan: carry 0 comes in as float32\[\] and leaves as float32\[2\]; keep its shape and dtype"),
-    (lambda: scan_loop(lambda h, x: ((h, x), ()), 0.0, X), "scan: what the body carries on has"),
+     r"scan: the body changes carry 0 from float32\[\] to float32\[2\]; keep its shape and dtype"),
+    (lambda: scan_loop(lambda h, x: ((h, x), ()), 0.0, X), "scan: the body changes the structure"),
     (lambda: scan_loop(lambda h, x: (h, ()), 0.0, (X, tf.zeros(2))), r"axes have sizes \[2, 3\]"),
-    (lambda: scan_loop(lambda h, x: (h, ()), 0.0), "there is nothing to go along; give it a le"),
+    (lambda: scan_loop(lambda h, x: (h, ()), 0.0), "scan: there are no xs; pass a length"),
     (lambda: scan_loop(lambda h, x: (h, ()), 0.0, tf.constant(1.0)),
-     "one of the tensors .* scalar"),
-    (lambda: tf.scan(tf.add, tf.zeros((0, 2))), "scan: elems are empty; give it an initializer"),
+     "scan: one of the xs is a scalar"),
+    (lambda: tf.scan(tf.add, tf.zeros((0, 2))), "scan: elems are empty; pass an initializer"),
 ])
 def test_errors(call, message):
     with pytest.raises(InvalidArgumentError, match=message):

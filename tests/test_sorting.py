@@ -79,14 +79,14 @@ ERRORS = [
     (lambda: tf.argsort(tf.ones(3), direction="down"),
      "argsort: direction is 'down'; use \"ASCENDING\" or \"DESCENDING\""),
     (lambda: tf.math.top_k(tf.ones((2, 3)), 4),
-     "top_k: k is 4 for an input of shape (2, 3); use a whole number from 0 to 3, the size of the "
-     "last axis"),
+     "top_k: k is 4 for an input of shape (2, 3); use an int from 0 to 3, the size of the last "
+     "axis"),
     (lambda: tf.math.top_k(tf.ones(3), 1.5),
-     "top_k: k is 1.5 for an input of shape (3,); use a whole number from 0 to 3"),
+     "top_k: k is 1.5 for an input of shape (3,); use an int from 0 to 3"),
     (lambda: tf.math.top_k(tf.ones(())),
      "top_k: k is 1 for an input of shape (); the input needs at least one axis"),
     (lambda: tf.math.in_top_k([0, 1], tf.ones((3, 2)), 1),
-     "in_top_k: targets are int32[2] and predictions float32[3,2]; give whole numbers (batch,), "
+     "in_top_k: targets are int32[2] and predictions float32[3,2]; pass class indices (batch,) "
      "and predictions (batch, classes)"),
 ]
 

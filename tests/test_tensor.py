@@ -62,7 +62,7 @@ def test_a_string_is_no_bool():
 def test_constant_values_of_pad_have_the_dtype_of_the_tensor():
     x = tf.constant([1, 2])
     assert tf.pad(x, tf.constant([[1, 0]]), constant_values=7).tolist() == [7, 1, 2]
-    with pytest.raises(tf.errors.DTypeError, match="1.5 is not a whole number"):
+    with pytest.raises(tf.errors.DTypeError, match="1.5 is not an integer"):
         tf.pad(x, [(1, 0)], constant_values=1.5)
     with pytest.raises(tf.errors.InvalidArgumentError, match=r"float32\[\], the tensor int32"):
         tf.pad(x, [(1, 0)], constant_values=tf.constant(1.0))

@@ -319,7 +319,7 @@ def test_a_traced_tensor_has_no_value():
         return float(x)
 
     with pytest.raises(tf.errors.FailedPreconditionError,
-                       match="is being traced by tf.function and has no value yet; return it"):
+                       match="is a symbolic tensor of tf.function and has no value yet; return it"):
         f(tf.constant(1.0))
 
 
@@ -338,7 +338,7 @@ def test_using_a_leaked_tensor_is_an_error():
     for use in (lambda: leaked[0] + 1.0,
                 lambda: tf.function(lambda x: x + leaked[0])(tf.constant(1.0)),
                 lambda: tf.Variable(1.0).assign(leaked[0])):
-        with pytest.raises(tf.errors.FailedPreconditionError, match="belongs to a tf.function"):
+        with pytest.raises(tf.errors.FailedPreconditionError, match="symbolic tensor of another"):
             use()
 
 
@@ -443,7 +443,7 @@ def test_only_the_latest_signatures_are_kept(monkeypatch):
     f, x = tf.function(lambda n, x: x + n), tf.constant(1.0)
     for n in range(3):
         f(n, x)
-    with pytest.warns(RuntimeWarning, match="it met 3 signatures, .* tf.constant") as caught:
+    with pytest.warns(RuntimeWarning, match="compiled for 3 signatures; .* tf.constant") as caught:
         f(3, x)
     assert caught[0].filename == __file__
     assert [float(f(n, x)) for n in range(5)] == [1, 2, 3, 4, 5]

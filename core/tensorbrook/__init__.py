@@ -1,6 +1,6 @@
 """Tensorbrook: deep learning in a browser tab, in Python. `import tensorbrook as tf`.
 
-The names are TensorFlow's; `tf.keras` loads on first touch.
+Public names equal TensorFlow's; `tf.keras` is imported on first access.
 """
 import importlib
 
@@ -13,12 +13,17 @@ from .devices import device
 from .eager import init_scope
 from .function import function
 from .ops import nn, random
+from .ops.array_ops import (
+    broadcast_to, concat, constant, convert_to_tensor, expand_dims, fill, ones, ones_like, pad,
+    range, rank, reshape, reverse, shape, size, slice, split, squeeze, stack, tile, transpose,
+    unstack, zeros, zeros_like)
 from .ops.control_flow import scan
+from .ops.creation import eye, linspace, meshgrid, repeat, roll, sequence_mask
 from .ops.cumulative import cumsum, reduce_prod
 from .ops.einsum import einsum
+from .ops.gather_scatter import gather_nd, scatter_nd, tensor_scatter_nd_add
 from .ops.indexing import gather, one_hot
-from .ops.linalg import matmul, tensordot
-from .ops.creation import eye, linspace, meshgrid, repeat, roll, sequence_mask
+from .ops.linalg import clip_by_global_norm, clip_by_norm, matmul, norm, tensordot
 from .ops.math import (
     abs, add, add_n, argmax, argmin, cast, ceil, clip_by_value, cos, divide, equal, erf, exp,
     floor, greater, greater_equal, identity, less, less_equal, log, logical_and, logical_not,
@@ -26,28 +31,22 @@ from .ops.math import (
     reduce_logsumexp, reduce_max, reduce_mean, reduce_min, reduce_std, reduce_sum, reduce_variance,
     round, rsqrt, sigmoid, sign, sin, sqrt, square, squared_difference, stop_gradient, subtract,
     tanh, truediv, where)
-from .ops.matrices import clip_by_global_norm, clip_by_norm, norm
-from .ops.gather_scatter import gather_nd, scatter_nd, tensor_scatter_nd_add
-from .ops.array_ops import (
-    broadcast_to, concat, constant, convert_to_tensor, expand_dims, fill, ones, ones_like, pad,
-    range, rank, reshape, reverse, shape, size, slice, split, squeeze, stack, tile, transpose,
-    unstack, zeros, zeros_like)
 from .ops.sorting import argsort, sort
 from .tensor import Tensor, TensorShape, Variable
 
 __version__ = "0.1.0"
 newaxis = None
-_ON_FIRST_TOUCH = ("keras",)
+_LAZY_MODULES = ("keras",)
 
 
 def __getattr__(name: str):
-    if name in _ON_FIRST_TOUCH:
+    if name in _LAZY_MODULES:
         return importlib.import_module(f".{name}", __name__)
-    raise AttributeError(f"tensorbrook has no {name!r}; see dir(tensorbrook) for what there is")
+    raise AttributeError(f"tensorbrook has no {name!r}; dir(tensorbrook) lists the public names")
 
 
 def __dir__():
-    return sorted([*globals(), *_ON_FIRST_TOUCH])
+    return sorted([*globals(), *_LAZY_MODULES])
 
 
 __all__ = [

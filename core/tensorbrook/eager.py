@@ -1,4 +1,4 @@
-"""The conductor of single operations: each is a program of one equation, compiled once."""
+"""Eager execution: each operation is a program of one equation, compiled once and cached."""
 
 from __future__ import annotations
 
@@ -20,25 +20,25 @@ __all__ = ["EAGER", "EagerContext", "compile", "init_scope", "plan_for", "simpli
 
 
 class EagerContext(PlacementPolicy):
-    """The bottom context: carries out what is bound at once, where it is placed."""
+    """The bottom of the context stack: runs each primitive immediately, where it is placed."""
 
-    # How many programs, and storages of numbers, are kept; a loop meets few different ones, and a
-    # page that meets new shapes for hours must not fill its memory with them.
+    # Bounds on the caches: a loop uses few programs, but a page that runs for hours with ever new
+    # shapes must not exhaust its memory.
     MAX_CACHED_PROGRAMS = 4096
     MAX_CACHED_SCALARS = 1024
 
     @property
     def backend(self) -> Backend:
-        """The one that computes what depends on nothing yet."""
+        """The backend of operations without operands."""
         return self.chain.backend
 
     def bind(self, prim: Primitive, args: list[Tensor], attrs: dict[str, Any]) -> Any:
-        way = self.chain
-        if way.gpu is not None:
-            way = way.chain_for(args)
+        chain = self.chain
+        if chain.gpu is not None:
+            chain = chain.chain_for(args)
         key = (prim.name, *[a.spec for a in args], *attrs.items())
-        found = way.programs.get(key)
-        if found is None:
+        cached = chain.programs.get(key)
+        if cached is None:
             spec = prim.spec(*[a.spec for a in args], **attrs)
             if (
                 prim.kind == "view"
@@ -46,14 +46,15 @@ class EagerContext(PlacementPolicy):
             ):
                 return alias
             graph = _single_op_graph(prim, args, attrs, spec)
-            # What no CPU computes looks for a GPU, however small it is.
-            able = self.select_chain(lambda threads: True, args) if uses_float16(graph) else way
-            found = able.programs.get(key)
-            if found is None:
-                if len(able.programs) >= self.MAX_CACHED_PROGRAMS:
-                    able.programs.clear()
-                found = able.programs[key] = able.load(graph), spec
-        program, spec = found
+            # Backend wasm has no float16, so even a small operation with float16 selects a GPU.
+            if uses_float16(graph):
+                chain = self.select_chain(lambda threads: True, args)
+            cached = chain.programs.get(key)
+            if cached is None:
+                if len(chain.programs) >= self.MAX_CACHED_PROGRAMS:
+                    chain.programs.clear()
+                cached = chain.programs[key] = chain.load(graph), spec
+        program, spec = cached
         backend = program.backend
         outs = program.run([self.storage_on(a, backend) for a in args])
         if isinstance(spec, tuple):
@@ -61,7 +62,7 @@ class EagerContext(PlacementPolicy):
         return Tensor(spec, outs[0])
 
     def _alias(self, prim: Primitive, x: Tensor, spec: TensorSpec, attrs) -> Tensor | None:
-        """A view whose elements lie as those of `x` shares its storage: nothing moves."""
+        """A contiguous view as a Tensor that shares the storage of `x`; None for other views."""
         view = prim.view(View.of(x.spec.shape), **attrs)
         if view is None or not view.contiguous or spec.count != x.spec.count:
             return None
@@ -77,47 +78,49 @@ class EagerContext(PlacementPolicy):
         variable.storage = self.storage_on(value, self.chain.chain_for((variable,)).backend)
         variable.storage.aliased = True
 
-    def storage_on(self, held: Tensor | Variable, backend: Backend | None = None) -> Storage:
-        """Where a concrete tensor lies on that backend, else on the one where it belongs; put there
-        if need be."""
-        storage = held.storage
+    def storage_on(self, x: Tensor | Variable, backend: Backend | None = None) -> Storage:
+        """The storage of a concrete tensor on a backend, by default on the backend of placement.
+
+        A tensor on another backend is transferred, and a constant is uploaded.
+        """
+        storage = x.storage
         if backend is None:
-            backend = self.chain.chain_for((held,)).backend
+            backend = self.chain.chain_for((x,)).backend
         if storage is None:
-            if held.symbolic:
-                raise leaked_tracer_error(held)
-            storage = held.storage = self._upload_constant(held, backend)
+            if x.symbolic:
+                raise leaked_tracer_error(x)
+            storage = x.storage = self._upload_constant(x, backend)
         elif storage.backend is not backend:
-            storage = held.storage = self._transfer(held, backend)
+            storage = x.storage = self._transfer(x, backend)
         return storage
 
-    def _transfer(self, held: Tensor | Variable, backend: Backend) -> Storage:
-        """The elements of a concrete tensor on another backend."""
-        if isinstance(held, Tensor) and held.atom is not None:
-            return self._upload_constant(held, backend)         # still known, and nothing to wait for
-        return self._upload(HostArray(held.storage.read(), held.spec.shape, held.spec.dtype), backend)
+    def _transfer(self, x: Tensor | Variable, backend: Backend) -> Storage:
+        """Copy the elements of a concrete tensor to another backend."""
+        if isinstance(x, Tensor) and x.atom is not None:
+            return self._upload_constant(x, backend)            # needs no readback
+        return self._upload(HostArray(x.storage.read(), x.spec.shape, x.spec.dtype), backend)
 
     def _upload_constant(self, tensor: Tensor, backend: Backend) -> Storage:
         const = tensor.atom
-        if not const.is_number:
+        if not const.is_scalar:
             data = HostArray(const.value, const.spec.shape, const.spec.dtype)
             return self._upload(data, backend)
-        numbers, key = self.chain.numbers, (backend, const.spec.dtype.name, repr(const.value))
-        if key not in numbers:
-            if len(numbers) >= self.MAX_CACHED_SCALARS:
-                numbers.clear()
+        scalars, key = self.chain.scalars, (backend, const.spec.dtype.name, repr(const.value))
+        if key not in scalars:
+            if len(scalars) >= self.MAX_CACHED_SCALARS:
+                scalars.clear()
             data = HostArray(constant_to_bytes(const), (), const.spec.dtype)
-            numbers[key] = self._upload(data, backend)
-            numbers[key].aliased = True
-        return numbers[key]
+            scalars[key] = self._upload(data, backend)
+            scalars[key].aliased = True
+        return scalars[key]
 
     def _upload(self, data: HostArray, backend: Backend) -> Storage:
         try:
             return backend.upload(data)
-        except UnimplementedError:
+        except UnimplementedError:                # the device does not support the dtype
             if WASM not in self.chain.names[1:]:
                 raise
-            return backends.get_backend(WASM).upload(data)      # elements that this device has not
+            return backends.get_backend(WASM).upload(data)
 
 
 def _single_op_graph(prim: Primitive, args: list[Tensor], attrs, spec) -> Graph:
@@ -130,7 +133,7 @@ def _load_on_fallback(graph: Graph, device: str) -> Program:
 
 
 def _on_device_lost() -> None:
-    EAGER.push_device(CPU)                         # without asking for another device yet
+    EAGER.push_device(CPU)                         # so that reseeding does not select a GPU
     try:
         random.get_global_generator().reseed_if_lost()
     finally:
@@ -143,5 +146,5 @@ backends.load_on_fallback, backends.on_backend_lost = _load_on_fallback, _on_dev
 
 
 def init_scope():
-    """Within the block operations run at once, even while a tf.function is being traced."""
+    """A context manager that runs operations eagerly, even while a tf.function is being traced."""
     return context(EAGER)

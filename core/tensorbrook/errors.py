@@ -1,4 +1,4 @@
-"""`tf.errors`: what operations raise."""
+"""`tf.errors`: the exceptions that operations raise."""
 from .base.errors import (
     DTypeError, FailedPreconditionError, InternalError, InvalidArgumentError, OpError,
     ResourceExhaustedError, UnavailableError, UnimplementedError)

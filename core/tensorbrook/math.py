@@ -1,5 +1,7 @@
-"""`tf.math`: elementwise functions, reductions, sorting and sums along the way."""
+"""`tf.math`: elementwise functions, reductions, cumulative and segment operations, top-k."""
 from .ops.cumulative import cumprod, cumsum, cumulative_logsumexp, reduce_prod
+from .ops.gather_scatter import (
+    confusion_matrix, segment_mean, segment_sum, unsorted_segment_mean, unsorted_segment_sum)
 from .ops.math import (
     abs, add, add_n, argmax, argmin, ceil, cos, divide, divide_no_nan, equal, erf, exp, expm1,
     floor, floordiv, greater, greater_equal, is_finite, is_nan, less, less_equal, log, log1p,
@@ -7,8 +9,6 @@ from .ops.math import (
     not_equal, pow, reciprocal, reduce_all, reduce_any, reduce_logsumexp, reduce_max, reduce_mean,
     reduce_min, reduce_std, reduce_sum, reduce_variance, round, rsqrt, sigmoid, sign, sin, sqrt,
     square, squared_difference, subtract, tanh, truediv)
-from .ops.gather_scatter import (
-    confusion_matrix, segment_mean, segment_sum, unsorted_segment_mean, unsorted_segment_sum)
 from .ops.sorting import in_top_k, top_k
 
 __all__ = [

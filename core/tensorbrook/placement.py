@@ -1,4 +1,4 @@
-"""Where programs run: which backends may carry one out, and which does where nobody chose."""
+"""Device placement: the backends that may run a program, and the choice between CPU and GPU."""
 from __future__ import annotations
 
 import warnings
@@ -8,10 +8,10 @@ from typing import Any
 
 from . import backends
 from .backends import Backend, Program, Storage
-from .base.task_local import register_stack
 from .base.errors import (
     InternalError, OpError, ResourceExhaustedError, UnavailableError, UnimplementedError)
-from .compiler import fuse, build_plan, simplify, lower_float16
+from .base.task_local import register_stack
+from .compiler import build_plan, fuse, lower_float16, simplify
 from .ir import Graph, Plan, TensorSpec
 from .tensor import Variable
 
@@ -20,134 +20,146 @@ WASM, WEBGPU, REFERENCE = "wasm", "webgpu", "reference"
 BACKEND_FOR_DEVICE = {CPU: WASM, GPU: WEBGPU}
 
 
-def compile(graph: Graph, on: Backend) -> Program:
-    """A graph as a program: one that the backend has kept, or else through every stage."""
-    graph = simplify_for(graph, on)
-    return on.load_cached(graph) or on.load(plan_for(graph, on))
+def compile(graph: Graph, backend: Backend) -> Program:
+    """Compile a graph, or load the program from the backend's program cache."""
+    graph = simplify_for(graph, backend)
+    return backend.load_cached(graph) or backend.load(plan_for(graph, backend))
 
 
-def simplify_for(graph: Graph, on: Backend) -> Graph:
-    """The smallest graph that means the same to a backend."""
-    return simplify(lower_float16(graph, on.target))
+def simplify_for(graph: Graph, backend: Backend) -> Graph:
+    """Run the graph passes: legalization for the backend and simplification."""
+    return simplify(lower_float16(graph, backend.target))
 
 
-def plan_for(graph: Graph, on: Backend) -> Plan:
-    """The plan of a simplified graph."""
-    kernels, outputs = fuse(graph, on.target)
-    return build_plan(graph, kernels, outputs, on.target)
+def plan_for(graph: Graph, backend: Backend) -> Plan:
+    """Run the kernel passes on a simplified graph."""
+    kernels, outputs = fuse(graph, backend.target)
+    return build_plan(graph, kernels, outputs, backend.target)
 
 
 class BackendChain:
-    """The backends that may carry a program out, the first that can does; with what operations
-    that run at once keep there: their programs, and the storages of numbers."""
+    """A fallback chain: the first of the named backends that can compile a program runs it.
 
-    gpu: BackendChain | None = None           # of an automatic one, where it has found a GPU
+    The chain also caches the programs of eager operations and the storages of scalar constants.
+    """
+
+    gpu: BackendChain | None = None           # set only by AutomaticChain
 
     def __init__(self, *names: str):
         self.names = names
         self.loaded_backends: set[Backend] = set()
         self.programs: dict[Any, tuple[Program, TensorSpec | tuple[TensorSpec, ...]]] = {}
-        self.numbers: dict[Any, Storage] = {}
-        self.warned_about_reference = False                    # that something runs on backend reference
+        self.scalars: dict[Any, Storage] = {}
+        self.warned_about_reference = False
 
     @cached_property
     def backend(self) -> Backend:
+        """The first backend of the chain."""
         return self._backend(self.names[0])
 
     def _backend(self, name: str) -> Backend:
-        found = backends.get_backend(name)
-        self.loaded_backends.add(found)
-        return found
+        backend = backends.get_backend(name)
+        self.loaded_backends.add(backend)
+        return backend
 
     @property
     def stale(self) -> bool:
-        """Whether one of its backends is not the one of that name any more."""
-        return any(backends.existing_backend(each.name) is not each for each in self.loaded_backends)
+        """Whether one of its loaded backends is lost or was replaced."""
+        return any(backends.existing_backend(b.name) is not b for b in self.loaded_backends)
 
     def load(self, graph: Graph) -> Program:
-        """The program of a graph on the first backend that can compute it."""
-        refused: OpError | None = None
+        """Compile a graph on the first backend that supports it."""
+        failure: OpError | None = None
         for name in self.names:
             try:
                 program = compile(graph, self._backend(name))
             except (UnimplementedError, ResourceExhaustedError, InternalError) as error:
                 if name != WEBGPU and isinstance(error, ResourceExhaustedError):
-                    raise                    # the CPU's memory is the last
-                refused = error
+                    raise                    # no other backend has more memory than the CPU
+                failure = error
             except ModuleNotFoundError:
-                break                        # a page without NumPy has no backend reference
+                break                        # backend reference needs NumPy, which a page may lack
             else:
-                if isinstance(refused, InternalError):
-                    warnings.warn(f"{refused.op}: {refused.problem}, so backend {name} carries it "
-                                  "out; please report this", RuntimeWarning, stacklevel=3)
-                elif isinstance(refused, UnimplementedError) and name == REFERENCE:
-                    self._warn_about_reference(refused)
+                if isinstance(failure, InternalError):
+                    warnings.warn(f"{failure.op}: {failure.problem}; falling back to backend "
+                                  f"{name}; please report this", RuntimeWarning, stacklevel=3)
+                elif isinstance(failure, UnimplementedError) and name == REFERENCE:
+                    self._warn_about_reference(failure)
                 return program
-        assert refused is not None, f"{self.names} names no backend"
-        raise refused
+        assert failure is not None, f"{self.names} names no backend"
+        raise failure
 
-    def chain_for(self, held: Iterable[Any]) -> BackendChain:
-        """The way of what is too small to choose for itself and takes these tensors."""
+    def chain_for(self, operands: Iterable[Any]) -> BackendChain:
+        """The chain for a small program with these tensors and Variables as operands."""
         return self
 
-    def _warn_about_reference(self, refused: UnimplementedError) -> None:
+    def _warn_about_reference(self, failure: UnimplementedError) -> None:
         if not self.warned_about_reference:
             self.warned_about_reference = True
             warnings.warn(
-                f"{refused.op}: {refused.problem}, so backend reference does, which is slow; "
-                f"{refused.hint}; tf.config.set_soft_device_placement(False) stops here",
-                RuntimeWarning, stacklevel=4)
+                f"{failure.op}: {failure.problem}; falling back to backend reference, which is "
+                f"slow; {failure.hint}; tf.config.set_soft_device_placement(False) makes this an "
+                "error", RuntimeWarning, stacklevel=4)
 
 
 class AutomaticChain(BackendChain):
-    """Where nobody chose: the CPU, and once a large program has found a GPU, either of two ways."""
+    """The chain for automatic placement: `cpu` or `gpu`, depending on the operands.
+
+    `gpu` is None until a program that is large enough for a GPU has found one.
+    """
 
     def __init__(self, cpu: BackendChain, gpu: BackendChain | None):
         self.names, self.loaded_backends = cpu.names, cpu.loaded_backends
-        self.programs, self.numbers = cpu.programs, cpu.numbers
+        self.programs, self.scalars = cpu.programs, cpu.scalars
         self.cpu, self.gpu = cpu, gpu
 
-    def chain_for(self, held: Iterable[Any]) -> BackendChain:
-        """To the device on which most bytes of the Variables lie, or, without any, of the tensors.
-        So what is learnt stays where it is learnt: a tensor moves once, and a Variable would be
-        moved back by the next step."""
+    def chain_for(self, operands: Iterable[Any]) -> BackendChain:
+        """The device that holds most bytes of the Variables, or of the tensors if there are none.
+
+        Variables take precedence: a tensor is transferred once, but the next training step would
+        transfer a Variable back.
+        """
         if self.gpu is None:
             return self.cpu
-        tensors = variables = 0
-        for each in held:
-            if each.storage is not None:
-                size = each.spec.size_bytes
-                size = size if each.storage.backend is self.gpu.backend else -size
-                if isinstance(each, Variable):
-                    variables += size
+        tensor_bytes = variable_bytes = 0           # on the GPU minus on the CPU
+        for operand in operands:
+            if operand.storage is not None:
+                size = operand.spec.size_bytes
+                size = size if operand.storage.backend is self.gpu.backend else -size
+                if isinstance(operand, Variable):
+                    variable_bytes += size
                 else:
-                    tensors += size
-        return self.gpu if (variables or tensors) > 0 else self.cpu
+                    tensor_bytes += size
+        return self.gpu if (variable_bytes or tensor_bytes) > 0 else self.cpu
 
 
 class PlacementPolicy:
-    """What the user chose, and the way that follows from it: the innermost device of a `with`,
-    else the backend that was set, else it is for us to choose."""
+    """The user's settings, and the current chain, which results from them.
+
+    In order of precedence: the device of the innermost `tf.device` block, the backend that
+    `set_backend` forces, and automatic choice.
+    """
 
     def __init__(self, backend_name: str | None):
-        self.forced_backend = backend_name           # a backend by name, and no other
-        # The devices that blocks have asked for, or None; the innermost is the last.
+        self.forced_backend = backend_name           # exclusively, without fallback
+        # The devices of the open `tf.device` blocks, innermost last; None requests no device.
         self._blocks: list[str | None] = register_stack([], on_change=self.refresh)
-        self.soft_placement = True                     # whether another device may do what that one cannot
-        self.gpu_hidden = False                  # whether the GPU is not to be used
-        self.gpu_missing_reason = ""                     # why there is none, once that is known
+        self.soft_placement = True                   # whether to fall back to another device
+        self.gpu_hidden = False                      # by set_visible_devices
+        self.gpu_missing_reason = ""                 # "" if a GPU exists or was not searched for
         self._chains: dict[tuple[str, ...], BackendChain] = {}
         self._automatic: AutomaticChain | None = None
-        self._gpu_is_hardware: bool | None = None       # whether no processor plays it; None: not known yet
+        # False: there is no GPU, or only a software adapter. None: not determined yet.
+        self._gpu_is_hardware: bool | None = None
         self.refresh()
 
     @property
     def requested_device(self) -> str | None:
-        """The device that the innermost block asks for: CPU, GPU, or None for none."""
+        """The device of the innermost `tf.device` block, or None."""
         return self._blocks[-1] if self._blocks else None
 
     def push_device(self, device: str | None) -> None:
-        """Begin a block that asks for a device."""
+        """Enter a `tf.device` block."""
         self._blocks.append(device)
         try:
             self.refresh()
@@ -156,12 +168,12 @@ class PlacementPolicy:
             raise
 
     def pop_device(self) -> None:
-        """End the innermost block, unless an interrupt has ended all."""
+        """Leave the innermost block; does nothing if an interrupt has already left all blocks."""
         del self._blocks[-1:]
         self.refresh()
 
     def refresh(self) -> None:
-        """Go by what is chosen now. Whoever holds another way than `self.way` asks again."""
+        """Recompute `self.chain` from the settings; callers cache choices until it changes."""
         if self.requested_device is not None:
             self.chain = self.chain_for_device(self.requested_device)
         elif self.forced_backend is not None:
@@ -170,45 +182,47 @@ class PlacementPolicy:
             self.chain = self._automatic_chain()
 
     def hide_gpu(self, hidden: bool) -> None:
-        """Whether the GPU is not to be used; what was placed before is placed anew."""
+        """Hide the GPU from programs, or show it; every function is placed again."""
         self.gpu_hidden, self._automatic = hidden, None
         self.refresh()
 
     def _automatic_chain(self) -> AutomaticChain:
-        """The same one as long as both ways are, so that nobody asks in vain after a block."""
-        cpu, gpu = self.chain_for_device(CPU), self.chain_for_device(GPU) if self._gpu_is_hardware and not self.gpu_hidden else None
-        last = self._automatic
-        if last is None or last.cpu is not cpu or last.gpu is not gpu:
-            last = self._automatic = AutomaticChain(cpu, gpu)
-        return last
+        """The automatic chain. It is reused if unchanged, so that cached choices stay valid."""
+        use_gpu = self._gpu_is_hardware and not self.gpu_hidden
+        cpu, gpu = self.chain_for_device(CPU), self.chain_for_device(GPU) if use_gpu else None
+        chain = self._automatic
+        if chain is None or chain.cpu is not cpu or chain.gpu is not gpu:
+            chain = self._automatic = AutomaticChain(cpu, gpu)
+        return chain
 
     def force_backend(self, name: str | None) -> None:
-        """Carry out on this backend from now on; None leaves the choice to us."""
+        """Use this backend exclusively; None restores the automatic choice."""
         if name is not None:
-            backends.get_backend(name)           # it must be there
+            backends.get_backend(name)           # raises if it is not available
         if name == WEBGPU:
-            self.gpu_missing_reason = ""                 # perhaps again
+            self.gpu_missing_reason = ""
         self.forced_backend = name
         self.refresh()
 
     def chain_for_device(self, device: str) -> BackendChain:
-        """The way to CPU or GPU, as strict as the user has it."""
-        on_cpu = (WASM, REFERENCE) if self.soft_placement else (WASM,)
+        """The chain for CPU or GPU; without soft placement it has no fallback."""
+        cpu_names = (WASM, REFERENCE) if self.soft_placement else (WASM,)
         if device == CPU:
-            return self._cached_chain(*on_cpu)
+            return self._cached_chain(*cpu_names)
         if not self.gpu_hidden and self.find_gpu() is not None:
-            return self._cached_chain(WEBGPU, *on_cpu) if self.soft_placement else self._cached_chain(WEBGPU)
+            return self._cached_chain(WEBGPU, *cpu_names if self.soft_placement else ())
         if self.soft_placement:
-            return self._cached_chain(*on_cpu)
-        raise UnavailableError("tf.device", f"there is no GPU:0: {self.why_no_gpu}",
+            return self._cached_chain(*cpu_names)
+        raise UnavailableError("tf.device", f"GPU:0 is not available: {self.why_no_gpu}",
                                'use "/CPU:0", or tf.config.set_soft_device_placement(True)')
 
     @property
     def why_no_gpu(self) -> str:
-        return "tf.config.set_visible_devices has hidden it" if self.gpu_hidden else self.gpu_missing_reason
+        hidden = "tf.config.set_visible_devices has hidden it"
+        return hidden if self.gpu_hidden else self.gpu_missing_reason
 
     def find_gpu(self) -> Backend | None:
-        """The backend of GPU:0, which is looked for when it is first asked for."""
+        """The backend of GPU:0, created on the first call; None if there is no GPU."""
         if not self.gpu_missing_reason:
             try:
                 return backends.get_backend(WEBGPU)
@@ -217,18 +231,21 @@ class PlacementPolicy:
         return None
 
     def mark_gpu_lost(self) -> None:
-        """Do without a GPU from now on: its device is lost, and there is no other. Who demanded it
-        goes on where we choose."""
-        self.gpu_missing_reason, self._gpu_is_hardware = "it was lost, and there is no other", False
+        """Stop using a GPU, because its device is lost and there is no other. If the user forced
+        the backend, the choice becomes automatic again."""
+        self.gpu_missing_reason = "its device was lost, and there is no other"
+        self._gpu_is_hardware = False
         self.forced_backend = None if self.forced_backend == WEBGPU else self.forced_backend
         if self.soft_placement or self.requested_device is None:
             self.refresh()
 
     def failover_chain(self, device: str) -> BackendChain:
-        """The way of what lay on a GPU that is lost: to the one there is now, or, as there is none,
-        to the CPU. What comes goes there at once."""
+        """The chain for programs of a lost GPU device: a new GPU device, or else the CPU.
+
+        The settings are updated too, so that new programs are placed accordingly.
+        """
         if device == GPU:
-            self._gpu_is_hardware = None                # perhaps a processor plays this one
+            self._gpu_is_hardware = None                # the new device may be a software adapter
             self.refresh()
             return self._cached_chain(WEBGPU, WASM, REFERENCE)
         if backends.existing_backend(WEBGPU) is None and not self.gpu_missing_reason:
@@ -236,33 +253,39 @@ class PlacementPolicy:
         return self._cached_chain(WASM, REFERENCE)
 
     def active_backends(self) -> list[Backend]:
-        """The backends that programs may go to now, as far as they are made."""
-        names = dict.fromkeys((*self.chain.names, *(self.chain.gpu.names if self.chain.gpu else ())))
+        """The backends of the current chain that exist, its first one in any case."""
+        gpu_names = self.chain.gpu.names if self.chain.gpu else ()
+        names = dict.fromkeys((*self.chain.names, *gpu_names))
         first = self.chain.backend
-        return [first, *(b for b in map(backends.existing_backend, names) if b not in (None, first))]
+        others = [b for b in map(backends.existing_backend, names) if b not in (None, first)]
+        return [first, *others]
 
-    def select_chain(self, wants_gpu: Callable[[int], bool], held: Iterable[Any]) -> BackendChain:
-        """Where a program goes that takes these tensors; `wants_gpu` tells whether it is large
-        enough for a GPU to win over so many threads."""
-        if isinstance(self.chain, AutomaticChain) and self._gpu_is_hardware is not False and not self.gpu_hidden:
-            if wants_gpu(self.chain.cpu.backend.threads) and self._has_real_gpu():
+    def select_chain(self, prefers_gpu: Callable[[int], bool],
+                     operands: Iterable[Any]) -> BackendChain:
+        """The chain for a program with these operands.
+
+        `prefers_gpu(threads)` returns whether a GPU is faster than that number of CPU threads; it
+        is called only if the choice is automatic.
+        """
+        is_automatic = isinstance(self.chain, AutomaticChain)
+        if is_automatic and self._gpu_is_hardware is not False and not self.gpu_hidden:
+            if prefers_gpu(self.chain.cpu.backend.threads) and self._has_hardware_gpu():
                 return self.chain_for_device(GPU)
-        return self.chain.chain_for(held)
+        return self.chain.chain_for(operands)
 
-    def _has_real_gpu(self) -> bool:
+    def _has_hardware_gpu(self) -> bool:
         if self._gpu_is_hardware is None:
             try:
-                found = self.find_gpu()
-            except Exception as error:       # nobody asked for it, so it stops nobody
-                found, self.gpu_missing_reason = None, f"it does not come up: {error}"
-            self._gpu_is_hardware = found is not None and not found.device_details()["software"]
+                gpu = self.find_gpu()
+            except Exception as error:       # no error: the program did not request a GPU
+                gpu, self.gpu_missing_reason = None, f"its initialization failed: {error}"
+            self._gpu_is_hardware = gpu is not None and not gpu.device_details()["software"]
             self.refresh()
         return self._gpu_is_hardware
 
     def _cached_chain(self, *names: str) -> BackendChain:
-        """The one way by these names, so that what was found on it is found again."""
-        way = self._chains.get(names)
-        if way is None or way.stale:
-            way = self._chains[names] = BackendChain(*names)
-        return way
-
+        """The chain of these names, cached because it holds the programs of eager operations."""
+        chain = self._chains.get(names)
+        if chain is None or chain.stale:
+            chain = self._chains[names] = BackendChain(*names)
+        return chain

@@ -1,4 +1,4 @@
-"""Tensor and Variable, the user's handles, and bind, the one door every operation goes through."""
+"""Tensor, Variable, and `bind`, which dispatches every primitive to the current context."""
 from __future__ import annotations
 
 import importlib
@@ -7,17 +7,17 @@ from contextlib import contextmanager
 from typing import Any, Protocol
 
 from .base import dtypes, host_array
-from .base.task_local import reset_stacks, register_stack
 from .base.dtypes import DType
 from .base.errors import DTypeError, FailedPreconditionError, InvalidArgumentError
+from .base.task_local import register_stack, reset_stacks
 from .ir import PRIMITIVES, Const, Primitive, TensorSpec, Var
 
-# What Python's syntax means, filled by ops: SYNTAX["add"](x, y) is x + y.
+# The functions behind Python's operators, filled by ops: PYTHON_OPERATORS["add"](x, y) is x + y.
 PYTHON_OPERATORS: dict[str, Callable] = {}
 
 
 class TensorShape(tuple):
-    """A shape: a tuple of ints that also answers to TensorFlow's names."""
+    """A shape: a tuple of ints with the methods of TensorFlow's TensorShape."""
 
     __slots__ = ()
     rank = property(len)
@@ -40,7 +40,7 @@ class TensorShape(tuple):
 
 
 class Context(Protocol):
-    """Who carries out what is bound: the eager conductor, or a trace that writes it down."""
+    """An interpreter of primitives: the EagerContext, or a Trace."""
 
     def bind(self, prim: Primitive, args: list[Tensor], attrs: dict[str, Any]) -> Any: ...
     def read(self, variable: Variable) -> Tensor: ...
@@ -49,35 +49,40 @@ class Context(Protocol):
 
 
 class Tape(Protocol):
-    """Who watches what is bound: a gradient tape."""
+    """A recorder of primitives: a GradientTape."""
 
     def record(self, prim: Primitive, args: list[Tensor], attrs: dict[str, Any], out) -> None: ...
-    def record_function(self, args: list[Tensor], outs: list[Tensor], shares: Callable) -> None: ...
+    def record_function(self, args: list[Tensor], outs: list[Tensor], vjp: Callable) -> None: ...
     def record_variable_read(self, variable: Variable, value: Tensor) -> None: ...
 
 
-_context_stack: list[Context] = register_stack([], shared_prefix=1)      # the bottom one runs, any above it is a trace
+# The bottom entry is the EagerContext; the others are traces, or the EagerContext again.
+_context_stack: list[Context] = register_stack([], shared_prefix=1)
 _tapes: list[Tape] = register_stack([])
 
 
 def bind(name: str, *args, **attrs) -> Any:
-    """Apply a primitive: hand it to whoever is in charge, and show it to whoever watches. Returns
-    a Tensor; a tuple of them for a primitive that has several results."""
+    """Apply a primitive in the current context, and record it on the active tapes.
+
+    Returns a Tensor, or a tuple of Tensors for a primitive with several results.
+    """
     prim = PRIMITIVES[name]
-    tensors = _convert_scalars(prim, args) if prim.kind == "elementwise" else [as_tensor(a) for a in args]
-    return bind_tensors(prim, tensors, attrs)
+    if prim.kind == "elementwise":
+        return bind_tensors(prim, _convert_scalars(prim, args), attrs)
+    return bind_tensors(prim, [as_tensor(a) for a in args], attrs)
 
 
 def bind_tensors(prim: Primitive, args: list[Tensor], attrs: dict[str, Any]) -> Any:
-    """`bind`, where the arguments are tensors already."""
+    """`bind` for arguments that are Tensors already."""
     out = _context_stack[-1].bind(prim, args, attrs)
-    for observer in _tapes:
-        observer.record(prim, args, attrs, out)
+    for tape in _tapes:
+        tape.record(prim, args, attrs, out)
     return out
 
 
 def _convert_scalars(prim: Primitive, args) -> list[Tensor]:
-    """Tensors of a map's arguments, where plain Python numbers take the dtype of their peers."""
+    """The arguments of an elementwise primitive as Tensors; Python scalars take the dtype of the
+    other arguments."""
     peers = args[1:] if prim.name == "select" else args
     dtype = next((a.dtype for a in peers if isinstance(a, _TensorLike)), None)
     if dtype is None:
@@ -86,20 +91,21 @@ def _convert_scalars(prim: Primitive, args) -> list[Tensor]:
         dtype = dtypes.float32
     out = []
     for i, a in enumerate(args):
-        plain = not isinstance(a, _TensorLike) and not (prim.name == "select" and i == 0)
-        out.append(_scalar_like(prim.name, a, dtype) if plain and dtype else as_tensor(a))
+        is_condition = prim.name == "select" and i == 0
+        takes_dtype = dtype and not isinstance(a, _TensorLike) and not is_condition
+        out.append(_scalar_like(prim.name, a, dtype) if takes_dtype else as_tensor(a))
     return out
 
 
 def _scalar_like(op: str, value, dtype: DType) -> Tensor:
     if isinstance(value, float) and dtype.kind != "f":
-        raise DTypeError(op, f"the number {value!r} cannot join a tensor of {dtype}",
+        raise DTypeError(op, f"cannot convert {value!r} to the tensor's dtype {dtype}",
                          "convert the tensor with tf.cast(x, tf.float32)")
     return as_tensor(value, None if host_array.is_array(value) else dtype)
 
 
 class _TensorLike:
-    """What Tensor and Variable share: Python's operators, each of which names an operation."""
+    """The common base of Tensor and Variable: Python's operators and conversions to host values."""
 
     __slots__ = ()
     __array_priority__ = 100
@@ -147,7 +153,7 @@ class _TensorLike:
     def __ne__(self, other): return PYTHON_OPERATORS["not_equal"](self, other)
     def __getitem__(self, key): return PYTHON_OPERATORS["getitem"](self, key)
 
-    # `==` compares elements, so a handle is a key by its identity, as TensorFlow's `ref()` is.
+    # `==` compares elements, but a tensor is a dict key by identity, like TensorFlow's `ref()`.
     def __hash__(self): return id(self)
 
     def __len__(self):
@@ -164,8 +170,9 @@ class _TensorLike:
 
     @property
     def device(self) -> str:
-        """Where the elements lie now, in TensorFlow's words; "" while tf.function traces it. What
-        computes with them on another device brings them there.
+        """The name of the device that holds the elements; "" for a symbolic tensor.
+
+        An operation on another device transfers the elements there.
 
         >>> tf.ones(2).device
         '/job:localhost/replica:0/task:0/device:CPU:0'
@@ -186,26 +193,26 @@ class _TensorLike:
         raise NotImplementedError
 
     def numpy(self):
-        """A NumPy array of the elements (needs NumPy; `tolist` does not)."""
+        """The elements as a NumPy array. This needs NumPy; `tolist` does not."""
         np = importlib.import_module("numpy")
         data = np.frombuffer(self._bytes(), dtype=self.dtype.name).reshape(self.shape)
         return data.copy() if self.shape else data[()]
 
     def tolist(self) -> Any:
-        """The elements as nested lists of Python numbers; a plain number for a scalar."""
+        """The elements as nested lists of Python scalars; one Python scalar for shape ()."""
         return host_array.to_nested_lists(self._bytes(), tuple(self.shape), self.dtype)
 
     def item(self):
-        """The one element as a Python number."""
+        """The element of a tensor with exactly one element, as a Python scalar."""
         if self.shape.num_elements() != 1:
             raise InvalidArgumentError(
                 "item",
-                f"a tensor of shape {tuple(self.shape)} is not one number",
+                f"a tensor of shape {tuple(self.shape)} does not have exactly one element",
                 "reduce it first, for example with tf.reduce_mean",
             )
         return host_array.to_nested_lists(self._bytes(), (1,), self.dtype)[0]
 
-    # What copy.deepcopy and pickle keep: the elements, wherever they lie.
+    # copy.deepcopy and pickle store the elements, from whichever device holds them.
     def __reduce__(self):
         return _tensor_from_bytes, (self._bytes(), tuple(self.shape), self.dtype)
 
@@ -216,7 +223,10 @@ class _TensorLike:
 
 
 class Tensor(_TensorLike):
-    """An array of numbers that never changes: held by a backend, or a value of a trace."""
+    """An immutable array: concrete, with a storage on a backend or as a constant, or symbolic.
+
+    A symbolic tensor stands for a value of a trace, which exists only when the traced program runs.
+    """
 
     __slots__ = ("spec", "storage", "atom", "trace", "__weakref__")
 
@@ -225,14 +235,14 @@ class Tensor(_TensorLike):
 
     @property
     def symbolic(self) -> bool:
-        """Whether this is a value of a trace, known only when the traced program runs."""
+        """Whether this is a value of a trace."""
         return isinstance(self.atom, Var)
 
     def _bytes(self) -> bytes:
         if self.symbolic:
             raise FailedPreconditionError(
-                "numpy", f"{self.spec} is being traced by tf.function and has no value yet",
-                "return it from the function and read it there")
+                "numpy", f"{self.spec} is a symbolic tensor of tf.function and has no value yet",
+                "return it from the function, and read it after the call")
         return self.storage.read() if self.storage is not None else constant_to_bytes(self.atom)
 
     def __repr__(self):
@@ -247,13 +257,14 @@ class Tensor(_TensorLike):
     def __bool__(self):
         if self.symbolic:
             raise FailedPreconditionError(
-                "if", f"{self.spec} is being traced by tf.function, so Python cannot branch on it",
+                "if",
+                f"{self.spec} is a symbolic tensor of tf.function, so Python cannot branch on it",
                 "use tf.where, or branch on a Python value")
         return bool(self.item())
 
 
 class Variable(_TensorLike):
-    """A tensor that can be assigned to; what a model learns.
+    """A mutable tensor, such as a weight of a model.
 
     >>> w = tf.Variable([1., 2.])
     >>> w.assign_add([1., 1.]).numpy()
@@ -265,27 +276,28 @@ class Variable(_TensorLike):
     def __init__(self, initial_value, trainable: bool = True, dtype=None, name: str = "Variable"):
         value = as_tensor(initial_value, None if dtype is None else dtypes.as_dtype(dtype))
         if value.symbolic:
-            raise FailedPreconditionError("Variable", "its initial value is being traced",
+            raise FailedPreconditionError("Variable", "the initial value is a symbolic tensor",
                                           "create Variables outside of tf.function")
         self.spec, self.name, self.trainable = value.spec, name, trainable
         self.storage = _context_stack[0].storage_on(value)
-        self.storage.aliased = True  # with `value`, so the first in-place update must not use it
+        self.storage.aliased = True  # `value` has the same storage, so it must not be overwritten
 
     def value(self) -> Tensor:
-        """What it holds now, as a Tensor that later assignments leave alone."""
+        """The current value, as a Tensor that later assignments do not change."""
         out = _context_stack[-1].read(self)
-        for observer in _tapes:
-            observer.record_variable_read(self, out)
+        for tape in _tapes:
+            tape.record_variable_read(self, out)
         return out
 
     read_value = value
 
     def assign(self, value) -> Variable:
+        """Replace the value; shape and dtype must stay the same. Returns the Variable."""
         value = as_tensor(value, None if isinstance(value, _TensorLike) else self.dtype)
         if value.spec != self.spec:
             raise InvalidArgumentError(
                 f"assign to {self.name}",
-                f"it holds {self.spec}, the new value is {value.spec}",
+                f"the Variable is {self.spec}, but the new value is {value.spec}",
                 "shape and dtype must stay the same",
             )
         _context_stack[-1].assign(self, value)
@@ -299,8 +311,8 @@ class Variable(_TensorLike):
 
     def _bytes(self) -> bytes:
         if _tracing():
-            return self.value()._bytes()         # which says so, unless it was given a constant
-        return self.storage.read()           # at once, so that the next update may be in place
+            return self.value()._bytes()     # raises an error, unless the value is a constant
+        return self.storage.read()           # without an alias, so the next update can be in place
 
     def __reduce__(self):
         value = _tensor_from_bytes(self._bytes(), tuple(self.shape), self.dtype)
@@ -317,14 +329,14 @@ def _format_value(nested) -> str:
 
 
 def as_tensor(value, dtype: DType | None = None) -> Tensor:
-    """`value` as a Tensor; numbers, lists and buffers become constants."""
+    """Convert to a Tensor; scalars, nested lists and buffers become constants."""
     if isinstance(value, Variable):
         value = value.value()
     if isinstance(value, Tensor):
         if dtype is not None and value.dtype is not dtype:
             raise DTypeError(
                 "convert_to_tensor",
-                f"the tensor holds {value.dtype}, asked for was {dtype}",
+                f"the tensor is {value.dtype}, not {dtype}",
                 f"convert it with tf.cast(x, tf.{dtype.name})",
             )
         return value
@@ -334,16 +346,16 @@ def as_tensor(value, dtype: DType | None = None) -> Tensor:
 
 
 def leaked_tracer_error(tensor: Tensor) -> FailedPreconditionError:
-    """What to say of a value of a trace that is used elsewhere."""
+    """The error for a symbolic tensor that is used outside of its trace."""
     return FailedPreconditionError(
         "tf.function",
-        f"{tensor.spec} belongs to a tf.function that is traced elsewhere, so it has no value here",
-        "return it from that function, and use what the call gives",
+        f"{tensor.spec} is a symbolic tensor of another tf.function and has no value here",
+        "return it from that function, and use the result of the call",
     )
 
 
 def constant_from_host(host: host_array.HostArray) -> Tensor:
-    """A Tensor that holds a copy of host data."""
+    """A constant Tensor with a copy of the host data."""
     spec = TensorSpec(host.shape, host.dtype)
     if host.shape == ():
         return Tensor(spec, atom=Const(spec, host_array.as_scalars(host.data, host.dtype)[0]))
@@ -351,23 +363,26 @@ def constant_from_host(host: host_array.HostArray) -> Tensor:
 
 
 def _tracing() -> bool:
-    """Whether a Variable may hold what no device has yet."""
+    """Whether the current context is a trace, in which a Variable may have a symbolic value."""
     return _context_stack[-1] is not _context_stack[0]
 
 
 def fetch_all(values: Sequence[Any]) -> list[Any]:
-    """The same values, tensors and Variables among them with their elements in the host's memory:
-    those that lie on one device are read at once. While Variables are traced, they stay."""
-    found, lying = list(values), {}
-    held = Tensor if _tracing() else (Tensor, Variable)
+    """Read back tensors and Variables to host memory, with one batched read per backend.
+
+    Returns the values with Tensors in host memory in their place. Other values, and Variables while
+    a trace is active, are returned unchanged.
+    """
+    fetched, on_backend = list(values), {}
+    fetchable = Tensor if _tracing() else (Tensor, Variable)
     for i, value in enumerate(values):
-        if isinstance(value, held) and value.storage is not None:
-            lying.setdefault(value.storage.backend, []).append(i)
-    for backend, places in lying.items():
-        data = backend.read_many([values[i].storage for i in places])
-        for i, each in zip(places, data):
-            found[i] = _tensor_from_bytes(each, tuple(values[i].shape), values[i].dtype)
-    return found
+        if isinstance(value, fetchable) and value.storage is not None:
+            on_backend.setdefault(value.storage.backend, []).append(i)
+    for backend, indices in on_backend.items():
+        buffers = backend.read_many([values[i].storage for i in indices])
+        for i, data in zip(indices, buffers):
+            fetched[i] = _tensor_from_bytes(data, tuple(values[i].shape), values[i].dtype)
+    return fetched
 
 
 def _tensor_from_bytes(data: bytes, shape, dtype: DType) -> Tensor:
@@ -375,43 +390,44 @@ def _tensor_from_bytes(data: bytes, shape, dtype: DType) -> Tensor:
 
 
 def constant_to_bytes(const: Const) -> Any:
-    """A constant's elements in row-major order."""
-    return host_array.from_python(const.value, const.spec.dtype).data if const.is_number else const.value
+    """The elements of a constant in row-major order."""
+    if const.is_scalar:
+        return host_array.from_python(const.value, const.spec.dtype).data
+    return const.value
 
 
 @contextmanager
 def context(inner: Context):
-    """Let `inner` carry out what is bound within the block."""
-    outside = len(_context_stack)
+    """Make `inner` the current context within the block."""
+    depth = len(_context_stack)
     try:
         _context_stack.append(inner)
         yield inner
     finally:
-        del _context_stack[outside:]              # whenever an interrupt came
+        del _context_stack[depth:]            # correct even if an interrupt came before `append`
 
 
 def context_stack() -> list[Context]:
-    """Who carries out what is bound: the last one does; the first one always computes at once."""
+    """The stack of contexts. The last entry is current; the first is the EagerContext."""
     return _context_stack
 
 
 def active_tapes() -> list[Tape]:
-    """Those who watch now, outermost first; append to it to watch, remove to stop."""
+    """The list of recording tapes, outermost first; a tape appends itself to record."""
     return _tapes
 
 
 def reset_context_stacks() -> None:
-    """Leave every trace, tape and device that is open: an interrupt on the way out of one may keep
-    it."""
+    """Leave every trace, tape and device block; an interrupt may have prevented an exit."""
     reset_stacks()
 
 
 @contextmanager
 def tapes_paused():
-    """Let none of those who watch now see what is bound within the block."""
-    watching = _tapes[:]
+    """Pause the recording of all active tapes within the block."""
+    paused = _tapes[:]
     try:
         _tapes.clear()
         yield
     finally:
-        _tapes[:] = watching
+        _tapes[:] = paused

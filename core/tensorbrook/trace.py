@@ -1,4 +1,4 @@
-"""Tracing: what is bound is written down as a graph, and a graph is bound again."""
+"""Tracing: records bound primitives as the equations of a graph, and inlines a graph again."""
 from __future__ import annotations
 
 from typing import Any
@@ -8,15 +8,15 @@ from .tensor import Tensor, Variable, bind_tensors, context_stack, leaked_tracer
 
 
 class Trace:
-    """The context that writes down what is bound. What it meets from outside becomes an input."""
+    """A context that records primitives as equations; tensors from outside become inputs."""
 
     def __init__(self):
         self.graph = Graph([])
         self.captured: list[Tensor | Variable] = []       # the graph's inputs after the arguments
-        self._tensors: dict[int, Var] = {}                # id of a captured tensor -> its input
-        self._current_values: dict[Variable, Tensor] = {}         # what each Variable holds at this point
+        self._captured_inputs: dict[int, Var] = {}        # id of a captured tensor -> its input
+        self._current_values: dict[Variable, Tensor] = {}
         self.assigned_variables: dict[Variable, Tensor] = {}
-        self.device: str | None = None                    # CPU or GPU, where a `with` asks for one
+        self.device: str | None = None                    # set by a `tf.device` block: CPU or GPU
 
     def placeholder(self, spec: TensorSpec) -> Tensor:
         var = Var(spec)
@@ -27,27 +27,33 @@ class Trace:
         spec = prim.spec(*[a.spec for a in args], **attrs)
         outs = tuple(map(Var, as_tuple(spec)))
         self.graph.eqns.append(Eqn(prim, tuple(map(self.atom, args)), attrs, outs))
-        made = tuple(Tensor(var.spec, atom=var, trace=self) for var in outs)
-        return made if isinstance(spec, tuple) else made[0]
+        tensors = tuple(Tensor(var.spec, atom=var, trace=self) for var in outs)
+        return tensors if isinstance(spec, tuple) else tensors[0]
 
     def atom(self, tensor: Tensor) -> Var | Const:
-        """The variable or constant that stands for a tensor here."""
+        """The variable or constant for a tensor in this graph; captures the tensor if necessary."""
         if tensor.trace is self or tensor.storage is None and not tensor.symbolic:
             return tensor.atom
         if tensor.symbolic:
             raise leaked_tracer_error(tensor)
-        if id(tensor) not in self._tensors:
-            self._tensors[id(tensor)] = self._capture(tensor)
-        return self._tensors[id(tensor)]
+        return self._captured_input(tensor)
 
-    def _capture(self, held: Tensor | Variable) -> Var:
-        self.captured.append(held)
-        return self.placeholder(held.spec).atom
+    def _captured_input(self, tensor: Tensor) -> Var:
+        if id(tensor) not in self._captured_inputs:
+            self._captured_inputs[id(tensor)] = self._capture(tensor)
+        return self._captured_inputs[id(tensor)]
+
+    def _capture(self, x: Tensor | Variable) -> Var:
+        self.captured.append(x)
+        return self.placeholder(x.spec).atom
 
     def read(self, variable: Variable) -> Tensor:
         if variable not in self._current_values:
-            self._current_values[variable] = Tensor(variable.spec, atom=self._capture(variable), trace=self)
-        # A new handle each time: a tape tells the reads before an assignment from those after.
+            self._current_values[variable] = Tensor(
+                variable.spec, atom=self._capture(variable), trace=self
+            )
+        # A new Tensor for each read: a tape distinguishes reads before and after an assignment by
+        # the identity of the Tensor.
         value = self._current_values[variable]
         return Tensor(value.spec, atom=value.atom, trace=self)
 
@@ -61,31 +67,29 @@ class Trace:
         return context_stack()[0].storage_on(tensor)
 
     def build_graph(self, outputs: list[Tensor]) -> Graph:
-        """The graph with those outputs, then the new values of Variables that were assigned to."""
+        """Set the graph's outputs: `outputs`, then the new values of the assigned Variables."""
         self.graph.outputs = [self.atom(o) for o in outputs] + [
             v.atom for v in self.assigned_variables.values()
         ]
         first = len(self.graph.inputs) - len(self.captured)
         for i, variable in enumerate(self.assigned_variables):
-            at = next(n for n, held in enumerate(self.captured) if held is variable)
-            self.graph.input_output_aliases[len(outputs) + i] = first + at
+            index = next(n for n, x in enumerate(self.captured) if x is variable)
+            self.graph.input_output_aliases[len(outputs) + i] = first + index
         return self.graph
 
 
 class SubgraphTrace(Trace):
-    """Writes down the body of a loop, within another trace or not: whatever it meets from outside,
-    numbers aside, becomes an input."""
+    """A trace of a subgraph, such as a scan body. It captures every tensor from outside except
+    scalar constants, including symbolic tensors of an enclosing trace."""
 
     def atom(self, tensor: Tensor) -> Var | Const:
-        if tensor.trace is self or isinstance(tensor.atom, Const) and tensor.atom.is_number:
+        if tensor.trace is self or isinstance(tensor.atom, Const) and tensor.atom.is_scalar:
             return tensor.atom
-        if id(tensor) not in self._tensors:
-            self._tensors[id(tensor)] = self._capture(tensor)
-        return self._tensors[id(tensor)]
+        return self._captured_input(tensor)
 
 
 def inline_graph(graph: Graph, inputs: list[Tensor]) -> list[Tensor]:
-    """Send a graph's equations through bind again, from other inputs; returns its outputs."""
+    """Bind the equations of a graph to `inputs` in the current context; returns the outputs."""
     from_atom: dict = dict(zip(graph.inputs, inputs))
 
     def tensor(atom):

@@ -54,4 +54,4 @@ def test_without_a_gpu(runtime: Page):
     devices, *steps, refused, strict = output_lines(runtime)
     assert devices == "['CPU']" and refused.startswith(REFUSED)
     assert steps == ["15.36 CPU:0", "14.746 CPU:0", "14.156 CPU:0"]
-    assert strict.startswith("tf.device: there is no GPU:0: the browser found no usable GPU")
+    assert strict.startswith("tf.device: GPU:0 is not available: the browser found no usable GPU")

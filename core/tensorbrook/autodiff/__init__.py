@@ -1,4 +1,4 @@
-"""Layer 3: gradients, by walking what was recorded from last to first."""
+"""Layer 3: automatic differentiation in reverse mode."""
 from .tape import GradientTape, UnconnectedGradients
 
 __all__ = ["GradientTape", "UnconnectedGradients"]

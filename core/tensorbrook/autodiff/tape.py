@@ -1,4 +1,4 @@
-"""GradientTape: records what is bound while it is open, and walks it backwards."""
+"""GradientTape: records primitives, and backpropagates through the record in reverse order."""
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -9,18 +9,18 @@ from typing import NamedTuple
 from ..base import tree
 from ..base.errors import FailedPreconditionError, InvalidArgumentError
 from ..ir import Primitive
-from ..tensor import Tensor, Variable, as_tensor, bind, active_tapes
+from ..tensor import Tensor, Variable, active_tapes, as_tensor, bind
 
 
 class UnconnectedGradients(Enum):
-    """What the gradient of a target in a source that it does not depend on is."""
+    """The gradient with respect to a source on which the target does not depend."""
 
     NONE = "none"
     ZERO = "zero"
 
 
 class _Entry(NamedTuple):
-    """One recorded step; `shares` maps the gradients of its outs to those of its args."""
+    """A recorded operation; `vjp` maps the cotangents of `outs` to the cotangents of `args`."""
 
     args: list[Tensor]
     outs: list[Tensor]
@@ -28,7 +28,7 @@ class _Entry(NamedTuple):
 
 
 class GradientTape:
-    """Records operations for differentiation (reverse mode).
+    """Records operations for reverse-mode differentiation.
 
     >>> x = tf.constant(3.0)
     >>> with tf.GradientTape() as tape:
@@ -37,15 +37,15 @@ class GradientTape:
     >>> float(tape.gradient(y, x))
     6.0
 
-    Variables are watched when they are read, if they are trainable. Tapes nest, for gradients of
-    gradients; a persistent one answers more than once.
+    Trainable Variables are watched when they are read. Tapes nest, for higher-order gradients. A
+    persistent tape can compute several gradients.
     """
 
     def __init__(self, persistent: bool = False, watch_accessed_variables: bool = True):
         self._persistent, self._watches_variables = persistent, watch_accessed_variables
         self._entries: list[_Entry] = []
-        self._watched: dict[int, Tensor] = {}             # by id: tensors that gradients flow to
-        self._reads: dict[Variable, list[Tensor]] = {}    # what each Variable was read as
+        self._watched: dict[int, Tensor] = {}             # by id: tensors with a gradient
+        self._reads: dict[Variable, list[Tensor]] = {}    # the values that were read
         self._used = False
 
     def __enter__(self) -> GradientTape:
@@ -64,7 +64,7 @@ class GradientTape:
     # ── recording ──
 
     def watch(self, tensor) -> None:
-        """Let gradients flow to `tensor`, or to each of a nested structure."""
+        """Compute gradients with respect to `tensor`, or to each tensor of a nested structure."""
         for x in tree.flatten(tensor)[0]:
             if isinstance(x, Variable):
                 self._reads.setdefault(x, [])
@@ -84,15 +84,16 @@ class GradientTape:
         else:
             self.record_function(args, [out], lambda g: vjp(g[0], out, *args, **attrs))
 
-    def record_function(self, args: list[Tensor], outs: list[Tensor], shares) -> None:
+    def record_function(self, args: list[Tensor], outs: list[Tensor], vjp) -> None:
+        """Record a call with several operations, such as a tf.function, as one operation."""
         floating = [out for out in outs if out.dtype.is_floating]
         if floating and self._tracks(args):
             self._watched.update((id(out), out) for out in floating)
-            self._entries.append(_Entry(args, outs, shares))
+            self._entries.append(_Entry(args, outs, vjp))
 
     def record_variable_read(self, variable: Variable, value: Tensor) -> None:
-        wanted = self._watches_variables and variable.trainable or variable in self._reads
-        if wanted and variable.dtype.is_floating:
+        is_watched = self._watches_variables and variable.trainable or variable in self._reads
+        if is_watched and variable.dtype.is_floating:
             self._watched[id(value)] = value
             self._reads.setdefault(variable, []).append(value)
 
@@ -101,62 +102,64 @@ class GradientTape:
 
     @contextmanager
     def stop_recording(self):
-        """What is computed within the block is not recorded."""
-        watching = active_tapes()[:]
+        """A context manager that pauses the recording."""
+        recording = active_tapes()[:]
         try:
-            active_tapes()[:] = [each for each in watching if each is not self]
+            active_tapes()[:] = [tape for tape in recording if tape is not self]
             yield
         finally:
-            active_tapes()[:] = watching
+            active_tapes()[:] = recording
 
     def reset(self) -> None:
-        """Forget all that was recorded."""
+        """Discard all records."""
         self._entries, self._watched, self._reads = [], {}, {}
 
     def watched_variables(self) -> tuple[Variable, ...]:
         return tuple(self._reads)
 
-    # ── walking back ──
+    # ── backpropagation ──
 
     def gradient(self, target, sources, output_gradients=None,
                  unconnected_gradients=UnconnectedGradients.NONE):
-        """The gradient of the sum of `target` in each of `sources`, in their structure.
+        """The gradient of the sum of `target` with respect to `sources`, in their structure.
 
-        A source that the target does not depend on gets None, or zeros if asked for.
+        `output_gradients`, in the structure of `target`, weights its elements. For a source on
+        which the target does not depend, the gradient is None, or zeros with
+        UnconnectedGradients.ZERO.
         """
         if self._used and not self._persistent:
             raise FailedPreconditionError(
                 "gradient",
-                "this tape was already used",
-                "make it with tf.GradientTape(persistent=True) to ask more than once",
+                "the tape was already used",
+                "create it with tf.GradientTape(persistent=True) to compute several gradients",
             )
         self._used = True
         targets, leaves = tree.flatten(target)[0], tree.flatten(sources)
-        seeds = (
+        cotangents = (
             [None] * len(targets) if output_gradients is None else tree.flatten(output_gradients)[0]
         )
-        if len(seeds) != len(targets):
+        if len(cotangents) != len(targets):
             raise InvalidArgumentError(
-                "gradient", f"{len(seeds)} output_gradients came for {len(targets)} targets",
-                "give one for each, or None")
+                "gradient", f"there are {len(cotangents)} output_gradients for {len(targets)} "
+                "targets", "pass one for each target, or None")
         if self._persistent:
-            grads = self._backpropagate(targets, seeds)
+            grads = self._backpropagate(targets, cotangents)
         else:
             with self.stop_recording():
-                grads = self._backpropagate(targets, seeds)
-        found = [
+                grads = self._backpropagate(targets, cotangents)
+        source_grads = [
             self._gradient_of(s, grads, UnconnectedGradients(unconnected_gradients))
             for s in leaves[0]
         ]
         if not self._persistent:
             self._entries = []
-        return tree.unflatten(leaves[1], found)
+        return tree.unflatten(leaves[1], source_grads)
 
-    def _backpropagate(self, targets, seeds) -> dict[int, Tensor]:
-        """The gradient of the targets in every watched tensor, by the tensor's id."""
+    def _backpropagate(self, targets, cotangents) -> dict[int, Tensor]:
+        """The cotangents of all tensors on which the targets depend, by the id of the tensor."""
         grads: dict[int, Tensor] = {}
         entries = list(self._entries)
-        for target, seed in zip(targets, seeds):
+        for target, g in zip(targets, cotangents):
             for t in (
                 self._reads.get(target, ())[-1:]
                 if isinstance(target, Variable)
@@ -164,39 +167,41 @@ class GradientTape:
             ):
                 if not t.dtype.is_floating:
                     raise InvalidArgumentError(
-                        "gradient", f"the target holds {t.dtype}", "it must be floating"
+                        "gradient", f"the target is {t.dtype}", "it must be floating"
                     )
-                _accumulate(grads, t, _ones_like(t) if seed is None else _checked_cotangent(seed, t))
+                _accumulate(grads, t, _ones_like(t) if g is None else _checked_cotangent(g, t))
         for entry in reversed(entries):
-            g = [grads.get(id(out)) for out in entry.outs]
-            if all(one is None for one in g):
+            gs = [grads.get(id(out)) for out in entry.outs]
+            if all(g is None for g in gs):
                 continue
-            for arg, share in zip(entry.args, entry.vjp(g)):
-                if share is not None and id(arg) in self._watched:
-                    _accumulate(grads, arg, share)
+            for arg, d in zip(entry.args, entry.vjp(gs)):
+                if d is not None and id(arg) in self._watched:
+                    _accumulate(grads, arg, d)
         return grads
 
     def _gradient_of(self, source, grads, unconnected) -> Tensor | None:
         values = self._reads.get(source, []) if isinstance(source, Variable) else [source]
-        parts = [grads[id(v)] for v in values if id(v) in grads]
-        if parts:
-            total = parts[0]
-            for part in parts[1:]:
-                total = bind("add", total, part)
+        terms = [grads[id(v)] for v in values if id(v) in grads]
+        if terms:
+            total = terms[0]
+            for term in terms[1:]:
+                total = bind("add", total, term)
             return total
         if unconnected is UnconnectedGradients.NONE:
             return None
         return bind("broadcast_to", as_tensor(0, source.dtype), shape=tuple(source.shape))
 
     def jacobian(self, target, sources):
-        """The derivative of every element of `target` in every element of the source, of shape
-        target.shape + source.shape. Needs a persistent tape."""
+        """The Jacobian with respect to each of `sources`, of shape target.shape + source.shape.
+
+        The tape must be persistent.
+        """
         target = as_tensor(target)
         count = target.spec.count
         leaves, structure = tree.flatten(sources)
         rows: list[list] = [[] for _ in leaves]
         for i in range(count):
-            seed = bind(
+            one_hot = bind(
                 "reshape",
                 bind(
                     "cast",
@@ -205,28 +210,28 @@ class GradientTape:
                 ),
                 shape=tuple(target.shape),
             )
-            found = self.gradient(target, leaves, [seed], UnconnectedGradients.ZERO)
-            for row, g in zip(rows, found):
-                row.append(bind("reshape", g, shape=(1, *g.shape)))
-        joined = [bind("concat", *row, axis=0) for row in rows]
-        shaped = [
-            bind("reshape", j, shape=(*target.shape, *s.shape)) for j, s in zip(joined, leaves)
+            grads = self.gradient(target, leaves, [one_hot], UnconnectedGradients.ZERO)
+            for source_rows, g in zip(rows, grads):
+                source_rows.append(bind("reshape", g, shape=(1, *g.shape)))
+        jacobians = [
+            bind("reshape", bind("concat", *source_rows, axis=0), shape=(*target.shape, *s.shape))
+            for source_rows, s in zip(rows, leaves)
         ]
-        return tree.unflatten(structure, shaped)
+        return tree.unflatten(structure, jacobians)
 
 
-def _accumulate(grads: dict[int, Tensor], tensor: Tensor, share: Tensor) -> None:
-    had = grads.get(id(tensor))
-    grads[id(tensor)] = share if had is None else bind("add", had, share)
+def _accumulate(grads: dict[int, Tensor], tensor: Tensor, g: Tensor) -> None:
+    previous = grads.get(id(tensor))
+    grads[id(tensor)] = g if previous is None else bind("add", previous, g)
 
 
-def _checked_cotangent(seed, target: Tensor) -> Tensor:
-    """A gradient that was given for a target, whose shape and dtype it must have."""
-    g = as_tensor(seed, None if isinstance(seed, (Tensor, Variable)) else target.dtype)
+def _checked_cotangent(value, target: Tensor) -> Tensor:
+    """An element of output_gradients as a Tensor with the shape and dtype of its target."""
+    g = as_tensor(value, None if isinstance(value, (Tensor, Variable)) else target.dtype)
     if g.spec != target.spec:
         raise InvalidArgumentError(
-            "gradient", f"output_gradients holds {g.spec} for a target that is {target.spec}",
-            "shape and dtype must be the target's")
+            "gradient", f"output gradient {g.spec} does not match target {target.spec}",
+            "shape and dtype must be equal")
     return g
 
 

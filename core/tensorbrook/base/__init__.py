@@ -1,1 +1,1 @@
-"""Layer 0: errors, dtypes, shapes, views and trees, on the standard library alone."""
+"""Layer 0: errors, dtypes, shapes, strided views and nested structures; standard library only."""

@@ -1,17 +1,17 @@
-"""Element types, and the rules by which Python values take one on."""
+"""Data types (dtypes), and the inference of a dtype from Python values."""
 from typing import Any
 
 from .errors import DTypeError
 
 
 class DType:
-    """An element type: `tf.float32`. Compared by identity; there is one object for each name."""
+    """A data type, such as `tf.float32`. One instance per dtype; `==` also accepts a name."""
 
     __slots__ = ("name", "size", "format", "kind", "min", "max")
 
     def __init__(self, name: str, size: int, format: str, kind: str, min=None, max=None):
         self.name, self.size, self.kind = name, size, kind
-        self.format: Any = format           # `memoryview.cast` takes its letters as literals
+        self.format: Any = format           # Any: `memoryview.cast` is typed with literals
         self.min, self.max = min, max
 
     is_floating = property(lambda self: self.kind == "f")
@@ -35,12 +35,12 @@ class DType:
         return as_dtype, (self.name,)
 
 
-# `format` is the buffer protocol's letter (PEP 3118) and that of the struct and array modules.
+# `format` is the type code of the buffer protocol (PEP 3118), and of the struct and array modules.
 bool_ = DType("bool", 1, "?", "b", False, True)
 uint8 = DType("uint8", 1, "B", "u", 0, 255)
 int32 = DType("int32", 4, "i", "i", -2**31, 2**31 - 1)
-# What is computed of float16 is computed in float32 and rounded once for each operation; see
-# ir/body.py and compiler/halves.py. It is there to halve memory and its traffic.
+# A storage type that halves memory and memory traffic. Each operation computes in float32 and
+# rounds its result once; see ir/interpret.py and compiler/float16_lowering.py.
 float16 = DType("float16", 2, "e", "f", -65504.0, 65504.0)
 float32 = DType("float32", 4, "f", "f", -3.4028234663852886e38, 3.4028234663852886e38)
 float64 = DType("float64", 8, "d", "f", -1.7976931348623157e308, 1.7976931348623157e308)
@@ -52,7 +52,7 @@ _BY_FORMAT = {d.format: d for d in ALL} | {"l": None, "q": None}
 
 
 def _name_of(x) -> str | None:
-    """The name under which `x` may be a dtype: a string, a type, or NumPy's dtype object."""
+    """The name of `x`, which is a string, a Python or NumPy type, or a NumPy dtype; else None."""
     if isinstance(x, str):
         return x
     name = getattr(x, "name", None) or getattr(x, "__name__", None)
@@ -60,21 +60,21 @@ def _name_of(x) -> str | None:
 
 
 def as_dtype(x) -> DType:
-    """The DType that `x` names: `of("float32")`, `of(np.float32)`, `of(float)`."""
-    found = x if isinstance(x, DType) else _BY_NAME.get(_name_of(x) or "")
-    if found is None:
-        known = ", ".join(d.name for d in ALL)
-        raise DTypeError("dtype", f"{x!r} is not an element type known here", f"use one of {known}")
-    return found
+    """Convert to a DType: `as_dtype("float32")`, `as_dtype(np.float32)`, `as_dtype(float)`."""
+    dtype = x if isinstance(x, DType) else _BY_NAME.get(_name_of(x) or "")
+    if dtype is None:
+        supported = ", ".join(d.name for d in ALL)
+        raise DTypeError("dtype", f"{x!r} is not a supported dtype", f"use one of {supported}")
+    return dtype
 
 
-def from_buffer_format(letter: str) -> DType | None:
-    """The DType of a buffer's format letter, or None if it has no equal here."""
-    return _BY_FORMAT.get(letter.lstrip("@=<"))
+def from_buffer_format(code: str) -> DType | None:
+    """The DType of a buffer's format code, or None if there is no such dtype."""
+    return _BY_FORMAT.get(code.lstrip("@=<"))
 
 
 def infer_dtype(value) -> DType:
-    """What a plain Python scalar becomes when nothing else decides."""
+    """The default dtype of a Python scalar."""
     if isinstance(value, bool):
         return bool_
     if isinstance(value, int):
@@ -86,7 +86,7 @@ def infer_dtype(value) -> DType:
 
 
 def require_same_dtype(op: str, *dtypes: DType) -> DType:
-    """The one dtype that all arguments share; TensorFlow does not promote, and neither do we."""
+    """The common dtype of all arguments. As in TensorFlow, there is no implicit promotion."""
     first = dtypes[0]
     for d in dtypes[1:]:
         if d is not first:

@@ -1,45 +1,45 @@
-"""The errors of `tf.errors`. Each names the op, the values, and the way out, in one sentence."""
+"""The exceptions of `tf.errors`; each message has the form `op: problem; hint`."""
 
 
 class OpError(Exception):
-    """An operation that could not be carried out: `op: what; way out`."""
+    """An operation failed; base class of the exceptions below."""
 
-    def __init__(self, op: str, what: str = "", way_out: str = ""):
-        self.op, self.problem, self.hint = op, what, way_out
-        parts = [f"{op}: {what}" if what else op, way_out]
+    def __init__(self, op: str, problem: str = "", hint: str = ""):
+        self.op, self.problem, self.hint = op, problem, hint
+        parts = [f"{op}: {problem}" if problem else op, hint]
         self.message = "; ".join(part for part in parts if part)
         super().__init__(self.message)
 
 
 class InvalidArgumentError(OpError, ValueError):
-    """Shapes, axes or values that do not fit the operation."""
+    """A shape, an axis or a value is not valid for the operation."""
 
 
 class DTypeError(InvalidArgumentError, TypeError):
-    """Element types that do not fit the operation, or each other."""
+    """The operation does not support a dtype, or the dtypes of its arguments differ."""
 
 
 class FailedPreconditionError(OpError, RuntimeError):
-    """The operation is right, but not now: a tape that was used up, a model not yet built."""
+    """The object is not in the required state, such as a model that is not built yet."""
 
 
 class ResourceExhaustedError(OpError, MemoryError):
-    """More memory was asked for than the machine or the page can give."""
+    """An allocation exceeds the memory of the machine, the page or the device."""
 
 
 class UnavailableError(OpError, RuntimeError):
-    """What the operation needs is not there on this machine: a GPU."""
+    """A required resource, such as a GPU, is not available."""
 
 
 class InternalError(OpError, RuntimeError):
-    """Something that should never fail did: a shader that a GPU's driver refuses."""
+    """An internal step failed, such as the compilation of a generated shader."""
 
 
 class UnimplementedError(OpError, NotImplementedError):
-    """This backend or build cannot do that yet."""
+    """The backend or build does not support the operation."""
 
 
-# Tracebacks name them as users know them.
+# Tracebacks show the public path of each class.
 for _error in (OpError, InvalidArgumentError, DTypeError, FailedPreconditionError,
                ResourceExhaustedError, UnavailableError, InternalError, UnimplementedError):
     _error.__module__ = "tensorbrook.errors"

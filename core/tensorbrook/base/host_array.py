@@ -1,4 +1,4 @@
-"""Data of the host language, as bytes: numbers, nested lists, and anything with a buffer."""
+"""Host arrays: conversion between Python values or buffers and bytes in row-major order."""
 import struct
 from array import array
 from math import copysign, inf, prod
@@ -9,13 +9,12 @@ from .dtypes import DType
 from .errors import DTypeError, InvalidArgumentError
 from .shapes import Shape
 
-
-# From half a unit beyond the largest float16 on, numbers round to infinity (IEEE 754).
+# From the largest float16 plus half a unit in the last place, values round to infinity (IEEE 754).
 FLOAT16_OVERFLOW = 65520
 
 
 class HostArray(NamedTuple):
-    """Elements in row-major order, in the machine's own byte order."""
+    """Elements in row-major order and native byte order."""
 
     data: bytes | bytearray | memoryview
     shape: Shape
@@ -23,12 +22,13 @@ class HostArray(NamedTuple):
 
 
 def is_array(value) -> bool:
-    """Whether `value` is an array of another library: asked of its type, as looking may copy it."""
+    """Whether `value` is an array of another library."""
+    # The type is inspected because reading the attribute of an instance may copy the elements.
     return hasattr(type(value), "__array_interface__")
 
 
 def from_python(value, dtype: DType | None = None) -> HostArray:
-    """The elements of a number, nested lists or a buffer, as `dtype` (by default their own)."""
+    """Convert a scalar, nested lists or a buffer. `dtype=None` infers the dtype from the values."""
     if isinstance(value, (bool, int, float)):
         return _from_list([value], (), dtype)
     if isinstance(value, (list, tuple)):
@@ -38,7 +38,7 @@ def from_python(value, dtype: DType | None = None) -> HostArray:
     try:
         view = memoryview(value)
     except TypeError:
-        raise DTypeError("constant", f"a {type(value).__name__} cannot become a tensor",
+        raise DTypeError("constant", f"cannot convert {type(value).__name__} to a tensor",
                          "pass numbers, nested lists of numbers, or an array") from None
     return _from_buffer(view, dtype)
 
@@ -57,7 +57,7 @@ def _pack(flat: list, dtype: DType) -> bytes:
         return bytes(map(bool, flat))
     if dtype.is_integer and any(isinstance(v, float) for v in flat):
         bad = next(v for v in flat if isinstance(v, float))
-        raise DTypeError("constant", f"{bad!r} is not a whole number, but dtype is {dtype}",
+        raise DTypeError("constant", f"{bad!r} is not an integer, but dtype is {dtype}",
                          "use tf.cast to round, or a float dtype")
     try:
         if dtype is dtypes.float16:
@@ -66,14 +66,14 @@ def _pack(flat: list, dtype: DType) -> bytes:
     except OverflowError:
         bad = next(v for v in flat if not dtype.min <= v <= dtype.max)
         raise InvalidArgumentError("constant", f"{bad} is out of range for {dtype}",
-                                   f"it holds {dtype.min} to {dtype.max}") from None
+                                   f"the range is {dtype.min} to {dtype.max}") from None
     except TypeError:
         raise _not_a_number_error(flat) from None
 
 
-def _clamp_float16(number: float) -> float:
-    """Beyond the range of float16, an infinity, as with the other floats; struct would refuse."""
-    return copysign(inf, number) if abs(number) >= FLOAT16_OVERFLOW else number
+def _clamp_float16(x: float) -> float:
+    """Overflow to infinity, as float32 does; `struct.pack` raises OverflowError instead."""
+    return copysign(inf, x) if abs(x) >= FLOAT16_OVERFLOW else x
 
 
 def _not_a_number_error(flat: list) -> DTypeError:
@@ -83,7 +83,7 @@ def _not_a_number_error(flat: list) -> DTypeError:
 
 
 def _flatten(value, flat: list) -> Shape:
-    """Append the leaves of nested lists to `flat`; returns their shape."""
+    """Append the leaves of nested lists to `flat`; returns the shape."""
     if hasattr(value, "tolist") and not isinstance(value, (list, tuple)):
         value = value.tolist()
     if not isinstance(value, (list, tuple)):
@@ -91,46 +91,48 @@ def _flatten(value, flat: list) -> Shape:
         return ()
     shapes = [_flatten(v, flat) for v in value]
     if any(s != shapes[0] for s in shapes):
-        odd = next(s for s in shapes if s != shapes[0])
-        raise InvalidArgumentError("constant", f"rows differ in shape: {shapes[0]} and {odd}",
+        other = next(s for s in shapes if s != shapes[0])
+        raise InvalidArgumentError("constant", f"rows differ in shape: {shapes[0]} and {other}",
                                    "give every row the same number of elements")
     return (len(value), *(shapes[0] if shapes else ()))
 
 
 def _from_buffer(view: memoryview, dtype: DType | None) -> HostArray:
-    own = dtypes.from_buffer_format(view.format)
-    if own is None and view.format.lstrip("@=<") not in "lqLQIhHb":
+    buffer_dtype = dtypes.from_buffer_format(view.format)
+    if buffer_dtype is None and view.format.lstrip("@=<") not in "lqLQIhHb":
         raise DTypeError("constant", f"elements of buffer format {view.format!r} are not supported",
                          "convert the array to float32, int32, uint8 or bool first")
-    if own is not None and (dtype is None or dtype is own):
-        plain = view.c_contiguous and view.nbytes > 0
-        return HostArray(view.cast("B") if plain else view.tobytes(), tuple(view.shape), own)
-    return _convert_elements(view, dtype or own or dtypes.int32)
+    if buffer_dtype is not None and (dtype is None or dtype is buffer_dtype):
+        can_cast = view.c_contiguous and view.nbytes > 0
+        data = view.cast("B") if can_cast else view.tobytes()
+        return HostArray(data, tuple(view.shape), buffer_dtype)
+    return _convert_elements(view, dtype or buffer_dtype or dtypes.int32)
 
 
 def _convert_elements(view: memoryview, dtype: DType) -> HostArray:
-    """Element by element into another dtype; 64-bit whole numbers become int32 if they fit."""
+    """Convert each element to `dtype`; an integer that is out of range raises an error."""
     flat: list = []
-    _flatten(_unpack_float16(view.tobytes()) if view.format.lstrip("@=<") == "e" else view.tolist(), flat)
+    is_float16 = view.format.lstrip("@=<") == "e"
+    _flatten(_unpack_float16(view.tobytes()) if is_float16 else view.tolist(), flat)
     if dtype.is_integer and any(isinstance(v, float) for v in flat):
         flat = [int(v) for v in flat]
     return HostArray(_pack(flat, dtype), tuple(view.shape), dtype)
 
 
 def _unpack_float16(data) -> list[float]:
-    """float16 as Python numbers: a memoryview knows none before Python 3.14, the struct module
-    does."""
+    """Convert float16 elements to Python floats."""
+    # memoryview supports format "e" only since Python 3.14; struct supports it in every version.
     return list(struct.unpack(f"{len(data) // 2}e", data))
 
 
 def as_scalars(data, dtype: DType):
-    """The elements as a sequence of Python numbers."""
+    """The elements as a flat sequence of Python scalars."""
     view = memoryview(data).cast("B")
     return _unpack_float16(view) if dtype is dtypes.float16 else view.cast(dtype.format)
 
 
 def to_nested_lists(data, shape: Shape, dtype: DType) -> Any:
-    """The elements as nested lists of Python numbers; a plain number for a scalar."""
+    """The elements as nested lists of Python scalars; one Python scalar for shape ()."""
     flat = as_scalars(data, dtype)
     return _nest(flat, shape, 0) if shape else flat[0]
 

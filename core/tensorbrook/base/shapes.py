@@ -1,4 +1,4 @@
-"""Shape arithmetic on plain tuples; knows nothing of tensors."""
+"""Shape arithmetic: broadcasting, axis normalization and window sizes on plain tuples."""
 from math import prod
 
 from .errors import InvalidArgumentError
@@ -7,49 +7,50 @@ Shape = tuple[int, ...]
 
 
 def num_elements(shape: Shape) -> int:
-    """How many elements a shape holds; 1 for a scalar."""
+    """The product of the sizes; 1 for a scalar."""
     return prod(shape)
 
 
 def broadcast(op: str, *shapes: Shape) -> Shape:
-    """The one shape that all `shapes` stretch to, aligned on the right (NumPy's rule)."""
+    """The shape that all `shapes` broadcast to, by NumPy's rules; `op` is named in errors."""
     rank = max(map(len, shapes))
     padded = [(1,) * (rank - len(s)) + tuple(s) for s in shapes]
     out = []
     for axis, sizes in enumerate(zip(*padded)):
-        wide = sorted({n for n in sizes if n != 1})
-        if len(wide) > 1:
+        non_unit = sorted({n for n in sizes if n != 1})
+        if len(non_unit) > 1:
             raise InvalidArgumentError(
-                op, f"shapes {' and '.join(map(str, shapes))} disagree on axis {axis - rank}",
-                f"there the sizes {' and '.join(map(str, wide))} must be equal, or one of them 1")
-        out.append(wide[0] if wide else 1)
+                op,
+                f"shapes {' and '.join(map(str, shapes))} do not broadcast at axis {axis - rank}",
+                f"sizes {' and '.join(map(str, non_unit))} must be equal, or one of them must be 1")
+        out.append(non_unit[0] if non_unit else 1)
     return tuple(out)
 
 
 def broadcast_axes(shape: Shape, small: Shape) -> tuple[int, ...]:
-    """The axes of `shape` along which `small` was repeated to fill it."""
+    """The axes of `shape` along which a tensor of shape `small` is broadcast to it."""
     lead = len(shape) - len(small)
     return tuple(range(lead)) + tuple(
         lead + i for i, n in enumerate(small) if n == 1 and shape[lead + i] != 1)
 
 
 def normalize_axes(op: str, axis, rank: int) -> tuple[int, ...]:
-    """`axis` (None for all, an int, or several) as a sorted tuple of non-negative ints."""
-    wanted = (
+    """`axis` as a sorted tuple of non-negative ints; None selects all axes."""
+    given = (
         range(rank) if axis is None else tuple(axis) if isinstance(axis, (list, tuple)) else (axis,)
     )
-    axes = sorted(normalize_axis(op, a, rank) for a in wanted)
+    axes = sorted(normalize_axis(op, a, rank) for a in given)
     if len(set(axes)) < len(axes):
         raise InvalidArgumentError(
-            op, f"axes {tuple(wanted)} name one axis twice", "name each axis once"
+            op, f"axes {tuple(given)} contain a duplicate", "name each axis once"
         )
     return tuple(axes)
 
 
 def normalize_axis(op: str, axis: int, rank: int) -> int:
-    """One axis as a non-negative int."""
+    """`axis` as a non-negative int."""
     if not hasattr(axis, "__index__") or isinstance(axis, bool):
-        raise InvalidArgumentError(op, f"axis {axis!r} is not a whole number", "pass an int")
+        raise InvalidArgumentError(op, f"axis {axis!r} is not an integer", "pass an int")
     axis = axis.__index__()
     if not -rank <= axis < rank:
         raise InvalidArgumentError(op, f"axis {axis} is out of range for a tensor of rank {rank}",
@@ -58,16 +59,17 @@ def normalize_axis(op: str, axis: int, rank: int) -> int:
 
 
 def remove_axes(shape: Shape, axes) -> Shape:
+    """The shape without `axes`."""
     return tuple(n for i, n in enumerate(shape) if i not in axes)
 
 
 def keepdims_shape(shape: Shape, axes) -> Shape:
-    """The shape with 1 along `axes`, as a reduction with keepdims leaves it."""
+    """The shape with size 1 along `axes`: the result of a reduction with keepdims=True."""
     return tuple(1 if i in axes else n for i, n in enumerate(shape))
 
 
 def as_shape(op: str, shape, minimum: int = 0) -> Shape:
-    """A shape from an int or a sequence of ints, none of which is below `least`."""
+    """A shape from an int or a sequence of ints, each of which must be at least `minimum`."""
     shape = (shape,) if isinstance(shape, int) else tuple(shape)
     for n in shape:
         if not hasattr(n, "__index__") or n.__index__() < minimum:
@@ -78,35 +80,37 @@ def as_shape(op: str, shape, minimum: int = 0) -> Shape:
 
 
 def infer_reshape(op: str, shape: Shape, count: int) -> Shape:
-    """`shape` with its -1 replaced so that it holds `count` elements."""
+    """Replace a -1 in `shape` by the size that results in `count` elements."""
     known = prod(n for n in shape if n != -1)
     if shape.count(-1) > 1:
         raise InvalidArgumentError(
-            op, f"shape {shape} has more than one -1", "leave only one size open"
+            op, f"shape {shape} has more than one -1", "use -1 for one size only"
         )
     if -1 in shape and known and count % known == 0:
         return tuple(count // known if n == -1 else n for n in shape)
     if -1 in shape or known != count:
-        raise InvalidArgumentError(op, f"{count} elements do not fill shape {shape}",
-                                   f"the sizes must multiply to {count}")
+        raise InvalidArgumentError(op, f"cannot reshape {count} elements to {shape}",
+                                   f"the product of the sizes must be {count}")
     return shape
 
 
 def window_output_size(
     op: str, size_in: int, window: int, stride: int, dilation: int, padding: str
 ) -> tuple[int, int]:
-    """(output size, padding before) of a sliding window along one axis, as TensorFlow defines
-    `SAME` and `VALID` (https://www.tensorflow.org/api_docs/python/tf/nn, notes on padding)."""
-    reach = (window - 1) * dilation + 1
+    """(output size, leading padding) of a sliding window along one axis.
+
+    `SAME` and `VALID` follow https://www.tensorflow.org/api_docs/python/tf/nn, notes on padding.
+    """
+    effective_window = (window - 1) * dilation + 1
     if padding == "VALID":
-        if size_in < reach:
+        if size_in < effective_window:
             raise InvalidArgumentError(
                 op,
-                f"a window that reaches over {reach} does not fit into {size_in}",
+                f"a window of effective size {effective_window} exceeds the input size {size_in}",
                 'use padding="SAME", a smaller window, or a larger input',
             )
-        return (size_in - reach) // stride + 1, 0
+        return (size_in - effective_window) // stride + 1, 0
     if padding == "SAME":
         out = -(-size_in // stride)
-        return out, max((out - 1) * stride + reach - size_in, 0) // 2
-    raise InvalidArgumentError(op, f"padding {padding!r} is not known", "use \"SAME\" or \"VALID\"")
+        return out, max((out - 1) * stride + effective_window - size_in, 0) // 2
+    raise InvalidArgumentError(op, f"unknown padding {padding!r}", 'use "SAME" or "VALID"')

@@ -1,8 +1,8 @@
-"""What code keeps to itself while it waits for something, and other tasks of the thread run.
+"""Task-local stacks: contexts that a task has entered are hidden while another task runs.
 
-In a page Python may be set aside in the midst of a call, when it waits for a promise; then other
-tasks go on in the same interpreter. What a task has opened (a trace, a tape) must not catch what
-they do, so those stacks are put aside with it.
+In a page, a call that waits for a promise suspends its task, and other tasks continue in the same
+interpreter. A trace or tape of the suspended task must not record the operations of other tasks, so
+its entries are removed from the stacks until the task resumes.
 """
 from __future__ import annotations
 
@@ -12,32 +12,35 @@ from contextlib import contextmanager
 _stacks: list[tuple[list, int, Callable[[], None]]] = []
 
 
-def register_stack(stack: list, shared_prefix: int = 0, on_change: Callable[[], None] = lambda: None) -> list:
-    """Declare that all of a stack but its lowest `shared` entries is of the task that runs. Whoever
-    goes by what is on top is told by `changed`."""
+def register_stack(stack: list, shared_prefix: int = 0,
+                   on_change: Callable[[], None] = lambda: None) -> list:
+    """Declare a stack task-local, except for its first `shared_prefix` entries; returns the stack.
+
+    `on_change` is called after this module has changed the entries.
+    """
     _stacks.append((stack, shared_prefix, on_change))
     return stack
 
 
 @contextmanager
 def suspended_stacks():
-    """Within the block other tasks may run: they find the stacks as none had opened anything."""
-    kept = [stack[shared:] for stack, shared, _ in _stacks]
+    """Remove the task's entries while other tasks run within the block; then restore them."""
+    saved = [stack[shared_prefix:] for stack, shared_prefix, _ in _stacks]
     reset_stacks()
     try:
         yield
     finally:
-        for (stack, shared, changed), own in zip(_stacks, kept):
-            _restore(stack, shared, changed, own)
+        for registration, entries in zip(_stacks, saved):
+            _restore(*registration, entries)
 
 
 def reset_stacks() -> None:
-    """Leave all that is open."""
-    for stack, shared, changed in _stacks:
-        _restore(stack, shared, changed, [])
+    """Remove every task-local entry."""
+    for registration in _stacks:
+        _restore(*registration, [])
 
 
-def _restore(stack: list, shared: int, changed: Callable[[], None], own: list) -> None:
-    if stack[shared:] != own:
-        stack[shared:] = own
-        changed()
+def _restore(stack: list, shared_prefix: int, on_change: Callable[[], None], entries: list) -> None:
+    if stack[shared_prefix:] != entries:
+        stack[shared_prefix:] = entries
+        on_change()

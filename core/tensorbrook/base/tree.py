@@ -1,8 +1,8 @@
-"""Flatten nested dicts, lists and tuples to a list of leaves, and back."""
+"""Nested structures: flatten dicts, lists and tuples to a list of leaves, and back."""
 
 
 def flatten(tree):
-    """(leaves, structure) of `tree`; dicts are walked in the order of their sorted keys."""
+    """(leaves, structure) of `tree`; dicts are traversed in sorted key order."""
     leaves: list = []
     return leaves, _walk(tree, leaves)
 
@@ -20,23 +20,23 @@ def _walk(tree, leaves):
 
 
 def unflatten(structure, leaves):
-    """The tree of that structure with those leaves."""
+    """Rebuild the tree of `structure` from `leaves`."""
     return _build(structure, iter(leaves))
 
 
-# A function of its own: one that closed over itself would be a cycle, which keeps the leaves, and
-# so the tensors' memory, until Python next looks for cycles.
+# Not a closure: a recursive closure is a reference cycle, which would keep the leaves, and the
+# memory of their tensors, until the next garbage collection.
 def _build(structure, leaves):
     if structure is None:
         return next(leaves)
     kind, keys, children = structure
-    built = [_build(child, leaves) for child in children]
+    items = [_build(child, leaves) for child in children]
     if keys is None:
-        return kind(built)
-    return kind(**dict(zip(keys, built))) if hasattr(kind, "_fields") else kind(zip(keys, built))
+        return kind(items)
+    return kind(**dict(zip(keys, items))) if hasattr(kind, "_fields") else kind(zip(keys, items))
 
 
-def tree_map(f, tree, *rest):
-    """`f` applied to the leaves of trees of one structure."""
+def tree_map(f, tree, *others):
+    """Apply `f` to the corresponding leaves of trees of the same structure."""
     leaves, structure = flatten(tree)
-    return unflatten(structure, [f(*xs) for xs in zip(leaves, *(flatten(r)[0] for r in rest))])
+    return unflatten(structure, [f(*xs) for xs in zip(leaves, *(flatten(t)[0] for t in others))])

@@ -33,7 +33,7 @@ class BindingLimits:
 
     def can_add(self, group: FusionGroup, e: Eqn, bases: Iterable[Atom]) -> bool:
         """Whether the group may have equation `e`, which reads these buffers or values, too."""
-        bases = [b for b in bases if not (isinstance(b, Const) and b.is_number)]
+        bases = [b for b in bases if not (isinstance(b, Const) and b.is_scalar)]
         if len(group.reads) + len(group.position) + len(group.extra_stores) + len(bases) + 1 <= self.maximum:
             return True
         reads = group.reads | {b for b in bases if b not in group.position}

@@ -38,7 +38,7 @@ def is_bit_exact(recipe: RecomputeExpression) -> bool:
     for value in recipe.ops():
         if not any(_is_varying(recipe, a) for a in value.args):
             return False             # there it may be computed before a loop, and here in it
-        if value.formula not in NEVER_FMA_SUMS and value.formula != DIFFERENCE \
+        if value.expression not in NEVER_FMA_SUMS and value.expression != DIFFERENCE \
                 and any(a in recipe.loads and may_be_product(recipe.loop, a) for a in value.args):
             return False
     # A stage of several may take a product from what an earlier one has kept, rounded.
@@ -55,17 +55,17 @@ def _is_varying(recipe: RecomputeExpression, i: int) -> bool:
 
 def may_contract_to_fma(recipe: RecomputeExpression) -> bool:
     """Whether a driver of a GPU may round somewhere once or twice, as it likes."""
-    sums = [v for v in recipe.ops() if v.formula not in NEVER_FMA_SUMS]
+    sums = [v for v in recipe.ops() if v.expression not in NEVER_FMA_SUMS]
     return any(a in recipe.recomputed and may_be_product(recipe.loop, a) for v in sums for a in v.args)
 
 
 def may_be_product(loop: LoopKernel, i: int) -> bool:
     """Whether a value may be what a multiplication gives."""
     value = loop.values[i]
-    while isinstance(value, ElementwiseOp) and value.formula in ("x", "cast(x)"):
+    while isinstance(value, ElementwiseOp) and value.expression in ("x", "cast(x)"):
         value = loop.values[value.args[0]]
     floating = isinstance(value, ElementwiseOp) and value.dtype.kind == "f"
-    return floating and value.formula not in NEVER_PRODUCTS
+    return floating and value.expression not in NEVER_PRODUCTS
 
 
 def feeds_discontinuity(loop: LoopKernel, sources: set[Var]) -> bool:
@@ -82,5 +82,5 @@ def feeds_discontinuity(loop: LoopKernel, sources: set[Var]) -> bool:
 
 
 def _is_jump(value: ElementwiseOp) -> bool:
-    whole = value.formula == "cast(x)" and value.dtype.kind != "f"
-    return whole or any(sign in value.formula for sign in DISCONTINUOUS)
+    whole = value.expression == "cast(x)" and value.dtype.kind != "f"
+    return whole or any(sign in value.expression for sign in DISCONTINUOUS)

@@ -58,7 +58,7 @@ def _rewrite_store(k: Kernel, loop: LoopKernel, s: Store, is_needed: bool, reade
             there: dict[Var, Atom]) -> list[Store]:
     """A store as it shall be; `there` learns what is to be read where nothing is stored for it."""
     cast = loop.values[s.value]
-    if is_needed or not isinstance(cast, ElementwiseOp) or cast.formula != "cast(x)":
+    if is_needed or not isinstance(cast, ElementwiseOp) or cast.expression != "cast(x)":
         return [s]
     at, = cast.args
     x = loop.values[at]
@@ -74,7 +74,7 @@ def _rewrite_store(k: Kernel, loop: LoopKernel, s: Store, is_needed: bool, reade
     if cast.dtype is dtypes.float16 or loop.value_sites[at][1] != loop.value_sites[s.value][1]:
         return [s]
     # That of a cast to float16 may go itself.
-    stays = not (isinstance(x, ElementwiseOp) and x.formula == "cast(x)")
+    stays = not (isinstance(x, ElementwiseOp) and x.expression == "cast(x)")
     same = [other.target for other in loop.stores
             if stays and other.value == at and other.view == s.view]
     there[s.target] = same[0] if same else Var(TensorSpec(s.target.spec.shape, dtypes.float16))

@@ -75,4 +75,4 @@ def _identity_operand(e: Eqn) -> Var | None:
 
 
 def is_scalar_constant(atom) -> bool:
-    return isinstance(atom, Const) and atom.is_number
+    return isinstance(atom, Const) and atom.is_scalar

@@ -126,7 +126,7 @@ def _every_pixel_contributes(e: Eqn) -> bool:
 
 
 def _is(atom: Atom, number) -> bool:
-    return isinstance(atom, Const) and atom.is_number and atom.value == number
+    return isinstance(atom, Const) and atom.is_scalar and atom.value == number
 
 
 # ── among kernels: who asks ───────────────────────────────────────────────────────────────────

@@ -60,7 +60,7 @@ class FusionGroup:
 
     def operand(self, atom: Atom, view: View | None, late: bool) -> int:
         """The position of a number, of a value made here, or of a load through `view`."""
-        if isinstance(atom, Const) and atom.is_number:
+        if isinstance(atom, Const) and atom.is_scalar:
             key = late, atom.spec, repr(atom.value)
             return self._once(key, ScalarConstant(atom.value, atom.spec.dtype), late)
         if atom in self.position:
@@ -180,7 +180,7 @@ class _CoalescedSpace:
             case IndexValue():
                 return IndexValue(self.strides(v.strides), v.offset, v.dtype)
             case ElementwiseOp():
-                return ElementwiseOp(v.formula, tuple(number[i] for i in v.args), v.dtype)
+                return ElementwiseOp(v.expression, tuple(number[i] for i in v.args), v.dtype)
             case ReduceOp():
                 return ReduceOp(number[v.arg], v.reduction, v.dtype)
         return v

@@ -134,7 +134,7 @@ class _Fusion:
             return False
         for arg in e.args:
             base, view = self.source(arg)
-            if isinstance(base, Const) and base.is_number:
+            if isinstance(base, Const) and base.is_scalar:
                 continue
             seen = self.view_in(view, e.out.spec.shape, space)
             if seen is None or not self.is_readable(group, base, seen, late):
@@ -248,7 +248,7 @@ class _Fusion:
         """A buffer that holds the atom's elements in order: its own if it has one, else a copy."""
         base, view = self.source(atom)
         plain = view.contiguous and base.spec.count == atom.spec.count
-        number = isinstance(base, Const) and base.is_number
+        number = isinstance(base, Const) and base.is_scalar
         return base if plain and not number else self.materialize_copy(atom)
 
     # ── ends ──

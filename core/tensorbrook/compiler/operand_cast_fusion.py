@@ -91,7 +91,7 @@ class _CastSources:
         cannot follow."""
         e = self.makers.get(x)
         if e is None:
-            return not (isinstance(x, Const) and x.is_number)
+            return not (isinstance(x, Const) and x.is_scalar)
         if e.prim.name == "reshape":
             return self.is_materialized(e.args[0])
         return e.prim.kind == "scan" or \

@@ -305,4 +305,4 @@ def _is_contiguous_access(load: Load, space) -> bool:
 def _arithmetic_cost(loop: LoopKernel, values: Iterable[int]) -> int:
     """What some of the values take at all indices."""
     found = (loop.values[i] for i in values if not loop.value_sites[i][1])
-    return prod(loop.iteration_space) * sum(expression_cost(v.formula) for v in found if isinstance(v, ElementwiseOp))
+    return prod(loop.iteration_space) * sum(expression_cost(v.expression) for v in found if isinstance(v, ElementwiseOp))

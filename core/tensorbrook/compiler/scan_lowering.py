@@ -30,7 +30,7 @@ def assign_rotating_slots(kernels: Iterable[Kernel], places: dict, first: int) -
             for c in k.carries:
                 places[c.input], places[c.output] = BufferLocation("slot", at), BufferLocation("slot", at + 1)
                 at += 3
-            for p in k.pieces:
+            for p in k.slices:
                 places[p.element] = BufferLocation("slot", at)
                 at += 1
             at += assign_rotating_slots(k.kernels, places, at)
@@ -56,6 +56,6 @@ def memory_by_iteration(repeat: ScanKernel) -> dict[Atom, Callable[[int], tuple]
     for i, c in enumerate(repeat.carries):
         found[c.input] = lambda turn, i=i: ("carry", i, (turn - 1) % 2)
         found[c.output] = lambda turn, i=i: ("carry", i, turn % 2)
-    for i, p in enumerate(repeat.pieces):
+    for i, p in enumerate(repeat.slices):
         found[p.element] = lambda turn, i=i: ("piece", i, turn)
     return found

@@ -118,7 +118,7 @@ def _propagate_constants(e: Eqn) -> Eqn:
     known: dict[Atom, Atom] = {}
     renamed: dict[Atom, Atom] = {}
     for var, arg in zip(graph.inputs[first:], e.args[first:]):
-        is_number = isinstance(arg, Const) and arg.is_number
+        is_number = isinstance(arg, Const) and arg.is_scalar
         renamed[var] = arg if is_number else known.setdefault(arg, var)
     return _with_body(e, _substitute(graph, renamed), e.args, e.outs)
 

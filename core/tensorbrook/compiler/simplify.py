@@ -31,7 +31,7 @@ def eliminate_common_subexpressions(graph: Graph) -> Graph:
 
 def _value_key(atom):
     """What makes two atoms the same value: the variable, or an equal number."""
-    if isinstance(atom, Const) and atom.is_number:
+    if isinstance(atom, Const) and atom.is_scalar:
         return atom.spec, repr(atom.value)
     return id(atom)
 

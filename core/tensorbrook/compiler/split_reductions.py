@@ -69,7 +69,7 @@ def _is_elementwise_chain(atom: Atom, makers: dict) -> bool:
         e = makers.get(pending.pop())
         if e is None or e.prim.kind != "elementwise":
             continue
-        others = {a for a in e.args if not (isinstance(a, Const) and a.is_number)} - seen
+        others = {a for a in e.args if not (isinstance(a, Const) and a.is_scalar)} - seen
         if any(a.spec.shape != atom.spec.shape for a in others):
             return False
         pending += others

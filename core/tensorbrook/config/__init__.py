@@ -1,4 +1,4 @@
-"""`tf.config`: which backend and which device compute, on how many threads, and what they did."""
+"""`tf.config`: selection of backends and devices, threads and counters."""
 from __future__ import annotations
 
 from collections import Counter
@@ -16,12 +16,12 @@ __all__ = [
 
 
 def set_backend(name: str | None) -> None:
-    """Compute on this backend from now on, and on no other: "wasm", "webgpu" or "reference".
+    """Run all operations on one backend, without fallback: "wasm", "webgpu" or "reference".
 
-    What it cannot do is an error then. Tensors move when used. None leaves the choice to
-    Tensorbrook, as it is in the beginning if the environment has no TENSORBROOK_BACKEND: wasm, and
-    webgpu for programs that are large enough where there is a GPU. UnavailableError where there is
-    none, InvalidArgumentError for an unknown name.
+    Tensors are transferred when used. None selects automatically: backend wasm, and backend webgpu
+    for large programs if there is a GPU. The initial value is that of the environment variable
+    TENSORBROOK_BACKEND, or None. Raises InvalidArgumentError for an unknown name, and
+    UnavailableError if the backend is not available on this machine.
 
     >>> tf.config.set_backend("wasm")
     >>> tf.config.get_backend()
@@ -31,45 +31,47 @@ def set_backend(name: str | None) -> None:
 
 
 def get_backend() -> str:
-    """The name of the backend that computes; where nobody chose, the one for small programs."""
+    """The name of the current backend; with automatic selection, of the one for small programs."""
     return EAGER.backend.name
 
 
 def get_threads() -> int:
-    """On how many threads programs run."""
+    """The number of threads of the current backend."""
     return EAGER.backend.threads
 
 
 def get_counters() -> dict[str, int]:
-    """What was done so far where programs go now: `host_calls` out of Python, `programs` run,
-    `kernels` in them, and programs `compiled` (a page keeps those of earlier visits, which are only
-    loaded). A GPU's kernels are dispatches; it counts `submits`, `pipelines` and `bytes_moved`
-    (those of all that dispatches bind) too.
+    """Counters of the active backends, summed, since the start of the process.
 
-    Take the difference of two calls to count what one step did.
+    `host_calls`: calls from Python to the host. `programs`: programs run. `kernels`: kernels in
+    these programs; on a GPU, dispatches. `compiled`: programs compiled, without programs from the
+    program cache. A GPU adds `submits`, `pipelines` and `bytes_moved`, the bytes that dispatches
+    bind.
+
+    The difference of two calls counts the operations between them.
 
     >>> before = tf.config.get_counters()
     >>> x = tf.ones(3) + 1
     >>> tf.config.get_counters()["programs"] > before["programs"]
     True
     """
-    found: Counter = Counter()
+    total: Counter = Counter()
     for backend in EAGER.active_backends():
-        found.update(backend.counters())
-    return dict(found)
+        total.update(backend.counters())
+    return dict(total)
 
 
 def set_soft_device_placement(enabled: bool) -> None:
-    """Whether a program may run elsewhere than on the device that was asked for, where that is
-    missing or cannot do it: from the GPU to the CPU, and there, for float64, from backend wasm to
-    the slow backend reference, with a warning. It may, as in TensorFlow, unless this forbids it.
+    """Allow or forbid fallback to another device; the default is to allow it, as in TensorFlow.
 
-    A backend that was set by name is never left.
+    If the requested device is missing or does not support a program, the program runs on the CPU
+    instead of the GPU; on the CPU, float64 runs on the slow backend reference, with a warning.
+    There is no fallback from a backend that `set_backend` selects.
     """
     EAGER.soft_placement = bool(enabled)
     EAGER.refresh()
 
 
 def get_soft_device_placement() -> bool:
-    """Whether a program may run elsewhere than on the device that was asked for."""
+    """Whether fallback to another device is allowed."""
     return EAGER.soft_placement

@@ -1,4 +1,4 @@
-"""`tf.config.experimental`: what else is known of devices, by TensorFlow's names."""
+"""`tf.config.experimental`: memory statistics and details of devices."""
 from __future__ import annotations
 
 from typing import Any
@@ -6,10 +6,10 @@ from typing import Any
 from .. import backends
 from ..base.errors import InvalidArgumentError
 from ..devices import (
-    PhysicalDevice, get_visible_devices, parse_device_type, available_device_types, list_logical_devices,
-    list_physical_devices, set_visible_devices)
+    PhysicalDevice, available_device_types, get_visible_devices, list_logical_devices,
+    list_physical_devices, parse_device_type, set_visible_devices)
 from ..eager import EAGER
-from ..placement import GPU, BACKEND_FOR_DEVICE
+from ..placement import BACKEND_FOR_DEVICE, GPU
 
 __all__ = [
     "get_device_details", "get_memory_growth", "get_memory_info", "get_visible_devices",
@@ -18,8 +18,9 @@ __all__ = [
 
 
 def get_memory_info(device: str) -> dict[str, int]:
-    """Bytes that tensors and programs hold on a device now, and the most that they ever held since
-    the beginning or `reset_memory_stats`: `{"current": ..., "peak": ...}`.
+    """The current and the peak allocation on a device, `{"current": ..., "peak": ...}`, in bytes.
+
+    It includes tensors and programs. `reset_memory_stats` resets the peak.
 
     >>> sorted(tf.config.experimental.get_memory_info("CPU:0"))
     ['current', 'peak']
@@ -29,36 +30,41 @@ def get_memory_info(device: str) -> dict[str, int]:
 
 
 def reset_memory_stats(device: str) -> None:
-    """Count the peak from now on."""
+    """Set the peak allocation of a device to its current allocation."""
     memory = _memory("reset_memory_stats", device)
     memory.peak = memory.in_use
 
 
 def _memory(op: str, device: str) -> Any:
-    kind = parse_device_type(op, device)
-    if kind == GPU and EAGER.find_gpu() is None:
-        raise InvalidArgumentError(op, f"there is no {device}: {EAGER.gpu_missing_reason}", 'use "CPU:0"')
-    backend: Any = backends.get_backend(BACKEND_FOR_DEVICE[kind])
+    device_type = parse_device_type(op, device)
+    if device_type == GPU and EAGER.find_gpu() is None:
+        raise InvalidArgumentError(
+            op, f"{device} is not available: {EAGER.gpu_missing_reason}", 'use "CPU:0"')
+    backend: Any = backends.get_backend(BACKEND_FOR_DEVICE[device_type])
     return backend.memory
 
 
 def get_device_details(device: PhysicalDevice) -> dict[str, Any]:
-    """What is known of a device: of a GPU its `device_name`, whether it is `software`, which is a
-    processor that plays one, and whether it has `float16` and `subgroups`; of the CPU nothing."""
-    kind = parse_device_type("get_device_details", device.name)
-    if kind not in available_device_types(None):
-        raise InvalidArgumentError("get_device_details", f"there is no {device.name}",
-                                   "take it from tf.config.list_physical_devices()")
-    return backends.get_backend(BACKEND_FOR_DEVICE[kind]).device_details()
+    """Properties of a device; for the CPU the dict is empty.
+
+    For a GPU: `device_name`; `software`, whether it is a software adapter (SwiftShader, lavapipe);
+    and whether it supports `float16` and `subgroups`.
+    """
+    device_type = parse_device_type("get_device_details", device.name)
+    if device_type not in available_device_types(None):
+        raise InvalidArgumentError("get_device_details", f"{device.name} is not available",
+                                   "use an element of tf.config.list_physical_devices()")
+    return backends.get_backend(BACKEND_FOR_DEVICE[device_type]).device_details()
 
 
 def set_memory_growth(device: PhysicalDevice, enable: bool) -> None:
-    """Nothing if enabled: memory is taken as it is needed, always."""
+    """Accepts only True, which is always in effect: memory is allocated on demand."""
     if not enable:
-        raise InvalidArgumentError("set_memory_growth", "memory is taken as it is needed, and "
-                                   "cannot be taken beforehand", "leave the call out")
+        raise InvalidArgumentError(
+            "set_memory_growth", "memory is allocated on demand and cannot be preallocated",
+            "remove the call")
 
 
 def get_memory_growth(device: PhysicalDevice) -> bool:
-    """True: memory is taken as it is needed."""
+    """True: memory is allocated on demand."""
     return True

@@ -1,15 +1,20 @@
-"""Layer 1: programs as plain data, before and after they are cut into kernels."""
-from .body import Subgraph, interpret, walk_equations, clone_graph
+"""Layer 1: the intermediate representation, as plain data: graphs, kernels and plans."""
 from .digest import digest
-from .graph import (PRIMITIVES, Atom, Const, Eqn, Graph, Primitive, Reduction, TensorSpec, Var, kernel_name,
-                    as_tuple)
-from .kernel import (ElementwiseOp, KernelCall, Carry, IndexValue, Kernel, TargetInfo, Load, LoopKernel, FiniteCheckStore, ScalarConstant, ScanSlice,
-                     BufferLocation, Plan, ReduceOp, ScanKernel, RowPass, ScheduledKernel, Store, Value, generated_loop,
-                     align_up)
+from .graph import (
+    PRIMITIVES, Atom, Const, Eqn, Graph, Primitive, Reduction, TensorSpec, Var, as_tuple,
+    kernel_name)
+from .interpret import interpret
+from .kernels import (
+    Carry, ElementwiseOp, FiniteCheckStore, IndexValue, Kernel, KernelCall, Load, LoopKernel,
+    ReduceOp, RowPass, ScalarConstant, ScanKernel, ScanSlice, Store, Value, generated_loop)
+from .plan import BufferLocation, Plan, ScheduledKernel, TargetInfo, align_up
 from .printer import format_graph, format_plan
+from .subgraph import Subgraph, clone_graph, walk_equations
 
-__all__ = ["PRIMITIVES", "ElementwiseOp", "Atom", "Subgraph", "KernelCall", "Carry", "Const", "Eqn", "Graph", "IndexValue",
-           "Kernel", "TargetInfo", "Load", "LoopKernel", "FiniteCheckStore", "ScalarConstant", "ScanSlice", "BufferLocation", "Plan", "Primitive",
-           "ReduceOp", "Reduction", "ScanKernel", "TensorSpec", "RowPass", "ScheduledKernel", "Store", "Value", "Var",
-           "digest", "interpret", "walk_equations", "kernel_name", "generated_loop", "format_graph",
-           "format_plan", "clone_graph", "as_tuple", "align_up"]
+__all__ = ["PRIMITIVES", "Atom", "BufferLocation", "Carry", "Const", "ElementwiseOp", "Eqn",
+           "FiniteCheckStore", "Graph", "IndexValue", "Kernel", "KernelCall", "Load",
+           "LoopKernel", "Plan", "Primitive", "ReduceOp", "Reduction", "RowPass",
+           "ScalarConstant", "ScanKernel", "ScanSlice", "ScheduledKernel", "Store", "Subgraph",
+           "TargetInfo", "TensorSpec", "Value", "Var", "align_up", "as_tuple", "clone_graph",
+           "digest", "format_graph", "format_plan", "generated_loop", "interpret",
+           "kernel_name", "walk_equations"]

@@ -1,4 +1,4 @@
-"""The program: a straight line of equations over typed variables."""
+"""Graph: a straight-line program of equations over typed variables, and the primitives."""
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from math import prod
@@ -9,17 +9,19 @@ from ..base.dtypes import DType
 
 @dataclass(frozen=True)
 class TensorSpec:
-    """What is known of a value before it exists."""
+    """The shape and dtype of a tensor."""
 
     shape: tuple[int, ...]
     dtype: DType
 
     @property
     def count(self) -> int:
+        """The number of elements."""
         return prod(self.shape)
 
     @property
     def size_bytes(self) -> int:
+        """The size in host memory. The size on a device is `TargetInfo.bytes_of`."""
         return prod(self.shape) * self.dtype.size
 
     def __str__(self):
@@ -27,7 +29,7 @@ class TensorSpec:
 
 
 class Var:
-    """A value that an input or an equation defines; compared by identity."""
+    """A variable: an input of a graph or a result of one equation; compared by identity."""
 
     __slots__ = ("spec",)
 
@@ -36,7 +38,7 @@ class Var:
 
 
 class Const:
-    """A value known while tracing: a number for scalars, else bytes in row-major order."""
+    """A constant: a Python scalar if the shape is (), otherwise bytes in row-major order."""
 
     __slots__ = ("spec", "value")
 
@@ -44,7 +46,7 @@ class Const:
         self.spec, self.value = spec, value
 
     @property
-    def is_number(self) -> bool:
+    def is_scalar(self) -> bool:
         return self.spec.shape == ()
 
 
@@ -52,15 +54,15 @@ Atom = Union[Var, Const]
 
 
 def _not_supported_by_kind(*args, **attrs):
-    raise AssertionError("a primitive of another kind was asked for what this one has not")
+    raise AssertionError("the primitive is of another kind and does not define this function")
 
 
 @dataclass(frozen=True)
 class Reduction:
-    """How a reduction folds: `out = formula(out, element)`, beginning from `start`.
+    """A reduction operator: `combiner` is a scalar expression of accumulator x and element y.
 
-    `start` is a number, or "lowest" or "highest" for the end of the dtype's range
-    (minus or plus infinity where it has one).
+    `init` is its identity element: a number, or "lowest" or "highest" for the least or greatest
+    value of the dtype (minus or plus infinity for floats).
     """
 
     combiner: str
@@ -69,22 +71,30 @@ class Reduction:
 
 @dataclass(frozen=True)
 class Primitive:
-    """One primitive: everything that any pass or backend may ask of it.
+    """A primitive operation: its shape rule, gradient, reference implementation and lowering.
 
-    kind     what a compiler may do with it, and which of the last fields is set
-      map    one element out for one element in; `formula` over x, y, z (see backends/*/functions)
-      index  the loop's own counter along attribute `axis`
-      reduce folds attribute `axes` away; `reduction`
-      view   moves no data; `view(view of x, shape of out, **attrs)` is the view of the result
-      region fills the result from parts; `region(specs, **attrs)` gives (value or None to fill
-             with, ((argument number, View into the result), ...))
-      call   a kernel of the engine; `call(specs, out spec, **attrs)` gives (name, numbers, work)
-      scan   repeats attribute `body`, a graph; see ops/control.py
+    `kind` determines how the compiler lowers the primitive, and which field describes the lowering:
 
-    A call or a scan may have several results. Its `spec` then returns a tuple of Specs, and
-    whatever deals with results deals with tuples: `bind` and `meaning` return one, `call` receives
-    one of Specs, and `vjp(gs, outs, *args, **attrs)` two: the results, and their gradients, each
-    None where the result is not floating or nobody asks for its gradient.
+    elementwise  `expression` is a scalar expression over x, y, z, which stand for the elements of
+                 the operands; operands broadcast (syntax: backends/expressions.py)
+    iota         the result holds the index along attribute `axis`; no operands
+    reduce       `reduction` combines the elements along attribute `axes`, which the result lacks
+    view         moves no data: `view(view of the operand, **attrs)` is the View of the result, or
+                 None if no strides express it
+    assemble     writes operands into sub-views of the result (concat, pad): `assemble(specs,
+                 **attrs)` is (fill value or None, ((operand index, View into the result), ...))
+    kernel       calls a library kernel: `kernel_call(specs, result spec, **attrs)` is
+                 (kernel name, parameters, work); work is `KernelCall.flops`
+    scan         a loop over attribute `body`, a Subgraph; see ops/control_flow.py
+
+    `spec(*specs, **attrs)` is the TensorSpec of the result, `vjp(g, out, *args, **attrs)` the
+    cotangents of the arguments (each None if there is none), and `reference_impl(numpy, *arrays,
+    **attrs)` the result as NumPy computes it.
+
+    A primitive of kind kernel or scan may have several results. Then `spec`, `bind` and
+    `reference_impl` return tuples, `kernel_call` receives a tuple of result specs, and `vjp`
+    receives a tuple of cotangents, each None if it is zero or the result is not floating, and a
+    tuple of results.
     """
 
     name: str
@@ -104,7 +114,7 @@ PRIMITIVES: dict[str, Primitive] = {}
 
 @dataclass(frozen=True, eq=False)
 class Eqn:
-    """`outs = prim(*args, **attrs)`; attrs are hashable values."""
+    """An equation: `outs = prim(*args, **attrs)`. Attribute values are hashable."""
 
     prim: Primitive
     args: tuple[Atom, ...]
@@ -113,28 +123,30 @@ class Eqn:
 
     @property
     def out(self) -> Var:
-        """The only result."""
+        """The result of an equation that has exactly one."""
         out, = self.outs
         return out
 
 
 def kernel_name(e: Eqn) -> str:
-    """The kernel that a call calls."""
+    """The name of the library kernel that an equation of kind kernel calls."""
     specs = tuple(v.spec for v in e.outs)
     return e.prim.kernel_call([a.spec for a in e.args], specs if len(specs) > 1 else e.out.spec,
-                       **e.attrs)[0]
+                              **e.attrs)[0]
 
 
 def as_tuple(results) -> tuple:
-    """What a primitive gave for its results, as a tuple of them: a primitive with one result gives
-    it as it is."""
+    """The result or results of a primitive as a tuple."""
     return results if isinstance(results, tuple) else (results,)
 
 
 @dataclass(eq=False)
 class Graph:
-    """Inputs, equations in order, outputs. `updates[i] = j`: output i is the new value of the
-    Variable that came in as input j, and may be written over it."""
+    """Inputs, equations in execution order, and outputs.
+
+    `input_output_aliases[i] = j` declares that output i is the new value of the Variable passed as
+    input j, so that it may be computed in place.
+    """
 
     inputs: list[Var]
     eqns: list[Eqn] = field(default_factory=list)

@@ -1,12 +1,11 @@
-"""How much a kernel does: what printed plans and profiles tell beside its time."""
+"""Kernel statistics: FLOP and memory traffic of a kernel, for printed plans and profiles."""
 from math import prod
 
-from .kernel import ElementwiseOp, KernelCall, Kernel, LoopKernel, ReduceOp, ScanKernel
+from .kernels import ElementwiseOp, Kernel, KernelCall, LoopKernel, ReduceOp, ScanKernel
 
 
 def flops(k: Kernel) -> int:
-    """Arithmetic operations: two for each multiply-add of a product, and one for each formula, or
-    element folded, of a loop."""
+    """Arithmetic operations; an elementwise operation or a reduced element of a loop is one."""
     if isinstance(k, ScanKernel):
         return k.count * sum(map(flops, k.kernels))
     if isinstance(k, KernelCall):
@@ -15,23 +14,23 @@ def flops(k: Kernel) -> int:
 
 
 def _loop_flops(loop: LoopKernel) -> int:
-    inner, outer = prod(loop.iteration_space), prod(loop.reduced_space)
-    body = sum(isinstance(v, ElementwiseOp) and v.formula != "x" for s in loop.passes for v in s.elementwise)
-    tail = [v for s in loop.passes for v in s.post_reduce]
-    folds, late = (sum(isinstance(v, kind) for v in tail) for kind in (ReduceOp, ElementwiseOp))
-    return inner * (body + folds) + outer * late
+    elementwise = [v for p in loop.passes for v in p.elementwise]
+    post_reduce = [v for p in loop.passes for v in p.post_reduce]
+    per_index = sum(isinstance(v, ElementwiseOp) and v.expression != "x" for v in elementwise)
+    per_index += sum(isinstance(v, ReduceOp) for v in post_reduce)
+    per_row = sum(isinstance(v, ElementwiseOp) for v in post_reduce)
+    return prod(loop.iteration_space) * per_index + prod(loop.reduced_space) * per_row
 
 
 def bytes_moved(k: Kernel) -> int:
-    """The bytes of all buffers that it reads or writes, each once: what memory must move at least
-    if nothing is in cache."""
+    """The total size of the buffers that a kernel reads or writes."""
     if isinstance(k, ScanKernel):
         return k.count * sum(map(bytes_moved, k.kernels))
     return sum(a.spec.size_bytes for a in (*k.reads, *k.writes))
 
 
 def format_si(n: float, unit: str) -> str:
-    """A number with a prefix: `amount(3210000, "B") == "3.21 MB"`."""
+    """A quantity with an SI prefix: `format_si(3210000, "B") == "3.21 MB"`."""
     for factor, prefix in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
         if n >= factor:
             return f"{n / factor:.3g} {prefix}{unit}"

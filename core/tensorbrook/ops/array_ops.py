@@ -1,4 +1,4 @@
-"""Making tensors and moving their elements about, by TensorFlow's names."""
+"""Array operations: constants, reshaping, concatenation, slicing and padding."""
 from ..base import dtypes, host_array, shapes
 from ..base.errors import InvalidArgumentError
 from ..tensor import PYTHON_OPERATORS, Tensor, as_tensor, constant_from_host
@@ -6,9 +6,9 @@ from . import primitives as p
 
 
 def constant(value, dtype=None, shape=None) -> Tensor:
-    """A Tensor of a number, nested lists, or anything with a buffer (a NumPy array, bytes).
+    """A constant Tensor of a scalar, nested lists, or a buffer such as a NumPy array.
 
-    `shape` fills a single number out, or gives the elements another shape.
+    `shape` broadcasts a single element, or reshapes the elements.
 
     >>> tf.constant([[1, 2], [3, 4]]).shape
     (2, 2)
@@ -56,33 +56,33 @@ def ones_like(input, dtype=None) -> Tensor:
 
 
 def range(start, limit=None, delta=1, dtype=None) -> Tensor:
-    """Numbers from `start` up to, not including, `limit`."""
+    """The values start, start + delta, ..., up to but excluding `limit`."""
     if limit is None:
         start, limit = 0, start
     if delta == 0:
-        raise InvalidArgumentError("range", "delta is 0", "give a step that is not zero")
+        raise InvalidArgumentError("range", "delta is 0", "use a delta other than 0")
     count = max(
         0,
         -int(-(limit - start) // delta)
         if isinstance(limit - start, int) and isinstance(delta, int)
         else -int(-((limit - start) / delta) // 1),
     )
-    wants_float = any(isinstance(v, float) for v in (start, limit, delta))
-    dtype = (
-        dtypes.as_dtype(dtype) if dtype is not None else dtypes.float32 if wants_float else dtypes.int32
-    )
+    if dtype is None:
+        has_float = any(isinstance(v, float) for v in (start, limit, delta))
+        dtype = dtypes.float32 if has_float else dtypes.int32
+    dtype = dtypes.as_dtype(dtype)
     steps = p.iota(shape=(count,), axis=0)
     steps = steps if dtype is dtypes.int32 else p.cast(steps, dtype=dtype)
     return steps * delta + start
 
 
 def shape(input) -> Tensor:
-    """The shape as an int32 Tensor; `x.shape` gives it as a tuple."""
+    """The shape as an int32 Tensor; `x.shape` is the shape as a tuple."""
     return constant(list(as_tensor(input).shape), dtypes.int32)
 
 
 def rank(input) -> Tensor:
-    """The number of axes as an int32 Tensor; `x.ndim` gives it as an int."""
+    """The number of axes as an int32 Tensor; `x.ndim` is the number as an int."""
     return constant(as_tensor(input).ndim, dtypes.int32)
 
 
@@ -92,14 +92,14 @@ def size(input) -> Tensor:
 
 
 def reshape(tensor, shape) -> Tensor:
-    """The same elements in order under another shape; one size may be -1."""
+    """The same elements, in row-major order, in another shape; one size may be -1."""
     x = as_tensor(tensor)
-    wanted = shapes.as_shape("reshape", shape, minimum=-1)     # -1: what is left over
-    return p.reshape(x, shape=shapes.infer_reshape("reshape", wanted, x.spec.count))
+    shape = shapes.as_shape("reshape", shape, minimum=-1)
+    return p.reshape(x, shape=shapes.infer_reshape("reshape", shape, x.spec.count))
 
 
 def transpose(a, perm=None) -> Tensor:
-    """Axes in another order; reversed by default."""
+    """Permute the axes; by default reverse them."""
     x = as_tensor(a)
     perm = tuple(reversed(tuple(_indices(x.ndim)))) if perm is None else tuple(
         shapes.normalize_axis("transpose", axis, x.ndim) for axis in perm)
@@ -107,24 +107,26 @@ def transpose(a, perm=None) -> Tensor:
 
 
 def _indices(n: int):
+    # `range` is tf.range in this module.
     return tuple(i for i, _ in enumerate((None,) * n))
 
 
 def expand_dims(input, axis) -> Tensor:
+    """Insert an axis of size 1 at `axis`."""
     x = as_tensor(input)
     axis = shapes.normalize_axis("expand_dims", axis, x.ndim + 1)
     return p.reshape(x, shape=(*x.shape[:axis], 1, *x.shape[axis:]))
 
 
 def squeeze(input, axis=None) -> Tensor:
-    """Without axes of size 1: all of them, or those named."""
+    """Remove axes of size 1: all of them, or those in `axis`."""
     x = as_tensor(input)
     axes = tuple(i for i, n in enumerate(x.shape) if n == 1) if axis is None \
         else shapes.normalize_axes("squeeze", axis, x.ndim)
     for axis in axes:
         if x.shape[axis] != 1:
             raise InvalidArgumentError("squeeze", f"axis {axis} of shape {tuple(x.shape)} has size "
-                                       f"{x.shape[axis]}", "only an axis of size 1 can go")
+                                       f"{x.shape[axis]}", "only an axis of size 1 can be removed")
     return p.reshape(x, shape=shapes.remove_axes(tuple(x.shape), axes))
 
 
@@ -133,53 +135,55 @@ def broadcast_to(input, shape) -> Tensor:
 
 
 def tile(input, multiples) -> Tensor:
-    """Repeated `multiples[i]` times along axis i."""
+    """Repeat the tensor `multiples[i]` times along axis i."""
     x = as_tensor(input)
     multiples = shapes.as_shape("tile", multiples)
     if len(multiples) != x.ndim:
         raise InvalidArgumentError(
             "tile",
             f"multiples {multiples} do not match shape {tuple(x.shape)}",
-            "give one number for each axis",
+            "pass one number per axis",
         )
-    thin = p.reshape(x, shape=tuple(m for n in x.shape for m in (1, n)))
-    wide = p.broadcast_to(thin, shape=tuple(v for n, m in zip(x.shape, multiples) for v in (m, n)))
-    return p.reshape(wide, shape=tuple(n * m for n, m in zip(x.shape, multiples)))
+    x_expanded = p.reshape(x, shape=tuple(m for n in x.shape for m in (1, n)))
+    tiled_shape = tuple(v for n, m in zip(x.shape, multiples) for v in (m, n))
+    tiled = p.broadcast_to(x_expanded, shape=tiled_shape)
+    return p.reshape(tiled, shape=tuple(n * m for n, m in zip(x.shape, multiples)))
 
 
 def concat(values, axis) -> Tensor:
-    """Joined one after the other along `axis`."""
+    """Concatenate tensors along an axis."""
     values = [as_tensor(v) for v in values]
     if not values:
-        raise InvalidArgumentError("concat", "there is nothing to join", "pass at least one tensor")
+        raise InvalidArgumentError("concat", "there are no tensors", "pass at least one tensor")
     axis = shapes.normalize_axis("concat", axis, values[0].ndim)
     return values[0] if len(values) == 1 else p.concat(*values, axis=axis)
 
 
 def stack(values, axis=0) -> Tensor:
-    """Joined along a new axis."""
+    """Concatenate tensors of the same shape along a new axis."""
     values = [as_tensor(v) for v in values]
     if not values:
-        raise InvalidArgumentError("stack", "there is nothing to join", "pass at least one tensor")
+        raise InvalidArgumentError("stack", "there are no tensors", "pass at least one tensor")
     for v in values:
         if v.shape != values[0].shape:
             raise InvalidArgumentError(
                 "stack",
                 f"shapes {tuple(values[0].shape)} and {tuple(v.shape)} differ",
-                "give all of them one shape",
+                "all tensors must have the same shape",
             )
     axis = shapes.normalize_axis("stack", axis, values[0].ndim + 1)
     return concat([expand_dims(v, axis) for v in values], axis)
 
 
 def unstack(value, num=None, axis=0) -> list[Tensor]:
+    """The slices along `axis`, without that axis."""
     x = as_tensor(value)
     axis = shapes.normalize_axis("unstack", axis, x.ndim)
     return [squeeze(part, axis) for part in split(x, x.shape[axis], axis)]
 
 
 def split(value, num_or_size_splits, axis=0) -> list[Tensor]:
-    """Cut along `axis` into so many equal parts, or into parts of those sizes (one may be -1)."""
+    """Split along `axis` into n equal parts, or into parts of the listed sizes (one may be -1)."""
     x = as_tensor(value)
     axis = shapes.normalize_axis("split", axis, x.ndim)
     n = x.shape[axis]
@@ -188,8 +192,8 @@ def split(value, num_or_size_splits, axis=0) -> list[Tensor]:
         if sizes < 1 or n % sizes:
             raise InvalidArgumentError(
                 "split",
-                f"axis {axis} of size {n} does not cut into {sizes} equal parts",
-                "give a divisor, or a list of sizes",
+                f"axis {axis} of size {n} does not divide into {sizes} equal parts",
+                "use a divisor, or a list of sizes",
             )
         sizes = [n // sizes] * sizes
     if list(sizes).count(-1) == 1:
@@ -198,33 +202,34 @@ def split(value, num_or_size_splits, axis=0) -> list[Tensor]:
         raise InvalidArgumentError(
             "split", f"sizes {list(sizes)} do not add up to {n}", f"axis {axis} has size {n}"
         )
-    parts, at = [], 0
+    parts, offset = [], 0
     for size in sizes:
-        begin = tuple(at if i == axis else 0 for i in _indices(x.ndim))
+        begin = tuple(offset if i == axis else 0 for i in _indices(x.ndim))
         parts.append(
             slice(x, begin, tuple(size if i == axis else m for i, m in enumerate(x.shape)))
         )
-        at += size
+        offset += size
     return parts
 
 
 def slice(input_, begin, size) -> Tensor:
-    """`size[i]` elements from `begin[i]` on; a size of -1 takes the rest."""
+    """The `size[i]` elements of axis i from `begin[i]`; size -1 extends to the end."""
     x = as_tensor(input_)
     begin, size = tuple(begin), tuple(size)
     size = tuple(n - b if s == -1 else s for b, s, n in zip(begin, size, x.shape))
-    fits = len(begin) == len(size) == x.ndim and all(
+    in_bounds = len(begin) == len(size) == x.ndim and all(
         0 <= b and 0 <= s and b + s <= n for b, s, n in zip(begin, size, x.shape))
-    if not fits:
+    if not in_bounds:
         raise InvalidArgumentError(
             "slice",
-            f"begin {begin} and size {size} leave shape {tuple(x.shape)}",
+            f"begin {begin} and size {size} exceed shape {tuple(x.shape)}",
             "begin[i] + size[i] may be at most the size of axis i",
         )
     return p.strided_slice(x, begin=begin, shape=size, steps=(1,) * x.ndim)
 
 
 def reverse(tensor, axis) -> Tensor:
+    """Reverse the order of the elements along one or several axes."""
     x = as_tensor(tensor)
     axes = shapes.normalize_axes("reverse", axis, x.ndim)
     return p.strided_slice(
@@ -236,24 +241,25 @@ def reverse(tensor, axis) -> Tensor:
 
 
 def pad(tensor, paddings, mode="CONSTANT", constant_values=0) -> Tensor:
-    """`paddings[i] = (before, after)` elements of `constant_values` around axis i."""
+    """Pad axis i with `paddings[i] = (before, after)` elements of value `constant_values`."""
     x = as_tensor(tensor)
     paddings = [tuple(pair) for pair in as_tensor(paddings).tolist()] if x.ndim else []
     fill = as_tensor(constant_values, None if isinstance(constant_values, Tensor) else x.dtype)
     if fill.dtype is not x.dtype or fill.shape:
         raise InvalidArgumentError(
-            "pad", f"constant_values holds {fill.spec}, the tensor {x.dtype}",
-            "give one number of the same dtype")
+            "pad", f"constant_values is {fill.spec}, the tensor {x.dtype}",
+            "pass a scalar of the same dtype")
     if mode != "CONSTANT":
-        raise InvalidArgumentError("pad", f"mode {mode!r} is not known here", 'use mode="CONSTANT"')
+        raise InvalidArgumentError("pad", f"unsupported mode {mode!r}", 'use mode="CONSTANT"')
     if len(paddings) != x.ndim or any(len(pair) != 2 or min(pair) < 0 for pair in paddings):
-        raise InvalidArgumentError("pad", f"paddings {paddings} do not fit shape {tuple(x.shape)}",
-                                   "give a pair of numbers of 0 or more for each axis")
-    whole = tuple(b + n + a for n, (b, a) in zip(x.shape, paddings))
+        raise InvalidArgumentError(
+            "pad", f"paddings {paddings} do not match shape {tuple(x.shape)}",
+            "pass a pair of non-negative ints for each axis")
+    padded_shape = tuple(b + n + a for n, (b, a) in zip(x.shape, paddings))
     return p.pad_strided(
         x,
         begin=tuple(b for b, _ in paddings),
-        shape=whole,
+        shape=padded_shape,
         steps=(1,) * x.ndim,
         fill=fill.item(),
     )

@@ -1,8 +1,8 @@
-"""What the sliding-window primitives and Philox mean, in NumPy, and the numbers their kernels take.
+"""Reference implementations of convolution, pooling and Philox in NumPy, and kernel parameters.
 
-Attributes of a convolution: `image` (n, h, w, c), `filter` (kh, kw, c / groups, co), `result`
-(n, oh, ow, co), `strides`, `dilations`, `pads` (rows above, columns to the left), `groups`. Of
-pooling: `image`, `result`, `window`, `strides`, `pads`. The functions in nn.py have checked them.
+Attributes of a convolution are the shapes `image` (n, h, w, c), `filter` (kh, kw, c / groups, co)
+and `result` (n, oh, ow, co); `strides`, `dilations`, `pads` (top, left) and `groups`. Attributes of
+pooling are `image`, `result`, `window`, `strides` and `pads`. The functions in nn.py validate them.
 """
 from math import prod
 
@@ -11,7 +11,7 @@ from ..ir import TensorSpec
 
 
 def conv_spec(which: str):
-    """The shape rule of a convolution or of one of its gradients."""
+    """The shape rule of a convolution ("out"), its input ("x") or filter gradient ("w")."""
     attr = {"out": "result", "x": "image", "w": "filter"}[which]
 
     def spec(a: TensorSpec, b: TensorSpec, **attrs) -> TensorSpec:
@@ -28,34 +28,33 @@ def conv_flops(image, filter, result, groups, **_) -> int:
     return 2 * prod(result) * prod(filter[:3])
 
 
-def _iter_taps(np, x, image, window, result, strides, dilations, pads, fill=0):
-    """For each cell (i, j) of the window: its row, column, and the image elements it meets in `x`,
-    as (slices of the output, slices of the image) that lie inside."""
+def _iter_taps(image, window, result, strides, dilations, pads):
+    """(i, j, output slices, image slices) for each tap (i, j) of the window.
+
+    The slices select the outputs for which the tap is inside of the image, and the image elements
+    that it reads.
+    """
     for i in range(window[0]):
         for j in range(window[1]):
-            spans = []
-            for at, d, p, s, size, steps in (
-                (i, dilations[0], pads[0], strides[0], image[1], result[1]),
-                (j, dilations[1], pads[1], strides[1], image[2], result[2]),
-            ):
-                shift = at * d - p
-                first = max(0, -(shift // s)) if shift < 0 else 0
-                last = min(steps, (size - 1 - shift) // s + 1)
-                spans.append(
-                    (
-                        slice(first, max(last, first)),
-                        slice(
-                            first * s + shift, max((last - 1) * s + shift + 1, first * s + shift), s
-                        ),
-                    )
-                )
-            (out_rows, rows), (out_columns, columns) = spans
+            out_rows, rows = _tap_slices(
+                i * dilations[0] - pads[0], strides[0], image[1], result[1])
+            out_columns, columns = _tap_slices(
+                j * dilations[1] - pads[1], strides[1], image[2], result[2])
             if out_rows.stop > out_rows.start and out_columns.stop > out_columns.start:
                 yield i, j, (slice(None), out_rows, out_columns), (slice(None), rows, columns)
 
 
-def _iter_groups(np, image, filter, groups):
-    """For each group: its slice of the image's channels and of the output's."""
+def _tap_slices(shift: int, stride: int, size_in: int, size_out: int) -> tuple[slice, slice]:
+    """The outputs o, and the inputs o * stride + shift, for which the input index is in range."""
+    first = max(0, -(shift // stride)) if shift < 0 else 0
+    end = min(size_out, (size_in - 1 - shift) // stride + 1)
+    begin_in = first * stride + shift
+    end_in = max((end - 1) * stride + shift + 1, begin_in)
+    return slice(first, max(end, first)), slice(begin_in, end_in, stride)
+
+
+def _iter_groups(image, filter, groups):
+    """(input channels, output channels) of each group, as slices."""
     c, co = image[3] // groups, filter[3] // groups
     for g in range(groups):
         yield slice(g * c, g * c + c), slice(g * co, g * co + co)
@@ -63,33 +62,35 @@ def _iter_groups(np, image, filter, groups):
 
 def conv_reference(np, x, w, image, filter, result, strides, dilations, pads, groups):
     y = np.zeros(result, x.dtype)
-    for i, j, to, at in _iter_taps(np, x, image, filter[:2], result, strides, dilations, pads):
-        for c, co in _iter_groups(np, image, filter, groups):
-            y[(*to, co)] += x[(*at, c)] @ w[i, j, :, co]
+    for i, j, out, taps in _iter_taps(image, filter[:2], result, strides, dilations, pads):
+        for c, co in _iter_groups(image, filter, groups):
+            y[(*out, co)] += x[(*taps, c)] @ w[i, j, :, co]
     return y
 
 
 def conv_input_grad_reference(np, g, w, image, filter, result, strides, dilations, pads, groups):
     dx = np.zeros(image, g.dtype)
-    for i, j, to, at in _iter_taps(np, g, image, filter[:2], result, strides, dilations, pads):
-        for c, co in _iter_groups(np, image, filter, groups):
-            dx[(*at, c)] += g[(*to, co)] @ w[i, j, :, co].T
+    for i, j, out, taps in _iter_taps(image, filter[:2], result, strides, dilations, pads):
+        for c, co in _iter_groups(image, filter, groups):
+            dx[(*taps, c)] += g[(*out, co)] @ w[i, j, :, co].T
     return dx
 
 
 def conv_filter_grad_reference(np, x, g, image, filter, result, strides, dilations, pads, groups):
     dw = np.zeros(filter, x.dtype)
-    for i, j, to, at in _iter_taps(np, x, image, filter[:2], result, strides, dilations, pads):
-        for c, co in _iter_groups(np, image, filter, groups):
-            dw[i, j, :, co] += np.tensordot(x[(*at, c)], g[(*to, co)], ((0, 1, 2), (0, 1, 2)))
+    for i, j, out, taps in _iter_taps(image, filter[:2], result, strides, dilations, pads):
+        for c, co in _iter_groups(image, filter, groups):
+            dw[i, j, :, co] += np.tensordot(x[(*taps, c)], g[(*out, co)], ((0, 1, 2), (0, 1, 2)))
     return dw
 
 
 def pool_spec(which: str):
+    """The shape rule of pooling ("out"), or of its gradient ("x")."""
     attr = {"out": "result", "x": "image"}[which]
 
-    def spec(a: TensorSpec, *rest: TensorSpec, **attrs) -> TensorSpec:
-        return TensorSpec(attrs[attr], dtypes.require_same_dtype("pool", a.dtype, *(r.dtype for r in rest)))
+    def spec(*args: TensorSpec, **attrs) -> TensorSpec:
+        return TensorSpec(
+            attrs[attr], dtypes.require_same_dtype("pool", *(a.dtype for a in args)))
 
     return spec
 
@@ -99,67 +100,69 @@ def pool_kernel_params(image, result, window, strides, pads):
 
 
 def _extract_windows(np, x, image, result, window, strides, pads, fill):
-    """The elements under each output's window: (cells of the window, *result), `fill` outside."""
-    cells = np.full((prod(window), *result), fill, x.dtype)
-    for i, j, to, at in _iter_taps(np, x, image, window, result, strides, (1, 1), pads):
-        cells[(i * window[1] + j, *to)] = x[at]
-    return cells
+    """The window of each output: (taps, *result), with `fill` outside of the image."""
+    windows = np.full((prod(window), *result), fill, x.dtype)
+    for i, j, out, taps in _iter_taps(image, window, result, strides, (1, 1), pads):
+        windows[(i * window[1] + j, *out)] = x[taps]
+    return windows
 
 
 def _argmax_first(np, x, **attrs):
-    """Which cell of each window holds its maximum: the first of several; NaN is highest."""
-    cells = _extract_windows(np, x, fill=-np.inf, **attrs)
+    """The tap with the maximum of each window; the first of equal ones; NaN is the greatest."""
+    windows = _extract_windows(np, x, fill=-np.inf, **attrs)
     inside = _extract_windows(np, np.ones_like(x), fill=0, **attrs) > 0
-    ranked = np.where(np.isnan(cells), np.inf, cells)
-    best = np.where(inside, ranked, -np.inf).max(0)
-    return ((ranked == best) & inside).argmax(0)
+    ordered = np.where(np.isnan(windows), np.inf, windows)
+    maximum = np.where(inside, ordered, -np.inf).max(0)
+    return ((ordered == maximum) & inside).argmax(0)
 
 
-def _max(np, x, **attrs):
-    cells = _extract_windows(np, x, fill=-np.inf, **attrs)
-    return cells.max(0)
+def _max_pool(np, x, **attrs):
+    return _extract_windows(np, x, fill=-np.inf, **attrs).max(0)
 
 
 def _max_pool_select(np, y, x, **attrs):
-    cells = _extract_windows(np, y, fill=0, **attrs)
-    return np.take_along_axis(cells, _argmax_first(np, x, **attrs)[None], 0)[0]
+    windows = _extract_windows(np, y, fill=0, **attrs)
+    return np.take_along_axis(windows, _argmax_first(np, x, **attrs)[None], 0)[0]
 
 
 def _max_pool_scatter(np, g, x, image, result, window, strides, pads):
     attrs = {"image": image, "result": result, "window": window, "strides": strides, "pads": pads}
-    best, dx = _argmax_first(np, x, **attrs), np.zeros(image, g.dtype)
-    for i, j, to, at in _iter_taps(np, x, image, window, result, strides, (1, 1), pads):
-        dx[at] += np.where(best[to] == i * window[1] + j, g[to], 0)
+    argmax, dx = _argmax_first(np, x, **attrs), np.zeros(image, g.dtype)
+    for i, j, out, taps in _iter_taps(image, window, result, strides, (1, 1), pads):
+        dx[taps] += np.where(argmax[out] == i * window[1] + j, g[out], 0)
     return dx
 
 
 def _valid_counts(np, dtype, **attrs):
-    """How many cells of each window lie inside the image."""
+    """The number of taps of each window that are inside of the image."""
     return _extract_windows(np, np.ones(attrs["image"], dtype), fill=0, **attrs).sum(0, dtype=dtype)
 
 
-def _mean(np, x, **attrs):
-    return _extract_windows(np, x, fill=0, **attrs).sum(0, dtype=x.dtype) / _valid_counts(np, x.dtype, **attrs)
+def _avg_pool(np, x, **attrs):
+    total = _extract_windows(np, x, fill=0, **attrs).sum(0, dtype=x.dtype)
+    return total / _valid_counts(np, x.dtype, **attrs)
 
 
 def _avg_pool_grad(np, g, image, result, window, strides, pads):
     attrs = {"image": image, "result": result, "window": window, "strides": strides, "pads": pads}
-    share, dx = g / _valid_counts(np, g.dtype, **attrs), np.zeros(image, g.dtype)
-    for _, _, to, at in _iter_taps(np, g, image, window, result, strides, (1, 1), pads):
-        dx[at] += share[to]
+    tap_grad, dx = g / _valid_counts(np, g.dtype, **attrs), np.zeros(image, g.dtype)
+    for _, _, out, taps in _iter_taps(image, window, result, strides, (1, 1), pads):
+        dx[taps] += tap_grad[out]
     return dx
 
 
 def pool_reference(which: str):
-    return {"max": _max, "select": _max_pool_select, "scatter": _max_pool_scatter, "mean": _mean, "spread": _avg_pool_grad}[
-        which
-    ]
+    """The reference implementation of a pooling primitive."""
+    return {"max": _max_pool, "select": _max_pool_select, "scatter": _max_pool_scatter,
+            "avg": _avg_pool, "avg_grad": _avg_pool_grad}[which]
 
 
 def philox_reference(np, state, shape):
-    """Philox 4x32-10 (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC 2011).
+    """Random bits by Philox 4x32-10 (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3",
+    SC 2011).
 
-    Block j of four words encrypts the counter (counter + j, as 64 bits, then zeros)."""
+    Block j of four words encrypts the 128-bit counter value: 64-bit counter + j, then zeros.
+    """
     count = prod(shape)
     blocks = -(-count // 4)
     words = np.asarray(state).view("uint32").astype("uint64")

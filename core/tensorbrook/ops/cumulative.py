@@ -1,4 +1,4 @@
-"""Sums, products and log-sums along the way, by TensorFlow's names."""
+"""Cumulative sum, product and log-sum-exp, and the reduction by product."""
 from math import inf, prod
 
 from ..base import shapes
@@ -7,25 +7,24 @@ from ..ir import TensorSpec
 from ..tensor import Tensor, as_tensor
 from . import math
 from . import primitives as p
-from .registration import primitive, reduction, broadcast_reduced
+from .registration import broadcast_reduced, primitive, reduction
 
 
 def _spec(x: TensorSpec, axis, exclusive, reverse) -> TensorSpec:
     if x.dtype.name in ("bool", "uint8"):
-        raise DTypeError("cumsum", f"it is not defined for {x.dtype}",
-                         "use tf.cast to int32 or float32")
+        raise DTypeError("cumsum", f"{x.dtype} is not supported", "use tf.cast to int32 or float32")
     return x
 
 
 def _cumsum(np, x, axis, exclusive, reverse):
-    turned = np.flip(x, axis) if reverse else x
-    out = np.cumsum(turned, axis, dtype=x.dtype)
-    out = out - turned if exclusive and x.dtype.kind == "i" else out
+    x = np.flip(x, axis) if reverse else x
+    out = np.cumsum(x, axis, dtype=x.dtype)
+    out = out - x if exclusive and x.dtype.kind == "i" else out
     if exclusive and x.dtype.kind == "f":
-        # Not out - x, which would make NaN of infinities.
-        begin = np.zeros_like(np.take(x, [0] if x.shape[axis] else [], axis))
-        rest = np.take(out, np.arange(max(x.shape[axis] - 1, 0)), axis)
-        out = np.concatenate([begin, rest], axis)
+        # Not out - x, which is NaN for infinities.
+        zeros = np.zeros_like(np.take(x, [0] if x.shape[axis] else [], axis))
+        previous = np.take(out, np.arange(max(x.shape[axis] - 1, 0)), axis)
+        out = np.concatenate([zeros, previous], axis)
     return np.flip(out, axis) if reverse else out
 
 
@@ -43,8 +42,9 @@ _cumsum_primitive = primitive(
 
 
 def cumsum(x, axis=0, exclusive=False, reverse=False) -> Tensor:
-    """The sum of each element and those before it along `axis`; without its own if `exclusive`;
-    from the end on if `reverse`.
+    """The cumulative sum along `axis`: the sum of each element and all previous elements.
+
+    `exclusive` excludes the element itself; `reverse` sums from the end.
 
     >>> tf.cumsum(tf.constant([1, 2, 3])).numpy()
     array([1, 3, 6], dtype=int32)
@@ -55,8 +55,7 @@ def cumsum(x, axis=0, exclusive=False, reverse=False) -> Tensor:
 
 
 def cumprod(x, axis=0, exclusive=False, reverse=False) -> Tensor:
-    """The product of each element and those before it, as `cumsum` is their sum. Zeros do not
-    spoil its gradient."""
+    """The cumulative product, with the options of `cumsum`. The gradient is exact at zeros."""
     return _hillis_steele_scan("cumprod", p.multiply, 1, as_tensor(x), axis, exclusive, reverse)
 
 
@@ -64,71 +63,72 @@ def cumulative_logsumexp(x, axis=0, exclusive=False, reverse=False) -> Tensor:
     """log(cumsum(exp(x))), without overflow."""
     x = as_tensor(x)
     if not x.dtype.is_floating:
-        raise DTypeError("cumulative_logsumexp", f"it is not defined for {x.dtype}",
+        raise DTypeError("cumulative_logsumexp", f"{x.dtype} is not supported",
                          "use tf.cast to float32")
     return _hillis_steele_scan("cumulative_logsumexp", _log_add, -inf, x, axis, exclusive, reverse)
 
 
 def _log_add(x: Tensor, y: Tensor) -> Tensor:
-    """log(exp(x) + exp(y)); minus infinity stands for nothing."""
-    top = p.stop_gradient(p.maximum(x, y))
-    near = math.where(math.is_finite(top), top, 0.0)
-    return p.log(p.exp(x - near) + p.exp(y - near)) + near
+    """log(exp(x) + exp(y)), also for minus infinity, the identity element."""
+    maximum = p.stop_gradient(p.maximum(x, y))
+    shift = math.where(math.is_finite(maximum), maximum, 0.0)
+    return p.log(p.exp(x - shift) + p.exp(y - shift)) + shift
 
 
-# ── doubling how far each element reaches ─────────────────────────────────────────────────────
+# ── parallel scan in log2(n) steps ────────────────────────────────────────────────────────────
 
 
-def _hillis_steele_scan(op: str, fold, start, x: Tensor, axis, exclusive, reverse) -> Tensor:
-    """A fold along the way: each element takes in what lies 1, 2, 4, ... places before it."""
+def _hillis_steele_scan(op: str, combine, identity, x: Tensor, axis, exclusive,
+                        reverse) -> Tensor:
+    """A cumulative reduction: in step i, each element is combined with the one 2**i before it."""
     axis = shapes.normalize_axis(op, axis, x.ndim)
-    way = -1 if reverse else 1
+    sign = -1 if reverse else 1
     if exclusive:
-        x = _shift(x, axis, way, start)
+        x = _shift(x, axis, sign, identity)
     distance = 1
     while distance < x.shape[axis]:
-        x = fold(x, _shift(x, axis, way * distance, start))
+        x = combine(x, _shift(x, axis, sign * distance, identity))
         distance *= 2
     return x
 
 
-def _shift(x: Tensor, axis: int, by: int, fill) -> Tensor:
-    """The elements `by` places further along an axis, with `fill` where nothing came."""
+def _shift(x: Tensor, axis: int, distance: int, fill) -> Tensor:
+    """Move the elements by `distance` along an axis; vacated positions are filled with `fill`."""
     n, shape = x.shape[axis], tuple(x.shape)
     if n == 0:
         return x
 
-    def _replace_axis(value: int, others) -> tuple[int, ...]:
-        return tuple(value if a == axis else other for a, other in enumerate(others))
+    def with_axis(value: int, sizes) -> tuple[int, ...]:
+        return tuple(value if a == axis else size for a, size in enumerate(sizes))
 
-    nowhere, ones = (0,) * x.ndim, (1,) * x.ndim
-    kept = p.strided_slice(x, begin=_replace_axis(max(-by, 0), nowhere), steps=ones,
-                           shape=_replace_axis(max(n - abs(by), 0), shape))
-    return p.pad_strided(kept, begin=_replace_axis(max(by, 0), nowhere), shape=shape, steps=ones, fill=fill)
+    zeros, ones = (0,) * x.ndim, (1,) * x.ndim
+    remaining = p.strided_slice(x, begin=with_axis(max(-distance, 0), zeros), steps=ones,
+                                shape=with_axis(max(n - abs(distance), 0), shape))
+    return p.pad_strided(remaining, begin=with_axis(max(distance, 0), zeros), shape=shape,
+                         steps=ones, fill=fill)
 
 
-# ── products ──────────────────────────────────────────────────────────────────────────────────
+# ── reduction by product ──────────────────────────────────────────────────────────────────────
 
 
 def _product_of_others(x: Tensor, axes) -> Tensor:
-    """For each element the product of the others along `axes`: of those before and those after."""
+    """For each element the product of all other elements along `axes`: those before, and after."""
     if not x.spec.count:
         return x
-    order = tuple(a for a in range(x.ndim) if a not in axes) + tuple(axes)
-    turned, n = p.transpose(x, perm=order), prod(x.shape[a] for a in axes)
-    rows = p.reshape(turned, shape=(x.spec.count // n, n))
+    perm = tuple(a for a in range(x.ndim) if a not in axes) + tuple(axes)
+    transposed, n = p.transpose(x, perm=perm), prod(x.shape[a] for a in axes)
+    rows = p.reshape(transposed, shape=(x.spec.count // n, n))
     others = cumprod(rows, 1, exclusive=True) * cumprod(rows, 1, exclusive=True, reverse=True)
-    back = tuple(order.index(a) for a in range(x.ndim))
-    return p.transpose(p.reshape(others, shape=tuple(turned.shape)), perm=back)
+    others = p.reshape(others, shape=tuple(transposed.shape))
+    return p.transpose(others, perm=p.inverse_permutation(perm))
 
 
-# Its gradient is not out / x, which fails at 0.
+# The derivative is not computed as out / x, which is NaN at 0.
 _reduce_prod_primitive = reduction(
     "reduce_prod", "x * y", 1, lambda np, x, axes: x.prod(axes, dtype=x.dtype),
     lambda g, out, x, axes: (broadcast_reduced(g, axes, x.shape) * _product_of_others(x, axes),))
 
 
 def reduce_prod(input_tensor, axis=None, keepdims=False) -> Tensor:
-    """The product over `axis` (None: over all); 1 of nothing."""
-    x = as_tensor(input_tensor)
-    return math._reduce("reduce_prod", _reduce_prod_primitive, x, axis, keepdims)
+    """The product over `axis` (None: over all axes); 1 for no elements."""
+    return math.apply_reduction("reduce_prod", _reduce_prod_primitive, input_tensor, axis, keepdims)

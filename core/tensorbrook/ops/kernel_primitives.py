@@ -1,17 +1,18 @@
-"""The primitives that a kernel of the engine carries out: products, windows, gathers, random bits.
+"""Primitives of kind kernel: matrix products, convolution, pooling, gather, scatter, random bits.
 
-`call` names the kernel and gives its numbers; wasm/engine.h says what they mean.
+A `kernel_call` function returns (kernel name, parameters, work); wasm/engine.h documents the
+kernels and their parameters.
 """
 from math import prod
 
 from ..base import dtypes, shapes
 from ..base.errors import DTypeError, InvalidArgumentError
 from ..ir import TensorSpec
-
-from .registration import primitive
+from .conv_reference import (
+    conv_filter_grad_reference, conv_flops, conv_input_grad_reference, conv_kernel_params,
+    conv_reference, conv_spec, philox_reference, pool_kernel_params, pool_reference, pool_spec)
 from .primitives import reshape, transpose
-from .conv_reference import (conv_filter_grad_reference, conv_input_grad_reference, conv_reference, conv_kernel_params,
-                      conv_spec, conv_flops, philox_reference, pool_reference, pool_kernel_params, pool_spec)
+from .registration import primitive
 
 # ── matrix products ───────────────────────────────────────────────────────────────────────────
 
@@ -28,7 +29,7 @@ def _matmul_dims(x: TensorSpec, y: TensorSpec, transpose_a, transpose_b):
 def _matmul_spec(x: TensorSpec, y: TensorSpec, transpose_a=False, transpose_b=False) -> TensorSpec:
     dtype = dtypes.require_same_dtype("matmul", x.dtype, y.dtype)
     if not dtype.is_floating:
-        raise DTypeError("matmul", f"it is not defined for {dtype}", "use tf.cast to float32")
+        raise DTypeError("matmul", f"{dtype} is not supported", "use tf.cast to float32")
     if len(x.shape) < 2 or len(y.shape) < 2:
         raise InvalidArgumentError(
             "matmul",
@@ -39,13 +40,13 @@ def _matmul_spec(x: TensorSpec, y: TensorSpec, transpose_a=False, transpose_b=Fa
     if k != k2:
         raise InvalidArgumentError(
             "matmul",
-            f"inner sizes differ: {x.shape} @ {y.shape}"
+            f"inner sizes {k} and {k2} differ: {x.shape} @ {y.shape}"
             + (
                 f" with transpose_a={transpose_a}, transpose_b={transpose_b}"
                 if transpose_a or transpose_b
                 else ""
             ),
-            f"{k} columns meet {k2} rows" + _transpose_hint(x.shape, y.shape),
+            "the columns of a must equal the rows of b" + _transpose_hint(x.shape, y.shape),
         )
     return TensorSpec(shapes.broadcast("matmul", x.shape[:-2], y.shape[:-2]) + (m, n), dtype)
 
@@ -57,7 +58,7 @@ def _transpose_hint(x, y) -> str:
 
 
 def _matmul_vjp(g, out, x, y, transpose_a=False, transpose_b=False):
-    # d(op(x) op(y)): each share is again a product of g and the other side, transposed to fit.
+    # Each cotangent is a product of g and the other operand, with transposes that match.
     dx = matmul(y, g, transpose_a=transpose_b, transpose_b=True) if transpose_a \
         else matmul(g, y, transpose_b=not transpose_b)
     dy = matmul(g, x, transpose_a=True, transpose_b=transpose_a) if transpose_b \
@@ -83,15 +84,16 @@ def _matmul_kernel_call(specs, out: TensorSpec, transpose_a=False, transpose_b=F
     )
 
 
-# Batch axes are equal, or all 1 on one side; ops.linalg.matmul broadcasts the others.
-matmul = primitive("matmul", "kernel", _matmul_spec, _matmul_vjp, _matmul, kernel_call=_matmul_kernel_call)
+# Batch axes are equal, or all 1 in one operand; ops.linalg.matmul broadcasts other shapes.
+matmul = primitive("matmul", "kernel", _matmul_spec, _matmul_vjp, _matmul,
+                   kernel_call=_matmul_kernel_call)
 
 # ── convolution: NHWC images, HWIO filters ────────────────────────────────────────────────────
-# conv2d is linear in both arguments, so its two gradients are each other's gradients.
+# conv2d is bilinear, so the gradients of its gradients are again these three primitives.
 
 
-def _conv_kernel_call(function):
-    return lambda specs, out, **attrs: (function, conv_kernel_params(**attrs), conv_flops(**attrs))
+def _conv_kernel_call(kernel):
+    return lambda specs, out, **attrs: (kernel, conv_kernel_params(**attrs), conv_flops(**attrs))
 
 
 conv2d = primitive(
@@ -110,11 +112,12 @@ conv2d_filter_grad = primitive(
     conv_filter_grad_reference, kernel_call=_conv_kernel_call("conv2d_filter_grad"))
 
 # ── pooling ───────────────────────────────────────────────────────────────────────────────────
-# select and scatter are linear in their first argument, and each other's gradient.
+# max_pool_scatter is the gradient of max_pool. max_pool_select and max_pool_scatter are linear in
+# their first operand, and the gradient of each other.
 
 
-def _pool_kernel_call(function):
-    return lambda specs, out, **attrs: (function, pool_kernel_params(**attrs),
+def _pool_kernel_call(kernel):
+    return lambda specs, out, **attrs: (kernel, pool_kernel_params(**attrs),
                                         prod(attrs["result"]) * prod(attrs["window"]))
 
 
@@ -142,11 +145,11 @@ max_pool_scatter = primitive(
 
 avg_pool = primitive(
     "avg_pool", "kernel", pool_spec("out"), lambda g, out, x, **a: (avg_pool_grad(g, **a),),
-    pool_reference("mean"), kernel_call=_pool_kernel_call("avg_pool"))
+    pool_reference("avg"), kernel_call=_pool_kernel_call("avg_pool"))
 
 avg_pool_grad = primitive(
     "avg_pool_grad", "kernel", pool_spec("x"), lambda g, out, dy, **a: (avg_pool(g, **a),),
-    pool_reference("spread"), kernel_call=_pool_kernel_call("avg_pool_grad"))
+    pool_reference("avg_grad"), kernel_call=_pool_kernel_call("avg_pool_grad"))
 
 # ── gather and scatter ────────────────────────────────────────────────────────────────────────
 
@@ -160,25 +163,21 @@ def _gather_spec(x: TensorSpec, indices: TensorSpec, axis) -> TensorSpec:
 
 
 def _gather(np, x, indices, axis):
-    """Rows whose index lies outside are zero: nothing is read from beyond the tensor."""
+    """An index out of range results in zeros."""
     n = x.shape[axis]
-    inside = (indices >= 0) & (indices < n)
-    rows = np.take(
-        np.concatenate([x, np.zeros(x.shape[:axis] + (1,) + x.shape[axis + 1 :], x.dtype)], axis),
-        np.where(inside, indices, n),
-        axis,
-    )
-    return rows
+    in_range = (indices >= 0) & (indices < n)
+    zeros = np.zeros(x.shape[:axis] + (1,) + x.shape[axis + 1:], x.dtype)
+    return np.take(np.concatenate([x, zeros], axis), np.where(in_range, indices, n), axis)
 
 
 def _gather_vjp(g, out, x, indices, axis):
     count, rows = indices.shape.num_elements(), x.shape[axis]
-    before, after = tuple(x.shape[:axis]), tuple(x.shape[axis + 1:])
-    lines = reshape(g, shape=(prod(before), count, prod(after)))
-    by_index = reshape(transpose(lines, perm=(1, 0, 2)), shape=(count, *before, *after))
-    summed = scatter_add(by_index, reshape(indices, shape=(count,)), rows=rows)
-    order = tuple(range(1, axis + 1)) + (0,) + tuple(range(axis + 1, len(x.shape)))
-    return transpose(summed, perm=order), None
+    outer, inner = tuple(x.shape[:axis]), tuple(x.shape[axis + 1:])
+    flat = reshape(g, shape=(prod(outer), count, prod(inner)))
+    by_index = reshape(transpose(flat, perm=(1, 0, 2)), shape=(count, *outer, *inner))
+    total = scatter_add(by_index, reshape(indices, shape=(count,)), rows=rows)
+    perm = tuple(range(1, axis + 1)) + (0,) + tuple(range(axis + 1, len(x.shape)))
+    return transpose(total, perm=perm), None
 
 
 def _gather_kernel_call(specs, out: TensorSpec, axis):
@@ -187,7 +186,8 @@ def _gather_kernel_call(specs, out: TensorSpec, axis):
     return "gather", (prod(x.shape[:axis]), x.shape[axis], indices.count, inner), out.count
 
 
-gather = primitive("gather", "kernel", _gather_spec, _gather_vjp, _gather, kernel_call=_gather_kernel_call)
+gather = primitive("gather", "kernel", _gather_spec, _gather_vjp, _gather,
+                   kernel_call=_gather_kernel_call)
 
 
 def _scatter_spec(updates: TensorSpec, indices: TensorSpec, rows) -> TensorSpec:
@@ -197,16 +197,16 @@ def _scatter_spec(updates: TensorSpec, indices: TensorSpec, rows) -> TensorSpec:
     if len(indices.shape) != 1 or updates.shape[:1] != indices.shape:
         raise InvalidArgumentError(
             "scatter_add",
-            f"indices {indices.shape} do not name the rows of {updates.shape}",
-            "give one index for each row of updates",
+            f"indices {indices.shape} do not match the rows of updates {updates.shape}",
+            "pass one index for each row of updates",
         )
     return TensorSpec((rows,) + updates.shape[1:], updates.dtype)
 
 
 def _scatter(np, updates, indices, rows):
     out = np.zeros((rows,) + updates.shape[1:], updates.dtype)
-    inside = (indices >= 0) & (indices < rows)
-    np.add.at(out, indices[inside], updates[inside])
+    in_range = (indices >= 0) & (indices < rows)
+    np.add.at(out, indices[in_range], updates[in_range])
     return out
 
 
@@ -216,8 +216,10 @@ def _scatter_kernel_call(specs, out: TensorSpec, rows):
     return f"scatter_add_{suffix}", (rows, indices.count, prod(updates.shape[1:])), updates.count
 
 
-scatter_add = primitive("scatter_add", "kernel", _scatter_spec, lambda g, out, updates, indices, rows:
-                        (gather(g, indices, axis=0), None), _scatter, kernel_call=_scatter_kernel_call)
+scatter_add = primitive(
+    "scatter_add", "kernel", _scatter_spec,
+    lambda g, out, updates, indices, rows: (gather(g, indices, axis=0), None),
+    _scatter, kernel_call=_scatter_kernel_call)
 
 # ── random bits ───────────────────────────────────────────────────────────────────────────────
 
@@ -225,7 +227,7 @@ scatter_add = primitive("scatter_add", "kernel", _scatter_spec, lambda g, out, u
 def _random_spec(state: TensorSpec, shape) -> TensorSpec:
     if state != TensorSpec((4,), dtypes.int32):
         raise InvalidArgumentError(
-            "random_bits", f"the state is {state}", "it must be int32[4]: key and counter"
+            "random_bits", f"the state is {state}", "it must be int32[4], the key and the counter"
         )
     return TensorSpec(tuple(shape), dtypes.int32)
 

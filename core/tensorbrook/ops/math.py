@@ -1,4 +1,4 @@
-"""Elementwise functions and reductions, by TensorFlow's names: functions of the primitives."""
+"""Elementwise functions and reductions of `tf` and `tf.math`, composed of primitives."""
 from collections.abc import Callable
 from functools import wraps
 from inspect import signature
@@ -20,13 +20,13 @@ identity, stop_gradient, is_nan, is_finite = p.identity, p.stop_gradient, p.is_n
 
 
 def cast(x, dtype) -> Tensor:
-    """`x` with another element type. Floats lose their fraction; NaN becomes 0; uint8 wraps."""
+    """`x` converted to another dtype. Floats truncate and NaN becomes 0; uint8 wraps around."""
     x, dtype = as_tensor(x), dtypes.as_dtype(dtype)
     return x if x.dtype is dtype else p.cast(x, dtype=dtype)
 
 
 def truediv(x, y) -> Tensor:
-    """`x / y`; whole numbers become float32 first."""
+    """`x / y`; integers and bools are converted to float32."""
     x, y = (
         cast(v, dtypes.float32)
         if isinstance(v, (Tensor, Variable)) and not v.dtype.is_floating
@@ -44,12 +44,12 @@ def mod(x, y) -> Tensor:
 
 
 def pow(x, y) -> Tensor:
-    """`x ** y`, element by element. Small whole exponents of whole numbers are multiplied out."""
+    """`x ** y`, elementwise. Integers support only exponents 1 to 4, by repeated multiplication."""
     if isinstance(y, (int, float)) and y in (1, 2, 3, 4):
         return _integer_power(as_tensor(x), int(y))
     x = as_tensor(x, None if isinstance(x, (Tensor, Variable)) else getattr(y, "dtype", None))
     if not x.dtype.is_floating:
-        raise InvalidArgumentError("pow", f"x holds {x.dtype} and the exponent is {y!r}",
+        raise InvalidArgumentError("pow", f"x is {x.dtype} and the exponent is {y!r}",
                                    "use an exponent of 1 to 4, or tf.cast x to float32")
     return p.pow_(x, float(y) if isinstance(y, (int, float)) else y)
 
@@ -73,9 +73,9 @@ def squared_difference(x, y) -> Tensor:
 def divide_no_nan(x, y) -> Tensor:
     """`x / y`, and 0 where `y` is 0."""
     y = as_tensor(y, None if isinstance(y, (Tensor, Variable)) else getattr(x, "dtype", None))
-    zero = p.equal(y, as_tensor(0, y.dtype))
-    one, nothing = as_tensor(1, y.dtype), as_tensor(0, y.dtype)
-    return where(zero, nothing, truediv(x, where(zero, one, y)))
+    is_zero = p.equal(y, as_tensor(0, y.dtype))
+    one, zero = as_tensor(1, y.dtype), as_tensor(0, y.dtype)
+    return where(is_zero, zero, truediv(x, where(is_zero, one, y)))
 
 
 def rsqrt(x) -> Tensor:
@@ -87,7 +87,7 @@ def reciprocal(x) -> Tensor:
 
 
 def where(condition, x, y) -> Tensor:
-    """`x` where the condition holds, else `y`; the three broadcast."""
+    """`x` where the bool `condition` is True, else `y`; all three broadcast."""
     return p.select(condition, x, y)
 
 
@@ -115,24 +115,25 @@ def _require_bool(op: str, x) -> Tensor:
     x = as_tensor(x)
     if not x.dtype.is_bool:
         raise InvalidArgumentError(
-            op, f"it takes bool, not {x.dtype}", "compare first, or use tf.bitwise"
+            op, f"{x.dtype} is not supported, only bool", "compare first, or use tf.bitwise"
         )
     return x
 
 
 def compute_in_float32(f: Callable) -> Callable:
-    """`f`, computed in float32 where it is called on float16: for what needs sums, or exponentials,
-    that float16 would not hold between its steps. Its results are float16 again."""
+    """Decorator: compute a float16 argument in float32, and cast the results back to float16.
+
+    It is for functions with intermediate sums or exponentials that would overflow float16.
+    """
     first = next(iter(signature(f).parameters))
 
     @wraps(f)
     def wrapped(*args, **kwargs):
-        given = args[0] if args else kwargs.pop(first, None)
-        x = as_tensor(given)
+        x = as_tensor(args[0] if args else kwargs.pop(first, None))
         if x.dtype is not dtypes.float16:
             return f(x, *args[1:], **kwargs)
-        found = f(p.cast(x, dtype=dtypes.float32), *args[1:], **kwargs)
-        return tree_map(lambda out: p.cast(out, dtype=dtypes.float16), found)
+        outs = f(p.cast(x, dtype=dtypes.float32), *args[1:], **kwargs)
+        return tree_map(lambda out: p.cast(out, dtype=dtypes.float16), outs)
 
     return wrapped
 
@@ -140,29 +141,30 @@ def compute_in_float32(f: Callable) -> Callable:
 # ── reductions ────────────────────────────────────────────────────────────────────────────────
 
 
-def _reduce(op: str, fold, x, axis, keepdims: bool) -> Tensor:
+def apply_reduction(op: str, reduce, x, axis, keepdims: bool) -> Tensor:
+    """Apply a reduction primitive with TensorFlow's `axis` and `keepdims`."""
     x = as_tensor(x)
     axes = shapes.normalize_axes(op, axis, x.ndim)
-    out = fold(x, axes=axes) if axes else x
+    out = reduce(x, axes=axes) if axes else x
     return p.reshape(out, shape=shapes.keepdims_shape(tuple(x.shape), axes)) if keepdims else out
 
 
 def reduce_sum(input_tensor, axis=None, keepdims=False) -> Tensor:
-    """The sum over `axis` (None: over all)."""
-    return _reduce("reduce_sum", p.reduce_sum, input_tensor, axis, keepdims)
+    """The sum over `axis` (None: over all axes)."""
+    return apply_reduction("reduce_sum", p.reduce_sum, input_tensor, axis, keepdims)
 
 
 def reduce_max(input_tensor, axis=None, keepdims=False) -> Tensor:
-    return _reduce("reduce_max", p.reduce_max, input_tensor, axis, keepdims)
+    return apply_reduction("reduce_max", p.reduce_max, input_tensor, axis, keepdims)
 
 
 def reduce_min(input_tensor, axis=None, keepdims=False) -> Tensor:
-    return _reduce("reduce_min", p.reduce_min, input_tensor, axis, keepdims)
+    return apply_reduction("reduce_min", p.reduce_min, input_tensor, axis, keepdims)
 
 
 @compute_in_float32
 def reduce_mean(input_tensor, axis=None, keepdims=False) -> Tensor:
-    """The mean over `axis`; NaN of nothing; whole numbers are divided rounding down."""
+    """The mean over `axis`. It is NaN for no elements; for integers it is rounded down."""
     x = as_tensor(input_tensor)
     axes = shapes.normalize_axes("reduce_mean", axis, x.ndim)
     count = shapes.num_elements(tuple(x.shape[a] for a in axes))
@@ -193,40 +195,41 @@ def reduce_all(input_tensor, axis=None, keepdims=False) -> Tensor:
 
 @compute_in_float32
 def reduce_logsumexp(input_tensor, axis=None, keepdims=False) -> Tensor:
-    """log(sum(exp(x))), from the maximum on, so that nothing overflows."""
+    """log(sum(exp(x))), without overflow, because the maximum is subtracted first."""
     x = as_tensor(input_tensor)
-    peak = p.stop_gradient(reduce_max(x, axis, keepdims=True))
-    peak = where(is_finite(peak), peak, 0.0)
-    out = p.log(reduce_sum(p.exp(x - peak), axis, keepdims=True)) + peak
+    maximum = p.stop_gradient(reduce_max(x, axis, keepdims=True))
+    maximum = where(is_finite(maximum), maximum, 0.0)
+    out = p.log(reduce_sum(p.exp(x - maximum), axis, keepdims=True)) + maximum
     axes = shapes.normalize_axes("reduce_logsumexp", axis, x.ndim)
     return out if keepdims else p.reshape(out, shape=shapes.remove_axes(tuple(x.shape), axes))
 
 
-def _arg_extreme(op: str, fold, input, axis, output_type) -> Tensor:
+def _arg_extremum(op: str, reduce, input, axis, output_type) -> Tensor:
     x = as_tensor(input)
     axis = shapes.normalize_axis(op, axis, x.ndim)
     n = x.shape[axis]
     if n == 0:
         raise InvalidArgumentError(op, f"axis {axis} of shape {tuple(x.shape)} is empty",
-                                   "it has no largest or smallest element")
-    hit = p.equal(x, fold(x, axis, keepdims=True))
-    places = where(hit, p.iota(shape=tuple(x.shape), axis=axis), n - 1)
-    return cast(reduce_min(places, axis), output_type)
+                                   "use an axis with at least one element")
+    is_extremum = p.equal(x, reduce(x, axis, keepdims=True))
+    indices = where(is_extremum, p.iota(shape=tuple(x.shape), axis=axis), n - 1)
+    return cast(reduce_min(indices, axis), output_type)
 
 
 def argmax(input, axis=0, output_type=dtypes.int32) -> Tensor:
-    """The first index of the largest element along `axis`, as int32."""
-    return _arg_extreme("argmax", reduce_max, input, axis, output_type)
+    """The index of the largest element along `axis`; of several equal ones the first."""
+    return _arg_extremum("argmax", reduce_max, input, axis, output_type)
 
 
 def argmin(input, axis=0, output_type=dtypes.int32) -> Tensor:
-    return _arg_extreme("argmin", reduce_min, input, axis, output_type)
+    """The index of the smallest element along `axis`; of several equal ones the first."""
+    return _arg_extremum("argmin", reduce_min, input, axis, output_type)
 
 
 def add_n(inputs) -> Tensor:
-    """The sum of several tensors of one shape."""
+    """The sum of several tensors of the same shape."""
     if not inputs:
-        raise InvalidArgumentError("add_n", "there is nothing to add", "pass at least one tensor")
+        raise InvalidArgumentError("add_n", "there are no tensors", "pass at least one tensor")
     total = as_tensor(inputs[0])
     for x in inputs[1:]:
         total = total + x

@@ -1,13 +1,12 @@
-"""`tf.nn`: activations, losses, convolution and pooling, as functions of the primitives."""
+"""`tf.nn`: activations, losses, dropout, convolution and pooling, composed of primitives."""
 from math import sqrt
 
 from ..base import shapes
 from ..base.errors import DTypeError, InvalidArgumentError
 from ..tensor import Tensor, as_tensor
-from . import kernel_primitives as c
-from . import math
+from . import indexing, math, normalization, sorting
+from . import kernel_primitives as kp
 from . import primitives as p
-from . import indexing, normalization, sorting
 from .indexing import one_hot
 from .random import uniform
 
@@ -36,24 +35,26 @@ def silu(features) -> Tensor:
 
 
 def gelu(features, approximate=False) -> Tensor:
-    """x * Phi(x), with the normal distribution's Phi through erf, or through tanh if approximate
-    (Hendrycks and Gimpel, 2016, arXiv:1606.08415)."""
+    """x * Phi(x) with the normal distribution function Phi, by erf, or by tanh if `approximate`.
+
+    Source: Hendrycks and Gimpel, 2016, arXiv:1606.08415.
+    """
     x = as_tensor(features)
     if approximate:
-        # (1 + tanh(y)) / 2 is sigmoid(2 y), which takes fewer instructions and keeps small results.
+        # (1 + tanh(y)) / 2 is sigmoid(2 y), which is cheaper, and accurate for small results.
         return x * p.sigmoid(x * (x * x * 0.07135481627260025 + 1.5957691216057308))
     return x * 0.5 * (p.erf(x * (1 / sqrt(2))) + 1.0)
 
 
 def softplus(features) -> Tensor:
     """log(1 + exp(x)), without overflow."""
-    top, rest = _softplus_parts(as_tensor(features))
-    return top + rest
+    linear, correction = _softplus_terms(as_tensor(features))
+    return linear + correction
 
 
-def _softplus_parts(x: Tensor) -> tuple[Tensor, Tensor]:
-    """max(x, 0), and what log(1 + exp(x)) is above it."""
-    # One condition for both: with max and abs the slope at 0 would not be one half.
+def _softplus_terms(x: Tensor) -> tuple[Tensor, Tensor]:
+    """log(1 + exp(x)) as the terms max(x, 0) and log(1 + exp(-abs(x)))."""
+    # One condition for both terms: with max and abs, the derivative at 0 would not be 1/2.
     positive = p.greater_equal(x, 0.0)
     return math.where(positive, x, 0.0), p.log1p(p.exp(math.where(positive, -x, x)))
 
@@ -62,7 +63,7 @@ def _softplus_parts(x: Tensor) -> tuple[Tensor, Tensor]:
 def softmax(logits, axis=-1) -> Tensor:
     x = as_tensor(logits)
     e = p.exp(x - p.stop_gradient(math.reduce_max(x, axis, keepdims=True)))
-    # One division a row: the sum is at least 1, so that its inverse is as good.
+    # One division per row. The sum is at least 1, so its reciprocal is accurate.
     return e * (1.0 / math.reduce_sum(e, axis, keepdims=True))
 
 
@@ -79,7 +80,7 @@ def softmax_cross_entropy_with_logits(labels, logits, axis=-1) -> Tensor:
 
 
 def sparse_softmax_cross_entropy_with_logits(labels, logits) -> Tensor:
-    """Cross entropy of class indices `labels` (...), int32, with `logits` (..., classes)."""
+    """The cross entropy of class indices `labels` (...) and `logits` (..., classes)."""
     labels, logits = as_tensor(labels), as_tensor(logits)
     if not labels.dtype.is_integer:
         raise DTypeError("sparse_softmax_cross_entropy_with_logits", f"labels are {labels.dtype}",
@@ -96,10 +97,10 @@ def sparse_softmax_cross_entropy_with_logits(labels, logits) -> Tensor:
 
 
 def sigmoid_cross_entropy_with_logits(labels, logits) -> Tensor:
-    """max(x, 0) - x * z + log(1 + exp(-abs(x))), which does not overflow."""
+    """max(x, 0) - x * z + log(1 + exp(-abs(x))), for labels z and logits x, without overflow."""
     z, x = as_tensor(labels), as_tensor(logits)
-    top, rest = _softplus_parts(x)
-    return top - x * z + rest
+    linear, correction = _softplus_terms(x)
+    return linear - x * z + correction
 
 
 def bias_add(value, bias) -> Tensor:
@@ -107,7 +108,7 @@ def bias_add(value, bias) -> Tensor:
     if bias.ndim != 1 or bias.shape[0] != value.shape[-1]:
         raise InvalidArgumentError(
             "bias_add",
-            f"bias {tuple(bias.shape)} does not fit {tuple(value.shape)}",
+            f"bias {tuple(bias.shape)} does not match {tuple(value.shape)}",
             f"it must have shape ({value.shape[-1]},)",
         )
     return value + bias
@@ -120,19 +121,19 @@ def l2_normalize(x, axis=None, epsilon=1e-12) -> Tensor:
 
 
 def dropout(x, rate: float) -> Tensor:
-    """Each element 0 with probability `rate`, the others scaled up by 1 / (1 - rate)."""
+    """Set elements to 0 with probability `rate`, and scale the others by 1 / (1 - rate)."""
     x = as_tensor(x)
     if not 0 <= rate < 1:
-        raise InvalidArgumentError("dropout", f"rate is {rate}", "use a rate of 0 or more, below 1")
+        raise InvalidArgumentError("dropout", f"rate is {rate}", "use a rate in the range [0, 1)")
     keep = p.greater_equal(uniform(tuple(x.shape)), float(rate))
     return math.where(keep, x * (1.0 / (1.0 - rate)), 0.0)
 
 
-# ── windows ───────────────────────────────────────────────────────────────────────────────────
+# ── convolution and pooling ───────────────────────────────────────────────────────────────────
 
 
 def _as_pair(op: str, name: str, value) -> tuple[int, int]:
-    """An int, or one for rows and one for columns; TensorFlow's four-element form too."""
+    """(height, width) from an int, a pair, or TensorFlow's form (1, height, width, 1)."""
     pair = (value, value) if isinstance(value, int) else tuple(value)
     if len(pair) == 4 and pair[0] == pair[3] == 1:
         pair = pair[1:3]
@@ -141,7 +142,7 @@ def _as_pair(op: str, name: str, value) -> tuple[int, int]:
     if len(pair) != 2 or not all(isinstance(n, int) and n >= 1 for n in pair):
         raise InvalidArgumentError(
             op,
-            f"{name} {value!r} is not one or two whole numbers of 1 or more",
+            f"{name} {value!r} is not one or two positive ints",
             f"for example {name}=1 or {name}=(2, 2)",
         )
     return pair
@@ -153,22 +154,25 @@ def _require_nhwc(op: str, x) -> Tensor:
         raise InvalidArgumentError(op, f"the input has shape {tuple(x.shape)}",
                                    "it must be (batch, height, width, channels)")
     if not x.dtype.is_floating:
-        raise DTypeError(op, f"it is not defined for {x.dtype}", "use tf.cast to float32")
+        raise DTypeError(op, f"{x.dtype} is not supported", "use tf.cast to float32")
     return x
 
 
 def _output_size_and_padding(op: str, shape, window, strides, dilations, padding: str):
-    """((output height, width), (rows padded above, columns to the left))."""
-    sides = [
-        shapes.window_output_size(op, n, k, s, d, padding.upper() if isinstance(padding, str) else padding)
+    """((output height, width), (top, left) padding)."""
+    padding = padding.upper() if isinstance(padding, str) else padding
+    sizes = [
+        shapes.window_output_size(op, n, k, s, d, padding)
         for n, k, s, d in zip(shape[1:3], window, strides, dilations)
     ]
-    return tuple(out for out, _ in sides), tuple(before for _, before in sides)
+    return tuple(out for out, _ in sizes), tuple(before for _, before in sizes)
 
 
 def conv2d(input, filters, strides=1, padding="VALID", dilations=1) -> Tensor:
-    """Convolution of (n, h, w, c) with (kh, kw, c / groups, co); the filter's third axis tells the
-    groups, as in TensorFlow."""
+    """2-D convolution of images (n, h, w, c) with filters (kh, kw, c / groups, co).
+
+    As in TensorFlow, the third axis of the filters determines the number of groups.
+    """
     x, w = _require_nhwc("conv2d", input), as_tensor(filters)
     if w.ndim != 4:
         raise InvalidArgumentError("conv2d", f"the filter has shape {tuple(w.shape)}",
@@ -178,15 +182,17 @@ def conv2d(input, filters, strides=1, padding="VALID", dilations=1) -> Tensor:
     if groups * c_filter != c_in or groups < 1 or c_out % groups:
         raise InvalidArgumentError(
             "conv2d",
-            f"{c_in} channels of input {tuple(x.shape)} meet filter {tuple(w.shape)}",
-            f"its third size must be {c_in}, or divide it into groups that also divide the last",
+            f"input {tuple(x.shape)} and filter {tuple(w.shape)} differ in channels",
+            f"the third size of the filter must be {c_in}, or {c_in} / groups where groups divides "
+            "the last size",
         )
     strides, dilations = (
         _as_pair("conv2d", "strides", strides),
         _as_pair("conv2d", "dilations", dilations),
     )
-    out, pads = _output_size_and_padding("conv2d", x.shape, w.shape[:2], strides, dilations, padding)
-    return c.conv2d(
+    window = w.shape[:2]
+    out, pads = _output_size_and_padding("conv2d", x.shape, window, strides, dilations, padding)
+    return kp.conv2d(
         x,
         w,
         image=tuple(x.shape),
@@ -200,12 +206,15 @@ def conv2d(input, filters, strides=1, padding="VALID", dilations=1) -> Tensor:
 
 
 def depthwise_conv2d(input, filter, strides=1, padding="VALID", dilations=1) -> Tensor:
-    """Each channel with its own filters: (kh, kw, c, multiplier) gives c * multiplier channels."""
+    """2-D convolution of each channel with separate filters (kh, kw, c, multiplier).
+
+    The result has c * multiplier channels.
+    """
     x, w = _require_nhwc("depthwise_conv2d", input), as_tensor(filter)
     if w.ndim != 4 or w.shape[2] != x.shape[3]:
         raise InvalidArgumentError(
             "depthwise_conv2d",
-            f"filter {tuple(w.shape)} meets input {tuple(x.shape)}",
+            f"filter {tuple(w.shape)} does not match input {tuple(x.shape)}",
             f"it must be (height, width, {x.shape[3]}, multiplier)",
         )
     kh, kw, channels, multiplier = w.shape
@@ -215,25 +224,29 @@ def depthwise_conv2d(input, filter, strides=1, padding="VALID", dilations=1) -> 
 
 def conv2d_transpose(input, filters, output_shape, strides, padding="SAME",
                      dilations=1) -> Tensor:
-    """The gradient of `conv2d` in its image, as an operation of its own: (n, h, w, c) with
-    (kh, kw, co, c) gives `output_shape`, (n, H, W, co), of which a convolution gives (n, h, w)."""
+    """The transpose (the input gradient) of `conv2d`.
+
+    `input` is (n, h, w, c) and `filters` are (kh, kw, co, c). The result has `output_shape`
+    (n, H, W, co), which must be a shape for which `conv2d` results in size (h, w).
+    """
     op = "conv2d_transpose"
     x, w = _require_nhwc(op, input), as_tensor(filters)
     if w.ndim != 4 or w.shape[3] != x.shape[3]:
-        raise InvalidArgumentError(op, f"filter {tuple(w.shape)} meets input {tuple(x.shape)}",
-                                   f"it must be (height, width, channels out, {x.shape[3]})")
-    whole = tuple(as_tensor(output_shape).tolist())
+        raise InvalidArgumentError(
+            op, f"filter {tuple(w.shape)} does not match input {tuple(x.shape)}",
+            f"it must be (height, width, channels out, {x.shape[3]})")
+    image = tuple(as_tensor(output_shape).tolist())
     strides, dilations = _as_pair(op, "strides", strides), _as_pair(op, "dilations", dilations)
-    if len(whole) != 4 or whole[0] != x.shape[0] or whole[3] != w.shape[2]:
-        raise InvalidArgumentError(op, f"output_shape is {whole}", "it must be "
+    if len(image) != 4 or image[0] != x.shape[0] or image[3] != w.shape[2]:
+        raise InvalidArgumentError(op, f"output_shape is {image}", "it must be "
                                    f"({x.shape[0]}, height, width, {w.shape[2]})")
-    out, pads = _output_size_and_padding(op, whole, w.shape[:2], strides, dilations, padding)
+    out, pads = _output_size_and_padding(op, image, w.shape[:2], strides, dilations, padding)
     if out != tuple(x.shape[1:3]):
         raise InvalidArgumentError(
-            op, f"a convolution makes {out} of output_shape {whole}, the input is "
-            f"{tuple(x.shape[1:3])}", f"with strides {strides} choose a size that gives it")
-    return c.conv2d_input_grad(x, w, image=whole, filter=tuple(w.shape), result=tuple(x.shape),
-                               strides=strides, dilations=dilations, pads=pads, groups=1)
+            op, f"a convolution of output_shape {image} has size {out}, but the input has size "
+            f"{tuple(x.shape[1:3])}", f"choose an output_shape that matches strides {strides}")
+    return kp.conv2d_input_grad(x, w, image=image, filter=tuple(w.shape), result=tuple(x.shape),
+                                strides=strides, dilations=dilations, pads=pads, groups=1)
 
 
 def _pool(op: str, primitive, input, ksize, strides, padding) -> Tensor:
@@ -248,13 +261,13 @@ def _pool(op: str, primitive, input, ksize, strides, padding) -> Tensor:
 
 
 def max_pool2d(input, ksize, strides=None, padding="VALID") -> Tensor:
-    """The maximum of each window of (n, h, w, c); padding never wins."""
-    return _pool("max_pool2d", c.max_pool, input, ksize, strides, padding)
+    """The maximum of each window of images (n, h, w, c), without padding elements."""
+    return _pool("max_pool2d", kp.max_pool, input, ksize, strides, padding)
 
 
 def avg_pool2d(input, ksize, strides=None, padding="VALID") -> Tensor:
-    """The mean of each window of (n, h, w, c); padding is not counted."""
-    return _pool("avg_pool2d", c.avg_pool, input, ksize, strides, padding)
+    """The mean of each window of images (n, h, w, c), without padding elements."""
+    return _pool("avg_pool2d", kp.avg_pool, input, ksize, strides, padding)
 
 
 max_pool, avg_pool = max_pool2d, avg_pool2d

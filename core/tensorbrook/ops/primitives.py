@@ -1,17 +1,16 @@
-"""The closed set of primitives. One block each: shape, gradient, meaning, formula.
+"""The primitives of kind elementwise, iota, reduce, view and assemble, one block each.
 
-A vjp receives the gradient `g` of the result, the result, and the arguments, and returns each
-argument's share (None where there is none). A meaning receives NumPy first. Formulas are read by
-the backends; see backends/wasm/functions.py for the functions they may use.
+A vjp receives the cotangent `g` of the result, the result and the operands, and returns the
+cotangent of each operand, or None. A reference implementation receives the numpy module first.
+backends/wasm/math_library.py lists the functions that scalar expressions may call.
 """
-from math import erf as error_function, pi, sqrt as root
+from math import erf as math_erf, pi, sqrt as math_sqrt
 
 from ..base import dtypes, shapes
 from ..base.errors import DTypeError, InvalidArgumentError
 from ..base.views import View
 from ..ir import TensorSpec
-
-from .registration import elementwise, primitive, reduction, broadcast_reduced, sum_to_shape
+from .registration import broadcast_reduced, elementwise, primitive, reduction, sum_to_shape
 
 # ── arithmetic ────────────────────────────────────────────────────────────────────────────────
 
@@ -29,7 +28,7 @@ divide = elementwise("divide", "x / y", lambda np, x, y: x / y,
 
 
 def _floordiv(np, x, y):
-    """Division by zero gives 0 for whole numbers, as no backend may trap."""
+    """Integer division by zero results in 0, because no backend may trap."""
     return (
         np.floor(x / y) if x.dtype.kind == "f" else np.where(y == 0, 0, x // np.where(y == 0, 1, y))
     )
@@ -63,11 +62,11 @@ minimum = elementwise(
 
 
 def _pow_vjp(g, out, x, y):
-    # Where x is 0 its logarithm is not needed: 0 ** y does not change with y > 0. Where y is 0
-    # no power of x is: x ** 0 does not change with x, not even at 0.
-    safe = select(greater(x, 0.0), x, 1.0)
-    less = select(equal(y, 0.0), 1.0, y - 1.0)
-    return g * y * pow_(x, less), select(greater(x, 0.0), g * out * log(safe), 0.0)
+    # At x = 0, 0 ** y is constant in y > 0, so log(x) must not contribute. At y = 0, x ** 0 is
+    # constant in x, so x ** -1 must not contribute, even at x = 0.
+    safe_x = select(greater(x, 0.0), x, 1.0)
+    safe_exponent = select(equal(y, 0.0), 1.0, y - 1.0)
+    return g * y * pow_(x, safe_exponent), select(greater(x, 0.0), g * out * log(safe_x), 0.0)
 
 
 pow_ = elementwise("pow", "pow(x, y)", lambda np, x, y: np.power(x, y), _pow_vjp, "f")
@@ -78,7 +77,7 @@ ceil = elementwise("ceil", "ceil(x)", lambda np, x: np.ceil(x), lambda g, out, x
 
 round_ = elementwise("round", "round(x)", lambda np, x: np.rint(x), lambda g, out, x: (None,), "f")
 
-# ── functions of one number ───────────────────────────────────────────────────────────────────
+# ── unary functions ───────────────────────────────────────────────────────────────────────────
 
 exp = elementwise("exp", "exp(x)", lambda np, x: np.exp(x), lambda g, out, x: (g * out,), "f")
 
@@ -104,18 +103,17 @@ cos = elementwise("cos", "cos(x)", lambda np, x: np.cos(x), lambda g, out, x: (-
 
 
 def _erf(np, x):
-    """Through the complementary series and fraction of math.erf, element by element."""
-    return np.vectorize(error_function, otypes=[x.dtype])(x) if x.size else x
+    return np.vectorize(math_erf, otypes=[x.dtype])(x) if x.size else x
 
 
 erf = elementwise("erf", "erf(x)", _erf,
-                  lambda g, out, x: (g * exp(-x * x) * (2 / root(pi)),), "f")
+                  lambda g, out, x: (g * exp(-x * x) * (2 / math_sqrt(pi)),), "f")
 
-# A primitive, since exp(-x) may overflow: its own slope, out * (1 - out), never does.
+# A primitive because exp(-x) may overflow, while the derivative out * (1 - out) does not.
 sigmoid = elementwise("sigmoid", "sigmoid(x)", lambda np, x: 1 / (1 + np.exp(-x)),
                       lambda g, out, x: (g * out * (1.0 - out),), "f")
 
-# Not max(x, 0), so that the slope at 0 is 0, as in TensorFlow.
+# Not the primitive maximum, so that the derivative at 0 is 0, as in TensorFlow.
 relu = elementwise("relu", "max(x, 0)", lambda np, x: np.maximum(x, 0),
                    lambda g, out, x: (select(greater(out, 0.0), g, 0.0),), "f")
 
@@ -127,22 +125,23 @@ def _cast_spec(x: TensorSpec, dtype, rounded=True) -> TensorSpec:
 
 
 def _cast(np, x, dtype, rounded=True):
-    """Floats beyond the range of int32 become its nearest end, NaN becomes 0; uint8 wraps. Unless
-    `rounded`, it may as well be of what `x` was before it was rounded to float16."""
+    """Floats saturate to the range of int32, NaN becomes 0, and uint8 wraps around.
+
+    `rounded=False` permits the compiler to cast the value that `x` had before it was rounded to
+    float16.
+    """
     if x.dtype.kind != "f" or dtype.kind in "fb":
         return x != 0 if dtype.kind == "b" else x.astype(dtype.name)
-    whole = np.nan_to_num(np.clip(x.astype("float64"), -(2.0**31), 2.0**31 - 1), nan=0.0).astype(
-        "int32"
-    )
-    return whole.astype(dtype.name)
+    saturated = np.clip(x.astype("float64"), -(2.0**31), 2.0**31 - 1)
+    return np.nan_to_num(saturated, nan=0.0).astype("int32").astype(dtype.name)
 
 
 def _cast_vjp(g, out, x, dtype, rounded=True):
     if not (x.dtype.is_floating and dtype.is_floating):
         return None,
-    # A gradient on its way to float32 need not have been float16 at the end.
-    widens = (g.dtype, x.dtype) == (dtypes.float16, dtypes.float32)
-    return cast(g, dtype=x.dtype, **({"rounded": False} if widens else {})),
+    # A float16 cotangent that is cast to float32 does not have to be rounded to float16 first.
+    to_float32 = (g.dtype, x.dtype) == (dtypes.float16, dtypes.float32)
+    return cast(g, dtype=x.dtype, **({"rounded": False} if to_float32 else {})),
 
 
 cast = primitive("cast", "elementwise", _cast_spec, _cast_vjp, _cast, expression="cast(x)")
@@ -150,10 +149,9 @@ cast = primitive("cast", "elementwise", _cast_spec, _cast_vjp, _cast, expression
 # ── comparisons, logic, bits ──────────────────────────────────────────────────────────────────
 
 
-def _comparison(name: str, sign: str, meaning, dtype_kinds="fiu"):
-    return elementwise(
-        name, f"x {sign} y", meaning, lambda g, out, x, y: (None, None), dtype_kinds, dtypes.bool_
-    )
+def _comparison(name: str, operator: str, reference_impl, dtype_kinds="fiu"):
+    return elementwise(name, f"x {operator} y", reference_impl,
+                       lambda g, out, x, y: (None, None), dtype_kinds, dtypes.bool_)
 
 
 equal = _comparison("equal", "==", lambda np, x, y: x == y, "fiub")
@@ -163,7 +161,7 @@ less_equal = _comparison("less_equal", "<=", lambda np, x, y: x <= y)
 greater = _comparison("greater", ">", lambda np, x, y: x > y)
 greater_equal = _comparison("greater_equal", ">=", lambda np, x, y: x >= y)
 
-# Not x != x and x - x == 0, which a compiler that takes all numbers for finite may fold away.
+# Not x != x and x - x == 0: a shader compiler that assumes finite values may fold these.
 is_nan = elementwise("is_nan", "isnan(x)", lambda np, x: np.isnan(x), lambda g, out, x: (None,),
                      "f", dtypes.bool_)
 is_finite = elementwise("is_finite", "isfinite(x)", lambda np, x: np.isfinite(x),
@@ -173,7 +171,7 @@ bitwise_and = elementwise("bitwise_and", "x & y", lambda np, x, y: x & y, None, 
 bitwise_or = elementwise("bitwise_or", "x | y", lambda np, x, y: x | y, None, "iub")
 bitwise_xor = elementwise("bitwise_xor", "x ^ y", lambda np, x, y: x ^ y, None, "iub")
 invert = elementwise("invert", "~x", lambda np, x: ~x, None, "iub")
-# By 32 or more, or by a negative number: what shifting one by one, over and over, would leave.
+# A shift by 32 or more, or by a negative count, results in the limit of repeated shifts by 1.
 left_shift = elementwise("left_shift", "x << y", lambda np, x, y: np.left_shift(x, y), None, "i")
 right_shift = elementwise("right_shift", "x >> y", lambda np, x, y: np.right_shift(x, y), None, "i")
 
@@ -181,7 +179,7 @@ right_shift = elementwise("right_shift", "x >> y", lambda np, x, y: np.right_shi
 def _select_spec(condition: TensorSpec, x: TensorSpec, y: TensorSpec) -> TensorSpec:
     if not condition.dtype.is_bool:
         raise DTypeError(
-            "where", f"the condition holds {condition.dtype}, not bool", "compare it: x != 0"
+            "where", f"the condition is {condition.dtype}, not bool", "use a comparison: x != 0"
         )
     dtype = dtypes.require_same_dtype("where", x.dtype, y.dtype)
     return TensorSpec(shapes.broadcast("where", condition.shape, x.shape, y.shape), dtype)
@@ -195,8 +193,9 @@ def _select_vjp(g, out, condition, x, y):
     )
 
 
-select = primitive("select", "elementwise", _select_spec, _select_vjp,
-                   lambda np, condition, x, y: np.where(condition, x, y), expression="select(x, y, z)")
+select = primitive(
+    "select", "elementwise", _select_spec, _select_vjp,
+    lambda np, condition, x, y: np.where(condition, x, y), expression="select(x, y, z)")
 
 # ── indices ───────────────────────────────────────────────────────────────────────────────────
 
@@ -213,16 +212,18 @@ iota = primitive(
     ),
 )
 
-# ── folds ─────────────────────────────────────────────────────────────────────────────────────
+# ── reductions ────────────────────────────────────────────────────────────────────────────────
 
 reduce_sum = reduction("reduce_sum", "x + y", 0, lambda np, x, axes: x.sum(axes, dtype=x.dtype),
                        lambda g, out, x, axes: (broadcast_reduced(g, axes, x.shape),))
 
 
 def _min_max_vjp(g, out, x, axes):
-    """To the elements that are the extreme, in equal parts where several are (as TensorFlow)."""
-    hit = cast(equal(x, broadcast_reduced(out, axes, x.shape)), dtype=x.dtype)
-    return (hit * broadcast_reduced(g / reduce_sum(hit, axes=axes), axes, x.shape),)
+    """The cotangent is divided equally among the elements that attain the extremum, as in
+    TensorFlow."""
+    is_extremum = cast(equal(x, broadcast_reduced(out, axes, x.shape)), dtype=x.dtype)
+    count = reduce_sum(is_extremum, axes=axes)
+    return (is_extremum * broadcast_reduced(g / count, axes, x.shape),)
 
 
 reduce_max = reduction("reduce_max", "max(x, y)", "lowest", lambda np, x, axes:
@@ -232,22 +233,22 @@ reduce_min = reduction("reduce_min", "min(x, y)", "highest", lambda np, x, axes:
                        x.min(axes, initial=_reduction_identity(np, x, 1)), _min_max_vjp)
 
 
-def _reduction_identity(np, x, side):
-    """The end of a dtype's range: what the maximum or minimum of nothing is."""
+def _reduction_identity(np, x, sign):
+    """The greatest (sign 1) or least (sign -1) value of the dtype: the extremum of no elements."""
     if x.dtype.kind == "f":
-        return side * np.inf
-    return np.iinfo(x.dtype).max if side > 0 else np.iinfo(x.dtype).min
+        return sign * np.inf
+    return np.iinfo(x.dtype).max if sign > 0 else np.iinfo(x.dtype).min
 
 
-# ── movement: views ───────────────────────────────────────────────────────────────────────────
+# ── views ─────────────────────────────────────────────────────────────────────────────────────
 
 
 def _reshape_spec(x: TensorSpec, shape) -> TensorSpec:
     if x.count != shapes.num_elements(shape):
         raise InvalidArgumentError(
             "reshape",
-            f"{x.count} elements of shape {x.shape} do not fill {shape}",
-            f"the sizes must multiply to {x.count}",
+            f"cannot reshape {x.count} elements of shape {x.shape} to {shape}",
+            f"the product of the sizes must be {x.count}",
         )
     return TensorSpec(shape, x.dtype)
 
@@ -261,41 +262,44 @@ def _transpose_spec(x: TensorSpec, perm) -> TensorSpec:
     if sorted(perm) != list(range(len(x.shape))):
         raise InvalidArgumentError(
             "transpose",
-            f"perm {perm} does not order the axes of shape {x.shape}",
+            f"perm {perm} is not a permutation of the axes of shape {x.shape}",
             f"name each of 0 to {len(x.shape) - 1} once",
         )
     return TensorSpec(tuple(x.shape[p] for p in perm), x.dtype)
 
 
 def inverse_permutation(perm) -> tuple[int, ...]:
-    """The permutation that undoes `perm`."""
+    """The inverse of the permutation `perm`."""
     return tuple(perm.index(i) for i in range(len(perm)))
 
 
-transpose = primitive("transpose", "view", _transpose_spec, lambda g, out, x, perm:
-                      (transpose(g, perm=inverse_permutation(perm)),), lambda np, x, perm: x.transpose(perm),
-                      view=lambda view, perm: view.transpose(perm))
+transpose = primitive(
+    "transpose", "view", _transpose_spec,
+    lambda g, out, x, perm: (transpose(g, perm=inverse_permutation(perm)),),
+    lambda np, x, perm: x.transpose(perm), view=lambda view, perm: view.transpose(perm))
 
 
 def _broadcast_spec(x: TensorSpec, shape) -> TensorSpec:
     if shapes.broadcast("broadcast_to", x.shape, shape) != tuple(shape):
-        raise InvalidArgumentError("broadcast_to", f"shape {x.shape} does not stretch to {shape}",
+        raise InvalidArgumentError("broadcast_to", f"shape {x.shape} does not broadcast to {shape}",
                                    "sizes must be equal or 1, aligned on the right")
     return TensorSpec(tuple(shape), x.dtype)
 
 
-broadcast_to = primitive("broadcast_to", "view", _broadcast_spec, lambda g, out, x, shape:
-                         (sum_to_shape(g, x.shape),), lambda np, x, shape: np.broadcast_to(x, shape),
-                         view=lambda view, shape: view.broadcast_to(shape))
+broadcast_to = primitive(
+    "broadcast_to", "view", _broadcast_spec,
+    lambda g, out, x, shape: (sum_to_shape(g, x.shape),),
+    lambda np, x, shape: np.broadcast_to(x, shape),
+    view=lambda view, shape: view.broadcast_to(shape))
 
 
 def _python_slices(begin, shape, steps):
-    """The Python slices that pick `shape` elements from `begin` on, `steps` apart."""
+    """The Python slices for `shape` elements, `steps` apart, from `begin`."""
     ends = [b + n * s for b, n, s in zip(begin, shape, steps)]
     return tuple(slice(b, e if e >= 0 else None, s) for b, e, s in zip(begin, ends, steps))
 
 
-# Every steps[i]-th element from begin[i] on, shape[i] of them; the caller has checked the bounds.
+# Elements begin[i] + j * steps[i] of axis i, for j < shape[i]. The caller has checked the bounds.
 strided_slice = primitive(
     "slice",
     "view",
@@ -312,7 +316,7 @@ strided_slice = primitive(
 stop_gradient = primitive("stop_gradient", "view", lambda x: x, lambda g, out, x: (None,),
                           lambda np, x: x, view=lambda view: view)
 
-# ── movement: regions ─────────────────────────────────────────────────────────────────────────
+# ── concatenation and padding ─────────────────────────────────────────────────────────────────
 
 
 def _pad_reference(np, x, begin, shape, steps, fill=0):
@@ -322,7 +326,8 @@ def _pad_reference(np, x, begin, shape, steps, fill=0):
     return out
 
 
-# The inverse of slice: a tensor of `shape` full of `fill`, with x at those places.
+# The transpose of strided_slice: a tensor of `shape` filled with `fill`, into which x is written
+# where the slice would read.
 pad_strided = primitive(
     "pad", "assemble", lambda x, begin, shape, steps, fill=0: TensorSpec(tuple(shape), x.dtype),
     lambda g, out, x, begin, shape, steps, fill=0:
@@ -334,12 +339,11 @@ pad_strided = primitive(
 def _concat_spec(*args: TensorSpec, axis) -> TensorSpec:
     first, dtype = args[0], dtypes.require_same_dtype("concat", *(a.dtype for a in args))
     for a in args[1:]:
-        if len(a.shape) != len(first.shape) or shapes.remove_axes(a.shape, (axis,)) != shapes.remove_axes(
-            first.shape, (axis,)
-        ):
+        other_sizes = shapes.remove_axes(first.shape, (axis,))
+        if len(a.shape) != len(first.shape) or shapes.remove_axes(a.shape, (axis,)) != other_sizes:
             raise InvalidArgumentError(
                 "concat",
-                f"shapes {first.shape} and {a.shape} differ beside axis {axis}",
+                f"shapes {first.shape} and {a.shape} differ in an axis other than {axis}",
                 "only the size along the axis may differ",
             )
     total = sum(a.shape[axis] for a in args)
@@ -347,11 +351,11 @@ def _concat_spec(*args: TensorSpec, axis) -> TensorSpec:
 
 
 def _concat_offsets(args, axis):
-    """Where each part begins: its corner in the whole."""
-    at = 0
+    """(operand index, begin of the operand in the result) for each operand."""
+    offset = 0
     for i, a in enumerate(args):
-        yield i, tuple(at if j == axis else 0 for j in range(len(a.shape)))
-        at += a.shape[axis]
+        yield i, tuple(offset if j == axis else 0 for j in range(len(a.shape)))
+        offset += a.shape[axis]
 
 
 def _concat_vjp(g, out, *args, axis):
@@ -360,13 +364,13 @@ def _concat_vjp(g, out, *args, axis):
             for i, begin in _concat_offsets(args, axis)]
 
 
-def _concat_region(specs, axis):
-    whole = _concat_spec(*specs, axis=axis).shape
-    ones = (1,) * len(whole)
-    return None, tuple((i, View.of(whole).slice(begin, specs[i].shape, ones))
+def _concat_assemble(specs, axis):
+    shape = _concat_spec(*specs, axis=axis).shape
+    ones = (1,) * len(shape)
+    return None, tuple((i, View.of(shape).slice(begin, specs[i].shape, ones))
                        for i, begin in _concat_offsets(specs, axis))
 
 
 concat = primitive("concat", "assemble", _concat_spec, _concat_vjp,
-                   lambda np, *args, axis: np.concatenate(args, axis), assemble=_concat_region)
+                   lambda np, *args, axis: np.concatenate(args, axis), assemble=_concat_assemble)
 

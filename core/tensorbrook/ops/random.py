@@ -1,21 +1,21 @@
-"""`tf.random`: numbers from one counter-based stream, the same on every backend and host.
+"""`tf.random`: a counter-based random number generator, identical on every backend and host.
 
-The state is a Variable, (key0, key1, counter low, counter high) of Philox 4x32-10. A draw reads it
-and moves the counter on, so a program that draws is an ordinary program that updates a Variable.
+The state of Philox 4x32-10 is a Variable, (key0, key1, counter low, counter high). A draw reads the
+state and advances the counter, so a program that draws is a program that updates a Variable.
 """
 from math import pi, prod
 
 from ..base import dtypes, shapes
 from ..base.errors import InvalidArgumentError
 from ..tensor import Tensor, Variable, context, context_stack
-from . import kernel_primitives as c
+from . import kernel_primitives as kp
 from . import math
 from . import primitives as p
 from .array_ops import constant, slice
 
 
 class Generator:
-    """A stream of random numbers of its own: `tf.random.Generator.from_seed(7).normal((2,))`."""
+    """A separate stream of random numbers: `tf.random.Generator.from_seed(7).normal((2,))`."""
 
     def __init__(self, seed: int = 0):
         self._seed = seed
@@ -29,7 +29,8 @@ class Generator:
     def state(self) -> Variable:
         if self._state is None:
             with context(context_stack()[0]):
-                self._state = Variable(_initial_state(self._seed), trainable=False, name="random_state")
+                self._state = Variable(
+                    _initial_state(self._seed), trainable=False, name="random_state")
         return self._state
 
     def reset_from_seed(self, seed: int) -> None:
@@ -38,22 +39,23 @@ class Generator:
             self._state.assign(_initial_state(seed))
 
     def reseed_if_lost(self) -> None:
-        """Begin another stream if the state of this one was lost with its device."""
+        """Start another stream if the state was lost with its device."""
         if self._state is not None and self._state.storage.backend.is_lost:
             self.reset_from_seed(self._seed + 2**32)
 
     def bits(self, shape) -> Tensor:
-        """Random int32, every bit of which is 0 or 1 with equal chance."""
+        """Uniformly distributed random bits, as int32."""
         shape = shapes.as_shape("random", shape)
-        now = self.state.value()
-        self.state.assign(_advance_counter(now, -(-prod(shape) // 4)))
-        return c.random_bits(now, shape=shape)
+        state = self.state.value()
+        self.state.assign(_advance_counter(state, -(-prod(shape) // 4)))
+        return kp.random_bits(state, shape=shape)
 
     def uniform(self, shape, minval=0.0, maxval=None, dtype=dtypes.float32) -> Tensor:
-        """Numbers from `minval` up to, not including, `maxval` (1 for floats)."""
-        if not dtypes.as_dtype(dtype).is_floating:
-            return self._uniform_int(shape, minval, maxval, dtypes.as_dtype(dtype))
-        unit = _bits_to_uniform(self.bits(shape), 11 if dtypes.as_dtype(dtype) is dtypes.float16 else 24)
+        """The uniform distribution over [minval, maxval); `maxval` is 1 by default for floats."""
+        dtype = dtypes.as_dtype(dtype)
+        if not dtype.is_floating:
+            return self._uniform_int(shape, minval, maxval, dtype)
+        unit = _bits_to_uniform(self.bits(shape), 11 if dtype is dtypes.float16 else 24)
         maxval = 1.0 if maxval is None else maxval
         return math.cast(_scale_and_shift(unit, maxval - minval, minval), dtype)
 
@@ -62,31 +64,31 @@ class Generator:
             raise InvalidArgumentError(
                 "random.uniform",
                 f"the range {minval} to {maxval} of {dtype} is empty",
-                "give maxval > minval",
+                "use maxval > minval",
             )
         low31 = p.bitwise_and(self.bits(shape), 0x7FFFFFFF)
         return math.cast(math.mod(low31, int(maxval) - int(minval)) + int(minval), dtype)
 
     def normal(self, shape, mean=0.0, stddev=1.0, dtype=dtypes.float32) -> Tensor:
-        """The normal distribution, by Box and Muller's transform."""
+        """The normal distribution, by the Box-Muller transform."""
         shape = shapes.as_shape("random", shape)
-        # 1 - u is never 0, so its logarithm is finite.
+        # 1 - u is not 0, so its logarithm is finite.
         radius = p.sqrt(p.log(1.0 - _bits_to_uniform(self.bits(shape))) * -2.0)
         out = radius * p.cos(_bits_to_uniform(self.bits(shape)) * (2 * pi))
         return math.cast(_scale_and_shift(out, stddev, mean), dtype)
 
     def truncated_normal(self, shape, mean=0.0, stddev=1.0, dtype=dtypes.float32) -> Tensor:
-        """The normal distribution within two deviations: uniform numbers through its quantiles."""
-        # Phi(-2) and Phi(2): the part of the distribution that is kept.
+        """The normal distribution truncated to two standard deviations, by inverse sampling."""
+        # Phi(-2) and Phi(2), the bounds of the quantiles.
         low, high = 0.022750131948179195, 0.9772498680518208
         quantile = self.uniform(shape, low, high)
         return math.cast(_scale_and_shift(_normal_quantile(quantile), stddev, mean), dtype)
 
 
 def _scale_and_shift(x: Tensor, factor, offset) -> Tensor:
-    """`x * factor + offset`, which may be tensors; `x` itself where that changes nothing."""
-    plain = isinstance(factor, (int, float)) and isinstance(offset, (int, float))
-    return x if plain and (factor, offset) == (1, 0) else x * factor + offset
+    """`x * factor + offset`, without operations if the factor is 1 and the offset 0."""
+    is_static = isinstance(factor, (int, float)) and isinstance(offset, (int, float))
+    return x if is_static and (factor, offset) == (1, 0) else x * factor + offset
 
 
 def _initial_state(seed: int) -> Tensor:
@@ -95,47 +97,56 @@ def _initial_state(seed: int) -> Tensor:
 
 
 def _advance_counter(state: Tensor, blocks: int) -> Tensor:
-    """The state after `blocks` blocks: a 64-bit addition in two 32-bit words."""
-    # All of it over four words, so that it is one kernel.
+    """The state after `blocks` blocks: a 64-bit addition on two 32-bit words."""
+    # All operations have shape (4,), so that they fuse into one kernel.
     low = p.broadcast_to(slice(state, (2,), (1,)), shape=(4,))
-    # The low word ran over if it is now smaller; comparing as unsigned flips the sign bit.
-    flip = -2**31
-    over = p.less(p.bitwise_xor(low + blocks, flip), p.bitwise_xor(low, flip))
-    at = p.iota(shape=(4,), axis=0)
-    carry = p.select(p.equal(at, 3), math.cast(over, dtypes.int32), 0)
-    return state + p.select(p.equal(at, 2), blocks, carry)
+    # The low word overflowed if the sum is less as unsigned, that is with the sign bit flipped.
+    sign_bit = -2**31
+    overflow = p.less(p.bitwise_xor(low + blocks, sign_bit), p.bitwise_xor(low, sign_bit))
+    word = p.iota(shape=(4,), axis=0)
+    carry = p.select(p.equal(word, 3), math.cast(overflow, dtypes.int32), 0)
+    return state + p.select(p.equal(word, 2), blocks, carry)
 
 
-def _bits_to_uniform(bits: Tensor, digits: int = 24) -> Tensor:
-    """[0, 1) in steps of 2**-digits, from the upper bits: as many as a float holds below 1, so that
-    none is rounded up to it."""
-    top = p.bitwise_and(p.right_shift(bits, 32 - digits), (1 << digits) - 1)
-    return math.cast(top, dtypes.float32) * 2.0**-digits
+def _bits_to_uniform(bits: Tensor, num_bits: int = 24) -> Tensor:
+    """Uniform floats in [0, 1) in steps of 2**-num_bits, from the upper bits.
+
+    `num_bits` is the precision of the float, so that no value rounds to 1.
+    """
+    upper_bits = p.bitwise_and(p.right_shift(bits, 32 - num_bits), (1 << num_bits) - 1)
+    return math.cast(upper_bits, dtypes.float32) * 2.0**-num_bits
 
 
 def _normal_quantile(u: Tensor) -> Tensor:
-    """The inverse of the normal distribution function, for u in [1e-10, 1 - 1e-10], relative 1e-6:
-    PPND7 of Wichura, "Algorithm AS 241", Applied Statistics 37 (1988)."""
+    """The inverse of the normal distribution function, for u in [1e-10, 1 - 1e-10].
+
+    The relative error is 1e-6. Source: PPND7 of Wichura, "Algorithm AS 241", Applied Statistics 37
+    (1988).
+    """
     q = u - 0.5
     r = q * q * -1.0 + 0.180625
-    centre = q * _rational_polynomial(r, (3.3871327179, 50.434271938, 159.29113202, 59.109374720),
-                        (1.0, 17.895169469, 78.757757664, 67.187563600))
+    center = q * _rational_polynomial(
+        r, (3.3871327179, 50.434271938, 159.29113202, 59.109374720),
+        (1.0, 17.895169469, 78.757757664, 67.187563600))
     tail = p.minimum(u, 1.0 - u)
     s = p.sqrt(p.log(tail) * -1.0) - 1.6
-    edge = _rational_polynomial(s, (1.4234372777, 2.7568153900, 1.3067284816, 0.17023821103),
-                  (1.0, 0.73700164250, 0.12021132975))
-    return math.where(p.less_equal(p.abs_(q), 0.425), centre, edge * p.sign(q))
+    edge = _rational_polynomial(
+        s, (1.4234372777, 2.7568153900, 1.3067284816, 0.17023821103),
+        (1.0, 0.73700164250, 0.12021132975))
+    return math.where(p.less_equal(p.abs_(q), 0.425), center, edge * p.sign(q))
 
 
-def _rational_polynomial(x: Tensor, top, bottom) -> Tensor:
-    """A quotient of two polynomials, lowest power first."""
-    parts = []
-    for coefficients in (top, bottom):
-        total = x * coefficients[-1] + coefficients[-2]
-        for a in reversed(coefficients[:-2]):
-            total = total * x + a
-        parts.append(total)
-    return parts[0] / parts[1]
+def _rational_polynomial(x: Tensor, numerator, denominator) -> Tensor:
+    """The quotient of two polynomials; coefficients are in ascending order."""
+    return _polynomial(x, numerator) / _polynomial(x, denominator)
+
+
+def _polynomial(x: Tensor, coefficients) -> Tensor:
+    """Horner's method."""
+    total = x * coefficients[-1] + coefficients[-2]
+    for a in reversed(coefficients[:-2]):
+        total = total * x + a
+    return total
 
 
 _global = Generator(0)
@@ -146,7 +157,7 @@ def get_global_generator() -> Generator:
 
 
 def set_seed(seed: int) -> None:
-    """Begin the stream of random numbers anew from `seed`; the same seed gives the same numbers."""
+    """Restart the global stream of random numbers; equal seeds produce equal numbers."""
     _global.reset_from_seed(seed)
 
 

@@ -1,4 +1,4 @@
-"""How a primitive is written down: one call, one block, everything that is known of it."""
+"""Registration of primitives: one call defines shape rule, gradient, reference and lowering."""
 from typing import Any
 
 from ..base import dtypes, shapes
@@ -7,9 +7,9 @@ from ..ir import PRIMITIVES, Primitive, Reduction, TensorSpec
 from ..tensor import Tensor, bind
 
 
-def primitive(name: str, kind: str, spec, vjp, meaning, **rest):
-    """Enter a primitive into the table; returns the function that applies it."""
-    PRIMITIVES[name] = Primitive(name, kind, spec, vjp, meaning, **rest)
+def primitive(name: str, kind: str, spec, vjp, reference_impl, **lowering):
+    """Register a primitive; returns the function that binds it. See ir.Primitive."""
+    PRIMITIVES[name] = Primitive(name, kind, spec, vjp, reference_impl, **lowering)
 
     def apply(*args, **attrs) -> Any:
         return bind(name, *args, **attrs)
@@ -18,46 +18,52 @@ def primitive(name: str, kind: str, spec, vjp, meaning, **rest):
     return apply
 
 
-def elementwise(name: str, formula: str, meaning, vjp: Any = None, dtype_kinds: str = "fiub", result_dtype=None):
-    """A map over the elements. `takes` are the kinds of dtype it is defined for ("f" floating, "i"
-    signed, "u" unsigned, "b" bool); `gives` is the result's dtype where it is not the arguments'.
+def elementwise(name: str, expression: str, reference_impl, vjp: Any = None,
+                dtype_kinds: str = "fiub", result_dtype=None):
+    """Register an elementwise primitive.
 
-    Shapes broadcast, so each share of the gradient is summed back to its argument's shape.
+    `dtype_kinds` are the kinds of dtype that it supports ("f" floating, "i" signed, "u" unsigned,
+    "b" bool). `result_dtype` is the dtype of the result if it differs from the operands' dtype.
+    Operands broadcast, so each cotangent from `vjp` is summed to the shape of its operand.
     """
     def spec(*args: TensorSpec) -> TensorSpec:
         dtype = dtypes.require_same_dtype(name, *(a.dtype for a in args))
         if dtype.kind not in dtype_kinds:
-            fit = ", ".join(d.name for d in dtypes.ALL if d.kind in dtype_kinds)
-            raise DTypeError(name, f"it is not defined for {dtype}", f"use tf.cast to one of {fit}")
+            supported = ", ".join(d.name for d in dtypes.ALL if d.kind in dtype_kinds)
+            raise DTypeError(
+                name, f"{dtype} is not supported", f"use tf.cast to one of {supported}")
         return TensorSpec(shapes.broadcast(name, *(a.shape for a in args)), result_dtype or dtype)
 
-    def shares(g, out, *args):
-        return [d if d is None else sum_to_shape(d, a.shape) for d, a in zip(vjp(g, out, *args), args)]
+    def summed_vjp(g, out, *args):
+        return [d if d is None else sum_to_shape(d, a.shape)
+                for d, a in zip(vjp(g, out, *args), args)]
 
-    return primitive(name, "elementwise", spec, vjp and shares, meaning, expression=formula)
+    return primitive(name, "elementwise", spec, vjp and summed_vjp, reference_impl,
+                     expression=expression)
 
 
-def reduction(name: str, formula: str, start, meaning, vjp, dtype_kinds: str = "fiu"):
-    """A fold over attribute `axes`, which leave the shape."""
+def reduction(name: str, combiner: str, init, reference_impl, vjp, dtype_kinds: str = "fiu"):
+    """Register a reduction over attribute `axes`. See `ir.Reduction` for `combiner` and `init`."""
     def spec(x: TensorSpec, axes) -> TensorSpec:
         if x.dtype.kind not in dtype_kinds:
-            raise DTypeError(name, f"it is not defined for {x.dtype}", "use tf.cast first")
+            raise DTypeError(name, f"{x.dtype} is not supported", "use tf.cast first")
         return TensorSpec(shapes.remove_axes(x.shape, axes), x.dtype)
 
-    return primitive(name, "reduce", spec, vjp, meaning, reduction=Reduction(formula, start))
+    return primitive(name, "reduce", spec, vjp, reference_impl,
+                     reduction=Reduction(combiner, init))
 
 
 def sum_to_shape(g: Tensor, shape) -> Tensor:
-    """The gradient of a broadcast: `g` summed over the axes along which `shape` was repeated."""
+    """The VJP of a broadcast from `shape`: `g` summed over the broadcast axes."""
     shape = tuple(shape)
     if tuple(g.shape) == shape:
         return g
     axes = tuple(a for a in shapes.broadcast_axes(tuple(g.shape), shape) if g.shape[a] != 1)
-    folded = bind("reduce_sum", g, axes=axes) if axes else g
-    return bind("reshape", folded, shape=shape)
+    total = bind("reduce_sum", g, axes=axes) if axes else g
+    return bind("reshape", total, shape=shape)
 
 
 def broadcast_reduced(x: Tensor, axes, shape) -> Tensor:
-    """The gradient of a fold: `x`, which lost `axes`, repeated along them to `shape`."""
-    kept = bind("reshape", x, shape=shapes.keepdims_shape(tuple(shape), axes))
-    return bind("broadcast_to", kept, shape=tuple(shape))
+    """The VJP of a sum: `x`, the result of a reduction of `axes`, broadcast back to `shape`."""
+    with_axes = bind("reshape", x, shape=shapes.keepdims_shape(tuple(shape), axes))
+    return bind("broadcast_to", with_axes, shape=tuple(shape))

@@ -8,7 +8,8 @@ not depend on the position of its element, and no access is outside a buffer.
 from collections.abc import Callable, Mapping
 
 from ...ir.graph import Atom
-from ...ir.kernel import BufferLocation, LoopKernel
+from ...ir.kernels import LoopKernel
+from ...ir.plan import BufferLocation
 from .assembler import I32, V128, Function, shuffle
 from .expression_codegen import CompiledExpression
 from .host import THREADS_WORD, WORD_BYTES

@@ -3,7 +3,7 @@ from dataclasses import dataclass
 from math import prod
 
 from ...base.views import View, coalesce_axes
-from ...ir.kernel import IndexValue, Load, LoopKernel, ReduceOp, Value
+from ...ir.kernels import IndexValue, Load, LoopKernel, ReduceOp, Value
 from .expression_codegen import NAN_DROPPING_REDUCTIONS
 from .pass_values import PassValues
 

@@ -5,8 +5,7 @@ from dataclasses import dataclass
 from ...base.dtypes import DType
 from ...base.views import View
 from ...ir.graph import Atom
-from ...ir.kernel import (
-    BufferLocation,
+from ...ir.kernels import (
     ElementwiseOp,
     IndexValue,
     Load,
@@ -15,6 +14,7 @@ from ...ir.kernel import (
     ScalarConstant,
     Store,
 )
+from ...ir.plan import BufferLocation
 from .assembler import OPCODES, v128_const
 from .expression_codegen import (
     NAN_DROPPING_REDUCTIONS,

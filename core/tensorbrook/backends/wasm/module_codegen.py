@@ -6,15 +6,8 @@ many calls, and kernels are called more often than `run`.
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from ...ir.kernel import (
-    BufferLocation,
-    KernelCall,
-    LoopKernel,
-    Plan,
-    ScanKernel,
-    ScheduledKernel,
-    align_up,
-)
+from ...ir.kernels import KernelCall, LoopKernel, ScanKernel
+from ...ir.plan import BufferLocation, Plan, ScheduledKernel, align_up
 from .assembler import F32, F64, I32, Function, Module, f32_const
 from .disassembler import disassemble
 from .host import ARENA_WORD, EPILOGUE, FIRST_SLOT_WORD, THREADS_WORD, WORD_BYTES
@@ -200,7 +193,7 @@ def _init_scan_addresses(run: Function, scan: ScanKernel, plan: Plan):
         for i, location in enumerate([locations[c.init], *outputs]):
             _store_word(run, locations[c.input].offset + i,
                         lambda location=location: _push_address(run, location))
-    for p in scan.pieces:
+    for p in scan.slices:
         slot, stacked = locations[p.element].offset, locations[p.stacked]
         _store_word(run, slot, lambda stacked=stacked: _push_address(run, stacked))
         if scan.reverse:
@@ -218,7 +211,7 @@ def _advance_scan_addresses(run: Function, scan: ScanKernel, plan: Plan):
         _store_word(run, input, lambda written=written: run.get(written))
         _store_word(run, output, lambda slot=next_output: _load_word(run, slot))
         _store_word(run, next_output, lambda written=written: run.get(written))
-    for p in scan.pieces:
+    for p in scan.slices:
         size = p.element.spec.size_bytes
         _add_to_word(run, plan.buffer_locations[p.element].offset, -size if scan.reverse else size)
 

@@ -5,7 +5,7 @@ that computes an expensive one spills it to a row cache in the thread's scratch 
 """
 from dataclasses import dataclass
 
-from ...ir.kernel import ElementwiseOp, Load, LoopKernel, ReduceOp, ScalarConstant
+from ...ir.kernels import ElementwiseOp, Load, LoopKernel, ReduceOp, ScalarConstant
 from .expression_codegen import CompiledExpression, compile_expression
 
 # Instructions that a value may cost to be recomputed: about a store, a load and two pointer
@@ -57,7 +57,7 @@ def compiled_expression_of(
     args = [loop.values[i] for i in value.args]
     kinds = "".join(arg.dtype.kind for arg in args)
     constants = tuple(arg.value if isinstance(arg, ScalarConstant) else None for arg in args)
-    return compile_expression(value.formula, kinds, value.dtype.kind, relaxed, constants)
+    return compile_expression(value.expression, kinds, value.dtype.kind, relaxed, constants)
 
 
 def _roots(loop: LoopKernel, n: int) -> list[int]:

@@ -172,7 +172,7 @@ class _CommandBuilder:
         """All turns, one after the other: what moves lies elsewhere in each."""
         k, number, before = step.kernel, self.number, dict(self.moving)
         in_use, scratch = self.staged, self.scratch
-        staged = {p.element: self.staging_location(p) for p in k.pieces
+        staged = {p.element: self.staging_location(p) for p in k.slices
                   if self.is_misaligned(p) or self.overlaps_own_source(p, k)}
         for turn in range(k.count):
             for c in k.carries:
@@ -181,7 +181,7 @@ class _CommandBuilder:
                 self.moving[c.input] = self.location(c.init) if turn == 0 else ends[(left + 1) % 2]
                 self.moving[c.output] = ends[left % 2]
             pieces = {p.element: self.slice_location(p, k.count - 1 - turn if k.reverse else turn)
-                      for p in k.pieces}
+                      for p in k.slices}
             self.moving |= pieces | staged
             self.add_copies(staged, pieces, [v for v in staged if v not in k.written], into=True)
             self.add_steps(step.body, number)
@@ -228,7 +228,7 @@ def _reads_whole_and_slice(kernels: Iterable[Kernel], whole: Atom, parts: set[At
     """Whether one of the kernels reads a whole and some part of it, or a part of that."""
     for k in kernels:
         if isinstance(k, ScanKernel):
-            inner = parts | {p.element for p in k.pieces if p.stacked in parts}
+            inner = parts | {p.element for p in k.slices if p.stacked in parts}
             if _reads_whole_and_slice(k.kernels, whole, inner):
                 return True
         elif whole in k.reads and not parts.isdisjoint(k.reads):

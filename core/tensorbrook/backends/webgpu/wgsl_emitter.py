@@ -160,8 +160,8 @@ class WgslEmitter:
         terms = [WgslExpression(self.text(i, copy), arg.dtype.kind,
                       arg.value if isinstance(arg, ScalarConstant) else None)
                  for i, arg in zip(value.args, args)]
-        text = render_expression(value.formula, terms, value.dtype.kind)
-        exact = value.formula in FLOAT16_EXACT or value.formula == "cast(x)" and args[0].dtype.is_bool
+        text = render_expression(value.expression, terms, value.dtype.kind)
+        exact = value.expression in FLOAT16_EXACT or value.expression == "cast(x)" and args[0].dtype.is_bool
         return text if exact else round_to_dtype(text, value.dtype)
 
     # ── the module ──
