@@ -5,21 +5,23 @@ import re
 # the least is 0 shaders do without.
 WAYS = [(0, None), (4, None), (4, 4), (8, 32), (32, 32), (16, 128)]
 
-_SIZE = re.compile(r"(?:, )?@builtin\(subgroup_size\) subgroup: u32,?\n? *")
+_SIZE = re.compile(r"(?:, )?@builtin\(subgroup_size\) subgroup_size: u32,?\n? *")
 _SHUFFLE = re.compile(r"subgroupShuffleXor\(([\w()\[\]]+), ")
 _MAIN = re.compile(r"@workgroup_size\(([^)]*)\)\nfn main\([^{]*@builtin\(local_invocation_index\) "
                    r"(\w+): u32[^{]*\{")
 _PLAYED = """
-var<private> my_number: u32;
-var<workgroup> handed_KIND: array<KIND, LANES>;
+var<private> invocation_index: u32;
+var<workgroup> exchange_KIND: array<KIND, LANES>;
 
-fn shuffled_KIND(x: KIND, mask: u32) -> KIND {
+fn shuffle_xor_KIND(x: KIND, mask: u32) -> KIND {
   workgroupBarrier();
-  handed_KIND[my_number] = x;
+  exchange_KIND[invocation_index] = x;
   workgroupBarrier();
-  let other = my_number ^ mask;
-  if (other >= LANES || other / SUBGROUP != my_number / SUBGROUP) { return KIND(1 << 30u); }
-  return handed_KIND[other];
+  let other = invocation_index ^ mask;
+  if (other >= LANES || other / SUBGROUP_SIZE != invocation_index / SUBGROUP_SIZE) {
+    return KIND(1 << 30u);
+  }
+  return exchange_KIND[other];
 }
 """
 
@@ -38,15 +40,15 @@ def played(code: str, size: int | None) -> str:
         function = code[code.rindex("\nfn ", 0, found.start()):found.start()]
         kind = _kind_of(found[1], function)
         kinds.add(kind)
-        return f"shuffled_{kind}({found[1]}, "
+        return f"shuffle_xor_{kind}({found[1]}, "
 
     code = _SHUFFLE.sub(call, code)
-    code = _MAIN.sub(lambda found: f"{found[0]}\n  my_number = {found[2]};", code)
+    code = _MAIN.sub(lambda found: f"{found[0]}\n  invocation_index = {found[2]};", code)
     for kind in sorted(kinds):
         code += _PLAYED.replace("KIND", kind).replace("LANES", lanes) \
-            .replace("SUBGROUP", f"{size}u")
-    code = code.replace("var<private> my_number: u32;\n", "", len(kinds) - 1)
-    return f"{code}\nconst subgroup = {size}u;\n"
+            .replace("SUBGROUP_SIZE", f"{size}u")
+    code = code.replace("var<private> invocation_index: u32;\n", "", len(kinds) - 1)
+    return f"{code}\nconst subgroup_size = {size}u;\n"
 
 
 def _kind_of(text: str, function: str) -> str:

@@ -10,19 +10,21 @@ from test_interrupts import Interruption
 from tensorbrook import backends
 from tensorbrook.backends.webgpu import device_recovery
 from tensorbrook.backends.webgpu.device_info import DeviceInfo
-from tensorbrook.backends.webgpu.compiled_program import Binding, Commands, Copy, Dispatch, Image
+from tensorbrook.backends.webgpu.compiled_program import (Binding, Commands, CompiledProgram, Copy,
+                                                          Dispatch)
 from tensorbrook.backends.webgpu.device_recovery import RecoverableHost
 from tensorbrook.base.errors import UnavailableError
 
 SIZE = 4
 
 
-def program(factor: int) -> Image:
+def program(factor: int) -> CompiledProgram:
     """slot 1 = factor * slot 1 + slot 0, then slot 2 = slot 1; slot 0 is only read."""
     slots = [Binding(1 + n, 0, SIZE, n > 0) for n in range(3)]
     steps = (Dispatch(0, (slots[0], slots[1]), (factor, 1, 1)), Copy(slots[1], slots[2]))
     commands = Commands(("shader",), ("kernel",), steps)
-    return Image(commands.to_bytes(), (), 2, (("int32", 1),), {}, commands.written(3), SIZE, 0, 0)
+    return CompiledProgram(commands.to_bytes(), (), 2, (("int32", 1),), {},
+                           commands.written_slots(3), SIZE, 0, 0)
 
 
 class FakeHost:
@@ -231,7 +233,7 @@ def test_contents_over_the_checkpoint_limit_are_lost(monkeypatch, limit, fits):
         with pytest.warns(RuntimeWarning, match="nothing is lost"):
             assert contents_of(host, buffers[0])[0] == 9
         return
-    with pytest.raises(UnavailableError, match="more than could be kept.*load what was saved"):
+    with pytest.raises(UnavailableError, match="too large for a checkpoint.*load a saved one"):
         contents_of(host, buffers[0])
     assert host.lost
     host.free(buffers[0])
@@ -300,7 +302,7 @@ def test_an_interrupt_at_any_line_leaves_a_consistent_state():
             host.checkpoint()
             inner.lifetimes[0] = 3           # lost in the next run, so that recovery is interrupted
             host.run(run, (buffers[0], *buffers), [(buffers[1], buffers[2], SIZE)])
-        device = [inner.buffers.get(host._at.get(b)) for b in buffers]
+        device = [inner.buffers.get(host._host_buffers.get(b)) for b in buffers]
         inner.lifetimes[0] = min(inner.lifetimes[0], 0)
         inner.lifetimes += [10**9]
         restored = [int.from_bytes(data, "little") for data in host.read_many(

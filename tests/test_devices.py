@@ -203,7 +203,7 @@ def test_unsupported_dtypes_fall_back_to_the_cpu():
 
 
 @pytest.mark.parametrize("limit, message", [
-    ("binding_bytes", "it needs 8.0 MB in one piece and the GPU binds at most 4 MB"),
+    ("binding_bytes", "it needs 8.0 MB in one buffer and the GPU binds at most 4 MB"),
     ("buffer_bytes", "MB and the GPU has buffers of at most 4 MB")])
 def test_programs_over_the_gpu_limits_fall_back_to_the_cpu(monkeypatch, limit, message):
     host = backends.get_backend("webgpu").host

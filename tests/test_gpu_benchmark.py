@@ -30,7 +30,7 @@ def test_the_command_needs_no_engine_and_no_peer(tmp_path):
                           capture_output=True, timeout=300)
     assert done.returncode == 0, done.stderr
     found = json.loads(out.read_text())
-    software = found["machine"]["adapter"]["software"]
+    software = found["machine"]["adapter"]["is_software"]
     assert found["says nothing about speed"] == software
     assert ("A software adapter" in page.read_text()) == software
     assert [row["name"] for row in found["rounds"]] == [

@@ -124,7 +124,7 @@ def test_a_cast_while_loading_is_the_cast_before(function, case):
 @pytest.mark.parametrize("function", CONVOLUTIONS)
 def test_convolution_in_the_tallest_tiles(function, monkeypatch):
     """Those of images so large that no test waits for them."""
-    monkeypatch.setattr(conv, "WORKGROUPS", 1)
+    monkeypatch.setattr(conv, "TARGET_WORKGROUPS", 1)
     check_conv(function, (2, 9, 11, 19, 3, 3, 68, (2, 1), (1, 1), (1, 1, 1, 1), 1))
     check_conv(function, (2, 9, 11, 20, 3, 3, 20, (1, 1), (1, 1), (1, 1, 1, 1), 1),
                device_info(is_software=False))

@@ -13,7 +13,7 @@ from tensorbrook.keras.callbacks import Logs
 from tensorbrook.backends.webgpu import target_info
 from tensorbrook.backends.webgpu.device_info import DeviceInfo
 from tensorbrook.backends.webgpu.compiled_program import Dispatch
-from tensorbrook.backends.webgpu.command_builder import image_of
+from tensorbrook.backends.webgpu.command_builder import compile_plan
 from tensorbrook.eager import plan_for, simplify_for
 from tensorbrook.ir import KernelCall
 from tensorbrook.ir.kernel_stats import bytes_moved
@@ -57,7 +57,7 @@ def test_dispatches_and_bytes(name):
         step, arguments = STEPS[name]()
         graph = step.get_concrete_function(*arguments).graph
     plan = plan_for(simplify_for(graph, device), device)
-    image = image_of(plan, device_info)
+    image = compile_plan(plan, device_info)
     assert all(isinstance(s, Dispatch) for s in image.steps), "something is copied"
     assert all(len(s.bindings) <= device_info.storage_buffers for s in image.steps)
     calls = [s.kernel for s in plan.steps if isinstance(s.kernel, KernelCall)]

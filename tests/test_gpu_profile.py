@@ -8,7 +8,7 @@ import pytest
 import tensorbrook as tf
 from backends import gpu, on
 from tensorbrook.backends.webgpu import WebGPU, host_wgpu
-from tensorbrook.backends.webgpu.profile import GpuProfile, in_order, one_after_the_other
+from tensorbrook.backends.webgpu.profile import GpuProfile, timestamps_are_valid, serialized_spans
 from tensorbrook.eager import EAGER
 from tensorbrook.studio.profile_runner import rows, table, trace_of
 
@@ -120,16 +120,16 @@ def test_dispatches_of_a_loop_are_named_for_the_kernels_of_its_turns():
     ((1, 9, 2, 4, 9, 10), [(1, 9), (9, 9), (9, 10)]),
 ])
 def test_what_two_dispatches_share_counts_once(ticks, spans):
-    assert in_order(ticks) and list(one_after_the_other(ticks)) == spans
+    assert timestamps_are_valid(ticks) and list(serialized_spans(ticks)) == spans
 
 
 @pytest.mark.parametrize("ticks", [(0, 0), (1, 4, 0, 0), (1, 4, 9, 8)])
 def test_stamps_of_a_clock_that_was_set_anew_are_no_times(ticks):
-    assert not in_order(ticks)
+    assert not timestamps_are_valid(ticks)
 
 
 def test_stamps_go_on_where_a_set_of_queries_is_full(monkeypatch):
-    monkeypatch.setattr(host_wgpu, "MOST_QUERIES", 32)    # whose stamps take 256 bytes
+    monkeypatch.setattr(host_wgpu, "MAX_QUERIES_PER_SET", 32)    # whose stamps take 256 bytes
     with profiled() as profile:
         recurrent()
     times = profile.programs[-1]

@@ -11,9 +11,10 @@ from golden_programs import PROGRAMS
 from tensorbrook.backends.webgpu import readback, host_wgpu, target_info, to_device_layout
 from tensorbrook.backends.webgpu.device_info import DeviceInfo
 from tensorbrook.backends.webgpu.host_wgpu import MAX_BIND_GROUPS
-from tensorbrook.backends.webgpu.compiled_program import Binding, Commands, Copy, Dispatch, Image
+from tensorbrook.backends.webgpu.compiled_program import (Binding, Commands, CompiledProgram, Copy,
+                                                          Dispatch)
 from tensorbrook.backends.webgpu.buffer_pool import size_class
-from tensorbrook.backends.webgpu.command_builder import image_of
+from tensorbrook.backends.webgpu.command_builder import compile_plan
 from tensorbrook.base.host_array import from_python
 from tensorbrook.compiler import fuse, build_plan, simplify
 from tensorbrook.ir import Plan
@@ -41,8 +42,8 @@ def planned(name: str, device_info: DeviceInfo) -> Plan:
 @pytest.mark.parametrize("name", PROGRAMS)
 def test_bindings_are_what_a_device_takes(name, device_info):
     made = planned(name, device_info)
-    image = image_of(made, device_info)
-    sizes = {0: image.arena_size, 1 + made.slots - made.rotating_slots: image.staging}
+    image = compile_plan(made, device_info)
+    sizes = {0: image.arena_size, 1 + made.slots - made.rotating_slots: image.staging_bytes}
     for step in image.steps:
         for b in step.bindings if isinstance(step, Dispatch) else (step.source, step.target):
             assert b.offset % (device_info.offset_alignment if isinstance(step, Dispatch) else 4) == 0
@@ -66,7 +67,8 @@ def test_folds_of_two_types_find_room_in_a_workgroup():
     device_info = DeviceInfo()
     graph = simplify(tf.function(f).get_concrete_function(tf.constant(x)).graph)
     kernels, outputs = fuse(graph, target_info(device_info))
-    shader, = image_of(build_plan(graph, kernels, outputs, target_info(device_info)), device_info).shaders
+    plan = build_plan(graph, kernels, outputs, target_info(device_info))
+    shader, = compile_plan(plan, device_info).shaders
     cells = re.findall(r"^var<workgroup> \w+: array<[fi]32, (\d+)>", shader, re.M)
     assert len(cells) == 32 and 4 * sum(map(int, cells)) <= device_info.workgroup_bytes
     with least_gpu():
@@ -80,10 +82,11 @@ def test_an_image_survives_as_bytes():
     steps = (Dispatch(0, bindings, (7, 2, 1)), Copy(*bindings[:2]),
              Dispatch(1, bindings, (1, 1, 1)))
     commands = Commands(("fn a\n", "fn b"), ("a", "b"), steps, 32)
-    image = Image(commands.to_bytes(), (("float32", b"\0\1\n\3"), ("bool", b"\1")), 2,
-                  (("int32", 5),), {0: 1}, commands.written(5), 512, 256, 4711, ((0,), (1, 2)), 32)
-    assert image.writes == (2,) and commands.written(2) == ()
-    assert Image.from_bytes(image.to_bytes()) == image
+    image = CompiledProgram(commands.to_bytes(), (("float32", b"\0\1\n\3"), ("bool", b"\1")), 2,
+                            (("int32", 5),), {0: 1}, commands.written_slots(5), 512, 256, 4711,
+                            ((0,), (1, 2)), 32)
+    assert image.written_slots == (2,) and commands.written_slots(2) == ()
+    assert CompiledProgram.from_bytes(image.to_bytes()) == image
     assert Commands.from_bytes(image.commands) == commands
 
 
@@ -206,7 +209,7 @@ def test_buffers_come_back():
 def test_what_lies_idle_goes_while_contents_are_kept(monkeypatch):
     backend = tf.zeros(1).storage.backend
     memory, host, spare = backend.memory, backend.host, backend.host.unused_buffers
-    monkeypatch.setattr("tensorbrook.backends.webgpu.buffer_pool.MOST_IDLE", 0)
+    monkeypatch.setattr("tensorbrook.backends.webgpu.buffer_pool.MAX_IDLE_BYTES", 0)
     held = tf.constant(np.arange(7, dtype=np.float32)) + 1.0
     before = memory.in_use
     memory.trim()
@@ -247,13 +250,13 @@ def test_what_the_gpu_cannot_compute_is_refused(dtype):
         tf.constant([1.0], dtype) + 1.0
 
 
-def test_two_runs_are_under_way_at_most():
+def test_two_runs_are_in_flight_at_most():
     v = tf.Variable(np.zeros((64, 64), np.float32))
     step = tf.function(lambda: v.assign_add(tf.ones((64, 64))))
     host = v.storage.backend.host.host
     for _ in range(20):
         step()
-        assert len(host._under_way) <= 2
+        assert len(host._in_flight) <= 2
     assert float(v[0, 0]) == 20.0
 
 
@@ -284,14 +287,14 @@ def test_more_than_a_device_binds_is_refused():
     graph = simplify(f.get_concrete_function(*arguments).graph)
     made = build_plan(graph, *fuse(graph, target_info(small)), target_info(small))
     with pytest.raises(tf.errors.ResourceExhaustedError) as caught:
-        image_of(made, small)
+        compile_plan(made, small)
     assert str(caught.value) == (
-        "multiply: it needs 1.2 MB in one piece and the GPU binds at most 1 MB; use a smaller "
+        "multiply: it needs 1.2 MB in one buffer and the GPU binds at most 1 MB; use a smaller "
         'batch or model, or tf.device("/CPU:0")')
 
 
 def test_pipelines_are_kept_up_to_a_number(monkeypatch):
-    monkeypatch.setattr(host_wgpu, "MOST_PIPELINES", 3)
+    monkeypatch.setattr(host_wgpu, "MAX_PIPELINES", 3)
     host = host_wgpu.Host()
     code = ("@group(0) @binding(0) var<storage, read_write> x: array<f32>; "
             "@compute @workgroup_size(1) fn main() { x[0] = %d.0; }")

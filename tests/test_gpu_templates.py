@@ -67,13 +67,13 @@ def test_what_a_template_does_not_have_is_a_mistake(monkeypatch):
     with pytest.raises(AssertionError, match="no {'COLUMNS'}"):
         shader_templates.instantiate("a", COLUMNS=2)
     monkeypatch.setattr(shader_templates, "load_source", lambda name: TEXT.replace("i++", "i += 1u"))
-    with pytest.raises(AssertionError, match="another form"):
+    with pytest.raises(AssertionError, match="unsupported form"):
         shader_templates.instantiate("a", WIDE=True)
     monkeypatch.setattr(shader_templates, "load_source", lambda name: TEXT.replace("let y", "let element"))
     with pytest.raises(AssertionError, match="element is a type"):
         shader_templates.instantiate("a", WIDE=True)
     monkeypatch.setattr(shader_templates, "load_source", lambda name: "override ROWS: u32;\n")
-    with pytest.raises(AssertionError, match="a.wgsl is not told ROWS"):
+    with pytest.raises(AssertionError, match="a.wgsl needs a value of ROWS"):
         shader_templates.instantiate("a")
 
 
@@ -83,7 +83,7 @@ def test_no_number_stands_in_python_and_in_a_template():
                for found in pkgutil.iter_modules(kernels.__path__)]
     of_python = {name for module in modules for name, value in vars(module).items()
                  if name.isupper() and isinstance(value, int)}
-    assert {"LANES", "TILE_K", "ROWS", "BITS"} <= of_python
+    assert {"LANES", "TILE_K", "BLOCK_ROWS", "BITS"} <= of_python
     text = "".join(map(Path.read_text, FOLDER.rglob("*.wgsl")))
     of_templates = re.findall(r"^const (\w+)(?:: \w+)? = \d+u?;", text, re.M)
     assert not of_python & {*of_templates}
@@ -102,10 +102,10 @@ def test_a_template_has_what_it_includes(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("files, said", [
     ({"a.wgsl": '// include "include/b.wgsl"\n'},
-     r"there is no include/b.wgsl \(asked for: a.wgsl includes include/b.wgsl\)"),
+     r"there is no include/b.wgsl \(include path: a.wgsl includes include/b.wgsl\)"),
     ({"a.wgsl": '// include "b.wgsl"\n', "b.wgsl": '// include "a.wgsl"\n'},
-     "a circle: a.wgsl includes b.wgsl includes a.wgsl"),
-    ({"a.wgsl": '  // include "b.wgsl"\n', "b.wgsl": ""}, "in a.wgsl has a form of its own"),
+     "circular include: a.wgsl includes b.wgsl includes a.wgsl"),
+    ({"a.wgsl": '  // include "b.wgsl"\n', "b.wgsl": ""}, "malformed `// include` line in a.wgsl"),
     ({}, "there is no a.wgsl")])
 def test_what_cannot_be_included(files, said, tmp_path, monkeypatch):
     with pytest.raises(AssertionError, match=said):
@@ -114,7 +114,7 @@ def test_what_cannot_be_included(files, said, tmp_path, monkeypatch):
 
 def source_of(files: dict[str, str], folder: Path, monkeypatch) -> str:
     """The text of template `a` among these files."""
-    (folder / "pieces").mkdir()
+    (folder / "include").mkdir()
     for name, text in files.items():
         (folder / name).write_text(text)
     monkeypatch.setattr(shader_templates, "FOLDER", folder)

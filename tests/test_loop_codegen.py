@@ -314,7 +314,7 @@ LONG_ROWS = [((6, 40), (1,)), ((40, 6), (0,)), ((24,), (0,)), ((4, 5, 36), (1, 2
 @pytest.mark.parametrize("shape, axes", LONG_ROWS, ids=str)
 def test_long_rows_are_split_into_chunks_on_the_gpu(shape, axes, dtype, monkeypatch):
     """Two dispatches, with stores, several reductions, and post-reduction loads and indices."""
-    for name in ("MIN_CHUNK", "COLUMNS_LONG"):
+    for name in ("MIN_CHUNK", "MIN_COLUMN_CHUNK"):
         monkeypatch.setattr(split_reduction, name, 2)
     builder = LoopBuilder(shape, axes)
     x = builder.load(random_array(shape, dtype))

@@ -9,7 +9,7 @@ from backends import on
 from tensorbrook.backends.webgpu import target_info
 from tensorbrook.backends.webgpu.device_info import DeviceInfo
 from tensorbrook.backends.webgpu.compiled_program import Commands, Dispatch
-from tensorbrook.backends.webgpu.command_builder import image_of
+from tensorbrook.backends.webgpu.command_builder import compile_plan
 from tensorbrook.eager import plan_for, simplify_for
 from tensorbrook.ir import KernelCall, Graph
 from tensorbrook.keras import Model, Sequential, layers, losses, mixed_precision, optimizers
@@ -79,7 +79,7 @@ def compile_step(name: str, buffers: int, policy: str):
     device_info = DeviceInfo(f16=True, storage_buffers=buffers)
     device = SimpleNamespace(target=target_info(device_info))
     plan = plan_for(simplify_for(graph_of(name, policy), device), device)
-    return image_of(plan, device_info), plan
+    return compile_plan(plan, device_info), plan
 
 
 @cache

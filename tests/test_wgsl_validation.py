@@ -17,7 +17,7 @@ from tensorbrook.backends import get_backend
 from tensorbrook.backends.webgpu import peak_rates, target_info, subgroup_probe, shader_templates
 from tensorbrook.backends.webgpu.device_info import DeviceInfo
 from tensorbrook.backends.webgpu.host_wgpu import strip_subgroup_directive
-from tensorbrook.backends.webgpu.command_builder import image_of
+from tensorbrook.backends.webgpu.command_builder import compile_plan
 from tensorbrook.eager import plan_for, simplify_for
 from tensorbrook.ir import Graph
 
@@ -107,7 +107,7 @@ def all_graphs() -> dict[str, Graph]:
 
 def shaders_of(graph: Graph, device_info: DeviceInfo) -> tuple[str, ...]:
     device = SimpleNamespace(target=target_info(device_info))
-    return image_of(plan_for(simplify_for(graph, device), device), device_info).shaders
+    return compile_plan(plan_for(simplify_for(graph, device), device), device_info).shaders
 
 
 @pytest.mark.parametrize("name", DEVICES)
@@ -152,6 +152,7 @@ def test_a_template_is_rendered_in_each_variant(name, rendered):
 
 
 @pytest.mark.parametrize("constant", [
-    "ROWS: u32 = 128u", "TILE_ROWS: u32 = 128u", "SPANS: u32 = 2u", "SPAN: u32 = 1024u"])
+    "TILE_M: u32 = 128u", "TILE_ROWS: u32 = 128u", "COLUMN_BLOCKS: u32 = 2u",
+    "GROUP_ITEMS: u32 = 1024u"])
 def test_what_takes_most_of_a_workgroup_is_rendered(constant, rendered):
     assert any(f"\nconst {constant};" in code for code in rendered.shaders["plain"])

@@ -9,8 +9,8 @@ from tensorbrook.backends.webgpu import target_info, to_device_layout
 from tensorbrook.backends.webgpu.device_info import DeviceInfo
 from tensorbrook.backends.webgpu.host import Host
 from tensorbrook.backends.webgpu.element_layout import device_bytes
-from tensorbrook.backends.webgpu.compiled_program import Commands, Image
-from tensorbrook.backends.webgpu.command_builder import image_of
+from tensorbrook.backends.webgpu.compiled_program import Commands, CompiledProgram
+from tensorbrook.backends.webgpu.command_builder import compile_plan
 from tensorbrook.base import dtypes
 from tensorbrook.ir import KernelCall, Graph, BufferLocation, Plan, TensorSpec, ScheduledKernel, Var
 
@@ -30,7 +30,7 @@ def run(function: str, inputs, outputs, *numbers, device_info: DeviceInfo | None
     args = [Var(TensorSpec(x.shape, dtypes.as_dtype(x.dtype))) for x in inputs]
     outs = [Var(TensorSpec(shape, dtypes.as_dtype(np.dtype(dtype)))) for shape, dtype in outputs]
     call = KernelCall(function, tuple(args), tuple(outs), numbers, 1, (), operand_dtypes=tuple(loads))
-    image = image_of(one_call(call), device_info or _host().device_info)
+    image = compile_plan(one_call(call), device_info or _host().device_info)
     poison = [bytes([POISON]) * (-(-out.spec.count * device_bytes(out.spec.dtype.name) // 4) * 4)
               for out in outs]
     found = _run(_changed(image, change), [_on_device(x) for x in inputs], poison)
@@ -41,7 +41,7 @@ def run_plan(plan: Plan, inputs, outputs, device_info: DeviceInfo | None = None,
              change=str) -> list[np.ndarray]:
     """What a plan leaves in its outputs; `outputs` are the arrays that these begin as."""
     device_info = device_info or _host().device_info
-    image = image_of(replace(plan, target=target_info(device_info)), device_info)
+    image = compile_plan(replace(plan, target=target_info(device_info)), device_info)
     found = _run(_changed(image, change), [_on_device(x) for x in inputs],
                  [_on_device(x) for x in outputs])
     return [_on_host(data, TensorSpec(x.shape, dtypes.as_dtype(x.dtype))) for data, x in zip(found, outputs)]
@@ -50,10 +50,10 @@ def run_plan(plan: Plan, inputs, outputs, device_info: DeviceInfo | None = None,
 def code_of(plan: Plan, **more) -> tuple[str, ...]:
     """The modules of a plan for a device that can do just what every one can, and what is told."""
     device_info = DeviceInfo(**more)
-    return image_of(replace(plan, target=target_info(device_info)), device_info).shaders
+    return compile_plan(replace(plan, target=target_info(device_info)), device_info).shaders
 
 
-def _changed(image: Image, change) -> Image:
+def _changed(image: CompiledProgram, change) -> CompiledProgram:
     commands = Commands.from_bytes(image.commands)
     commands = replace(commands, shaders=tuple(map(change, commands.shaders)))
     return replace(image, commands=commands.to_bytes())

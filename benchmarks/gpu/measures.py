@@ -7,12 +7,13 @@ from collections.abc import Callable
 from statistics import median
 
 import tensorbrook as tf
-from tensorbrook.backends.webgpu.compiled_program import Commands, Image
+from tensorbrook.backends.webgpu.compiled_program import Commands, CompiledProgram
 
 from .ours import Ours
 
 COPIES, TURNS = 8, 5
-NOTHING = Image(Commands((), (), ()).to_bytes(), (), 0, (), {}, (), 0, 0, 0)    # a program
+# A program without steps.
+NOTHING = CompiledProgram(Commands((), (), ()).to_bytes(), (), 0, (), {}, (), 0, 0, 0)
 
 
 def copied(ours: Ours, size: int) -> float:

@@ -396,7 +396,7 @@ except tf.errors.UnavailableError as error:
     print(error)
 print(tf.config.get_backend(), float(tf.constant(1.0) + 1.0))
 """) == (f"backend webgpu: {gpu['reason']}; compute on wasm, or open the page where there is "
-         "a GPU (tensorbrook run: --software-gpu lets the processor play it)\n"
+         "a GPU (tensorbrook run --software-gpu uses a software adapter)\n"
          "wasm 2.0\n")
 
 

@@ -139,7 +139,7 @@ with warnings.catch_warnings(record=True) as caught:
 for warning in caught:
     print(warning.message)
 """
-TAKEN_OVER = "another device has taken over where it stood, and nothing is lost"
+TAKEN_OVER = "another device has taken over, and nothing is lost"
 
 
 @pytest.fixture
@@ -175,8 +175,8 @@ def test_a_model_too_large_for_a_checkpoint(gpu_browser: Browser, site_url: str)
     trained, lost, backend, trained_again, *warnings = run_lines(page, TOO_LARGE)
     assert (trained, backend, trained_again) == ("True None", "None", "True True")
     assert lost.startswith("webgpu: the GPU was lost") and lost.endswith(
-        ", and with it what it held, more than could be kept as well; make the model anew, or load "
-        'what was saved of it; tf.config.set_backend("wasm") does without a GPU')
+        ", and its contents were too large for a checkpoint; create the model again, or load a "
+        'saved one; tf.config.set_backend("wasm") needs no GPU')
     assert len(warnings) == 1 and warnings[0].endswith(TAKEN_OVER)
     page.close()
 
@@ -188,8 +188,8 @@ def test_out_of_memory(gpu_browser: Browser, site_url: str):
     *errors, unchanged, continued = run_lines(page, OUT_OF_MEMORY)
     assert (unchanged, continued) == ("True True", "True False")
     assert errors == [
-        "memory: the device has no 1024 MB beside 0 MB in use (a buffer holds at most 1024 MB); "
-        "use a smaller batch or model"] * 2
+        "memory: the device cannot allocate 1024 MB beside 0 MB in use (a buffer holds at most "
+        "1024 MB); use a smaller batch or model"] * 2
     page.close()
 
 

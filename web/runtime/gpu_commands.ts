@@ -1,4 +1,4 @@
-/** The commands of a program for its host: `Commands` of backends/webgpu/image.py, as JSON. */
+/** The commands of a program for its host: `Commands` of webgpu/compiled_program.py, as JSON. */
 
 /** A byte range of a buffer: buffer 0 is the arena, buffer 1 + n is slot n. */
 export interface Binding {
@@ -27,7 +27,7 @@ export interface Commands {
   readonly names: readonly string[];
   readonly steps: readonly Step[];
   /** Size of the timestamp buffer, which is the last slot, in bytes; 0 without timestamps. */
-  readonly stamps: number;
+  readonly timestamp_buffer_bytes: number;
 }
 
 export const isDispatch = (step: Step): step is Dispatch => "shader" in step;

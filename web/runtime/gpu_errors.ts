@@ -1,4 +1,4 @@
-/** Device errors, in the kinds that Python distinguishes (backends/webgpu/trouble.py). */
+/** Device errors, in the kinds that Python distinguishes (backends/webgpu/device_errors.py). */
 
 export type ErrorKind = "lost" | "memory" | "validation" | "internal";
 

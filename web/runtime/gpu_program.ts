@@ -69,7 +69,8 @@ export class GpuProgram {
       return new BoundDispatch(step, shader);
     });
     this.dispatches = this.steps.filter((step) => step instanceof BoundDispatch).length;
-    this.timestamps = commands.stamps > 0 ? new TimestampQueries(device, commands.stamps) : null;
+    this.timestamps = commands.timestamp_buffer_bytes > 0
+      ? new TimestampQueries(device, commands.timestamp_buffer_bytes) : null;
   }
 
   /** Encode one run: a single pass split only by copies, or with timestamps a pass per dispatch. */

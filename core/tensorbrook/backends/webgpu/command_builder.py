@@ -1,9 +1,10 @@
-"""A Plan as an Image: each kernel's parts, and where in memory their buffers lie.
+"""Command generation: lower a Plan to the dispatches, copies and buffer bindings of a program.
 
-Bindings name bytes of the arena or of a slot. An output that updates an input lies in the input's
-slot. Within one dispatch WebGPU wants a buffer bound either for reading alone or for writing too,
-and two bindings of which one writes apart from each other: so two names of the same bytes become
-one, and what is read from a buffer that is also written is bound as `read_write`.
+Bindings are byte ranges of the arena or of a slot. An output that updates an input is stored in the
+input's slot. Within one dispatch, WebGPU allows a buffer to be bound either as read-only or as
+read-write, and two bindings must not overlap if one of them is written. Therefore two names of the
+same byte range share one binding, and a buffer that is also written is bound as `read_write` for
+its reads too.
 """
 from __future__ import annotations
 
@@ -12,226 +13,248 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from ...base.errors import ResourceExhaustedError
-from ...ir import Atom, KernelCall, Kernel, LoopKernel, Plan, ScanKernel, ScheduledKernel, Var, align_up
-from .kernels import KERNELS
-from .device_info import DeviceInfo
+from ...ir import (Atom, Kernel, KernelCall, LoopKernel, Plan, ScanKernel, ScanSlice,
+                   ScheduledKernel, Var, align_up)
 from .buffer_pool import size_class
-from .compiled_program import STAMP, Binding, Commands, Copy, Dispatch, Image
-from .loop_codegen import loop_dispatches as loop_parts
+from .compiled_program import (TIMESTAMP_BYTES, Binding, Commands, CompiledProgram, Copy,
+                               Dispatch)
+from .device_info import DeviceInfo
+from .kernels import KERNELS
+from .loop_codegen import loop_dispatches
 from .shader_dispatch import ShaderDispatch, TemporaryBuffer
 
 DECLARATION = re.compile(
     r"^@group\(0\) @binding\(\d+\) var<storage, (read|read_write)> (\w+): ([^;]+);$", re.M)
 
 ARENA = 0
-SMALLEST_BINDING = 16                # bytes: one vec4<f32>
+MIN_BINDING_BYTES = 16               # one vec4<f32>
 
 
 @dataclass(frozen=True)
 class BufferOffset:
-    """Where a buffer lies: the number of a binding's buffer, and the byte where it begins."""
+    """A location: the index of a buffer (as in Binding) and a byte offset."""
 
     buffer: int
     offset: int
 
 
-def image_of(plan: Plan, device_info: DeviceInfo, stamps: bool = False) -> Image:
-    """The image of a plan, for a device of these device_info; with `stamps` it notes the time before and
-    after each dispatch."""
-    p = _CommandBuilder(plan, device_info)
-    p.add_steps(plan.steps)
-    p.check_arena_size()
+def compile_plan(plan: Plan, device_info: DeviceInfo, timestamps: bool = False) -> CompiledProgram:
+    """Compile a plan for a device; with `timestamps`, the program records the time before and after
+    each dispatch."""
+    builder = _CommandBuilder(plan, device_info)
+    builder.add_steps(plan.steps)
+    builder.check_arena_size()
     constants = tuple((c.spec.dtype.name, bytes(c.value)) for c in plan.constants)
     outputs = tuple((o.spec.dtype.name, o.spec.count) for o in plan.outputs)
-    stamped = 2 * STAMP * len(p.kernels) if stamps else 0
-    commands = Commands(tuple(p.shaders), tuple(p.names), tuple(p.steps), stamped)
-    writes = commands.written(len(plan.inputs) + len(constants) + len(outputs))
-    return Image(commands.to_bytes(), constants, len(plan.inputs), outputs, dict(plan.input_output_aliases),
-                 writes, p.arena_size, p.staging, p.bytes_moved, tuple(p.kernels), stamped)
+    timestamp_buffer_bytes = 2 * TIMESTAMP_BYTES * len(builder.kernel_paths) if timestamps else 0
+    commands = Commands(tuple(builder.shaders), tuple(builder.shader_names), tuple(builder.steps),
+                        timestamp_buffer_bytes)
+    written_slots = commands.written_slots(len(plan.inputs) + len(constants) + len(outputs))
+    return CompiledProgram(
+        commands.to_bytes(), constants, len(plan.inputs), outputs, dict(plan.input_output_aliases),
+        written_slots, builder.arena_size, builder.staging_bytes, builder.bytes_moved,
+        tuple(builder.kernel_paths), timestamp_buffer_bytes)
 
 
 class _CommandBuilder:
-    """The steps of a program while they are written."""
+    """The commands of a program under construction."""
 
     def __init__(self, plan: Plan, device_info: DeviceInfo):
         self.plan, self.device_info = plan, device_info
-        self.shaders: dict[str, int] = {}
-        self.names: list[str] = []                     # of the kernels that shaders are first for
+        self.shaders: dict[str, int] = {}              # code -> index
+        self.shader_names: list[str] = []              # names of the kernels that first used them
         self.steps: list[Dispatch | Copy] = []
-        self.kernels: list[tuple[int, ...]] = []       # of each dispatch: its kernel's number
-        self.number: tuple[int, ...] = ()              # that of the kernel that is placed
-        self.scratch = align_up(plan.arena_size, plan.target.buffer_alignment)    # begins where others end
+        self.kernel_paths: list[tuple[int, ...]] = []  # of each dispatch
+        self.path: tuple[int, ...] = ()                # of the current kernel
+        # End of the plan's arena, and within scans of the staged slices: temporaries begin there.
+        self.temporaries_begin = align_up(plan.arena_size, plan.target.buffer_alignment)
         self.arena_size, self.bytes_moved = plan.arena_size, 0
-        self.staging = self.staged = 0                 # bytes: at most, and in use now
+        self.staging_bytes = self.staging_in_use = 0   # maximum and current use
         self.staging_slot = 1 + plan.slots - plan.rotating_slots
-        self.moving: dict[Var, BufferOffset] = {}              # where it lies in this turn of a Repeat
-        self.parts: dict[int, list[ShaderDispatch]] = {}         # of kernels that turn
-        self.texts: dict[tuple, tuple[str, tuple[int, ...]]] = {}
+        # Locations of values that differ between iterations of a scan, in the current iteration.
+        self.moving: dict[Var, BufferOffset] = {}
+        self.kernel_dispatches: dict[int, list[ShaderDispatch]] = {}     # by the kernel's id
+        self.bound_code: dict[tuple, str] = {}
 
-    def add_steps(self, steps: tuple[ScheduledKernel, ...], above: tuple[int, ...] = ()):
+    def add_steps(self, steps: tuple[ScheduledKernel, ...], outer_path: tuple[int, ...] = ()):
         for n, step in enumerate(steps):
-            self.number = *above, n
+            self.path = *outer_path, n
             if isinstance(step.kernel, ScanKernel):
                 self.unroll_scan(step)
             else:
-                self.kernel(step.kernel)
+                self.add_kernel(step.kernel)
 
-    def kernel(self, k: LoopKernel | KernelCall):
-        if id(k) not in self.parts:
-            make = loop_parts if isinstance(k, LoopKernel) else KERNELS[k.kernel]
-            self.parts[id(k)] = make(k, self.device_info)
-            self.check_binding_size(k, self.parts[id(k)])
-        at = self.place_temporaries(self.parts[id(k)])
-        for part in self.parts[id(k)]:
-            self.dispatch(part, at)
-        self.names += [_name(k)] * (len(self.shaders) - len(self.names))
+    def add_kernel(self, k: LoopKernel | KernelCall):
+        if id(k) not in self.kernel_dispatches:
+            lower = loop_dispatches if isinstance(k, LoopKernel) else KERNELS[k.kernel]
+            self.kernel_dispatches[id(k)] = lower(k, self.device_info)
+            self.check_binding_size(k, self.kernel_dispatches[id(k)])
+        dispatches = self.kernel_dispatches[id(k)]
+        temporaries = self.place_temporaries(dispatches)
+        for dispatch in dispatches:
+            self.add_dispatch(dispatch, temporaries)
+        self.shader_names += [_name(k)] * (len(self.shaders) - len(self.shader_names))
 
-    def check_binding_size(self, k: LoopKernel | KernelCall, parts: list[ShaderDispatch]):
-        """Refuse a kernel of which one buffer is more than the device can bind."""
-        size = max((self.size(b) for part in parts for b in part.buffers.values()), default=0)
+    def check_binding_size(self, k: LoopKernel | KernelCall, dispatches: list[ShaderDispatch]):
+        """Raise if a buffer of the kernel is larger than the device can bind."""
+        size = max((self.size(b) for d in dispatches for b in d.buffers.values()), default=0)
         if size > self.device_info.binding_bytes:
             raise ResourceExhaustedError(
                 k.eqns[-1].prim.name if k.eqns else k.kernel,
-                f"it needs {size / 2**20:.1f} MB in one piece and the GPU binds at most "
+                f"it needs {size / 2**20:.1f} MB in one buffer and the GPU binds at most "
                 f"{self.device_info.binding_bytes / 2**20:.0f} MB",
                 'use a smaller batch or model, or tf.device("/CPU:0")')
 
     def check_arena_size(self):
-        """Refuse a program of which the values between its kernels are more than a buffer holds."""
-        size, most = size_class(self.arena_size), self.device_info.buffer_bytes
-        if size > most:
+        """Raise if the arena is larger than the device's largest buffer."""
+        size, limit = size_class(self.arena_size), self.device_info.buffer_bytes
+        if size > limit:
             raise ResourceExhaustedError(
                 "tf.function", f"it needs an arena of {size / 2**20:.1f} MB and the GPU has "
-                f"buffers of at most {most / 2**20:.0f} MB",
+                f"buffers of at most {limit / 2**20:.0f} MB",
                 'use a smaller batch or model, or tf.device("/CPU:0")')
 
-    def place_temporaries(self, parts: list[ShaderDispatch]) -> dict[TemporaryBuffer, BufferOffset]:
-        """A place behind the arena for what a kernel's parts hand to each other."""
-        found: dict[TemporaryBuffer, BufferOffset] = {}
-        end = self.scratch
-        for one in (b for part in parts for b in part.buffers.values() if isinstance(b, TemporaryBuffer)):
-            if one not in found:
-                found[one] = BufferOffset(ARENA, end)
-                end += align_up(one.size_bytes, self.plan.target.buffer_alignment)
-        self.arena_size = max(self.arena_size, end if found else 0)
-        return found
+    def place_temporaries(self, dispatches: list[ShaderDispatch]
+                          ) -> dict[TemporaryBuffer, BufferOffset]:
+        """Assign locations behind the arena to the temporary buffers of a kernel."""
+        locations: dict[TemporaryBuffer, BufferOffset] = {}
+        end = self.temporaries_begin
+        for buffer in (b for d in dispatches for b in d.buffers.values()):
+            if isinstance(buffer, TemporaryBuffer) and buffer not in locations:
+                locations[buffer] = BufferOffset(ARENA, end)
+                end += align_up(buffer.size_bytes, self.plan.target.buffer_alignment)
+        self.arena_size = max(self.arena_size, end if locations else 0)
+        return locations
 
-    # ── where things lie ──
+    # ── locations and bindings ──
 
     def location(self, atom: Atom) -> BufferOffset:
         if atom in self.moving:
             return self.moving[atom]
-        place = self.plan.buffer_locations[atom]
-        if place.space == "arena":
-            return BufferOffset(ARENA, place.offset)
-        first_output = len(self.plan.inputs) + len(self.plan.constants)
-        return BufferOffset(1 + self.plan.input_output_aliases.get(place.offset - first_output, place.offset), 0)
+        location = self.plan.buffer_locations[atom]
+        if location.space == "arena":
+            return BufferOffset(ARENA, location.offset)
+        slot = location.offset
+        output = slot - len(self.plan.inputs) - len(self.plan.constants)
+        return BufferOffset(1 + self.plan.input_output_aliases.get(output, slot), 0)
 
-    def dispatch(self, part: ShaderDispatch, scratches: Mapping[TemporaryBuffer, BufferOffset]):
-        """Place a part: bindings that share bytes are one, the others are numbered in order."""
-        declared = DECLARATION.findall(part.code)
-        assert {name for _, name, _ in declared} == set(part.buffers), "a part declares its buffers"
-        spots = {name: scratches[b] if isinstance(b, TemporaryBuffer) else self.location(b)
-                 for name, b in part.buffers.items()}
-        written = {spots[name].buffer for access, name, _ in declared if access == "read_write"}
-        first: dict[tuple, str] = {}
-        same: dict[str, str] = {}                      # name -> the one that stands for it
-        for _, name, kind in declared:
-            same[name] = first.setdefault((spots[name], kind), name)
-        sizes: dict[str, int] = {}                     # a piece may begin where the whole does
-        for name, one in same.items():
-            sizes[one] = max(sizes.get(one, 0), self.size(part.buffers[name]))
-        bindings = tuple(Binding(spots[name].buffer, spots[name].offset, size,
-                                 spots[name].buffer in written) for name, size in sizes.items())
-        self.assert_disjoint(bindings, part)
+    def add_dispatch(self, dispatch: ShaderDispatch,
+                     temporaries: Mapping[TemporaryBuffer, BufferOffset]):
+        """Bind the buffers of a dispatch: names of the same location and type share a binding."""
+        declared = DECLARATION.findall(dispatch.code)
+        assert {name for _, name, _ in declared} == set(dispatch.buffers), \
+            "a shader declares its buffers"
+        locations = {name: temporaries[b] if isinstance(b, TemporaryBuffer) else self.location(b)
+                     for name, b in dispatch.buffers.items()}
+        written = {locations[name].buffer for access, name, _ in declared
+                   if access == "read_write"}
+        first_names: dict[tuple, str] = {}
+        representatives: dict[str, str] = {}
+        for _, name, element_type in declared:
+            representatives[name] = first_names.setdefault((locations[name], element_type), name)
+        sizes: dict[str, int] = {}       # by representative; a slice may begin where its whole does
+        for name, representative in representatives.items():
+            sizes[representative] = max(sizes.get(representative, 0),
+                                        self.size(dispatch.buffers[name]))
+        bindings = tuple(Binding(locations[name].buffer, locations[name].offset, size,
+                                 locations[name].buffer in written)
+                         for name, size in sizes.items())
+        self.assert_disjoint(bindings, dispatch)
         writes = tuple(b.writes for b in bindings)
-        key = id(part), tuple(same.items()), writes
-        if key not in self.texts:
-            self.texts[key] = _number_bindings(part.code, same, dict(zip(sizes, writes)))
-        shader = self.shaders.setdefault(self.texts[key], len(self.shaders))
-        self.steps.append(Dispatch(shader, bindings, part.groups))
-        self.kernels.append(self.number)
-        self.bytes_moved += sum(map(self.size, part.buffers.values()))
+        key = id(dispatch), tuple(representatives.items()), writes
+        if key not in self.bound_code:
+            self.bound_code[key] = _number_bindings(dispatch.code, representatives,
+                                                    dict(zip(sizes, writes)))
+        shader = self.shaders.setdefault(self.bound_code[key], len(self.shaders))
+        self.steps.append(Dispatch(shader, bindings, dispatch.groups))
+        self.kernel_paths.append(self.path)
+        self.bytes_moved += sum(map(self.size, dispatch.buffers.values()))
 
     def size(self, buffer: Atom | TemporaryBuffer) -> int:
         size = buffer.size_bytes if isinstance(buffer, TemporaryBuffer) else \
             self.plan.target.bytes_of(buffer.spec)
-        return align_up(max(size, 1), SMALLEST_BINDING)
+        return align_up(max(size, 1), MIN_BINDING_BYTES)
 
     @staticmethod
-    def assert_disjoint(bindings: tuple[Binding, ...], part: ShaderDispatch):
+    def assert_disjoint(bindings: tuple[Binding, ...], dispatch: ShaderDispatch):
         for i, a in enumerate(bindings):
             for b in bindings[:i]:
-                apart = a.buffer != b.buffer or not a.writes \
+                disjoint = a.buffer != b.buffer or not a.writes \
                     or a.offset + a.size <= b.offset or b.offset + b.size <= a.offset
-                assert apart, f"{a} and {b} overlap in\n{part.code}"
+                assert disjoint, f"{a} and {b} overlap in\n{dispatch.code}"
 
-    # ── loops of steps ──
+    # ── scans ──
 
     def unroll_scan(self, step: ScheduledKernel):
-        """All turns, one after the other: what moves lies elsewhere in each."""
-        k, number, before = step.kernel, self.number, dict(self.moving)
-        in_use, scratch = self.staged, self.scratch
+        """Add the steps of every iteration; carries and slices have locations per iteration."""
+        k, path, outer_moving = step.kernel, self.path, dict(self.moving)
+        staging_in_use, temporaries_begin = self.staging_in_use, self.temporaries_begin
         staged = {p.element: self.staging_location(p) for p in k.slices
                   if self.is_misaligned(p) or self.overlaps_own_source(p, k)}
-        for turn in range(k.count):
+        for i in range(k.count):
             for c in k.carries:
-                ends = [self.location(c.final), self.location(c.spare)]
-                left = k.count - 1 - turn              # the last turn writes to the end
-                self.moving[c.input] = self.location(c.init) if turn == 0 else ends[(left + 1) % 2]
-                self.moving[c.output] = ends[left % 2]
-            pieces = {p.element: self.slice_location(p, k.count - 1 - turn if k.reverse else turn)
+                targets = [self.location(c.final), self.location(c.spare)]
+                remaining = k.count - 1 - i            # the last iteration writes to `final`
+                self.moving[c.input] = self.location(c.init) if i == 0 \
+                    else targets[(remaining + 1) % 2]
+                self.moving[c.output] = targets[remaining % 2]
+            slices = {p.element: self.slice_location(p, k.count - 1 - i if k.reverse else i)
                       for p in k.slices}
-            self.moving |= pieces | staged
-            self.add_copies(staged, pieces, [v for v in staged if v not in k.written], into=True)
-            self.add_steps(step.body, number)
-            self.add_copies(staged, pieces, [v for v in staged if v in k.written], into=False)
-        self.moving, self.staged, self.scratch = before, in_use, scratch
+            self.moving |= slices | staged
+            self.add_copies(slices, staged, [v for v in staged if v not in k.written])
+            self.add_steps(step.body, path)
+            self.add_copies(staged, slices, [v for v in staged if v in k.written])
+        self.moving = outer_moving
+        self.staging_in_use, self.temporaries_begin = staging_in_use, temporaries_begin
 
-    def slice_location(self, p, n: int) -> BufferOffset:
-        whole = self.location(p.stacked)
-        return replace(whole, offset=whole.offset + n * self.plan.target.bytes_of(p.element.spec))
+    def slice_location(self, p: ScanSlice, n: int) -> BufferOffset:
+        stacked = self.location(p.stacked)
+        size = self.plan.target.bytes_of(p.element.spec)
+        return replace(stacked, offset=stacked.offset + n * size)
 
-    def is_misaligned(self, p) -> bool:
-        """Whether pieces begin where no binding can."""
+    def is_misaligned(self, p: ScanSlice) -> bool:
+        """Whether slices begin at offsets that no binding may have."""
         return self.plan.target.bytes_of(p.element.spec) % self.plan.target.buffer_alignment != 0
 
-    def overlaps_own_source(self, p, k: ScanKernel) -> bool:
-        """Whether a kernel reads a piece and the whole from a buffer that it may write, of which no
-        two bindings may overlap."""
+    def overlaps_own_source(self, p: ScanSlice, k: ScanKernel) -> bool:
+        """Whether a kernel reads both a slice and its stacked array from a buffer that the kernel
+        may also write, where overlapping bindings are not allowed."""
         return self.location(p.stacked).buffer in (ARENA, self.staging_slot) and \
             _reads_whole_and_slice(k.kernels, p.stacked, {p.element})
 
-    def staging_location(self, p) -> BufferOffset:
-        """A place for a piece in the staging buffer, which is the slot after all others; for one of
-        what lies there itself, in the arena, as no buffer is copied to itself."""
+    def staging_location(self, p: ScanSlice) -> BufferOffset:
+        """Reserve space for a slice in the staging buffer, which is the slot after all others. A
+        slice of a value that is itself staged goes to the arena instead, because WebGPU copies no
+        buffer to itself."""
         size = align_up(self.size(p.element), self.plan.target.buffer_alignment)
         if self.location(p.stacked).buffer == self.staging_slot:
-            at, self.scratch = self.scratch, self.scratch + size
-            self.arena_size = max(self.arena_size, self.scratch)
-            return BufferOffset(ARENA, at)
-        at, self.staged = self.staged, self.staged + size
-        self.staging = max(self.staging, self.staged)
-        return BufferOffset(self.staging_slot, at)
+            offset = self.temporaries_begin
+            self.temporaries_begin += size
+            self.arena_size = max(self.arena_size, self.temporaries_begin)
+            return BufferOffset(ARENA, offset)
+        offset = self.staging_in_use
+        self.staging_in_use += size
+        self.staging_bytes = max(self.staging_bytes, self.staging_in_use)
+        return BufferOffset(self.staging_slot, offset)
 
-    def add_copies(self, staged: Mapping[Var, BufferOffset], pieces: Mapping[Var, BufferOffset], which: list[Var],
-               into: bool):
-        for v in which:
+    def add_copies(self, sources: Mapping[Var, BufferOffset], targets: Mapping[Var, BufferOffset],
+                   elements: list[Var]):
+        for v in elements:
             size = self.plan.target.bytes_of(v.spec)
-            ends = [Binding(spot.buffer, spot.offset, size, True)
-                    for spot in (pieces[v], staged[v])]
-            self.steps.append(Copy(*ends) if into else Copy(*ends[::-1]))
+            source, target = (Binding(location.buffer, location.offset, size, True)
+                              for location in (sources[v], targets[v]))
+            self.steps.append(Copy(source, target))
             self.bytes_moved += 2 * size
 
 
-def _reads_whole_and_slice(kernels: Iterable[Kernel], whole: Atom, parts: set[Atom]) -> bool:
-    """Whether one of the kernels reads a whole and some part of it, or a part of that."""
+def _reads_whole_and_slice(kernels: Iterable[Kernel], whole: Atom, slices: set[Atom]) -> bool:
+    """Whether one of the kernels reads `whole` and one of its slices, or a slice of a slice."""
     for k in kernels:
         if isinstance(k, ScanKernel):
-            inner = parts | {p.element for p in k.slices if p.stacked in parts}
+            inner = slices | {p.element for p in k.slices if p.stacked in slices}
             if _reads_whole_and_slice(k.kernels, whole, inner):
                 return True
-        elif whole in k.reads and not parts.isdisjoint(k.reads):
+        elif whole in k.reads and not slices.isdisjoint(k.reads):
             return True
     return False
 
@@ -241,20 +264,21 @@ def _name(k: LoopKernel | KernelCall) -> str:
         ", ".join(dict.fromkeys(e.prim.name for e in k.eqns))
 
 
-def _number_bindings(code: str, same: Mapping[str, str], writes: Mapping[str, bool]) -> str:
-    """The module with its bindings numbered in order, names that share memory made one."""
+def _number_bindings(code: str, representatives: Mapping[str, str],
+                     writes: Mapping[str, bool]) -> str:
+    """Number the bindings of a module in order, and replace names by their representatives."""
     numbers = {name: n for n, name in enumerate(writes)}
 
-    def declaration(found: re.Match) -> str:
-        name, kind = found[2], found[3]
+    def declaration(match: re.Match) -> str:
+        name, element_type = match[2], match[3]
         if name not in numbers:
             return ""
         access = "read_write" if writes[name] else "read"
-        return f"@group(0) @binding({numbers[name]}) var<storage, {access}> {name}: {kind};"
+        return f"@group(0) @binding({numbers[name]}) var<storage, {access}> {name}: {element_type};"
 
     code = DECLARATION.sub(declaration, code)
-    for name, one in same.items():
-        if name != one:
-            # Members, and what functions of the library call by that name, are no arrays.
-            code = re.sub(rf"(?<![.\w]){name}(?=\[)", one, code)
+    for name, representative in representatives.items():
+        if name != representative:
+            # Only indexed names: members and the library's parameters may have the same name.
+            code = re.sub(rf"(?<![.\w]){name}(?=\[)", representative, code)
     return code

@@ -1,7 +1,7 @@
-"""A program as one piece of bytes: its shaders, its dispatches, and what the host must know.
+"""Compiled program: shaders, dispatches and metadata of a plan, serializable as bytes.
 
-An image needs neither the plan nor the compiler. It is a line of JSON for Python, another one for
-the host, and then the constants. Each line is read by the one whom it is for, once.
+A compiled program needs neither the plan nor the compiler. Its bytes are a line of JSON for Python,
+a line of JSON for the host, and the constants. Each line is parsed once, by its reader.
 """
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ import json
 from dataclasses import asdict, dataclass
 from typing import Union
 
-STAMP = 8                            # bytes
+TIMESTAMP_BYTES = 8
 
 
 @dataclass(frozen=True)
 class Binding:
-    """Bytes of a buffer: 0 is the arena, 1 + n is slot n."""
+    """A byte range of a buffer: buffer 0 is the arena, buffer 1 + n is slot n."""
 
     buffer: int
     offset: int
@@ -24,7 +24,7 @@ class Binding:
 
 @dataclass(frozen=True)
 class Dispatch:
-    """Workgroups of a shader, its bindings in the order of their numbers."""
+    """Workgroups of a shader; its bindings are in the order of their binding numbers."""
 
     shader: int
     bindings: tuple[Binding, ...]
@@ -33,7 +33,7 @@ class Dispatch:
 
 @dataclass(frozen=True)
 class Copy:
-    """Bytes that move from one buffer to another; multiples of 4."""
+    """A copy between two buffers; its offsets and size are multiples of 4."""
 
     source: Binding
     target: Binding
@@ -41,53 +41,54 @@ class Copy:
 
 @dataclass(frozen=True)
 class Commands:
-    """What a host carries out. `names` tells people what each shader is for.
+    """The commands of a program for its host. `names` are readable names of the shaders.
 
-    With `stamps`, a number of bytes, there is a last slot of that size, and each dispatch is a pass
-    of its own: dispatch n begins at stamp 2 n there and ends at stamp 2 n + 1, which are ticks of
-    the GPU's clock, 8 bytes each."""
+    If `timestamp_buffer_bytes` is not 0, the last slot is a buffer of that size, and each dispatch
+    is a separate pass: dispatch n begins at timestamp 2 n of the buffer and ends at timestamp
+    2 n + 1. A timestamp is 8 bytes, in ticks of the GPU's clock."""
 
     shaders: tuple[str, ...]
     names: tuple[str, ...]
     steps: tuple[Union[Dispatch, Copy], ...]
-    stamps: int = 0
+    timestamp_buffer_bytes: int = 0
 
     def to_bytes(self) -> bytes:
         return json.dumps(asdict(self)).encode()
 
     @staticmethod
     def from_bytes(data: bytes) -> Commands:
-        told = json.loads(data)
-        return Commands(tuple(told["shaders"]), tuple(told["names"]),
-                        tuple(map(_step, told["steps"])), told["stamps"])
+        fields = json.loads(data)
+        return Commands(tuple(fields["shaders"]), tuple(fields["names"]),
+                        tuple(map(_step, fields["steps"])), fields["timestamp_buffer_bytes"])
 
-    def written(self, slots: int) -> tuple[int, ...]:
-        """Which of so many slots it writes."""
-        bound = [b for step in self.steps
-                 for b in ((step.target,) if isinstance(step, Copy) else step.bindings)]
-        return tuple(sorted({b.buffer - 1 for b in bound if b.writes and 0 < b.buffer <= slots}))
+    def written_slots(self, slots: int) -> tuple[int, ...]:
+        """Return which of the first `slots` slots the steps write."""
+        bindings = [b for step in self.steps
+                    for b in ((step.target,) if isinstance(step, Copy) else step.bindings)]
+        return tuple(sorted({b.buffer - 1 for b in bindings
+                             if b.writes and 0 < b.buffer <= slots}))
 
 
 @dataclass(frozen=True)
-class Image:
-    """What Python must know of a program. Slots are inputs, `constants`, outputs, one more of
-    `staging` bytes if there are any, and one of `stamps` bytes if it has stamps."""
+class CompiledProgram:
+    """Slots are the inputs, the constants, the outputs, then a staging buffer and a timestamp
+    buffer where their sizes are not 0."""
 
-    commands: bytes                  # those of Commands
-    constants: tuple[tuple[str, bytes], ...]         # dtype, elements as the host has them
+    commands: bytes                  # serialized Commands
+    constants: tuple[tuple[str, bytes], ...]         # dtype, elements in the host's layout
     inputs: int
-    outputs: tuple[tuple[str, int], ...]             # dtype, count of elements
-    updates: dict[int, int]          # output -> the input whose buffer it may be handed
-    writes: tuple[int, ...]          # the slots that it writes, but for the last two
+    outputs: tuple[tuple[str, int], ...]             # dtype, number of elements
+    input_output_aliases: dict[int, int]     # output -> the input whose buffer it may be handed
+    written_slots: tuple[int, ...]           # without the staging buffer and the timestamps
     arena_size: int
-    staging: int
-    bytes_moved: int                 # of all that its dispatches bind, and twice of what is copied
-    # Which kernel of the plan each dispatch carries out: its number, and below that of a Repeat the
-    # number within.
-    kernels: tuple[tuple[int, ...], ...] = ()
-    stamps: int = 0
+    staging_bytes: int
+    bytes_moved: int                 # bytes of all bindings, and twice the bytes of copies
+    # For each dispatch the index of its kernel in the plan; inside a scan, followed by the index in
+    # the scan's body.
+    kernel_paths: tuple[tuple[int, ...], ...] = ()
+    timestamp_buffer_bytes: int = 0
 
-    # For who looks at a program; its host reads the commands once.
+    # For inspection: the host parses the commands once, for itself.
     @property
     def shaders(self) -> tuple[str, ...]:
         return Commands.from_bytes(self.commands).shaders
@@ -97,34 +98,34 @@ class Image:
         return Commands.from_bytes(self.commands).steps
 
     @property
-    def first_output(self) -> int:
-        """The slot of it."""
+    def first_output_slot(self) -> int:
         return self.inputs + len(self.constants)
 
     def to_bytes(self) -> bytes:
-        plain = ("inputs", "outputs", "writes", "arena_size", "staging", "bytes_moved", "kernels",
-                 "stamps")
-        head = {name: getattr(self, name) for name in plain}
-        head["parts"] = [(dtype, len(data)) for dtype, data in self.constants]
-        head["updates"] = list(self.updates.items())
-        return b"".join([json.dumps(head).encode(), b"\n", self.commands, b"\n",
+        plain = ("inputs", "outputs", "written_slots", "arena_size", "staging_bytes",
+                 "bytes_moved", "kernel_paths", "timestamp_buffer_bytes")
+        header = {name: getattr(self, name) for name in plain}
+        header["constants"] = [(dtype, len(data)) for dtype, data in self.constants]
+        header["input_output_aliases"] = list(self.input_output_aliases.items())
+        return b"".join([json.dumps(header).encode(), b"\n", self.commands, b"\n",
                          *(data for _, data in self.constants)])
 
     @staticmethod
-    def from_bytes(data: bytes) -> Image:
-        line, commands, rest = data.split(b"\n", 2)
-        head, constants, begin = json.loads(line), [], 0
-        for dtype, size in head.pop("parts"):
-            constants.append((dtype, rest[begin:begin + size]))
+    def from_bytes(data: bytes) -> CompiledProgram:
+        line, commands, constant_data = data.split(b"\n", 2)
+        header, constants, begin = json.loads(line), [], 0
+        for dtype, size in header.pop("constants"):
+            constants.append((dtype, constant_data[begin:begin + size]))
             begin += size
-        head |= {"updates": dict(head["updates"]), "writes": tuple(head["writes"]),
-                 "kernels": tuple(map(tuple, head["kernels"])),
-                 "outputs": tuple((dtype, count) for dtype, count in head["outputs"])}
-        return Image(commands, tuple(constants), **head)
+        header |= {"input_output_aliases": dict(header["input_output_aliases"]),
+                   "written_slots": tuple(header["written_slots"]),
+                   "kernel_paths": tuple(map(tuple, header["kernel_paths"])),
+                   "outputs": tuple((dtype, count) for dtype, count in header["outputs"])}
+        return CompiledProgram(commands, tuple(constants), **header)
 
 
-def _step(step: dict) -> Dispatch | Copy:
-    if "shader" not in step:
-        return Copy(Binding(**step["source"]), Binding(**step["target"]))
-    bindings = tuple(Binding(**b) for b in step["bindings"])
-    return Dispatch(step["shader"], bindings, tuple(step["groups"]))
+def _step(fields: dict) -> Dispatch | Copy:
+    if "shader" not in fields:
+        return Copy(Binding(**fields["source"]), Binding(**fields["target"]))
+    bindings = tuple(Binding(**b) for b in fields["bindings"])
+    return Dispatch(fields["shader"], bindings, tuple(fields["groups"]))

@@ -1,11 +1,11 @@
-"""A device that may be lost, as a host whose device never is.
+"""Device recovery: checkpoints and a replay log, which hide device losses from the caller.
 
-A GPU can go away at any moment: its driver ends a shader that runs for too long, is updated, or
-fails; a page's GPU process crashes. So what buffers hold is copied into the host's memory now and
-then, and every command since then is written down. When the device is lost another one gets those
-contents and carries the commands out again. Programs are deterministic: all is as it was, up to the
-call that met the loss, and that is made again too. Nobody above notices but for a warning. Where no
-other device can be had, another backend carries the commands out (substitute.py).
+A GPU may be lost at any moment: its driver ends a shader that runs too long, is updated, or fails;
+the GPU process of a browser crashes. Therefore the contents of buffers are copied to host memory
+from time to time, and every command since the last checkpoint is logged. After a loss, another
+device is restored from the checkpoint and replays the log. Programs are deterministic, so this
+reproduces the state before the call that failed, which is then repeated. The caller only sees a
+warning. If there is no other device, another backend replays the log (fallback_host.py).
 """
 from __future__ import annotations
 
@@ -20,74 +20,76 @@ from math import inf
 from time import monotonic
 
 from ... import backends
-from .. import ProgramCache
 from ...base.errors import InternalError, UnavailableError
 from ...ir import Graph
+from .. import ProgramCache
+from .compiled_program import CompiledProgram
 from .device_info import DeviceInfo
-from .host import no_op, BufferCopies, Host
-from .compiled_program import Image
-from .subgroup_probe import verify_subgroups
 from .fallback_host import FallbackHost
+from .host import BufferCopies, Host, no_op
+from .subgroup_probe import verify_subgroups
 
-CHECKPOINT_INTERVAL_S = 2.0            # contents are copied at most so often,
-MAX_TIME_DIVISOR = 50               # and take at most one part in so many of the time
-MAX_LOG_BYTES = 1 << 28    # bytes that are written down before contents are copied again
-# Bytes of contents, twice that while they are copied: estimates of what is to spare. Python in a
-# page has 4 GB for everything.
+CHECKPOINT_INTERVAL_S = 2.0        # at least this long between checkpoints,
+MAX_TIME_DIVISOR = 50              # and at least this many times as long as the last one took
+MAX_LOG_BYTES = 1 << 28            # written bytes in the log that trigger a checkpoint
+# Bytes of a checkpoint; twice that during a checkpoint. Heuristic: Python in a page has 4 GB for
+# everything.
 MAX_CHECKPOINT_BYTES = 1 << 29 if sys.platform == "emscripten" else 1 << 32
-MAX_DEVICE_ATTEMPTS = 2             # devices asked for, as a program may lose each one again
+MAX_DEVICE_ATTEMPTS = 2            # a program may cause the loss, and lose every device again
 
 
 @dataclass(frozen=True)
 class LoadedProgram:
-    """A program as another host needs it."""
+    """A program in the form that another host needs to load it."""
 
-    image: Image                     # without its constants
+    compiled: CompiledProgram        # without its constants
     graph: Graph | None
-    first_output: int                # the slot of it
+    first_output_slot: int
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """How things were at one moment, and what came after."""
+    """The state at one moment, and the commands since."""
 
-    sizes: dict[int, int]            # of the buffers there were,
-    contents: dict[int, bytes | memoryview]              # what those held that matter,
-    log: list[tuple]                 # and all commands since: (name, *arguments)
+    sizes: dict[int, int]            # of all buffers
+    contents: dict[int, bytes | memoryview]              # of the buffers in use
+    log: list[tuple]                 # commands: (name, *arguments)
 
 
 class RecoverableHost:
-    """See host.py; `load` takes an image and its graph. Numbers of buffers and programs are its
-    own, and stay when the device is another.
+    """A host as in host.py, whose device is never lost; `load` takes a compiled program and its
+    graph. Its handles of buffers and programs remain valid on another device.
 
-    `spare` tells the buffers whose contents nobody needs any more. An interrupt may come at any
-    line: what the device was told to run is in the log, and nothing else is; a state is whole."""
+    `unused_buffers` returns the buffers whose contents are not needed. An interrupt may occur at
+    any line: the log contains exactly the commands that the device has received, and `_state` is
+    replaced as a whole."""
 
     def __init__(self, host: Host):
         self.host: Host | FallbackHost = host
         self.unused_buffers: Callable[[], set[int]] = set
         self.lost = False                # for good
         self.device_info: DeviceInfo = verify_subgroups(host)
-        self._numbers = count(1)
+        self._handles = count(1)
         self.lock = threading.RLock()
         self._programs: dict[int, LoadedProgram] = {}
-        self._unloaded: list[int] = []      # programs that nobody runs any more
-        self._sizes: dict[int, int] = {}                 # of the buffers there are
-        self._state: Checkpoint | None = Checkpoint({}, {}, [])    # None while there is too much to keep
-        self._logged = 0                 # bytes of what was written
-        self._commands = 0               # that there were
+        self._unloaded: list[int] = []                   # programs to delete
+        self._sizes: dict[int, int] = {}                 # of all buffers
+        # The last checkpoint; None while the contents are too large.
+        self._state: Checkpoint | None = Checkpoint({}, {}, [])
+        self._logged_bytes = 0
+        self._num_commands = 0
         self._due = monotonic() + CHECKPOINT_INTERVAL_S
-        self._checkpoint_cost = [0, 0]               # calls and submits that keeping took
-        self._consistent = True               # whether the host has all that it should
-        # Makes the backend of a device of another kind, on which all goes on.
+        self._checkpoint_cost = [0, 0]       # calls and submits of checkpoints, which do not count
+        self._consistent = True              # False while the device lacks buffers or programs
+        # Creates the backend of a device of another kind, to which later calls go.
         self.on_device_kind_changed: Callable[[Host], object] = no_op
-        self._forget_numbers()
+        self._reset_handles()
 
-    def _forget_numbers(self) -> None:
-        self._at: dict[int, int] = {}    # our number of a buffer -> the host's
-        self._there: dict[int, int] = {}                 # of a program, once it is loaded there
+    def _reset_handles(self) -> None:
+        self._host_buffers: dict[int, int] = {}          # our handle -> the host's
+        self._host_programs: dict[int, int] = {}         # likewise, of the programs loaded there
 
-    # ── what the host tells ──
+    # ── properties of the host ──
 
     @property
     def program_cache(self) -> ProgramCache | None:
@@ -112,7 +114,7 @@ class RecoverableHost:
     # ── commands ──
 
     def new(self, size: int) -> int:
-        return self._command("new", next(self._numbers), size)
+        return self._command("new", next(self._handles), size)
 
     def free(self, buffer: int) -> None:
         self._command("free", buffer)
@@ -120,106 +122,111 @@ class RecoverableHost:
     def write(self, buffer: int, data) -> None:
         view = memoryview(data)
         self._command("write", buffer, view if isinstance(view.obj, bytes) else bytes(view))
-        self._logged += view.nbytes if self._state is not None else 0
+        self._logged_bytes += view.nbytes if self._state is not None else 0
 
     def run(self, program: int, buffers: Sequence[int], copies: BufferCopies = ()) -> None:
         self._command("run", program, buffers, copies)
 
-    def load(self, image: Image, graph: Graph | None = None) -> int:
-        number = next(self._numbers)
-        bare = replace(image, constants=())
-        self._programs[number] = LoadedProgram(bare, graph, image.first_output)
+    def load(self, compiled: CompiledProgram, graph: Graph | None = None) -> int:
+        handle = next(self._handles)
+        without_constants = replace(compiled, constants=())
+        self._programs[handle] = LoadedProgram(without_constants, graph,
+                                               compiled.first_output_slot)
         try:
             with self.lock:
-                self._with_recovery(lambda: self._program(number))
+                self._with_recovery(lambda: self._program_handle(handle))
         except BaseException:
-            del self._programs[number]
+            del self._programs[handle]
             raise
-        return number
+        return handle
 
     def unload(self, program: int) -> None:
         self._unloaded.append(program)      # a finalizer may call this at any moment
 
-    def read_many(self, which: Sequence[tuple[int, int]]) -> list[bytes]:
+    def read_many(self, requests: Sequence[tuple[int, int]]) -> list[bytes]:
         with self.lock:
             return self._with_recovery(lambda: self.host.read_many(
-                [(self._number(buffer), size) for buffer, size in which]))
+                [(self._buffer_handle(buffer), size) for buffer, size in requests]))
 
     def close(self) -> None:
         self.host.close()
 
     def _command(self, *command):
-        """Carry out a command, and write it down."""
+        """Execute a command and log it."""
         with self.lock:
-            self._commands += 1
-            if monotonic() > self._due or self._logged > MAX_LOG_BYTES:
+            self._num_commands += 1
+            if monotonic() > self._due or self._logged_bytes > MAX_LOG_BYTES:
                 self.checkpoint()
-            return self._with_recovery(lambda: self._execute(command, entered=True))
+            return self._with_recovery(lambda: self._execute(command, is_logged=True))
 
     def _with_recovery(self, act: Callable):
-        """What a call of the host gives, on another device if this one is lost."""
+        """Return the result of a call of the host, on another device if this one is lost."""
         try:
             if not self._consistent:
-                raise _gone()
+                raise _lost_tensor_error()
             return act()
         except UnavailableError as error:
             return self._recover(act, error)
 
-    def _execute(self, command: tuple, entered: bool = False):
+    def _execute(self, command: tuple, is_logged: bool = False):
         name, *arguments = command
         if name == "run":
-            return self._run(*arguments, entry=command if entered else None)
+            return self._run(*arguments, logged_command=command if is_logged else None)
         result = getattr(self, f"_{name}")(*arguments)
-        self._log_entry(command if entered else None)()
+        self._log_entry(command if is_logged else None)()
         return result
 
     def _log_entry(self, command: tuple | None) -> Callable[[], object]:
-        """What writes a command down when it is called."""
+        """Return a function that logs a command, or does nothing."""
         if self._state is None or command is None:
             return no_op
         return partial(self._state.log.append, command)
 
     def _new(self, buffer: int, size: int) -> int:
-        self._at[buffer] = self.host.new(size)
+        self._host_buffers[buffer] = self.host.new(size)
         self._sizes[buffer] = size
         return buffer
 
     def _free(self, buffer: int) -> None:
         del self._sizes[buffer]
-        if buffer in self._at:               # else it went with a device that is lost for good
-            self.host.free(self._at.pop(buffer))
+        if buffer in self._host_buffers:     # otherwise it was on a device that is lost for good
+            self.host.free(self._host_buffers.pop(buffer))
 
     def _write(self, buffer: int, data) -> None:
-        self.host.write(self._number(buffer), data)
+        self.host.write(self._buffer_handle(buffer), data)
 
     def _run(self, program: int, buffers: Sequence[int], copies: BufferCopies,
-             entry: tuple | None) -> None:
-        # While these wait other tasks may run, which may keep what there is or change the device.
+             logged_command: tuple | None) -> None:
+        # Other tasks may run during these waits. They may checkpoint or change the device, so the
+        # handles and the log entry are determined afterwards.
         self.host.wait_for_queue_space()
-        number = self._program(program)
-        at = self._number
-        self.host.run(number, tuple(map(at, buffers)),
-                      [(at(source), at(target), size) for source, target, size in copies],
-                      self._log_entry(entry))
+        host_program = self._program_handle(program)
+        handle = self._buffer_handle
+        self.host.run(host_program, tuple(map(handle, buffers)),
+                      [(handle(source), handle(target), size) for source, target, size in copies],
+                      self._log_entry(logged_command))
 
-    def _number(self, buffer: int) -> int:
-        if buffer not in self._at:
-            raise _gone()
-        return self._at[buffer]
+    def _buffer_handle(self, buffer: int) -> int:
+        if buffer not in self._host_buffers:
+            raise _lost_tensor_error()
+        return self._host_buffers[buffer]
 
-    def _program(self, program: int) -> int:
-        """The host's number of a program, which is loaded when it is first needed."""
-        if program not in self._there:
+    def _program_handle(self, program: int) -> int:
+        """Return the host's handle of a program, which is loaded at its first use."""
+        if program not in self._host_programs:
             loaded = self._programs[program]
-            self._there[program] = self.host.load(loaded.graph, loaded.first_output) \
-                if isinstance(self.host, FallbackHost) else self.host.load(loaded.image.commands)
-        return self._there[program]
+            self._host_programs[program] = \
+                self.host.load(loaded.graph, loaded.first_output_slot) \
+                if isinstance(self.host, FallbackHost) else self.host.load(loaded.compiled.commands)
+        return self._host_programs[program]
 
-    # ── the last good state ──
+    # ── checkpoints ──
 
     def checkpoint(self) -> None:
-        """Copy what buffers hold, and begin the log anew. While that is more than can be kept there
-        is no log, and a loss is one; a later call finds that it fits again."""
+        """Copy the contents of buffers and clear the log.
+
+        While the contents are too large for a checkpoint there is no log, and a lost device means
+        lost contents; a later call takes a checkpoint again once the contents fit."""
         began, self._due = monotonic(), inf
         try:
             if self.lost:
@@ -227,111 +234,118 @@ class RecoverableHost:
             else:
                 self._snapshot_buffers()
         finally:
-            self._due = monotonic() + max(CHECKPOINT_INTERVAL_S, MAX_TIME_DIVISOR * (monotonic() - began))
+            taken = monotonic() - began
+            self._due = monotonic() + max(CHECKPOINT_INTERVAL_S, MAX_TIME_DIVISOR * taken)
 
     def _snapshot_buffers(self) -> None:
-        before, commands = (self.host.calls, self.host.submits), self._commands
-        contents, changed = self._dirty_buffers()
-        if sum(map(len, contents.values())) + sum(self._sizes[n] for n in changed) > MAX_CHECKPOINT_BYTES:
+        counters, num_commands = (self.host.calls, self.host.submits), self._num_commands
+        contents, dirty = self._dirty_buffers()
+        size = sum(map(len, contents.values())) + sum(self._sizes[n] for n in dirty)
+        if size > MAX_CHECKPOINT_BYTES:
             self._set_checkpoint(None)
             return
         try:
-            found = self.host.read_many([(self._number(n), self._sizes[n]) for n in changed])
+            read = self.host.read_many([(self._buffer_handle(n), self._sizes[n]) for n in dirty])
         except UnavailableError as error:
             self._recover(lambda: None, error)
             return
         except (MemoryError, InternalError):
-            self._set_checkpoint(None)                # training goes on without
+            self._set_checkpoint(None)                # training continues without a checkpoint
             return
-        self._checkpoint_cost = [own + now - then for own, now, then in
-                     zip(self._checkpoint_cost, (self.host.calls, self.host.submits), before)]
-        # While a page waits for a read other tasks may run; then this is no state of one moment.
-        if self._commands == commands:
-            self._set_checkpoint(Checkpoint(dict(self._sizes), contents | dict(zip(changed, found)), []))
+        self._checkpoint_cost = [
+            cost + after - before for cost, after, before in
+            zip(self._checkpoint_cost, (self.host.calls, self.host.submits), counters)]
+        # Other tasks may run while a page waits for a read, so that it is not of one moment.
+        if self._num_commands == num_commands:
+            contents |= dict(zip(dirty, read))
+            self._set_checkpoint(Checkpoint(dict(self._sizes), contents, []))
 
     def _set_checkpoint(self, state: Checkpoint | None) -> None:
-        """Come back to this state after a loss, to none if it is None."""
-        self._state, self._logged = state, 0
+        """Set the state to restore after a loss, or None if there is none."""
+        self._state, self._logged_bytes = state, 0
         self._unload()
 
     def _dirty_buffers(self) -> tuple[dict[int, bytes | memoryview], set[int]]:
-        """Of the buffers that matter: what they hold as far as we know, and those that programs
-        have written to since the last good state; all of them where there is none."""
-        matter = set(self._sizes) - self.unused_buffers()
+        """Return (known contents, dirty buffers) of the buffers in use: programs have written the
+        dirty ones since the last checkpoint. Without a checkpoint all are dirty."""
+        used = set(self._sizes) - self.unused_buffers()
         if self._state is None:
-            return {}, matter
-        contents, changed = dict(self._state.contents), set()
+            return {}, used
+        contents, dirty = dict(self._state.contents), set()
         for name, *arguments in self._state.log:
             if name == "write":
                 contents[arguments[0]] = arguments[1]
-                changed.discard(arguments[0])
+                dirty.discard(arguments[0])
             elif name == "run":
                 program, (_, *slots), copies = arguments
-                changed.update(target for _, target, _ in copies)
-                changed.update(slots[n] for n in self._programs[program].image.writes)
-        changed &= matter
-        return {n: data for n, data in contents.items() if n in matter - changed}, changed
+                dirty.update(target for _, target, _ in copies)
+                dirty.update(slots[n] for n in self._programs[program].compiled.written_slots)
+        dirty &= used
+        return {n: data for n, data in contents.items() if n in used - dirty}, dirty
 
     def _unload(self) -> None:
-        """Let go of programs that nobody runs any more, now that the log does not name them."""
-        ended, self._unloaded = self._unloaded, []
-        for number in ended:
-            del self._programs[number]
-            if number in self._there:
-                self.host.unload(self._there.pop(number))
+        """Delete the unloaded programs, which the log no longer contains."""
+        unloaded, self._unloaded = self._unloaded, []
+        for program in unloaded:
+            del self._programs[program]
+            if program in self._host_programs:
+                self.host.unload(self._host_programs.pop(program))
 
-    # ── a loss ──
+    # ── recovery ──
 
     def _recover(self, act: Callable, error: UnavailableError):
-        """Come to where we were on another device, or elsewhere, and do what met the loss."""
+        """Restore the state on another device or another backend, and repeat the failed call."""
         if self._state is None:
             if not self.lost:
-                error = self._give_up(_gone(
-                    f"{error.problem}, and with it what it held, more than could be kept as well"))
+                error = self._give_up(_lost_tensor_error(
+                    f"{error.problem}, and its contents were too large for a checkpoint"))
             raise error
-        why, self._consistent = error.problem, False     # an interrupt leaves the rest to the next call
+        # Until the replay is complete, so that the next call repeats an interrupted recovery.
+        cause, self._consistent = error.problem, False
         for attempt in range(MAX_DEVICE_ATTEMPTS + 1):
             try:
                 self._acquire_device(error, attempt == MAX_DEVICE_ATTEMPTS)
                 self._replay()
                 result = act()
-            except UnavailableError as again:
-                error = again
+            except UnavailableError as next_error:
+                error = next_error
             else:
                 break
         else:
             raise error
-        by = "another device"
-        if isinstance(self.host, FallbackHost):    # which is never lost, so that nothing is kept
-            self._state, by = None, self.host.name
+        successor = "another device"
+        if isinstance(self.host, FallbackHost):    # never lost, so it needs no checkpoints
+            self._state, successor = None, self.host.name
             for buffer in self.unused_buffers():
-                self.forget(buffer)
-        _tell(why, f"{by} has taken over where it stood")
+                self.drop_contents(buffer)
+        warnings.warn(f"webgpu: {cause}; {successor} has taken over, and nothing is lost",
+                      RuntimeWarning, stacklevel=1)
         return result
 
-    def _acquire_device(self, error: UnavailableError, last: bool) -> None:
-        """Another host in the place of this one; the last there is if so."""
-        if not last or self.lost:
+    def _acquire_device(self, error: UnavailableError, is_last: bool) -> None:
+        """Replace the device, or the host if the new device is of another kind or if this is the
+        last attempt."""
+        if not is_last or self.lost:
             self.host.reopen_device()
-        if self.lost or not last and verify_subgroups(self.host) == self.device_info:
+        if self.lost or not is_last and verify_subgroups(self.host) == self.device_info:
             return
         if backends.load_on_fallback is None:
             raise self._give_up(error)
-        if not last:
+        if not is_last:
             self.on_device_kind_changed(self.host)
-        self.lost, self.host = True, FallbackHost(self.device_info, "CPU" if last else "GPU")
+        self.lost, self.host = True, FallbackHost(self.device_info, "CPU" if is_last else "GPU")
 
     def _give_up(self, error: UnavailableError) -> UnavailableError:
-        """There is nothing left, for this reason."""
+        """Mark all contents as lost; return the error."""
         self.lost, self._state, self._consistent = True, None, True
-        self._forget_numbers()
+        self._reset_handles()
         backends.on_backend_lost()
         return error
 
     def _replay(self) -> None:
-        assert self._state is not None, "there is something to go by"
+        assert self._state is not None, "there is a checkpoint"
         self._consistent = False
-        self._forget_numbers()
+        self._reset_handles()
         for buffer, size in self._state.sizes.items():
             self._new(buffer, size)
         for buffer, data in self._state.contents.items():
@@ -340,17 +354,15 @@ class RecoverableHost:
             self._execute(command)
         self._consistent = True
 
-    def forget(self, buffer: int) -> None:
-        """Let go of what a buffer holds that nobody holds any more, on a host that is not a device;
-        a finalizer may call this at any moment."""
-        if self._state is None and isinstance(self.host, FallbackHost) and buffer in self._at:
-            self.host.forget(self._at[buffer])
+    def drop_contents(self, buffer: int) -> None:
+        """Drop the contents of an unused buffer on a fallback host. A finalizer may call this at
+        any moment."""
+        if self._state is None and isinstance(self.host, FallbackHost) \
+                and buffer in self._host_buffers:
+            self.host.drop_contents(self._host_buffers[buffer])
 
 
-def _gone(what: str = "a tensor lay on a GPU that was lost") -> UnavailableError:
-    return UnavailableError("webgpu", what, "make the model anew, or load what was saved of it; "
-                            'tf.config.set_backend("wasm") does without a GPU')
-
-
-def _tell(why: str, outcome: str) -> None:
-    warnings.warn(f"webgpu: {why}; {outcome}, and nothing is lost", RuntimeWarning, stacklevel=2)
+def _lost_tensor_error(problem: str = "a tensor was stored on a GPU that was lost"
+                       ) -> UnavailableError:
+    return UnavailableError("webgpu", problem, "create the model again, or load a saved one; "
+                            'tf.config.set_backend("wasm") needs no GPU')

@@ -1,8 +1,8 @@
-"""Formulas, the text in primitives, rendered to WGSL expressions.
+"""Expression code generation: render scalar expressions of primitives as WGSL.
 
-They mean what language.py and wasm/formulas.py say. A value has a kind: "f" f32, "i" i32, "u" uint8
-in a u32 (0..255), "b" bool. float16 is "f" too: it is computed with in f32. What is more than an
-operator of WGSL is a function of functions.wgsl.
+backends/expressions.py and wasm/expression_codegen.py define the semantics. A value has a kind: "f"
+f32, "i" i32, "u" uint8 in a u32 (0..255), "b" bool. float16 has kind "f": it is computed in f32.
+Functions without an exact WGSL builtin are defined in functions.wgsl.
 """
 import ast
 import re
@@ -12,16 +12,17 @@ from importlib.resources import files
 from math import copysign, isfinite, isnan
 from struct import unpack
 
-from ..expressions import OPERATOR_FUNCTIONS, ExpressionVisitor, fold_unary, float32, parse_expression
+from ..expressions import (OPERATOR_FUNCTIONS, ExpressionVisitor, float32, fold_unary,
+                           parse_expression)
 
 TYPES = {"f": "f32", "i": "i32", "u": "u32", "b": "bool"}
-FUNCTION_SUFFIXES = {"f": "f32", "i": "i32", "u": "u8", "b": "bool"}       # of functions' names
+FUNCTION_SUFFIXES = {"f": "f32", "i": "i32", "u": "u8", "b": "bool"}       # of functions.wgsl
 OPERATORS = {ast.Add: "+", ast.Sub: "-", ast.Mult: "*", ast.Div: "/", ast.BitAnd: "&",
              ast.BitOr: "|", ast.BitXor: "^"}
 COMPARISONS = {ast.Eq: "==", ast.NotEq: "!=", ast.Lt: "<", ast.Gt: ">", ast.LtE: "<=",
                ast.GtE: ">="}
 FUNCTIONS = OPERATOR_FUNCTIONS | {ast.LShift: "shift_left", ast.RShift: "shift_right"}
-# What WGSL itself does right: how a call is written there, by name and kind of the first argument.
+# Functions whose WGSL builtins are exact, by name and kind of the first argument.
 WGSL_BUILTINS = {
     "abs": {"f": "abs({})", "i": "abs({})", "u": "{}"},
     "sqrt": {"f": "sqrt({})"},
@@ -32,7 +33,6 @@ WGSL_BUILTINS = {
     "max": {"i": "max({}, {})", "u": "max({}, {})", "b": "({} | {})"},
     "min": {"i": "min({}, {})", "u": "min({}, {})", "b": "({} & {})"},
 }
-# What asks about a float.
 FLOAT_PREDICATES = {"isnan": "is_nan({})", "isfinite": "is_finite({})"}
 CASTS = {
     "if": "f32({})", "uf": "f32({})", "bf": "f32({})", "ui": "i32({})", "bi": "i32({})",
@@ -43,134 +43,136 @@ CASTS = {
 
 @dataclass(frozen=True)
 class WgslExpression:
-    """An expression of a kind; `number` if that is known. A number of the formula's own text has no
-    kind until it meets something."""
+    """WGSL text of a kind, and its value if it is constant. A literal of the source expression has
+    no kind until it is an operand."""
 
     text: str
     kind: str | None
-    number: float | None = None
+    constant: float | None = None
 
 
-def render_expression(formula: str, terms: list[WgslExpression], kind: str) -> str:
-    """The expression for `formula` over x, y, z, which are names or other short expressions; its
-    value has `kind`."""
-    names = dict(zip("xyz", terms))
-    term = _WgslRenderer(kind).visit(parse_expression(formula), names, kind)
-    out = _typed(term, kind)
-    assert out.kind == kind, f"{formula} over {terms} gives {out.kind}, not {kind}"
-    return out.text
+def render_expression(expression: str, args: list[WgslExpression], kind: str) -> str:
+    """Render a scalar expression over x, y and z; `args` are names or other short expressions, and
+    `kind` is the kind of the result."""
+    names = dict(zip("xyz", args))
+    result = _with_kind(_WgslRenderer(kind).visit(parse_expression(expression), names, kind), kind)
+    assert result.kind == kind, f"{expression} of {args} has kind {result.kind}, not {kind}"
+    return result.text
 
 
-def literal(number: float, kind: str) -> str:
-    """A number of a kind. One that is not finite is made at run time."""
+def literal(value: float, kind: str) -> str:
+    """Render a constant of a kind. A constant that is not finite is computed at run time."""
     if kind == "f":
-        return _float(float(number))
+        return _float(float(value))
     if kind == "b":
-        return "true" if number else "false"
+        return "true" if value else "false"
     if kind == "u":
-        return f"{int(number) & 255}u"
-    whole = (int(number) + 2**31) % 2**32 - 2**31
-    return f"i32({whole})" if whole < 0 else f"{whole}i"
+        return f"{int(value) & 255}u"
+    wrapped = (int(value) + 2**31) % 2**32 - 2**31
+    return f"i32({wrapped})" if wrapped < 0 else f"{wrapped}i"
 
 
-def _float(number: float) -> str:
-    number, = unpack("<f", float32(number))
-    if isfinite(number):
-        text = f"{number:.9g}"
+def _float(value: float) -> str:
+    value, = unpack("<f", float32(value))
+    if isfinite(value):
+        text = f"{value:.9g}"
         text = f"{text}f" if re.search("[.e]", text) else f"{text}.0f"
         return f"({text})" if text.startswith("-") else text
-    return "nan()" if isnan(number) else "infinity()" if number > 0 else "(-infinity())"
+    return "nan()" if isnan(value) else "infinity()" if value > 0 else "(-infinity())"
 
 
-def _typed(term: WgslExpression, kind: str) -> WgslExpression:
-    if term.kind is not None:
-        return term
-    return WgslExpression(literal(term.number, kind), kind, term.number)
+def _with_kind(x: WgslExpression, kind: str) -> WgslExpression:
+    """Give a literal its kind; every other expression is unchanged."""
+    if x.kind is not None:
+        return x
+    return WgslExpression(literal(x.constant, kind), kind, x.constant)
 
 
 class _WgslRenderer(ExpressionVisitor[WgslExpression]):
-    """Walks an expression; `result` is the kind of the whole."""
+    """Renders an expression whose result has kind `result_kind`."""
 
-    def __init__(self, result: str):
-        self.result = result
+    def __init__(self, result_kind: str):
+        self.result_kind = result_kind
 
     def number(self, number: float) -> WgslExpression:
         return WgslExpression("", None, number)
 
     def unary(self, op: ast.unaryop, x: WgslExpression) -> WgslExpression:
         if x.kind is None:
-            assert x.number is not None, "a value without a kind is a number"
-            return self.number(fold_unary(op, x.number))
+            assert x.constant is not None, "an expression without a kind is a literal"
+            return self.number(fold_unary(op, x.constant))
         if isinstance(op, ast.Invert):
-            return WgslExpression(f"!{x.text}" if x.kind == "b" else _wrap_uint8(f"(~{x.text})", x.kind), x.kind)
-        assert isinstance(op, ast.USub)
-        return WgslExpression(_wrap_uint8(f"(0u - {x.text})", "u") if x.kind == "u" else f"(-{x.text})", x.kind)
+            text = f"!{x.text}" if x.kind == "b" else _wrap_uint8(f"(~{x.text})", x.kind)
+        else:
+            assert isinstance(op, ast.USub)
+            text = _wrap_uint8(f"(0u - {x.text})", "u") if x.kind == "u" else f"(-{x.text})"
+        return WgslExpression(text, x.kind)
 
-    def binary(self, op: ast.operator, x: WgslExpression, y: WgslExpression, wanted: str) -> WgslExpression:
+    def binary(self, op: ast.operator, x: WgslExpression, y: WgslExpression,
+               expected_kind: str) -> WgslExpression:
         if type(op) in FUNCTIONS:
-            return self.call(FUNCTIONS[type(op)], [x, y], wanted)
-        kind = x.kind or y.kind or wanted
-        x, y = _typed(x, kind), _typed(y, kind)
+            return self.call(FUNCTIONS[type(op)], [x, y], expected_kind)
+        kind = x.kind or y.kind or expected_kind
+        x, y = _with_kind(x, kind), _with_kind(y, kind)
         assert x.kind == y.kind, f"{type(op).__name__} of {x.kind} and {y.kind}"
         if kind == "b" and isinstance(op, ast.BitXor):
             return WgslExpression(f"({x.text} != {y.text})", kind)
-        if isinstance(op, ast.Div) and y.number == 0:
-            # A driver may make anything of a division by what it knows to be 0: lavapipe does.
-            sign = "0x80000000u" if copysign(1.0, y.number) < 0 else "0u"
+        if isinstance(op, ast.Div) and y.constant == 0:
+            # Drivers may compile a division by constant 0 to anything: lavapipe does.
+            sign = "0x80000000u" if copysign(1.0, y.constant) < 0 else "0u"
             return WgslExpression(f"over_zero({x.text}, {sign})", kind)
         return WgslExpression(_wrap_uint8(f"({x.text} {OPERATORS[type(op)]} {y.text})", kind), kind)
 
     def compare(self, op: ast.cmpop, x: WgslExpression, y: WgslExpression) -> WgslExpression:
-        return self.compared(COMPARISONS[type(op)], x, y)
-
-    @staticmethod
-    def compared(op: str, x: WgslExpression, y: WgslExpression) -> WgslExpression:
-        kind = x.kind or y.kind
-        assert kind is not None, "one side of a comparison is more than a number"
-        x, y = _typed(x, kind), _typed(y, kind)
-        if kind == "f" and x.text == y.text and op in ("==", "!="):
-            # What asks for NaN; WGSL may take a number to be equal to itself.
-            return WgslExpression(f"{'!' if op == '==' else ''}is_nan({x.text})", "b")
-        if kind == "f" and op == "!=":
-            # True of NaN, while WGSL's own != may be what no NaN is.
+        symbol, kind = COMPARISONS[type(op)], x.kind or y.kind
+        assert kind is not None, "one side of a comparison is not a literal"
+        x, y = _with_kind(x, kind), _with_kind(y, kind)
+        if kind == "f" and x.text == y.text and symbol in ("==", "!="):
+            # A test for NaN; WGSL implementations may assume that a value equals itself.
+            return WgslExpression(f"{'!' if symbol == '==' else ''}is_nan({x.text})", "b")
+        if kind == "f" and symbol == "!=":
+            # True for NaN; WGSL implementations may assume that no operand of != is NaN.
             return WgslExpression(f"!({x.text} == {y.text})", "b")
-        if kind == "b" and op not in ("==", "!="):
+        if kind == "b" and symbol not in ("==", "!="):
             x, y = (WgslExpression(f"u32({t.text})", "u") for t in (x, y))
-        return WgslExpression(f"({x.text} {op} {y.text})", "b")
+        return WgslExpression(f"({x.text} {symbol} {y.text})", "b")
 
-    def call(self, name: str, args: list[WgslExpression], wanted: str) -> WgslExpression:
+    def call(self, name: str, args: list[WgslExpression], expected_kind: str) -> WgslExpression:
         if name == "select":
-            kind = args[1].kind or args[2].kind or wanted
-            test, x, y = _typed(args[0], "b"), _typed(args[1], kind), _typed(args[2], kind)
-            return WgslExpression(f"select({y.text}, {x.text}, {test.text})", kind)
+            kind = args[1].kind or args[2].kind or expected_kind
+            condition = _with_kind(args[0], "b")
+            x, y = _with_kind(args[1], kind), _with_kind(args[2], kind)
+            return WgslExpression(f"select({y.text}, {x.text}, {condition.text})", kind)
         if name == "cast":
-            x = _typed(args[0], self.result)
-            same = x.kind == self.result
-            return x if same else WgslExpression(CASTS[f"{x.kind}{self.result}"].format(x.text), self.result)
+            x, target = _with_kind(args[0], self.result_kind), self.result_kind
+            return x if x.kind == target else \
+                WgslExpression(CASTS[f"{x.kind}{target}"].format(x.text), target)
         if name in FLOAT_PREDICATES:
-            return WgslExpression(FLOAT_PREDICATES[name].format(_typed(args[0], "f").text), "b")
-        kind = next((a.kind for a in args if a.kind), wanted)
-        args = [_typed(a, kind) for a in args]
+            x = _with_kind(args[0], "f")
+            return WgslExpression(FLOAT_PREDICATES[name].format(x.text), "b")
+        kind = next((a.kind for a in args if a.kind), expected_kind)
+        args = [_with_kind(a, kind) for a in args]
         return WgslExpression(self.call_text(name, kind, args), kind)
 
     def call_text(self, name: str, kind: str, args: list[WgslExpression]) -> str:
         texts = [a.text for a in args]
         if kind in WGSL_BUILTINS.get(name, ()):
             return WGSL_BUILTINS[name][kind].format(*texts)
-        if name == "pow" and args[1].number == 2:
+        if name == "pow" and args[1].constant == 2:
             return _wrap_uint8(f"({texts[0]} * {texts[0]})", kind)
-        if name in ("max", "min") and (known := [a for a in args if _is_number(a)]):
-            other = args[0] if known[0] is args[1] else args[1]
-            return f"{name}_known_f32({other.text}, {known[0].text})"
+        if name in ("max", "min") and (constants := [a for a in args if _is_number(a)]):
+            other = args[0] if constants[0] is args[1] else args[1]
+            return f"{name}_with_constant_f32({other.text}, {constants[0].text})"
         return f"{name}_{FUNCTION_SUFFIXES[kind]}({', '.join(texts)})"
 
 
-def _is_number(term: WgslExpression) -> bool:
-    return term.number is not None and not isnan(term.number)
+def _is_number(x: WgslExpression) -> bool:
+    """Whether an expression is a constant other than NaN."""
+    return x.constant is not None and not isnan(x.constant)
 
 
 def _wrap_uint8(text: str, kind: str) -> str:
-    """What arithmetic on uint8 leaves, back in 0..255."""
+    """Wrap a result of uint8 arithmetic to 0..255; other kinds are unchanged."""
     return f"({text} & 255u)" if kind == "u" else text
 
 
@@ -182,20 +184,21 @@ _ITEM = re.compile(r"^(?:fn|struct|var<private>) (\w+)(?:[^\n]*[;}]\n|.*?^}\n)",
 
 @cache
 def _library() -> dict[str, str]:
-    """The declarations of functions.wgsl by name; each is a line or ends at the margin."""
+    """The declarations of functions.wgsl by name; each is one line, or ends with a brace in the
+    first column."""
     text = (files(__package__) / "functions.wgsl").read_text(encoding="utf-8")
-    return {found[1]: found[0] for found in _ITEM.finditer(text)}
+    return {match[1]: match[0] for match in _ITEM.finditer(text)}
 
 
 @cache
-def _uses(name: str) -> frozenset[str]:
-    """The declarations that one needs, itself among them."""
+def _dependencies(name: str) -> frozenset[str]:
+    """The declarations that a declaration uses, transitively, and the declaration itself."""
     words = set(re.findall(r"\w+", _library()[name])) & set(_library()) - {name}
-    return frozenset({name}).union(*map(_uses, words))
+    return frozenset({name}).union(*map(_dependencies, words))
 
 
 def library_source_for(code: str) -> str:
-    """What the code uses of functions.wgsl."""
+    """Return the declarations of functions.wgsl that the code uses."""
     words = set(re.findall(r"\w+", code)) & set(_library())
-    needed = frozenset().union(*map(_uses, words))
+    needed = frozenset().union(*map(_dependencies, words))
     return "".join(text for name, text in _library().items() if name in needed)

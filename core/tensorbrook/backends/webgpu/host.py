@@ -1,4 +1,4 @@
-"""What a host of the GPU offers: buffers by number, one call for each run."""
+"""Host interface of the WebGPU backend: buffers by handle, and one call for each run."""
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
@@ -7,40 +7,41 @@ from typing import Protocol
 from .. import ProgramCache
 from .device_info import DeviceInfo
 
-
-# The first bytes of a buffer that go to another: (source, target, how many).
+# Copies between the beginnings of two buffers: (source, target, bytes).
 BufferCopies = Sequence[tuple[int, int, int]]
 
-no_op = bool           # when called, it does that
+no_op = bool           # a callable that does nothing
 
 
 class Host(Protocol):
-    """Owns the device. Sizes are in bytes and multiples of 4; what a buffer begins with is zero.
+    """The owner of the device. Sizes are in bytes and multiples of 4; new buffers are zeroed.
 
-    `run` writes and submits one command buffer, in which the copies come before the program, and
-    waits for nothing; `places` are the arena and the slots. In one go with the submit it calls
-    `then`, a C function: no interrupt comes between the two. At most two runs may be under way, and
-    `make_room` waits until one more can be.
+    `run` encodes and submits one command buffer, with the copies before the program, and does not
+    wait. `buffers` are the arena and the slots. `run` calls `on_submit`, a C function, in the same
+    step as the submit, so that no interrupt comes between the two. At most two runs may be in
+    flight; `wait_for_queue_space` waits until another one is possible.
 
-    `read_many` tells what buffers hold, each with a size, after all that came before: at one moment
-    if that is no more than batches.MOST_STAGED bytes. `load` takes the `commands` of an Image, some
-    with stamps only where `device_info` have ticks. A pipeline is made once for each different shader.
+    `read_many` returns the contents of (buffer, size) pairs after all earlier commands. The
+    contents are of one moment if they are at most readback.MAX_STAGING_BYTES in all. `load` takes
+    the `commands` of a CompiledProgram, with timestamps only if the device has a timestamp period.
+    Equal shaders share one pipeline.
 
-    When the device is lost a call raises UnavailableError: sooner or later, but no read gives
-    what a lost device left. Then `renew` takes another device, and all numbers are void; it raises
-    UnavailableError where there is none. A shader that is refused is an InternalError of `load`."""
+    After the device is lost, a call raises UnavailableError: sooner or later, but no read returns
+    contents of a lost device. `reopen_device` then requests another device, which invalidates all
+    handles, and raises UnavailableError if there is none. `load` raises InternalError for a shader
+    that the device rejects."""
 
     device_info: DeviceInfo
-    calls: int                       # how often Python left for the host
+    calls: int                       # calls from Python into the host
     submits: int
     dispatches: int
     pipelines: int
-    program_cache: ProgramCache | None                # None on a host that keeps nothing from session to session
+    program_cache: ProgramCache | None                # None if nothing outlives the session
 
     def new(self, size: int) -> int: ...
     def free(self, buffer: int) -> None: ...
     def write(self, buffer: int, data) -> None: ...
-    def read_many(self, which: Sequence[tuple[int, int]]) -> list[bytes]: ...
+    def read_many(self, requests: Sequence[tuple[int, int]]) -> list[bytes]: ...
     def load(self, commands: bytes) -> int: ...
     def unload(self, program: int) -> None: ...
     def wait_for_queue_space(self) -> None: ...

@@ -1,4 +1,4 @@
-"""The device in a page, as web/runtime/gpu_module.ts offers it to Python."""
+"""WebGPU host in a page: the device that web/runtime/gpu_module.ts provides to Python."""
 from __future__ import annotations
 
 import json
@@ -11,35 +11,35 @@ from operator import call
 import tensorbrook_page as page  # pyright: ignore[reportMissingImports]
 from pyodide.ffi import JsException, can_run_sync, run_sync  # pyright: ignore[reportMissingImports]
 
-from ...base.task_local import suspended_stacks
 from ...base.errors import FailedPreconditionError, UnavailableError
+from ...base.task_local import suspended_stacks
 from ..page_program_cache import PageProgramCache
-from .readback import Piece, read_back
+from .device_errors import device_error
 from .device_info import DeviceInfo
 from .host import no_op
-from .device_errors import device_error
+from .readback import BufferRange, read_back
 
-MIN_CHECKED_ALLOCATION = 1 << 20          # bytes; of a buffer this large it is asked whether there was memory
+MIN_CHECKED_ALLOCATION = 1 << 20   # bytes from which an allocation is waited for
 
 
 class Host:
-    """See host.py. The page has opened its device already, and it ends with the page. One that was
-    lost, with more on it than could be kept, is followed by another."""
+    """See host.py. The page opens the device before this host is created, and the device ends with
+    the page. After a loss that could not be recovered, a new host opens another device."""
 
     def __init__(self):
         self.page = gpu = page.gpu
         if gpu.reason:
             raise UnavailableError("backend webgpu", gpu.reason,
                                    "compute on wasm, or open the page where there is a GPU "
-                                   "(tensorbrook run: --software-gpu lets the processor play it)")
+                                   "(tensorbrook run --software-gpu uses a software adapter)")
         self.device_info = DeviceInfo(**json.loads(gpu.info()))
         if self.lost:
             self.reopen_device()
         self.program_cache = PageProgramCache()
-        # Bound once: looking a method up on the module costs five times the call.
-        self._run, self._full = gpu.run, gpu.isQueueFull
+        # Bound once: the lookup of a method on the module costs five times its call.
+        self._run, self._is_queue_full = gpu.run, gpu.isQueueFull
 
-    # ── what was done ──
+    # ── counters ──
 
     @property
     def calls(self) -> int:
@@ -61,17 +61,17 @@ class Host:
 
     def new(self, size: int) -> int:
         if size > self.device_info.buffer_bytes:
-            raise MemoryError(f"a buffer of {size} bytes is more than the device takes")
+            raise MemoryError(f"a buffer of {size} bytes exceeds the device's limit")
         with _translate_errors():
-            number = self.page.createBuffer(size)
-            # An allocation that fails is heard of later: early enough for a large one.
+            handle = self.page.createBuffer(size)
+            # A failed allocation is reported asynchronously; wait for it if the buffer is large.
             if size >= MIN_CHECKED_ALLOCATION and can_run_sync():
                 try:
                     self._wait(self.page.flushErrors())
                 except BaseException:
-                    self.page.freeBuffer(number)
+                    self.page.freeBuffer(handle)
                     raise
-        return number
+        return handle
 
     def free(self, buffer: int) -> None:
         self.page.freeBuffer(buffer)
@@ -80,12 +80,12 @@ class Host:
         with _translate_errors():
             self.page.write(buffer, memoryview(data))
 
-    def read_many(self, which) -> list[bytes]:
-        return read_back(which, self._staged)
+    def read_many(self, requests) -> list[bytes]:
+        return read_back(requests, self._read_chunk)
 
-    def _staged(self, pieces: list[Piece]) -> bytes:
+    def _read_chunk(self, ranges: list[BufferRange]) -> bytes:
         with _translate_errors():
-            return self._wait(self.page.read(*chain.from_iterable(pieces))).to_bytes()
+            return self._wait(self.page.read(*chain.from_iterable(ranges))).to_bytes()
 
     # ── programs ──
 
@@ -97,41 +97,39 @@ class Host:
         self.page.unload(program)
 
     def wait_for_queue_space(self) -> None:
-        if self._full():
+        if self._is_queue_full():
             with _translate_errors():
                 self._wait(self.page.waitForSlot())
 
     def run(self, program: int, buffers, copies=(), on_submit=no_op) -> None:
         run = partial(self._run, program, len(copies), *chain.from_iterable(copies), *buffers)
         try:
-            deque(map(call, (run, on_submit)), maxlen=0)      # in one go, which no interrupt divides
+            deque(map(call, (run, on_submit)), maxlen=0)   # no interrupt can come between the two
         except JsException as error:
             raise _to_device_error(error) from None
 
-    # ── faults ──
+    # ── errors ──
 
     @property
     def lost(self) -> str | None:
-        """Why the device is no more."""
+        """Why the device was lost, or None."""
         return self.page.lost() or None
 
     def reopen_device(self) -> None:
-        """Ask for another device in the place of a lost one; what was on that is gone, and its
-        numbers are void. Raises UnavailableError where there is none to be had."""
         with _translate_errors():
             self._wait(self.page.reopen())
         self.device_info = DeviceInfo(**json.loads(self.page.info()))
 
     def destroy(self) -> None:
-        """Lose the device, as a fault of the machine would."""
+        """Destroy the device, to simulate its loss."""
         self.page.destroy()
 
     def close(self) -> None:
-        """Nothing: the device ends with the worker."""
+        """Do nothing: the device ends with the worker."""
 
     @staticmethod
     def _wait(pending):
-        """What a call of the page comes to, once that is there. Ctrl-C gets in between."""
+        """Return the result of an asynchronous call of the page. Ctrl-C can interrupt the wait."""
         if hasattr(pending, "ready"):
             while not pending.ready():
                 pass
@@ -140,7 +138,8 @@ class Host:
             raise FailedPreconditionError(
                 "webgpu", "JavaScript called this code in a way that cannot wait for the GPU",
                 "read values elsewhere, or call it with callPromising")
-        # An interrupt in the tasks that wake us would let us sleep for ever; it comes after them.
+        # An interrupt inside the tasks that resume this one would leave it suspended for ever, so
+        # interrupts are deferred until after the wait.
         page.deferInterrupts(True)
         try:
             with suspended_stacks():
@@ -151,7 +150,7 @@ class Host:
 
 @contextmanager
 def _translate_errors():
-    """Raise what the page throws as our own errors."""
+    """Raise the page's exceptions as device errors."""
     try:
         yield
     except JsException as error:

@@ -1,36 +1,38 @@
-"""What buffers hold, read in batches: many small ones at once, a large one in pieces."""
+"""Readback of buffers in batches: many small buffers at once, a large buffer in several ranges."""
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 
-MAX_STAGING_BYTES = 1 << 26                # bytes read at once: a device that has no room is lost
+MAX_STAGING_BYTES = 1 << 26      # per read: a device without memory for the staging buffer is lost
 
-Piece = tuple[int, int, int]         # a buffer, the first byte of it and how many
+BufferRange = tuple[int, int, int]         # buffer, offset, size
 
 
-def read_back(which: Sequence[tuple[int, int]],
-                    staged: Callable[[list[Piece]], bytes | memoryview]) -> list[bytes]:
-    """What buffers hold, each with a size; `staged` reads pieces of buffers at once, which it gives
-    one after the other."""
-    parts: list[list[bytes]] = [[] for _ in which]
-    pieces = [(i, begin, min(MAX_STAGING_BYTES, size - begin)) for i, (_, size) in enumerate(which)
+def read_back(requests: Sequence[tuple[int, int]],
+              read_chunk: Callable[[list[BufferRange]], bytes | memoryview]) -> list[bytes]:
+    """Return the contents of (buffer, size) pairs. `read_chunk` returns the concatenated contents
+    of several ranges, of at most MAX_STAGING_BYTES in all."""
+    contents: list[list[bytes]] = [[] for _ in requests]
+    ranges = [(i, begin, min(MAX_STAGING_BYTES, size - begin))
+              for i, (_, size) in enumerate(requests)
               for begin in range(0, size, MAX_STAGING_BYTES)]
-    for batch in _batches(pieces):
-        data, at = memoryview(staged([(which[i][0], *piece) for i, *piece in batch])), 0
+    for batch in _batches(ranges):
+        data = memoryview(read_chunk([(requests[i][0], begin, size) for i, begin, size in batch]))
+        offset = 0
         for i, _, size in batch:
-            parts[i].append(bytes(data[at:at + size]))
-            at += size
-    return [each[0] if len(each) == 1 else b"".join(each) for each in parts]
+            contents[i].append(bytes(data[offset:offset + size]))
+            offset += size
+    return [chunks[0] if len(chunks) == 1 else b"".join(chunks) for chunks in contents]
 
 
-def _batches(pieces: list[Piece]) -> Iterator[list[Piece]]:
-    """Pieces in order, as many at once as may be staged."""
+def _batches(ranges: list[tuple[int, int, int]]) -> Iterator[list[tuple[int, int, int]]]:
+    """Group consecutive ranges up to MAX_STAGING_BYTES."""
     batch, room = [], MAX_STAGING_BYTES
-    for piece in pieces:
-        if piece[2] > room:
+    for entry in ranges:
+        if entry[2] > room:
             yield batch
             batch, room = [], MAX_STAGING_BYTES
-        batch.append(piece)
-        room -= piece[2]
+        batch.append(entry)
+        room -= entry[2]
     if batch:
         yield batch

@@ -1,11 +1,13 @@
-"""Loops that fold: a row is all indices that fold into one, and each has some lanes of a workgroup.
+"""Reduction code generation: row reductions with a tree over subgroups or workgroup memory.
 
-The lanes walk a row side by side, each folds what it meets, and a tree folds that, always in one
-order: lanes of a subgroup shuffle where the device has subgroups, others meet in workgroup memory.
-Stages go over the row again and compute again what they need: it comes from cache. Where rows lie
-side by side rather than their elements (sums of columns), neighbouring invocations have
-neighbouring rows; the lanes of a row, a line of memory apart, are then in subgroups of their own
-and meet in workgroup memory on every device. All shapes are estimates: no GPU was measured.
+A row is the set of all indices that reduce to one result, and a workgroup assigns some of its lanes
+to each row. The lanes of a row process interleaved elements; each reduces its own, and a tree in
+fixed order combines the lanes: by shuffles within a subgroup if the device has subgroups, otherwise
+in workgroup memory. Further passes read the row from cache again and recompute elementwise values.
+If memory is contiguous across rows and not along them (column sums), neighbouring invocations have
+neighbouring rows; the lanes of a row are then a cache line apart, so in different subgroups, and
+are combined in workgroup memory on every device. Workgroup shapes are heuristics; not tuned on
+hardware.
 """
 from __future__ import annotations
 
@@ -15,28 +17,28 @@ from typing import Any
 
 from ...base.shapes import num_elements
 from ...ir import ElementwiseOp, Load, LoopKernel, ReduceOp
+from .axis_order import is_column_reduction, varying_values, vec4_buffers
 from .device_info import DeviceInfo
 from .expression_codegen import WgslExpression, literal, render_expression
-from .axis_order import is_column_reduction, varying_values, vec4_buffers
 from .shader_dispatch import ShaderDispatch, grid, next_power_of_two, previous_power_of_two
 from .split_reduction import split_long_rows
 from .wgsl_emitter import VEC4, LoopIndex, WgslEmitter, register_type, subgroup_shuffle
 
-MAX_SINGLE_LANE = 16                   # elements of a row that one lane folds alone
+MAX_SINGLE_LANE = 16         # elements of a row that one lane reduces alone
 TARGET_INVOCATIONS = 1 << 16             # invocations that keep a large GPU busy
-LANES = 256                  # the most of a workgroup, though it might have more
-COLUMN_LANES = 8             # the most that share a column; so 32 columns lie side by side, a line
-TREE_FANIN = 16                   # lanes that come together in one level
-SLOT_BYTES = 8                     # bytes of a lane's fold in workgroup memory, on two levels
-# With subgroups: 32 lanes, which are one on most GPUs, have a row for themselves as long as each
-# goes no more often than that.
+MAX_LANES = 256              # of a workgroup, even if the device supports more
+MAX_COLUMN_LANES = 8         # per column, so that 32 columns, a cache line, are contiguous
+TREE_FANIN = 16              # lanes that are combined in one level
+SLOT_BYTES = 8               # workgroup memory of an accumulator of a lane, on two levels
+# With subgroups, a row gets 32 lanes, which are one subgroup on most GPUs, as long as each lane
+# needs at most this many iterations.
 SUBGROUP, MAX_ITERATIONS = 32, 4
 
 
 @dataclass(frozen=True)
 class WorkgroupShape:
-    """A workgroup has `beside` rows of `lanes` lanes each; the lanes of a row are neighbours, or
-    with `columns` the rows are."""
+    """A workgroup has `rows_per_group` rows of `lanes` lanes. The lanes of a row are neighbours;
+    with `columns`, the rows are neighbours instead."""
 
     rows: int
     length: int
@@ -50,49 +52,52 @@ class WorkgroupShape:
 
     @property
     def lane_stride(self) -> int:
-        """How far apart the lanes of a row are."""
+        """Distance between consecutive lanes of a row."""
         return self.rows_per_group if self.columns else 1
 
     @property
     def tree_levels(self) -> tuple[int, int]:
-        """The pieces in which the lanes of a row come together, and the lanes of a piece."""
-        piece = self.lanes if self.lanes <= TREE_FANIN else next_power_of_two(isqrt(self.lanes))
-        return self.lanes // piece, piece
+        """(chunks of a row's lanes, lanes of a chunk): each level combines up to TREE_FANIN."""
+        chunk = self.lanes if self.lanes <= TREE_FANIN else next_power_of_two(isqrt(self.lanes))
+        return self.lanes // chunk, chunk
 
 
 def reduction_dispatches(loop: LoopKernel, device_info: DeviceInfo) -> list[ShaderDispatch]:
-    """The dispatches of a loop with folds."""
-    found = []
-    for one, scratches in split_long_rows(loop, device_info):
-        part = _ReductionEmitter(one, device_info).part()
-        buffers = {name: scratches[atom] if atom in scratches else atom
-                   for name, atom in part.buffers.items()}
-        found.append(ShaderDispatch(part.code, buffers, part.groups))
-    return found
+    """Lower a loop with reductions to dispatches."""
+    dispatches = []
+    for part, temporaries in split_long_rows(loop, device_info):
+        dispatch = _ReductionEmitter(part, device_info).dispatch()
+        buffers = {name: temporaries[atom] if atom in temporaries else atom
+                   for name, atom in dispatch.buffers.items()}
+        dispatches.append(ShaderDispatch(dispatch.code, buffers, dispatch.groups))
+    return dispatches
 
 
-def choose_workgroup(loop: LoopKernel, device_info: DeviceInfo, copies: int) -> WorkgroupShape:
+def choose_workgroup(loop: LoopKernel, device_info: DeviceInfo, unroll: int) -> WorkgroupShape:
     rows = num_elements(loop.reduced_space)
     length = num_elements(tuple(loop.iteration_space[a] for a in loop.reduction_axes))
     columns = is_column_reduction(loop)
-    room = previous_power_of_two(min(LANES, device_info.workgroup_bytes // (SLOT_BYTES * max(_cells(loop), 1))))
+    slot_bytes = SLOT_BYTES * max(_slots_per_lane(loop), 1)
+    max_lanes = previous_power_of_two(min(MAX_LANES, device_info.workgroup_bytes // slot_bytes))
     if columns:
-        wanted = -(-TARGET_INVOCATIONS // rows)
-        lanes = min(previous_power_of_two(max(length // MAX_SINGLE_LANE, 1)), COLUMN_LANES, next_power_of_two(wanted),
-                    room)
+        lanes = min(previous_power_of_two(max(length // MAX_SINGLE_LANE, 1)), MAX_COLUMN_LANES,
+                    next_power_of_two(-(-TARGET_INVOCATIONS // rows)), max_lanes)
     elif length <= MAX_SINGLE_LANE:
         lanes = 1
     else:
-        alone = device_info.min_subgroup_size and length // copies <= SUBGROUP * MAX_ITERATIONS
-        lanes = min(previous_power_of_two(length // copies), room, SUBGROUP if alone else room)
-    return WorkgroupShape(rows, length, lanes, min(room // lanes, next_power_of_two(rows)), columns)
+        in_subgroup = device_info.min_subgroup_size \
+            and length // unroll <= SUBGROUP * MAX_ITERATIONS
+        lanes = min(previous_power_of_two(length // unroll), max_lanes,
+                    SUBGROUP if in_subgroup else max_lanes)
+    rows_per_group = min(max_lanes // lanes, next_power_of_two(rows))
+    return WorkgroupShape(rows, length, lanes, rows_per_group, columns)
 
 
-def _cells(loop: LoopKernel) -> int:
-    """How many cells a lane has on each level: stages share those of a type."""
-    found = [[register_type(v.dtype) for v in stage.post_reduce if isinstance(v, ReduceOp)]
-             for stage in loop.passes]
-    return len({cell for kinds in found for cell in enumerate(kinds)})
+def _slots_per_lane(loop: LoopKernel) -> int:
+    """Workgroup memory slots of a lane on each level; passes share the slots of a type."""
+    types = [[register_type(v.dtype) for v in row_pass.post_reduce if isinstance(v, ReduceOp)]
+             for row_pass in loop.passes]
+    return len({slot for types_of_pass in types for slot in enumerate(types_of_pass)})
 
 
 def _times(text: str, factor: int) -> str:
@@ -100,255 +105,276 @@ def _times(text: str, factor: int) -> str:
 
 
 class _ReductionEmitter:
-    """One dispatch of a loop with folds, while it is written."""
+    """Emits one dispatch of a loop with reductions. `acc{i}_{j}` is the accumulator of value i for
+    the j-th of the unrolled elements."""
 
     def __init__(self, loop: LoopKernel, device_info: DeviceInfo):
         self.loop, self.device_info = loop, device_info
-        fours = loop.iteration_space[-1] % VEC4 == 0 and not is_column_reduction(loop) and loop.iteration_space[-1] > 0
-        self.copies = VEC4 if fours else 1
-        self.shape = choose_workgroup(loop, device_info, self.copies)
-        self.writer = WgslEmitter(loop, self.copies, vec4_buffers(loop) if fours else frozenset())
-        self.along_row = varying_values(loop, set(loop.reduction_axes))
-        self.along_last = varying_values(loop, {len(loop.iteration_space) - 1})
-        self.writer.subgroups = device_info.min_subgroup_size > 0 and self.shape.lanes > 1 \
+        row_end = loop.iteration_space[-1]
+        is_vec4 = row_end % VEC4 == 0 and not is_column_reduction(loop) and row_end > 0
+        self.unroll = VEC4 if is_vec4 else 1
+        self.shape = choose_workgroup(loop, device_info, self.unroll)
+        self.emitter = WgslEmitter(loop, self.unroll,
+                                   vec4_buffers(loop) if is_vec4 else frozenset())
+        self.varies_in_row = varying_values(loop, set(loop.reduction_axes))
+        self.varies_in_vec4 = varying_values(loop, {len(loop.iteration_space) - 1})
+        self.emitter.uses_subgroups = device_info.min_subgroup_size > 0 and self.shape.lanes > 1 \
             and not self.shape.columns
-        self.trees = 0                               # how many use workgroup memory
-        self.cells: dict[str, str] = {}              # declarations of workgroup memory
-        self.known: set[int] = set()                 # values that hold for the whole row
+        self.subgroup_trees = 0                      # trees so far that use workgroup memory
+        self.slot_declarations: dict[str, str] = {}
+        self.computed: set[int] = set()              # values that are constant along the row
 
-    def part(self) -> ShaderDispatch:
-        shape, writer = self.shape, self.writer
+    def dispatch(self) -> ShaderDispatch:
+        shape, emitter = self.shape, self.emitter
         groups = grid(shape.rows, shape.rows_per_group, self.device_info.max_workgroups)
         self.begin(groups)
         for n in range(len(self.loop.passes)):
-            self.stage(n)
-        declared = "".join(text + "\n" for text in self.cells.values())
-        arguments = "@builtin(workgroup_id) group: vec3u, " \
+            self.emit_pass(n)
+        declarations = "".join(text + "\n" for text in self.slot_declarations.values())
+        parameters = "@builtin(workgroup_id) group: vec3u, " \
             "@builtin(local_invocation_index) lane: u32"
-        if writer.subgroups:
-            arguments += ", @builtin(subgroup_size) subgroup: u32"
-        return ShaderDispatch(writer.module(declared, arguments, shape.size), writer.buffers(), groups)
+        if emitter.uses_subgroups:
+            parameters += ", @builtin(subgroup_size) subgroup_size: u32"
+        code = emitter.module(declarations, parameters, shape.size)
+        return ShaderDispatch(code, emitter.buffers(), groups)
 
     def begin(self, groups: tuple[int, int, int]):
-        """Which row, and which of its lanes."""
-        shape, line = self.shape, self.writer.line
+        """Emit the row of this invocation and its lane within the row."""
+        shape, line = self.shape, self.emitter.line
         first = f"(group.y * {groups[0]}u + group.x) * {shape.rows_per_group}u"
         if shape.lanes == 1:
             line(f"let row = {first} + lane;")
             line(f"if (row >= {shape.rows}u) {{ return; }}")
         else:
-            in_row, of_group = (f"lane / {shape.rows_per_group}u", f"lane % {shape.rows_per_group}u") \
-                if shape.columns else (f"lane % {shape.lanes}u", f"lane / {shape.lanes}u")
-            line(f"let part = {in_row};")
-            line(f"let wanted = {first} + {of_group};")
-            # All lanes must come to the barriers, also those that have no row.
-            line(f"let live = wanted < {shape.rows}u;")
-            line(f"let row = min(wanted, {shape.rows - 1}u);")
-        if self.writer.subgroups:
-            line(f"let width = min(subgroup, {shape.lanes}u);")
+            row_lane, row_in_group = (
+                (f"lane / {shape.rows_per_group}u", f"lane % {shape.rows_per_group}u")
+                if shape.columns else (f"lane % {shape.lanes}u", f"lane / {shape.lanes}u"))
+            line(f"let row_lane = {row_lane};")
+            line(f"let unclamped_row = {first} + {row_in_group};")
+            # All lanes must reach the barriers, also lanes without a row.
+            line(f"let in_range = unclamped_row < {shape.rows}u;")
+            line(f"let row = min(unclamped_row, {shape.rows - 1}u);")
+        if self.emitter.uses_subgroups:
+            line(f"let width = min(subgroup_size, {shape.lanes}u);")
         elif shape.lanes > 1:
-            piece = shape.tree_levels[1] * shape.lane_stride
-            line(f"let first = lane - {_times('part', shape.lane_stride)};")
-            line(f"let near = first + {_times(f'part / {shape.tree_levels[1]}u', piece)};")
-        names = self.writer.split_index("row", list(self.loop.iteration_space[:self.loop.reduction_axes[0]]), "i")
-        self.outside = [LoopIndex(name) for name in names]
-        self.reset_counters()
+            chunk = shape.tree_levels[1]
+            chunk_index = _times(f"row_lane / {chunk}u", chunk * shape.lane_stride)
+            line(f"let row_begin = lane - {_times('row_lane', shape.lane_stride)};")
+            line(f"let chunk_begin = row_begin + {chunk_index};")
+        kept_sizes = list(self.loop.iteration_space[:self.loop.reduction_axes[0]])
+        names = self.emitter.split_index("row", kept_sizes, "i")
+        self.row_indices = [LoopIndex(name) for name in names]
+        self.leave_row()
 
-    def reset_counters(self):
-        self.writer.counters = self.outside + [LoopIndex("0u")] * len(self.loop.reduction_axes)
+    def leave_row(self):
+        """Set the indices of code outside of the loop over the row."""
+        self.emitter.indices = self.row_indices + \
+            [LoopIndex("0u")] * len(self.loop.reduction_axes)
 
-    # ── stages ──
+    # ── passes ──
 
-    def stage(self, n: int):
-        early = self.needed(n)
-        for i in early:
-            if not self.along_row[i] and i not in self.known:
-                self.writer.compute(i, False)
-                self.known.add(i)
-        reduced = [(i, v) for i, (v, part) in enumerate(zip(self.loop.values, self.loop.value_sites))
-                   if part == (n, True) and isinstance(v, ReduceOp)]
+    def emit_pass(self, n: int):
+        needed = self.needed(n)
+        for i in needed:
+            if not self.varies_in_row[i] and i not in self.computed:
+                self.emitter.compute(i, False)
+                self.computed.add(i)
+        reduced = [(i, v) for i, (v, site) in enumerate(zip(self.loop.values,
+                                                            self.loop.value_sites))
+                   if site == (n, True) and isinstance(v, ReduceOp)]
         stores = self.stores(n, False)
         for i, value in reduced:
-            for copy in range(self.copies):
-                start = literal(_start(value), value.dtype.kind)
-                self.writer.line(f"var f{i}_{copy}: {register_type(value.dtype)} = {start};")
+            for j in range(self.unroll):
+                initial = literal(_initial(value), value.dtype.kind)
+                self.emitter.line(f"var acc{i}_{j}: {register_type(value.dtype)} = {initial};")
         if self.shape.length and (reduced or stores):
-            self.emit_row_loop([i for i in early if self.along_row[i]], reduced, stores)
-        self.reset_counters()
+            self.emit_row_loop([i for i in needed if self.varies_in_row[i]], reduced, stores)
+        self.leave_row()
         self.reduce_lanes(reduced)
-        self.tail(n, [i for i, _ in reduced])
+        self.emit_post_reduce(n, [i for i, _ in reduced])
 
     def needed(self, n: int) -> list[int]:
-        """The values of bodies that a stage folds or stores, or that these come of, in order; of an
-        empty row those that its tail reads, as what is loaded for its elements may lie nowhere."""
+        """Return the elementwise values that pass n reduces or stores, and their operands, in
+        order; for an empty row only operands of the post-reduction values, because loads of its
+        elements may be out of bounds."""
         loop, pending = self.loop, []
         if self.shape.length:
             pending += [v.arg for v in loop.passes[n].post_reduce if isinstance(v, ReduceOp)]
             pending += [s.value for s in self.stores(n, False)]
-        pending += [i for v in loop.passes[n].post_reduce if isinstance(v, ElementwiseOp) for i in v.args]
-        found: set[int] = set()
+        pending += [i for v in loop.passes[n].post_reduce
+                    if isinstance(v, ElementwiseOp) for i in v.args]
+        needed: set[int] = set()
         while pending:
             i = pending.pop()
-            if not loop.value_sites[i][1] and i not in found:
-                found.add(i)
+            if not loop.value_sites[i][1] and i not in needed:
+                needed.add(i)
                 value = loop.values[i]
                 pending += value.args if isinstance(value, ElementwiseOp) else ()
-        return sorted(found)
+        return sorted(needed)
 
-    def stores(self, n: int, late: bool):
-        return [s for s in self.loop.stores if self.loop.value_sites[s.value] == (n, late)]
+    def stores(self, n: int, post_reduce: bool):
+        return [s for s in self.loop.stores if self.loop.value_sites[s.value] == (n, post_reduce)]
 
     def emit_row_loop(self, values: list[int], reduced: list, stores: list):
-        """This lane's part of the row."""
-        shape, writer = self.shape, self.writer
-        folded = [self.loop.iteration_space[a] for a in self.loop.reduction_axes]
-        count = shape.length // self.copies
-        begin, end = ("part", f"select(0u, {count}u, live)") if shape.lanes > 1 \
-            else ("0u", f"{count}u")
+        """Emit the loop over this lane's elements of the row."""
+        shape, emitter = self.shape, self.emitter
+        sizes = [self.loop.iteration_space[a] for a in self.loop.reduction_axes]
+        count = shape.length // self.unroll
+        begin, end = "0u", f"{count}u"
         if shape.lanes > 1:
-            writer.line(f"let end{len(writer.lines)} = {end};")
-            end = f"end{len(writer.lines) - 1}"
-        writer.open(f"for (var e = {begin}; e < {end}; e += {shape.lanes}u)")
-        names = writer.split_index("e", [*folded[:-1], folded[-1] // self.copies], "e")
-        inside = [LoopIndex(name) for name in names[:-1]]
-        inside.append(LoopIndex(names[-1], self.copies, copied=True))
-        writer.counters = self.outside + inside
+            begin, end = "row_lane", f"end{len(emitter.lines)}"
+            emitter.line(f"let {end} = select(0u, {count}u, in_range);")
+        emitter.open(f"for (var e = {begin}; e < {end}; e += {shape.lanes}u)")
+        names = emitter.split_index("e", [*sizes[:-1], sizes[-1] // self.unroll], "e")
+        emitter.indices = [*self.row_indices, *map(LoopIndex, names[:-1]),
+                           LoopIndex(names[-1], self.unroll, unrolled=True)]
         for i in values:
-            writer.compute(i, self.along_last[i])
+            emitter.compute(i, self.varies_in_vec4[i])
         for i, value in reduced:
-            for copy in range(self.copies):
-                one = self.joined(value, f"f{i}_{copy}", writer.text(value.arg, copy))
-                writer.line(f"f{i}_{copy} = {one};")
+            for j in range(self.unroll):
+                element = emitter.value_text(value.arg, j)
+                emitter.line(f"acc{i}_{j} = {self.combined(value, f'acc{i}_{j}', element)};")
         for store in stores:
-            writer.store(store)
-        writer.close()
+            emitter.store(store)
+        emitter.close()
 
     @staticmethod
-    def joined(value: ReduceOp, x: str, y: str) -> str:
+    def combined(value: ReduceOp, x: str, y: str) -> str:
         kind = value.dtype.kind
-        return render_expression(value.reduction.combiner, [WgslExpression(x, kind), WgslExpression(y, kind)], kind)
+        return render_expression(value.reduction.combiner,
+                                 [WgslExpression(x, kind), WgslExpression(y, kind)], kind)
 
-    # ── folds ──
+    # ── combining accumulators ──
 
     def reduce_lanes(self, reduced: list):
-        """What the copies and the lanes of a row have folded becomes one, in a fixed tree."""
-        writer = self.writer
+        """Combine the accumulators of unrolled elements, then the accumulators of a row's lanes, in
+        a fixed tree."""
+        emitter = self.emitter
         for i, value in reduced:
-            for step in (2, 1) if self.copies == VEC4 else ():
-                for copy in range(step):
-                    one = self.joined(value, f"f{i}_{copy}", f"f{i}_{copy + step}")
-                    writer.line(f"f{i}_{copy} = {one};")
+            for distance in (2, 1) if self.unroll == VEC4 else ():
+                for j in range(distance):
+                    combined = self.combined(value, f"acc{i}_{j}", f"acc{i}_{j + distance}")
+                    emitter.line(f"acc{i}_{j} = {combined};")
         if self.shape.lanes > 1 and reduced:
-            (self.reduce_in_subgroups if writer.subgroups else self.reduce_in_workgroup_memory)(reduced)
+            if emitter.uses_subgroups:
+                self.reduce_in_subgroups(reduced)
+            else:
+                self.reduce_in_workgroup_memory(reduced)
         for i, _ in reduced:
-            writer.line(f"let v{i} = f{i}_0;")
-            writer.value_names[i, 0] = f"v{i}"
+            emitter.line(f"let v{i} = acc{i}_0;")
+            emitter.value_names[i, 0] = f"v{i}"
 
     def reduce_in_workgroup_memory(self, reduced: list):
-        """All lanes of a row fold those of their piece, and then what the pieces give: two levels
-        of loads that everyone makes cost less than many with a barrier each."""
-        writer, (pieces, piece) = self.writer, self.shape.tree_levels
-        if self.cells and pieces == 1:
-            writer.line("workgroupBarrier();")           # all have read what stands there
+        """Every lane reduces the slots of its chunk, then one slot per chunk: two levels of loads
+        by all lanes cost less than more levels with a barrier each."""
+        emitter, (chunks, chunk) = self.emitter, self.shape.tree_levels
+        stride = self.shape.lane_stride
+        if self.slot_declarations and chunks == 1:
+            emitter.line("workgroupBarrier();")           # all lanes have read the previous slots
         for level, (count, begin, step) in enumerate((
-                (piece, "near", self.shape.lane_stride), (pieces, "first", piece * self.shape.lane_stride))):
+                (chunk, "chunk_begin", stride), (chunks, "row_begin", chunk * stride))):
             if count == 1:
                 continue
             names = self.workgroup_slots(reduced, level, self.shape.size)
             for name, (i, _) in zip(names, reduced):
-                writer.line(f"{name}[lane] = f{i}_0;")
-            writer.line("workgroupBarrier();")
+                emitter.line(f"{name}[lane] = acc{i}_0;")
+            emitter.line("workgroupBarrier();")
             self.reduce_slots(reduced, names, begin, f"{step}u", f"{count * step}u")
 
     def reduce_in_subgroups(self, reduced: list):
-        """The lanes of a subgroup fold what they have; where a row has several subgroups, what
-        these give goes through workgroup memory once. How large a subgroup is, the shader is told:
-        a device may choose that for each one, but not below its least. Two trees that follow each
-        other have memory of their own: who comes to the barrier of the second is done with the
-        first."""
-        writer, lanes, least = self.writer, self.shape.lanes, self.device_info.min_subgroup_size
+        """The lanes of a subgroup combine their accumulators by shuffles; if a row has several
+        subgroups, their results pass through workgroup memory once.
+
+        The subgroup size is a value of the shader: the device may choose it for each shader, but
+        not below its minimum. Consecutive trees alternate between two sets of slots, because a lane
+        at the barrier of the next tree has finished its reads of the previous one."""
+        emitter, lanes = self.emitter, self.shape.lanes
+        min_size = self.device_info.min_subgroup_size
         self.shuffle_reduce(reduced, "width")
-        if lanes <= least:
+        if lanes <= min_size:
             return
-        names = self.workgroup_slots(reduced, self.trees % 2, self.shape.size // least)
-        self.trees += 1
-        writer.open(f"if (width < {lanes}u)")
-        writer.open("if (lane % width == 0u)")
+        names = self.workgroup_slots(reduced, self.subgroup_trees % 2, self.shape.size // min_size)
+        self.subgroup_trees += 1
+        emitter.open(f"if (width < {lanes}u)")
+        emitter.open("if (lane % width == 0u)")
         for name, (i, _) in zip(names, reduced):
-            writer.line(f"{name}[lane / width] = f{i}_0;")
-        writer.close()
-        writer.line("workgroupBarrier();")
-        writer.line(f"let count = {lanes}u / width;")
-        writer.line("let some = min(count, width);")
-        writer.line("let at = (lane - part) / width + part % some;")
-        self.reduce_slots(reduced, names, "at", "some", "count")
-        self.shuffle_reduce(reduced, "some")
-        writer.close()
+            emitter.line(f"{name}[lane / width] = acc{i}_0;")
+        emitter.close()
+        emitter.line("workgroupBarrier();")
+        emitter.line(f"let subgroup_count = {lanes}u / width;")
+        emitter.line("let readers = min(subgroup_count, width);")
+        emitter.line("let slot = (lane - row_lane) / width + row_lane % readers;")
+        self.reduce_slots(reduced, names, "slot", "readers", "subgroup_count")
+        self.shuffle_reduce(reduced, "readers")
+        emitter.close()
 
     def reduce_slots(self, reduced: list, names: list[str], begin: str, step: str, end: str):
-        """Fold what stands in the cells from `begin` on, `step` apart."""
-        writer = self.writer
+        """Reduce the slots `begin`, `begin + step`, ... before `begin + end`."""
+        emitter = self.emitter
         for name, (i, _) in zip(names, reduced):
-            writer.line(f"f{i}_0 = {name}[{begin}];")
-        writer.open(f"for (var k = {step}; k < {end}; k += {step})")
+            emitter.line(f"acc{i}_0 = {name}[{begin}];")
+        emitter.open(f"for (var k = {step}; k < {end}; k += {step})")
         for name, (i, value) in zip(names, reduced):
-            writer.line(f"f{i}_0 = {self.joined(value, f'f{i}_0', f'{name}[{begin} + k]')};")
-        writer.close()
+            combined = self.combined(value, f"acc{i}_0", f"{name}[{begin} + k]")
+            emitter.line(f"acc{i}_0 = {combined};")
+        emitter.close()
 
     def shuffle_reduce(self, reduced: list, width: str):
-        """So many lanes side by side fold what they have; each comes to the same."""
-        writer = self.writer
-        writer.open(f"for (var d = 1u; d < {width}; d *= 2u)")
+        """Combine the accumulators of `width` neighbouring lanes; all get the same result."""
+        emitter = self.emitter
+        emitter.open(f"for (var d = 1u; d < {width}; d *= 2u)")
         for i, value in reduced:
-            writer.line(f"let other{i} = {subgroup_shuffle(f'f{i}_0', value.dtype, 'd')};")
-            writer.line(f"f{i}_0 = {self.joined(value, f'f{i}_0', f'other{i}')};")
-        writer.close()
+            emitter.line(f"let other{i} = {subgroup_shuffle(f'acc{i}_0', value.dtype, 'd')};")
+            emitter.line(f"acc{i}_0 = {self.combined(value, f'acc{i}_0', f'other{i}')};")
+        emitter.close()
 
-    def workgroup_slots(self, reduced: list, level: int, count: int) -> list[str]:
-        """Workgroup memory for so many folds of each of these."""
-        found = []
-        for slot, (_, value) in enumerate(reduced):
+    def workgroup_slots(self, reduced: list, slot_set: int, count: int) -> list[str]:
+        """Declare arrays of `count` slots in workgroup memory, one per accumulator of a set; return
+        their names."""
+        names = []
+        for n, (_, value) in enumerate(reduced):
             kind = register_type(value.dtype)
-            found.append(f"{('cells', 'sums')[level]}_{kind}_{slot}")
-            self.cells[found[-1]] = f"var<workgroup> {found[-1]}: array<{kind}, {count}>;"
-        return found
+            name = f"slots{slot_set}_{kind}_{n}"
+            names.append(name)
+            self.slot_declarations[name] = f"var<workgroup> {name}: array<{kind}, {count}>;"
+        return names
 
-    # ── tails ──
+    # ── post-reduction values ──
 
-    def tail(self, n: int, reduced: list[int]):
-        """What follows from the folds. All lanes of a row compute it, one stores it."""
-        writer, stores = self.writer, self.stores(n, True)
-        late = [i for i, part in enumerate(self.loop.value_sites) if part == (n, True)]
-        for i in late:
+    def emit_post_reduce(self, n: int, reduced: list[int]):
+        """Emit the post-reduction values in all lanes of a row, and their stores in one."""
+        emitter, stores = self.emitter, self.stores(n, True)
+        values = [i for i, site in enumerate(self.loop.value_sites) if site == (n, True)]
+        for i in values:
             if i not in reduced:
-                writer.compute(i, False)
+                emitter.compute(i, False)
         if not stores:
             return
         if self.shape.lanes > 1:
-            if any(isinstance(self.loop.values[i], Load) for i in late) or self.may_alias(stores):
-                writer.line("storageBarrier();")         # a result may lie where an argument does
-            writer.open("if (live && part == 0u)")
+            if any(isinstance(self.loop.values[i], Load) for i in values) \
+                    or self.may_alias(stores):
+                emitter.line("storageBarrier();")         # a result may alias an operand
+            emitter.open("if (in_range && row_lane == 0u)")
         for store in stores:
-            text = writer.text(store.value, 0)
-            writer.store_element(store, 0, text)
+            emitter.store_element(store, 0, emitter.value_text(store.value, 0))
         if self.shape.lanes > 1:
-            writer.close()
+            emitter.close()
 
     def may_alias(self, stores: list) -> bool:
-        """Whether a lane may store where others, which no barrier of a tree has held together, read
-        what belongs to the whole row."""
-        there = {(s.target.spec.dtype, s.target.spec.count) for s in stores}
-        read = {(v.source.spec.dtype, v.source.spec.count)
-                for v, varies in zip(self.loop.values, self.along_row)
-                if isinstance(v, Load) and not varies}
-        return self.writer.subgroups and not there.isdisjoint(read)
+        """Whether a store may overwrite an operand that is constant along the row while other
+        lanes, which no barrier of a tree has synchronized, still read it."""
+        stored = {(s.target.spec.dtype, s.target.spec.count) for s in stores}
+        loaded = {(v.source.spec.dtype, v.source.spec.count)
+                  for v, varies in zip(self.loop.values, self.varies_in_row)
+                  if isinstance(v, Load) and not varies}
+        return self.emitter.uses_subgroups and not stored.isdisjoint(loaded)
 
 
-def _start(value: ReduceOp) -> Any:
-    """What an accumulator begins with."""
-    start, dtype = value.reduction.init, value.dtype
-    if start == "lowest":
+def _initial(value: ReduceOp) -> Any:
+    """The initial value of an accumulator."""
+    initial, dtype = value.reduction.init, value.dtype
+    if initial == "lowest":
         return float("-inf") if dtype.is_floating else dtype.min
-    if start == "highest":
+    if initial == "highest":
         return float("inf") if dtype.is_floating else dtype.max
-    return start
+    return initial

@@ -1,22 +1,22 @@
-"""The shaders that are files: `templates/*.wgsl`, each a whole WGSL module with what it includes.
+"""Shader templates: `templates/*.wgsl`, WGSL modules with includes, conditionals and constants.
 
-What several of them have in common is a file of `templates/pieces`, which stands where a line
+A line
 
     // include "include/pool.wgsl"
 
-says so, in templates and in other pieces. What is chosen for each use is an `override` of the file:
-sizes, so that loops have known lengths, and tunables. `template` turns them into constants. One
-without a value must be given; so what Python goes by as well, as how many invocations a workgroup
-has, is said in Python alone. What elements are is an `alias` of the file, as in
-`alias element = f32;`, which is replaced by its type wherever it stands. WGSL's extensions are
-enabled where the text uses them. Texts between `// if NAME` and `// end` lines stay where NAME is
-true; `// else` may stand between. A loop below a line `// unroll`,
+is replaced by that file, in templates and in included files. An `override` is a tunable or a size
+that is chosen for each use; `instantiate` makes overrides constants, so that loops have known
+lengths. An override without a default value must be passed: values that Python uses too, such as
+the workgroup size, are written in Python alone. An `alias` such as `alias element = f32;` is an
+element type; its name is replaced by the chosen type. WGSL extensions that the text uses are
+enabled. Lines between `// if NAME` and `// end` are kept if the flag NAME is true; they may contain
+`// else`. A loop below a line `// unroll`,
 
     // unroll
     for (var i = 0u; i < COUNT; i++) {
 
-is written out turn by turn: devices guard loops and indices that vary against mistakes, which an
-inner loop over registers cannot afford, and what has a number has nothing to be guarded.
+is unrolled. Implementations of WebGPU add checks to loops and to variable indices, which are too
+expensive in an inner loop over registers; a constant index needs no check.
 """
 from __future__ import annotations
 
@@ -35,55 +35,57 @@ _ALIAS = re.compile(r"^alias (\w+) = (\w+);\n", re.M)
 
 @cache
 def load_source(name: str) -> str:
-    """The text of a template file, with what it includes."""
+    """Return the text of a template file with its includes resolved."""
     return _resolve_includes((f"{name}.wgsl",))
 
 
-def _resolve_includes(way: tuple[str, ...]) -> str:
-    """The text of the last of these files, of which each includes the next."""
-    *including, name = way
+def _resolve_includes(path: tuple[str, ...]) -> str:
+    """Return the text of the last file of an include path, in which each file includes the next."""
+    *parents, name = path
     file = FOLDER / name
-    assert name not in including, f"a circle: {' includes '.join(way)}"
-    assert file.is_file(), f"there is no {name} (asked for: {' includes '.join(way)})"
-    text = _INCLUDE.sub(lambda found: _resolve_includes((*way, found[1])), file.read_text(encoding="utf-8"))
-    assert "// include" not in text, f"a line `// include` in {name} has a form of its own"
+    assert name not in parents, f"circular include: {' includes '.join(path)}"
+    assert file.is_file(), f"there is no {name} (include path: {' includes '.join(path)})"
+    text = _INCLUDE.sub(lambda match: _resolve_includes((*path, match[1])),
+                        file.read_text(encoding="utf-8"))
+    assert "// include" not in text, f"malformed `// include` line in {name}"
     return text
 
 
-def instantiate(name: str, **constants: int | float | bool | str) -> str:
-    """A template's text with these constants, flags and types of elements. What is not named keeps
-    the value that the file gives it; a flag is off."""
+def instantiate(name: str, **settings: int | float | bool | str) -> str:
+    """Return a template's text with the given constants, flags and element types. An unnamed
+    constant or type keeps its default in the file; an unnamed flag is off."""
     used: set[str] = set()
 
-    def constant(found: re.Match) -> str:
-        key, kind, value = found.groups()
+    def constant(match: re.Match) -> str:
+        key, kind, default = match.groups()
         used.add(key)
-        assert value or key in constants, f"{name}.wgsl is not told {key}"
+        assert default or key in settings, f"{name}.wgsl needs a value of {key}"
         return f"const {key}: {kind}" + \
-            (f" = {_literal(constants[key], kind)};" if key in constants else f"{value};")
+            (f" = {_literal(settings[key], kind)};" if key in settings else f"{default};")
 
-    text = _OVERRIDE.sub(constant, _substitute_aliases(_apply_conditionals(load_source(name), constants), constants, used))
-    text = _add_enables(_unroll_loops(text))
-    flags = set(re.findall(r"^\s*// if (\w+)$", load_source(name), re.M))
-    assert set(constants) <= used | flags, f"{name}.wgsl has no {set(constants) - used - flags}"
+    source = load_source(name)
+    text = _substitute_aliases(_apply_conditionals(source, settings), settings, used)
+    text = _add_enables(_unroll_loops(_OVERRIDE.sub(constant, text)))
+    unknown = set(settings) - used - set(re.findall(r"^\s*// if (\w+)$", source, re.M))
+    assert not unknown, f"{name}.wgsl has no {unknown}"
     return text
 
 
-def _substitute_aliases(text: str, types, used: set[str]) -> str:
-    """The text with types for its aliases."""
-    chosen = {name: types.get(name, kind) for name, kind in _ALIAS.findall(text)}
+def _substitute_aliases(text: str, settings, used: set[str]) -> str:
+    """Replace the aliases by their types; adds their names to `used`."""
+    types = {name: settings.get(name, default) for name, default in _ALIAS.findall(text)}
     text = _ALIAS.sub("", text)
-    for name, kind in chosen.items():
+    for name, kind in types.items():
         assert not re.search(rf"\b(let|var|const|fn) {name}\b", text), f"{name} is a type"
         text = re.sub(rf"\b{name}\b", kind, text)
-    used |= set(chosen)
+    used |= set(types)
     return text
 
 
 def _add_enables(text: str) -> str:
-    """The text behind the names of the extensions that it uses."""
-    return "".join(f"enable {name};\n" for name, sign in _EXTENSIONS.items()
-                   if re.search(sign, text)) + text
+    """Prepend the directives that enable the extensions of the text."""
+    return "".join(f"enable {name};\n" for name, pattern in _EXTENSIONS.items()
+                   if re.search(pattern, text)) + text
 
 
 def _literal(value: int | float | bool, kind: str) -> str:
@@ -93,32 +95,32 @@ def _literal(value: int | float | bool, kind: str) -> str:
 
 
 def _unroll_loops(text: str) -> str:
-    """The text with every loop below `// unroll` written out, the outer ones first."""
+    """Unroll every loop below `// unroll`, outer loops first."""
     lengths = dict(re.findall(r"^const (\w+): u32 = (\d+)u?;", text, re.M))
 
-    def turns(found: re.Match) -> str:
-        indent, counter, count, body = found.groups()
+    def unroll(match: re.Match) -> str:
+        indent, index, count, body = match.groups()
         length = int(lengths.get(count) or count.removesuffix("u"))
-        return "".join(f"{indent}{{" + re.sub(rf"\b{counter}\b", f"{i}u", body) + "}\n"
+        return "".join(f"{indent}{{" + re.sub(rf"\b{index}\b", f"{i}u", body) + "}\n"
                        for i in range(length))
 
-    while (written := _UNROLLED.sub(turns, text)) != text:
-        text = written
-    assert "// unroll" not in text, "a loop below `// unroll` has another form than the one above"
+    while (unrolled := _UNROLLED.sub(unroll, text)) != text:
+        text = unrolled
+    assert "// unroll" not in text, "a loop below `// unroll` has an unsupported form"
     return text
 
 
 def _apply_conditionals(text: str, flags) -> str:
-    """The lines whose conditions hold. Conditions may stand inside each other."""
-    lines, holds = [], [True]
+    """Keep the lines whose conditions, which may be nested, are true."""
+    lines, active = [], [True]
     for line in text.splitlines():
-        word = line.strip()
-        if word.startswith("// if "):
-            holds.append(holds[-1] and bool(flags.get(word[6:], False)))
-        elif word == "// else":
-            holds[-1] = holds[-2] and not holds[-1]
-        elif word == "// end":
-            holds.pop()
-        elif holds[-1]:
+        directive = line.strip()
+        if directive.startswith("// if "):
+            active.append(active[-1] and bool(flags.get(directive[6:], False)))
+        elif directive == "// else":
+            active[-1] = active[-2] and not active[-1]
+        elif directive == "// end":
+            active.pop()
+        elif active[-1]:
             lines.append(line)
     return "\n".join(lines) + "\n"

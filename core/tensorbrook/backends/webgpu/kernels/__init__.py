@@ -1,6 +1,6 @@
-"""The kernels that templates carry out, by the names and numbers that wasm/engine.h gives them.
+"""GPU kernels from templates, by the kernel names and parameters of wasm/engine.h.
 
-`CALLS[name](call, device_info)` gives the parts of a Call, which run one after the other.
+`KERNELS[name](call, device_info)` lowers a KernelCall to the dispatches that run in order.
 """
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from collections.abc import Callable, Mapping
 from ....ir import KernelCall
 from ..device_info import DeviceInfo
 from ..shader_dispatch import ShaderDispatch
-from . import attention, conv, gemm, sort, gather_scatter, pool, random, cumsum
+from . import attention, conv, cumsum, gather_scatter, gemm, pool, random, sort
 
 KERNELS: Mapping[str, Callable[[KernelCall, DeviceInfo], list[ShaderDispatch]]] = {
-    **gemm.KERNELS, **conv.KERNELS, **pool.KERNELS, **attention.KERNELS, **gather_scatter.KERNELS, **sort.KERNELS,
-    **random.KERNELS, **cumsum.KERNELS}
+    **gemm.KERNELS, **conv.KERNELS, **pool.KERNELS, **attention.KERNELS, **gather_scatter.KERNELS,
+    **sort.KERNELS, **random.KERNELS, **cumsum.KERNELS}

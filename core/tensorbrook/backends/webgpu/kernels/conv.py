@@ -1,5 +1,4 @@
-"""Convolutions and their gradients: products of gathered windows, or element by element where the
-groups have few channels."""
+"""Convolutions and their gradients: implicit GEMM, or direct loops for groups of few channels."""
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
@@ -10,22 +9,23 @@ from ..device_info import DeviceInfo
 from ..loop_codegen import epilogue_takes_vec4
 from ..shader_dispatch import ShaderDispatch, grid
 from . import gemm
-from .product_outputs import element_type, final_dispatch, operand_types, split_k_dispatches, zero_output
+from .product_outputs import (element_type, final_dispatch, operand_types, split_k_dispatches,
+                              zero_output)
 
-# Untuned estimates: no GPU was at hand.
-WORKGROUPS = 256                     # tiles that keep a GPU busy
-INVOCATIONS = 1 << 15                # the same where each makes one element
-DIRECT = 16                          # columns of a group below which a tile would be empty
-STEPS = 8                            # a part of the sums has no fewer steps of a tile,
-LONG = 24                            # and there are no parts where a tile makes fewer
-PIXELS = 64                          # nor fewer pixels where it is made one by one
-TILE_K = 16                          # how far a tile goes along the sums in one step
-LANES = 64                           # invocations of a workgroup, of which each makes one element
+# Heuristics; not tuned on hardware.
+TARGET_WORKGROUPS = 256              # that keep a GPU busy
+TARGET_INVOCATIONS = 1 << 15         # the same for one element per invocation
+MIN_TILED_COLUMNS = 16               # columns of a group; with fewer, a tile would be mostly empty
+MIN_STEPS_PER_SPLIT = 8              # steps of a tile along k in each split,
+MIN_SPLIT_STEPS = 24                 # if a tile has at least this many steps in all
+MIN_PIXELS_PER_SPLIT = 64            # pixels of a split of a direct filter gradient
+TILE_K = 16                          # length of a step of a tile along k
+LANES = 64                           # of a workgroup with one element per invocation
 
 
 @dataclass(frozen=True)
 class ConvShape:
-    """The numbers of a convolution, as wasm/engine.h names them."""
+    """The parameters of a convolution, named as in wasm/engine.h."""
 
     n: int
     h: int
@@ -46,7 +46,7 @@ class ConvShape:
 
     @property
     def is_product(self) -> bool:
-        """A window of one pixel for each pixel: a plain product of pixels x channels."""
+        """Whether the windows are single pixels: a matrix product of pixels x channels."""
         return (self.kh, self.kw, self.sh, self.sw, self.pt, self.pl, self.groups) \
             == (1, 1, 1, 1, 0, 0, 1) and (self.oh, self.ow) == (self.h, self.wd)
 
@@ -58,26 +58,23 @@ class ConvShape:
     def taps(self) -> int:
         return self.kh * self.kw
 
-    @property
-    def filter_constants(self) -> dict[str, int]:
+    def settings(self, transposed: bool = False) -> dict[str, int]:
+        """Return the constants of include/convolution.wgsl, from image to result or transposed."""
+        image = self.h, self.wd, self.c // self.groups
+        result = self.oh, self.ow, self.co // self.groups
+        x, out = (result, image) if transposed else (image, result)
         return {"N": self.n, "GROUPS": self.groups, "TAPS_Y": self.kh, "TAPS_X": self.kw,
                 "STRIDE_Y": self.sh, "STRIDE_X": self.sw, "DILATION_Y": self.dh,
-                "DILATION_X": self.dw, "PADDING_Y": self.pt, "PADDING_X": self.pl}
-
-    def constants(self, turned: bool = False) -> dict[str, int]:
-        """The sizes that the templates take, from image to result, or turned around."""
-        image, result = (self.h, self.wd, self.c // self.groups), \
-            (self.oh, self.ow, self.co // self.groups)
-        x, out = (result, image) if turned else (image, result)
-        return self.filter_constants | dict(zip(("IN_Y", "IN_X", "CHANNELS"), x)) \
-            | dict(zip(("OUT_Y", "OUT_X", "COLUMNS"), out))
+                "DILATION_X": self.dw, "PADDING_Y": self.pt, "PADDING_X": self.pl,
+                **dict(zip(("IN_Y", "IN_X", "CHANNELS"), x)),
+                **dict(zip(("OUT_Y", "OUT_X", "COLUMNS"), out))}
 
 
 def ceil_div(a: int, b: int) -> int:
     return -(-a // b)
 
 
-# ── the families ──
+# ── kernels ──
 
 def conv2d(call: KernelCall, device_info: DeviceInfo) -> list[ShaderDispatch]:
     return convolve(call, device_info, transposed=False)
@@ -88,15 +85,15 @@ def conv2d_input_grad(call: KernelCall, device_info: DeviceInfo) -> list[ShaderD
 
 
 def convolve(call: KernelCall, device_info: DeviceInfo, transposed: bool) -> list[ShaderDispatch]:
-    """Pixels from the windows of pixels, forward or turned around."""
+    """Compute a convolution, or transposed the gradient of its image."""
     p = ConvShape(*map(int, call.params))
     columns = (p.c if transposed else p.co) // p.groups
     if not all(atom.spec.count for atom in (*call.args, *call.outs)):
         return zero_output(call, device_info)
     if p.is_product:
-        out, into = (p.c, p.co) if transposed else (p.co, p.c)
-        return as_gemm(call, device_info, p.n * p.h * p.wd, out, into, 0, int(transposed))
-    if p.groups > 1 and columns < DIRECT:
+        n, k = (p.c, p.co) if transposed else (p.co, p.c)
+        return as_gemm(call, device_info, p.n * p.h * p.wd, n, k, 0, int(transposed))
+    if p.groups > 1 and columns < MIN_TILED_COLUMNS:
         return [direct_conv(call, device_info, p, transposed)]
     return implicit_gemm(call, device_info, p, transposed)
 
@@ -107,98 +104,114 @@ def conv2d_filter_grad(call: KernelCall, device_info: DeviceInfo) -> list[Shader
         return zero_output(call, device_info)
     if p.is_product:
         return as_gemm(call, device_info, p.c, p.co, p.n * p.h * p.wd, 1, 0)
-    if p.groups > 1 and p.co // p.groups < DIRECT:
+    if p.groups > 1 and p.co // p.groups < MIN_TILED_COLUMNS:
         return direct_filter_grad(call, device_info, p)
-    return filter_tiles(call, device_info, p)
+    return implicit_gemm_filter_grad(call, device_info, p)
 
 
-def as_gemm(call: KernelCall, device_info: DeviceInfo, m: int, n: int, k: int, transpose_a: int, transpose_b: int):
-    """The call as a product of matrices."""
-    return gemm.gemm(replace(call, kernel="gemm", params=(
-        1, m, n, k, transpose_a, transpose_b, 0, 0)), device_info)
+def as_gemm(call: KernelCall, device_info: DeviceInfo, m: int, n: int, k: int, transpose_a: int,
+            transpose_b: int) -> list[ShaderDispatch]:
+    """Compute the call as a matrix product."""
+    params = 1, m, n, k, transpose_a, transpose_b, 0, 0
+    return gemm.gemm(replace(call, kernel="gemm", params=params), device_info)
 
 
-# ── element by element ──
+# ── direct loops ──
 
-def direct_conv(call: KernelCall, device_info: DeviceInfo, p: ConvShape, transposed: bool) -> ShaderDispatch:
-    four = p.is_depthwise and reads_vec4(call, 0, p.c) and reads_vec4(call, 1, p.c)
-    groups = grid(call.outs[0].spec.count // (4 if four else 1), LANES, device_info.max_workgroups)
-    return final_dispatch(call, "conv_direct", dict(zip("xw", call.args)), groups, TURNED=transposed,
-                BY_FOUR=four, LANES=LANES, sum_type=element_type(call), **operand_types(call),
-                **p.constants(transposed))
-
-
-def direct_filter_grad(call: KernelCall, device_info: DeviceInfo, p: ConvShape) -> list[ShaderDispatch]:
-    four = p.is_depthwise and reads_vec4(call, 0, p.c) and reads_vec4(call, 1, p.c)
-    count = call.outs[0].spec.count // (4 if four else 1)
-    pieces = clamp(ceil_div(INVOCATIONS, count), p.n * p.oh * p.ow // PIXELS)
-    groups = grid(count * pieces, LANES, device_info.max_workgroups)
-    return split_k_dispatches(call, device_info, pieces, "conv_filter_direct", "xg", groups, BY_FOUR=four,
-                  LANES=LANES, **operand_types(call), **p.constants())
+def direct_conv(call: KernelCall, device_info: DeviceInfo, p: ConvShape,
+                transposed: bool) -> ShaderDispatch:
+    is_vec4 = p.is_depthwise and reads_vec4(call, 0, p.c) and reads_vec4(call, 1, p.c)
+    count = call.outs[0].spec.count // (4 if is_vec4 else 1)
+    return final_dispatch(call, "conv_direct", dict(zip("xw", call.args)),
+                          grid(count, LANES, device_info.max_workgroups), TRANSPOSED=transposed,
+                          IS_VEC4=is_vec4, LANES=LANES, sum_type=element_type(call),
+                          **operand_types(call), **p.settings(transposed))
 
 
-# ── tiles ──
-
-def implicit_gemm(call: KernelCall, device_info: DeviceInfo, p: ConvShape, transposed: bool) -> list[ShaderDispatch]:
-    """Under a stride, only every stride-th pixel of an input gradient meets a given tap: pixels
-    that are alike modulo the stride form a phase, and a workgroup's pixels are of one phase."""
-    sizes = p.constants(transposed)
-    down, across = (p.sh, p.sw) if transposed else (1, 1)
-    rows = p.n * ceil_div(sizes["OUT_Y"], down) * ceil_div(sizes["OUT_X"], across)
-    length = ceil_div(p.kh, down) * ceil_div(p.kw, across) * sizes["CHANNELS"]
-    layers = p.groups * down * across
-    tile, (x, y), pieces = choose_tile(rows, sizes["COLUMNS"], length, layers)
-    tile |= {"PERIOD_Y": p.sh // gcd(p.sh, p.dh), "PERIOD_X": p.sw // gcd(p.sw, p.dw)}
-    groups = grid(x * y * layers * pieces, 1, device_info.max_workgroups)
-    return split_k_dispatches(call, device_info, pieces, "conv", "xw", groups, TURNED=transposed, TILES=x * y,
-                  QUADS=TILE_K // 4, NUMBERED=not device_info.is_software, **operand_types(call),
-                  X_BY_FOUR=reads_vec4(call, 0, sizes["CHANNELS"]),
-                  W_BY_FOUR=not transposed and reads_vec4(call, 1, sizes["COLUMNS"]),
-                  OUT_BY_FOUR=writes_vec4(call, sizes["COLUMNS"], pieces), **sizes, **tile)
+def direct_filter_grad(call: KernelCall, device_info: DeviceInfo,
+                       p: ConvShape) -> list[ShaderDispatch]:
+    is_vec4 = p.is_depthwise and reads_vec4(call, 0, p.c) and reads_vec4(call, 1, p.c)
+    count = call.outs[0].spec.count // (4 if is_vec4 else 1)
+    splits = clamp(ceil_div(TARGET_INVOCATIONS, count), p.n * p.oh * p.ow // MIN_PIXELS_PER_SPLIT)
+    groups = grid(count * splits, LANES, device_info.max_workgroups)
+    return split_k_dispatches(call, device_info, splits, "conv_filter_direct", "xg", groups,
+                              IS_VEC4=is_vec4, LANES=LANES, **operand_types(call), **p.settings())
 
 
-def filter_tiles(call: KernelCall, device_info: DeviceInfo, p: ConvShape) -> list[ShaderDispatch]:
-    sizes = p.constants()
-    rows = p.taps * sizes["CHANNELS"]
-    tile, (x, y), pieces = choose_tile(rows, sizes["COLUMNS"], p.n * p.oh * p.ow, p.groups)
-    groups = grid(x * y * p.groups * pieces, 1, device_info.max_workgroups)
-    return split_k_dispatches(call, device_info, pieces, "conv_filter", "xg", groups, NUMBERED=not device_info.is_software,
-                  **operand_types(call), X_BY_FOUR=reads_vec4(call, 0, sizes["CHANNELS"]),
-                  G_BY_FOUR=reads_vec4(call, 1, sizes["COLUMNS"]),
-                  OUT_BY_FOUR=writes_vec4(call, sizes["COLUMNS"], pieces),
-                  TALL=tile["ROWS"] // 4, **sizes, **tile)
+# ── implicit GEMM ──
+
+def implicit_gemm(call: KernelCall, device_info: DeviceInfo, p: ConvShape,
+                  transposed: bool) -> list[ShaderDispatch]:
+    """Compute tiles of a product with gathered windows.
+
+    With a stride, a given tap contributes only to every stride-th pixel of an input gradient:
+    pixels that are equal modulo the stride form a phase, and all pixels of a workgroup are of one
+    phase."""
+    settings = p.settings(transposed)
+    phases_y, phases_x = (p.sh, p.sw) if transposed else (1, 1)
+    rows = p.n * ceil_div(settings["OUT_Y"], phases_y) * ceil_div(settings["OUT_X"], phases_x)
+    k = ceil_div(p.kh, phases_y) * ceil_div(p.kw, phases_x) * settings["CHANNELS"]
+    layers = p.groups * phases_y * phases_x
+    tile, tiles, splits = choose_tile(rows, settings["COLUMNS"], k, layers)
+    periods = {"PERIOD_Y": p.sh // gcd(p.sh, p.dh), "PERIOD_X": p.sw // gcd(p.sw, p.dw)}
+    return split_k_dispatches(
+        call, device_info, splits, "conv", "xw",
+        grid(tiles * layers * splits, 1, device_info.max_workgroups), TRANSPOSED=transposed,
+        TILES=tiles, TILE_K_VEC4=TILE_K // 4, UNROLLED=not device_info.is_software,
+        X_IS_VEC4=reads_vec4(call, 0, settings["CHANNELS"]),
+        W_IS_VEC4=not transposed and reads_vec4(call, 1, settings["COLUMNS"]),
+        OUT_IS_VEC4=stores_vec4(call, settings["COLUMNS"], splits), **operand_types(call),
+        **settings, **tile, **periods)
 
 
-def choose_tile(rows: int, columns: int, length: int, layers: int):
-    """The constants of a tile, how many tiles lie side by side and above each other, and the parts
-    that the sums are cut into where the tiles alone would not keep a GPU busy."""
-    wide = min(size for size in (16, 32, 64) if size >= min(columns, 64))
-    across = ceil_div(columns, wide)
-    many = ceil_div(rows, 128) * across * layers >= WORKGROUPS
-    high, each = (128, 8) if many else (32 if rows <= 32 else 64, 4)
-    down = ceil_div(rows, high)
-    pieces = clamp(WORKGROUPS // (down * across * layers), length // (STEPS * TILE_K)) \
-        if length >= LONG * TILE_K else 1
-    tile = {"TILE_ROWS": high, "TILE_COLUMNS": wide, "TILE_K": TILE_K, "ROWS": each,
-            "GATHERS": TILE_K * each // wide, "FETCHES": TILE_K * each // high}
-    return tile, (across, down), pieces
+def implicit_gemm_filter_grad(call: KernelCall, device_info: DeviceInfo,
+                              p: ConvShape) -> list[ShaderDispatch]:
+    settings = p.settings()
+    rows = p.taps * settings["CHANNELS"]
+    tile, tiles, splits = choose_tile(rows, settings["COLUMNS"], p.n * p.oh * p.ow, p.groups)
+    return split_k_dispatches(
+        call, device_info, splits, "conv_filter", "xg",
+        grid(tiles * p.groups * splits, 1, device_info.max_workgroups),
+        UNROLLED=not device_info.is_software, X_IS_VEC4=reads_vec4(call, 0, settings["CHANNELS"]),
+        G_IS_VEC4=reads_vec4(call, 1, settings["COLUMNS"]),
+        OUT_IS_VEC4=stores_vec4(call, settings["COLUMNS"], splits),
+        MICROTILE_ROWS_VEC4=tile["MICROTILE_ROWS"] // 4, **operand_types(call), **settings, **tile)
 
 
-def clamp(wanted: int, most: int) -> int:
-    return max(1, min(wanted, most))
+def choose_tile(rows: int, columns: int, k: int, layers: int) -> tuple[dict[str, int], int, int]:
+    """Return (constants of a tile, tiles of a layer, splits of k). k is split if the tiles alone do
+    not keep a GPU busy."""
+    tile_columns = min(size for size in (16, 32, 64) if size >= min(columns, 64))
+    tiles_x = ceil_div(columns, tile_columns)
+    is_large = ceil_div(rows, 128) * tiles_x * layers >= TARGET_WORKGROUPS
+    tile_rows, microtile_rows = (128, 8) if is_large else (32 if rows <= 32 else 64, 4)
+    tiles = ceil_div(rows, tile_rows) * tiles_x
+    splits = clamp(TARGET_WORKGROUPS // (tiles * layers), k // (MIN_STEPS_PER_SPLIT * TILE_K)) \
+        if k >= MIN_SPLIT_STEPS * TILE_K else 1
+    settings = {"TILE_ROWS": tile_rows, "TILE_COLUMNS": tile_columns, "TILE_K": TILE_K,
+                "MICROTILE_ROWS": microtile_rows,
+                "WINDOW_LOADS": TILE_K * microtile_rows // tile_columns,
+                "FACTOR_LOADS": TILE_K * microtile_rows // tile_rows}
+    return settings, tiles, splits
 
 
-def reads_vec4(call: KernelCall, at: int, channels: int) -> bool:
-    """Whether an argument is read four channels at a time. Not where the epilogue reads it, too:
-    one buffer has one type."""
-    after = call.epilogue.reads if call.epilogue else ()
-    return channels % 4 == 0 and call.args[at] not in after and call.args[0] is not call.args[1]
+def clamp(value: int, maximum: int) -> int:
+    """Clamp to 1..maximum; a maximum below 1 counts as 1."""
+    return max(1, min(value, maximum))
 
 
-def writes_vec4(call: KernelCall, columns: int, pieces: int) -> bool:
-    """Whether a tile writes four columns at a time, and what follows it goes on with them."""
-    return columns % 4 == 0 and (pieces > 1 or epilogue_takes_vec4(call))
+def reads_vec4(call: KernelCall, arg: int, channels: int) -> bool:
+    """Whether an argument is read as vec4s of channels. Not if the epilogue reads it too, or if it
+    is both arguments: a buffer has one element type."""
+    epilogue_reads = call.epilogue.reads if call.epilogue else ()
+    return channels % 4 == 0 and call.args[arg] not in epilogue_reads \
+        and call.args[0] is not call.args[1]
+
+
+def stores_vec4(call: KernelCall, columns: int, splits: int) -> bool:
+    """Whether a tile stores vec4s of columns, which its epilogue must support."""
+    return columns % 4 == 0 and (splits > 1 or epilogue_takes_vec4(call))
 
 
 KERNELS = {"conv2d": conv2d, "conv2d_input_grad": conv2d_input_grad,
-         "conv2d_filter_grad": conv2d_filter_grad}
+           "conv2d_filter_grad": conv2d_filter_grad}

@@ -1,4 +1,4 @@
-"""The parts of templates in which an invocation makes one element."""
+"""Elementwise dispatches of templates: one invocation per element."""
 from __future__ import annotations
 
 from ..device_info import DeviceInfo
@@ -6,8 +6,8 @@ from ..shader_dispatch import ShaderDispatch, grid
 from ..shader_templates import instantiate
 
 
-def invocations(name: str, buffers: dict, count: int, lanes: int, device_info: DeviceInfo,
-                **constants) -> ShaderDispatch:
-    """A template's part with an invocation for each of `count`, in workgroups of `lanes`."""
-    return ShaderDispatch(instantiate(name, LANES=lanes, **constants), buffers,
-                grid(count, lanes, device_info.max_workgroups))
+def elementwise_dispatch(template: str, buffers: dict, count: int, lanes: int,
+                         device_info: DeviceInfo, **settings) -> ShaderDispatch:
+    """Dispatch a template with `count` invocations, in workgroups of `lanes`."""
+    code = instantiate(template, LANES=lanes, **settings)
+    return ShaderDispatch(code, buffers, grid(count, lanes, device_info.max_workgroups))

@@ -1,5 +1,4 @@
-"""Maximum and average over windows, and their gradients: no invocation adds to what another one
-writes."""
+"""Max and average pooling, and their gradients: gather formulations without atomic adds."""
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -7,56 +6,60 @@ from collections.abc import Callable
 from ....ir import KernelCall
 from ..device_info import DeviceInfo
 from ..shader_dispatch import WGSL_TYPES, ShaderDispatch, TemporaryBuffer
+from .elementwise_dispatch import elementwise_dispatch
 from .product_outputs import zero_output
-from .elementwise_dispatch import invocations
 
-NAMES = ("N", "H", "W", "C", "OH", "OW", "KH", "KW", "SH", "SW", "PT", "PL")
+PARAMS = ("N", "H", "W", "C", "OH", "OW", "KH", "KW", "SH", "SW", "PT", "PL")
 LANES = 64               # of a workgroup
 
 
-def pool_dispatch(name: str, call: KernelCall, device_info: DeviceInfo, count: int, buffers: dict, **flags: bool) -> ShaderDispatch:
-    """One invocation for each of `count` elements."""
+def pool_dispatch(template: str, call: KernelCall, device_info: DeviceInfo, count: int,
+                  buffers: dict, **flags: bool) -> ShaderDispatch:
+    """Dispatch one invocation for each of `count` elements."""
     element = WGSL_TYPES[call.outs[0].spec.dtype.name]
-    return invocations(name, buffers, count, LANES, device_info, element=element,
-                       **dict(zip(NAMES, map(int, call.params))), **flags)
+    return elementwise_dispatch(template, buffers, count, LANES, device_info, element=element,
+                                **dict(zip(PARAMS, map(int, call.params))), **flags)
 
 
-def single_dispatch_pool(name: str, *names: str, **flags: bool) -> Callable[[KernelCall, DeviceInfo], list[ShaderDispatch]]:
-    """A pool of one part, which reads its arguments by these names."""
-    def parts(call: KernelCall, device_info: DeviceInfo) -> list[ShaderDispatch]:
+def single_dispatch_pool(template: str, *names: str, **flags: bool
+                         ) -> Callable[[KernelCall, DeviceInfo], list[ShaderDispatch]]:
+    """Return the lowering of a kernel with one dispatch; `names` are its arguments' buffers."""
+    def lower(call: KernelCall, device_info: DeviceInfo) -> list[ShaderDispatch]:
         out, = call.outs
         if not all(x.spec.count for x in (*call.args, out)):
             return zero_output(call, device_info)
         buffers = dict(zip(names, call.args)) | {"out": out}
-        return [pool_dispatch(name, call, device_info, out.spec.count, buffers, **flags)]
+        return [pool_dispatch(template, call, device_info, out.spec.count, buffers, **flags)]
 
-    return parts
+    return lower
 
 
 def windows_partition_image(call: KernelCall) -> bool:
-    """Whether the windows lie side by side and cover the image."""
-    p = dict(zip(NAMES, map(int, call.params)))
+    """Whether the windows are disjoint and cover the image."""
+    p = dict(zip(PARAMS, map(int, call.params)))
     return (p["KH"], p["KW"]) == (p["SH"], p["SW"]) and p["OH"] * p["SH"] - p["PT"] >= p["H"] \
         and p["OW"] * p["SW"] - p["PL"] >= p["W"]
 
 
 def max_pool_scatter(call: KernelCall, device_info: DeviceInfo) -> list[ShaderDispatch]:
-    """Each window writes its cells, or, where they are not its alone, first the cell that wins each
-    window, then what each cell gathers from those that it has won."""
+    """Compute the gradient of max pooling: in one dispatch over windows if they partition the
+    image; otherwise the argmax of each window, and then for each pixel the sum of the windows whose
+    maximum it is."""
     (g, x), (out,) = call.args, call.outs
     if not g.spec.count * out.spec.count:
         return zero_output(call, device_info)
     if windows_partition_image(call):
-        return [pool_dispatch("max_pool", call, device_info, g.spec.count, {"g": g, "x": x, "out": out},
-                     SPREAD=True)]
-    winners = TemporaryBuffer(4 * g.spec.count)
-    return [pool_dispatch("max_pool", call, device_info, g.spec.count, {"x": x, "out": winners}, WINNER=True),
+        return [pool_dispatch("max_pool", call, device_info, g.spec.count,
+                              {"g": g, "x": x, "out": out}, SCATTER=True)]
+    argmax = TemporaryBuffer(4 * g.spec.count)
+    return [pool_dispatch("max_pool", call, device_info, g.spec.count, {"x": x, "out": argmax},
+                          ARGMAX=True),
             pool_dispatch("max_pool_grad", call, device_info, out.spec.count,
-                 {"g": g, "winners": winners, "out": out})]
+                          {"g": g, "argmax": argmax, "out": out})]
 
 
 KERNELS = {"max_pool": single_dispatch_pool("max_pool", "x", MAXIMUM=True),
-         "max_pool_select": single_dispatch_pool("max_pool", "y", "x", SELECT=True),
-         "max_pool_scatter": max_pool_scatter,
-         "avg_pool": single_dispatch_pool("avg_pool", "x"),
-         "avg_pool_grad": single_dispatch_pool("avg_pool_grad", "g")}
+           "max_pool_select": single_dispatch_pool("max_pool", "y", "x", SELECT=True),
+           "max_pool_scatter": max_pool_scatter,
+           "avg_pool": single_dispatch_pool("avg_pool", "x"),
+           "avg_pool_grad": single_dispatch_pool("avg_pool_grad", "g")}

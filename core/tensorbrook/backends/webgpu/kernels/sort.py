@@ -1,8 +1,8 @@
-"""Parts for rows in order: sorting, the largest elements, and the passes of long rows.
+"""Sort and top-k: bitonic sort of short rows in workgroup memory, radix sort of long rows.
 
-As in wasm/kernels/sort.c, items are sorted: a place and above it a key whose unsigned order is that
-of the numbers, so that no two are equal and any order of items is stable. Short rows are sorted in
-a workgroup's own memory, long ones by their digits.
+As in wasm/kernels/sort.c, the sorted items are pairs of an index and a key. The unsigned order of
+the keys is the order of the elements; equal keys are ordered by index. No two items are equal, so
+every sort of them is stable.
 """
 from __future__ import annotations
 
@@ -10,147 +10,157 @@ from ....ir import Atom, KernelCall
 from ..device_info import DeviceInfo
 from ..shader_dispatch import ShaderDispatch, TemporaryBuffer, grid, next_power_of_two
 from ..shader_templates import instantiate
-from .elementwise_dispatch import invocations
+from .elementwise_dispatch import elementwise_dispatch
 from .zeros import zeros
 
 LANES = 256              # of a workgroup
-BITS = 8                 # of a digit, as in the plan's counts
+BITS = 8                 # of a digit, as in the plan's histograms
 DIGITS = 1 << BITS
-TILE = 1024              # items in a workgroup's memory: 8 KB, so that two of them fit into 16
+TILE = 1024              # items in workgroup memory: 8 KB, so that two workgroups fit into 16 KB
 ITEM_BYTES = 8
-# Items that a workgroup counts and places, and into how many such parts a row is cut at most,
-# since each lane goes through all of them. Untuned estimates.
-PART = 2048
-MOST_PARTS = 1024
+# Items of a chunk, for which one workgroup computes the histogram and scatters, and the maximum
+# number of chunks of a row: each lane iterates over all chunks. Heuristics; not tuned on hardware.
+ITEMS_PER_CHUNK = 2048
+MAX_CHUNKS = 1024
 
 
 def sort(call: KernelCall, device_info: DeviceInfo) -> list[ShaderDispatch]:
-    """Whole rows: short ones a tile each."""
     (x,), (values, indices) = call.args, call.outs
     rows, n, floating, descending = call.params
     if not rows * n:
         return []
     if n <= TILE:
-        return _tiles(x, (values, indices), rows, n, n, floating, descending, device_info)
-    ordered, parts = radix_sort(x, rows, n, device_info, floating, descending)
-    return [*parts, _gather_sorted(x, ordered, (values, indices), rows, n, n, device_info)]
+        return _bitonic_tiles(x, (values, indices), rows, n, n, floating, descending, device_info)
+    items, dispatches = radix_sort(x, rows, n, device_info, floating, descending)
+    return [*dispatches, _gather_sorted(x, items, (values, indices), rows, n, n, device_info)]
 
 
 def top_k(call: KernelCall, device_info: DeviceInfo) -> list[ShaderDispatch]:
-    """Tiles hand on their first k; where these are too many the whole row is sorted."""
+    """Reduce tiles to their first k items, or sort the whole row if k is too large for a tile."""
     (x,), (values, indices) = call.args, call.outs
     rows, n, k, floating = call.params
     if not rows * k:
         return []
     if n <= TILE or 2 * k <= TILE:
-        return _tiles(x, (values, indices), rows, n, k, floating, True, device_info)
-    ordered, parts = radix_sort(x, rows, n, device_info, floating, True)
-    return [*parts, _gather_sorted(x, ordered, (values, indices), rows, n, k, device_info)]
+        return _bitonic_tiles(x, (values, indices), rows, n, k, floating, True, device_info)
+    items, dispatches = radix_sort(x, rows, n, device_info, floating, True)
+    return [*dispatches, _gather_sorted(x, items, (values, indices), rows, n, k, device_info)]
 
 
-# ── tiles ─────────────────────────────────────────────────────────────────────────────────────
+# ── bitonic sort ──────────────────────────────────────────────────────────────────────────────
 
 
-def _tiles(x: Atom, outs, rows: int, n: int, k: int, floating, descending,
-           device_info: DeviceInfo) -> list[ShaderDispatch]:
-    """Rounds of tiles, each of which leaves k, until one tile of each row is left."""
-    constants = {"ROWS": rows, "N": n, "K": k, "FLOATING": floating, "DESCENDING": descending}
-    parts: list[ShaderDispatch] = []
-    left, items = n, None
+def _bitonic_tiles(x: Atom, outs, rows: int, n: int, k: int, floating, descending,
+                   device_info: DeviceInfo) -> list[ShaderDispatch]:
+    """Sort tiles and keep k items of each, until each row is one tile."""
+    settings = {"ROWS": rows, "N": n, "K": k, "FLOATING": floating, "DESCENDING": descending}
+    dispatches: list[ShaderDispatch] = []
+    remaining, items = n, None
     while True:
-        tiles = -(-left // TILE)
-        tile = min(TILE, next_power_of_two(left))
-        span = min(TILE, tile * next_power_of_two(rows * tiles))
-        first, last = items is None, tiles == 1
-        buffers = {"x": x} if first or last else {}
-        buffers |= {} if first else {"items": items}
+        tiles = -(-remaining // TILE)
+        tile = min(TILE, next_power_of_two(remaining))
+        group_items = min(TILE, tile * next_power_of_two(rows * tiles))
+        is_first, is_last = items is None, tiles == 1
+        buffers = {"x": x} if is_first or is_last else {}
+        buffers |= {} if is_first else {"items": items}
         items = TemporaryBuffer(ITEM_BYTES * rows * tiles * k)
-        buffers |= dict(zip(("values", "places"), outs)) if last else {"out": items}
-        code = instantiate("bitonic_tile", X=first or last, FIRST=first, LAST=last, COUNT=left,
-                        TILES=tiles, TILE=tile, SPAN=span, LANES=LANES, **constants)
-        parts.append(ShaderDispatch(code, buffers, grid(rows * tiles, span // tile, device_info.max_workgroups)))
-        if last:
-            return parts
-        left = tiles * k
+        buffers |= dict(zip(("values", "indices"), outs)) if is_last else {"out": items}
+        code = instantiate("bitonic_tile", X=is_first or is_last, FIRST=is_first, LAST=is_last,
+                           COUNT=remaining, TILES=tiles, TILE=tile, GROUP_ITEMS=group_items,
+                           LANES=LANES, **settings)
+        groups = grid(rows * tiles, group_items // tile, device_info.max_workgroups)
+        dispatches.append(ShaderDispatch(code, buffers, groups))
+        if is_last:
+            return dispatches
+        remaining = tiles * k
 
 
-def _gather_sorted(x: Atom, items: TemporaryBuffer, outs, rows: int, n: int, k: int, device_info: DeviceInfo) -> ShaderDispatch:
-    buffers = {"x": x, "items": items, **dict(zip(("values", "places"), outs))}
-    return invocations("gather_sorted", buffers, rows * k, LANES, device_info, ROWS=rows, N=n, K=k)
+def _gather_sorted(x: Atom, items: TemporaryBuffer, outs, rows: int, n: int, k: int,
+                   device_info: DeviceInfo) -> ShaderDispatch:
+    buffers = {"x": x, "items": items, **dict(zip(("values", "indices"), outs))}
+    return elementwise_dispatch("gather_sorted", buffers, rows * k, LANES, device_info, ROWS=rows,
+                                N=n, K=k)
 
 
-# ── digits ────────────────────────────────────────────────────────────────────────────────────
+# ── radix sort ────────────────────────────────────────────────────────────────────────────────
 
 
-def radix_sort(x: Atom, rows: int, n: int, device_info: DeviceInfo, floating=False, descending=False,
-             num_valid: int = 0) -> tuple[TemporaryBuffer, list[ShaderDispatch]]:
-    """(the items of each row of `x` in order, what puts them there). With `outside` the numbers
-    are indices, and all beyond 0 to outside - 1 come last."""
+def radix_sort(x: Atom, rows: int, n: int, device_info: DeviceInfo, floating=False,
+               descending=False, num_valid: int = 0
+               ) -> tuple[TemporaryBuffer, list[ShaderDispatch]]:
+    """Return (sorted items of each row of `x`, the dispatches that sort them). If `num_valid` is
+    not 0, the elements are indices, and indices outside of 0..num_valid-1 come last."""
     items, spare = (TemporaryBuffer(ITEM_BYTES * rows * n) for _ in range(2))
-    parts = [_make_keys(x, items, rows, n, floating, descending, device_info, num_valid)]
-    cuts = min(MOST_PARTS, -(-n // PART))
-    counts = TemporaryBuffer(4 * DIGITS * rows * cuts)
+    dispatches = [_make_keys(x, items, rows, n, floating, descending, device_info, num_valid)]
+    chunks = min(MAX_CHUNKS, -(-n // ITEMS_PER_CHUNK))
+    counts = TemporaryBuffer(4 * DIGITS * rows * chunks)
     bits = num_valid.bit_length() if num_valid else 32
     for digit in range(-(-bits // BITS)):
-        parts.append(_histogram(items, counts, rows, n, cuts, digit, device_info))
-        parts += _radix_scatter(items, counts, spare, rows, n, cuts, digit, device_info)
+        dispatches.append(_histogram(items, counts, rows, n, chunks, digit, device_info))
+        dispatches += _radix_scatter(items, counts, spare, rows, n, chunks, digit, device_info)
         items, spare = spare, items
-    return items, parts
+    return items, dispatches
 
 
-def _make_keys(x, items, rows, n, floating, descending, device_info: DeviceInfo, num_valid: int = 0) -> ShaderDispatch:
-    keys = {"INDICES": True, "ROWS": num_valid} if num_valid else \
+def _make_keys(x, items, rows, n, floating, descending, device_info: DeviceInfo,
+               num_valid: int = 0) -> ShaderDispatch:
+    settings = {"INDICES": True, "ROWS": num_valid} if num_valid else \
         {"FLOATING": floating, "DESCENDING": descending}
-    return invocations("radix_keys", {"x": x, "items": items}, rows * n, LANES, device_info,
-                       COUNT=rows * n, N=n, **keys)
+    return elementwise_dispatch("radix_keys", {"x": x, "items": items}, rows * n, LANES,
+                                device_info, COUNT=rows * n, N=n, **settings)
 
 
-def _histogram(items, counts, rows, n, parts, digit, device_info: DeviceInfo) -> ShaderDispatch:
-    code = instantiate("radix_histogram", ROWS=rows, N=n, PARTS=parts, DIGIT=digit, BITS=BITS)
-    return ShaderDispatch(code, {"items": items, "counts": counts}, grid(rows * parts, 1, device_info.max_workgroups))
+def _histogram(items, counts, rows, n, chunks, digit, device_info: DeviceInfo) -> ShaderDispatch:
+    code = instantiate("radix_histogram", ROWS=rows, N=n, CHUNKS=chunks, DIGIT=digit, BITS=BITS)
+    return ShaderDispatch(code, {"items": items, "counts": counts},
+                          grid(rows * chunks, 1, device_info.max_workgroups))
 
 
-def _radix_scatter(items, counts, out, rows, n, parts, digit, device_info: DeviceInfo) -> list[ShaderDispatch]:
-    starts = TemporaryBuffer(4 * DIGITS * rows * parts)
-    return [ShaderDispatch(instantiate("radix_offsets", ROWS=rows, PARTS=parts, BITS=BITS),
-                 {"counts": counts, "starts": starts}, grid(rows, 1, device_info.max_workgroups)),
-            ShaderDispatch(instantiate("radix_scatter", ROWS=rows, N=n, PARTS=parts, DIGIT=digit, BITS=BITS),
-                 {"items": items, "starts": starts, "out": out},
-                 grid(rows * parts, 1, device_info.max_workgroups))]
+def _radix_scatter(items, counts, out, rows, n, chunks, digit,
+                   device_info: DeviceInfo) -> list[ShaderDispatch]:
+    starts = TemporaryBuffer(4 * DIGITS * rows * chunks)
+    offsets = instantiate("radix_offsets", ROWS=rows, CHUNKS=chunks, BITS=BITS)
+    scatter = instantiate("radix_scatter", ROWS=rows, N=n, CHUNKS=chunks, DIGIT=digit, BITS=BITS)
+    return [ShaderDispatch(offsets, {"counts": counts, "starts": starts},
+                           grid(rows, 1, device_info.max_workgroups)),
+            ShaderDispatch(scatter, {"items": items, "starts": starts, "out": out},
+                           grid(rows * chunks, 1, device_info.max_workgroups))]
 
 
-# ── the passes of long rows, as the plan has them ─────────────────────────────────────────────
+# ── the steps of a radix sort as kernels of the plan ──────────────────────────────────────────
 
 
 def radix_keys(call: KernelCall, device_info: DeviceInfo) -> list[ShaderDispatch]:
     (x,), (items,) = call.args, call.outs
     rows, n, floating, descending = call.params
-    return [_make_keys(x, items, rows, n, floating, descending, device_info)] if items.spec.count else []
+    return [_make_keys(x, items, rows, n, floating, descending, device_info)] \
+        if items.spec.count else []
 
 
 def radix_histogram(call: KernelCall, device_info: DeviceInfo) -> list[ShaderDispatch]:
-    """Where rows have no items their digits do not occur."""
+    """Count digits; the counts of rows without items are 0."""
     (items,), (counts,) = call.args, call.outs
     if not counts.spec.count:
         return []
-    rows, n, cuts, digit = call.params
-    return [_histogram(items, counts, rows, n, cuts, digit, device_info)] if items.spec.count else \
-        zeros(counts, device_info)
+    rows, n, chunks, digit = call.params
+    return [_histogram(items, counts, rows, n, chunks, digit, device_info)] \
+        if items.spec.count else zeros(counts, device_info)
 
 
 def radix_scatter(call: KernelCall, device_info: DeviceInfo) -> list[ShaderDispatch]:
-    """By the counts that are there, or by those of more parts where these are long."""
+    """Scatter with the given histograms, or with histograms of smaller chunks if the given chunks
+    are large."""
     (items, counts), (out,) = call.args, call.outs
-    rows, n, parts, digit = call.params
+    rows, n, chunks, digit = call.params
     if not out.spec.count:
         return []
-    if n <= parts * PART:
-        return _radix_scatter(items, counts, out, rows, n, parts, digit, device_info)
-    cuts = min(MOST_PARTS, -(-n // PART))
-    finer = TemporaryBuffer(4 * DIGITS * rows * cuts)
-    return [_histogram(items, finer, rows, n, cuts, digit, device_info),
-            *_radix_scatter(items, finer, out, rows, n, cuts, digit, device_info)]
+    if n <= chunks * ITEMS_PER_CHUNK:
+        return _radix_scatter(items, counts, out, rows, n, chunks, digit, device_info)
+    chunks = min(MAX_CHUNKS, -(-n // ITEMS_PER_CHUNK))
+    finer = TemporaryBuffer(4 * DIGITS * rows * chunks)
+    return [_histogram(items, finer, rows, n, chunks, digit, device_info),
+            *_radix_scatter(items, finer, out, rows, n, chunks, digit, device_info)]
 
 
-KERNELS = {"sort": sort, "top_k": top_k, "radix_keys": radix_keys, "radix_histogram": radix_histogram,
-         "radix_scatter": radix_scatter}
+KERNELS = {"sort": sort, "top_k": top_k, "radix_keys": radix_keys,
+           "radix_histogram": radix_histogram, "radix_scatter": radix_scatter}

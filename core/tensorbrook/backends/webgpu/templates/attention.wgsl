@@ -1,7 +1,7 @@
-// Attention by blocks: the softmax is made as the scores come (Milakov and Gimelshein 2018,
-// arXiv:1805.02867; Dao et al. 2022, arXiv:2205.14135), so that no more than a block of them is
-// ever kept. out (batch, t_q, heads, d_v), lse (batch, t_q, heads). One workgroup for some queries
-// of a head, and for at most SPANS * COLUMNS columns of out.
+// Attention with an online softmax, block by block (Milakov and Gimelshein 2018, arXiv:1805.02867;
+// Dao et al. 2022, arXiv:2205.14135), so that only one block of the scores exists at a time. out
+// (batch, t_q, heads, d_v), lse (batch, t_q, heads). A workgroup computes a block of queries of a
+// head, and at most COLUMN_BLOCKS * BLOCK_COLUMNS columns of out.
 
 // include "include/attention.wgsl"
 // include "include/attention_values.wgsl"
@@ -9,130 +9,140 @@
 @group(0) @binding(4) var<storage, read_write> out: array<element>;
 @group(0) @binding(5) var<storage, read_write> lse: array<f32>;
 
-// What a score is that the mask hides, in units of log 2 as all scores are here, so that their
-// exponentials are powers of two; and one of a key that is not there, or comes after the query.
-const HIDDEN = -2.3e38;
-const NEVER = -3.4028234e38;
+// Scores are in units of log 2, so that their exponentials are powers of two. The score of a masked
+// key, and the score of a key that is out of bounds or after the query.
+const MASKED_SCORE = -2.3e38;
+const NO_SCORE = -3.4028234e38;
 const LOG_2 = 0.6931471805599453;
 
-fn rows_at(t: Task, i: u32, x: u32, valued: bool) -> vec4f { return q_of(down(t, i, T_Q, x, D)); }
-
-fn others_at(t: Task, j: u32, x: u32, valued: bool) -> vec4f { return k_of(down(t, j, T_K, x, D)); }
-
-fn columns_at(t: Task, j: u32, c: u32, valued: bool) -> vec4f {
-  return v_of(across(t, j, T_K, c, D_V));
+fn load_rows(t: Task, i: u32, x: u32, is_value: bool) -> vec4f {
+  return load_q(column_offsets(t, i, T_Q, x, D));
 }
 
-// The score `s` of a query and a key, if it may be seen.
-fn shown(t: Task, i: u32, j: u32, s: f32) -> f32 {
-  let there = (j < T_K) & !(CAUSAL & (j > i));
+fn load_others(t: Task, j: u32, x: u32, is_value: bool) -> vec4f {
+  return load_k(column_offsets(t, j, T_K, x, D));
+}
+
+fn load_columns(t: Task, j: u32, c: u32, is_value: bool) -> vec4f {
+  return load_v(row_offsets(t, j, T_K, c, D_V));
+}
+
+// The score `s` of a query and a key, or its replacement if the key is not visible.
+fn masked_score(t: Task, i: u32, j: u32, s: f32) -> f32 {
+  let inside = (j < T_K) & !(CAUSAL & (j > i));
   // if MASKED
-  let at = t.batch * MASK_BATCH + t.head * MASK_HEAD + min(i, T_Q - 1) * MASK_Q + j * MASK_K;
-  return select(NEVER, select(HIDDEN, s, mask[select(0u, at, there)] != 0), there);
+  let index = t.batch * MASK_BATCH + t.head * MASK_HEAD + min(i, T_Q - 1) * MASK_Q + j * MASK_K;
+  return select(NO_SCORE, select(MASKED_SCORE, s, mask[select(0u, index, inside)] != 0), inside);
   // else
-  return select(NEVER, s, there);
+  return select(NO_SCORE, s, inside);
   // end
 }
 
-fn shown_to_all(t: Task, i: u32, j: u32, s: vec4f) -> vec4f {
-  return vec4f(shown(t, i, j, s.x), shown(t, i + 1, j, s.y), shown(t, i + 2, j, s.z),
-               shown(t, i + 3, j, s.w));
+fn masked_scores(t: Task, i: u32, j: u32, s: vec4f) -> vec4f {
+  return vec4f(masked_score(t, i, j, s.x), masked_score(t, i + 1, j, s.y),
+               masked_score(t, i + 2, j, s.z), masked_score(t, i + 3, j, s.w));
 }
 
-fn power(s: vec4f, top: vec4f) -> vec4f {
-  return select(exp2(s - top), vec4f(), s == vec4f(NEVER));
+fn exp2_score(s: vec4f, row_max: vec4f) -> vec4f {
+  return select(exp2(s - row_max), vec4f(), s == vec4f(NO_SCORE));
 }
 
-// The largest, and the sum, of what the invocations with the same queries have. `near` neighbours
-// are one subgroup: they shuffle, and only if ACROSS are more, staged memory brings these together.
-fn largest(x: vec4f, near: u32, lane: u32) -> vec4f {
-  var most = x;
+// The maximum, and the sum, over the lanes with the same queries. `width` neighbouring lanes are in
+// one subgroup and shuffle; workgroup memory combines the subgroups if there are several.
+fn max_over_lanes(x: vec4f, width: u32, lane: u32) -> vec4f {
+  var maximum = x;
   // if SUBGROUPS
-  for (var d = 1u; d < near; d *= 2) { most = max(most, subgroupShuffleXor(most, d)); }
-  if (near == ACROSS) { return most; }
+  for (var d = 1u; d < width; d *= 2) { maximum = max(maximum, subgroupShuffleXor(maximum, d)); }
+  if (width == LANES_X) { return maximum; }
   // end
-  staged[lane] = most;
+  tile[lane] = maximum;
   workgroupBarrier();
-  for (var i = 0u; i < ACROSS; i += near) {
-    most = max(most, staged[lane / ACROSS * ACROSS + i]);
+  for (var i = 0u; i < LANES_X; i += width) {
+    maximum = max(maximum, tile[lane / LANES_X * LANES_X + i]);
   }
   workgroupBarrier();
-  return most;
+  return maximum;
 }
 
-fn total(x: vec4f, near: u32, lane: u32) -> vec4f {
+fn sum_over_lanes(x: vec4f, width: u32, lane: u32) -> vec4f {
   var sum = x;
   // if SUBGROUPS
-  for (var d = 1u; d < near; d *= 2) { sum += subgroupShuffleXor(sum, d); }
-  if (near == ACROSS) { return sum; }
+  for (var d = 1u; d < width; d *= 2) { sum += subgroupShuffleXor(sum, d); }
+  if (width == LANES_X) { return sum; }
   // end
-  staged[lane] = sum;
+  tile[lane] = sum;
   workgroupBarrier();
   sum = vec4f();
-  for (var i = 0u; i < ACROSS; i += near) { sum += staged[lane / ACROSS * ACROSS + i]; }
+  for (var i = 0u; i < LANES_X; i += width) { sum += tile[lane / LANES_X * LANES_X + i]; }
   workgroupBarrier();
   return sum;
 }
 
-fn put(p: Four, value: vec4f) {
+fn store(p: Offsets, value: vec4f) {
   // unroll
-  for (var m = 0u; m < 4; m++) { if (p.inside[m]) { out[p.at[m]] = element(value[m]); } }
+  for (var m = 0u; m < 4; m++) { if (p.inside[m]) { out[p.index[m]] = element(value[m]); } }
 }
 
-fn put_lse(t: Task, i: u32, top: f32, sum: f32) {
-  var infinity = 0xff800000u;        // -inf, which no constant may be: there is no key
+fn store_lse(t: Task, i: u32, row_max: f32, sum: f32) {
+  var infinity = 0xff800000u;        // -inf, for no keys; a constant may not be infinite
   if (i < T_Q) {
     lse[(t.batch * T_Q + i) * HEADS + t.head] =
-        select((top + log2(sum)) * LOG_2, bitcast<f32>(infinity), sum == 0.0);
+        select((row_max + log2(sum)) * LOG_2, bitcast<f32>(infinity), sum == 0.0);
   }
 }
 
 @compute @workgroup_size(LANES)
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u,
         // if SUBGROUPS
-        @builtin(subgroup_size) subgroup: u32,
+        @builtin(subgroup_size) subgroup_size: u32,
         // end
         @builtin(local_invocation_index) lane: u32) {
-  let unit = group.y * groups.x + group.x;
-  if (unit >= UNITS) { return; }
-  let t = task_of(unit);
+  let task = group.y * groups.x + group.x;
+  if (task >= TASKS) { return; }
+  let t = task_of(task);
   // if SUBGROUPS
-  let near = min(subgroup, ACROSS);
+  let width = min(subgroup_size, LANES_X);
   // else
-  let near = 1u;
+  let width = 1u;
   // end
-  let i = t.row + lane / ACROSS * 4;
-  var top = vec4f(NEVER);            // of each query the largest score so far,
-  var sum = vec4f();                 // the sum of the exponentials above it,
-  var rows: array<mat4x4f, SPANS>;   // and the values times these
-  let end = select(T_K, min(T_K, t.row + ROWS), CAUSAL);
-  for (var key = 0u; key < end; key += OTHERS) {
-    var s = products(t, key, D, false, lane) * (SCALE * LOG2_E);
-    let j = key + lane % ACROSS * 4;
-    s = mat4x4f(shown_to_all(t, i, j, s[0]), shown_to_all(t, i, j + 1, s[1]),
-                shown_to_all(t, i, j + 2, s[2]), shown_to_all(t, i, j + 3, s[3]));
-    let now = max(top, largest(max(max(s[0], s[1]), max(s[2], s[3])), near, lane));
-    s = mat4x4f(power(s[0], now), power(s[1], now), power(s[2], now), power(s[3], now));
-    put_weights(s, lane);
-    let fade = exp2(top - now);
-    sum = sum * fade + total(s[0] + s[1] + s[2] + s[3], near, lane);
-    top = now;
-    for (var span = 0u; span < SPANS; span++) {
+  let i = t.row + lane / LANES_X * 4;
+  // For each query the largest score so far, the sum of the exponentials relative to it, and the
+  // sum of the values weighted by these exponentials.
+  var row_max = vec4f(NO_SCORE);
+  var sum = vec4f();
+  var rows: array<mat4x4f, COLUMN_BLOCKS>;
+  let end = select(T_K, min(T_K, t.row + BLOCK_ROWS), CAUSAL);
+  for (var key = 0u; key < end; key += BLOCK_OTHERS) {
+    var s = dot_products(t, key, D, false, lane) * (SCALE * LOG2_E);
+    let j = key + lane % LANES_X * 4;
+    s = mat4x4f(masked_scores(t, i, j, s[0]), masked_scores(t, i, j + 1, s[1]),
+                masked_scores(t, i, j + 2, s[2]), masked_scores(t, i, j + 3, s[3]));
+    let new_max = max(row_max, max_over_lanes(max(max(s[0], s[1]), max(s[2], s[3])), width, lane));
+    s = mat4x4f(exp2_score(s[0], new_max), exp2_score(s[1], new_max), exp2_score(s[2], new_max),
+                exp2_score(s[3], new_max));
+    store_weights(s, lane);
+    let rescale = exp2(row_max - new_max);
+    sum = sum * rescale + sum_over_lanes(s[0] + s[1] + s[2] + s[3], width, lane);
+    row_max = new_max;
+    for (var block = 0u; block < COLUMN_BLOCKS; block++) {
       // unroll
-      for (var n = 0u; n < 4; n++) { rows[span][n] *= fade; }
-      for (var begin = 0u; begin < OTHERS && key + begin < end; begin += PIECE) {
-        rows[span] += weighted(t, key, begin, t.column + span * COLUMNS, true, lane);
+      for (var n = 0u; n < 4; n++) { rows[block][n] *= rescale; }
+      for (var begin = 0u; begin < BLOCK_OTHERS && key + begin < end; begin += CHUNK) {
+        rows[block] +=
+            weighted_sum(t, key, begin, t.column + block * BLOCK_COLUMNS, true, lane);
       }
     }
   }
-  let share = select(1 / sum, vec4f(), sum == vec4f());
-  for (var span = 0u; span < SPANS; span++) {
-    let c = t.column + span * COLUMNS + lane % ACROSS * 4;
+  let normalizer = select(1 / sum, vec4f(), sum == vec4f());
+  for (var block = 0u; block < COLUMN_BLOCKS; block++) {
+    let c = t.column + block * BLOCK_COLUMNS + lane % LANES_X * 4;
     // unroll
-    for (var n = 0u; n < 4; n++) { put(down(t, i, T_Q, c + n, D_V), rows[span][n] * share); }
+    for (var n = 0u; n < 4; n++) {
+      store(column_offsets(t, i, T_Q, c + n, D_V), rows[block][n] * normalizer);
+    }
   }
-  if (t.column == 0 && lane % ACROSS == 0) {
+  if (t.column == 0 && lane % LANES_X == 0) {
     // unroll
-    for (var m = 0u; m < 4; m++) { put_lse(t, i + m, top[m], sum[m]); }
+    for (var m = 0u; m < 4; m++) { store_lse(t, i + m, row_max[m], sum[m]); }
   }
 }

@@ -1,6 +1,6 @@
-// The gradients of attention's keys and values, dk and dv: as attention.wgsl, but for some keys of
-// a head block of queries by block of queries. One workgroup makes at most SPANS * COLUMNS columns
-// of dk and as many of dv.
+// The gradients of attention's keys and values, dk and dv: blocks as in attention.wgsl, with keys
+// as rows and queries as others. A workgroup computes a block of keys of a head, and at most
+// COLUMN_BLOCKS * BLOCK_COLUMNS columns each of dk and dv.
 
 // include "include/attention.wgsl"
 // include "include/attention_gradient.wgsl"
@@ -14,108 +14,114 @@
 @group(0) @binding(8) var<storage, read_write> dv: array<element>;
 // end
 
-fn rows_at(t: Task, j: u32, x: u32, valued: bool) -> vec4f {
+fn load_rows(t: Task, j: u32, x: u32, is_value: bool) -> vec4f {
   // if DK
-  if (valued) { return v_of(down(t, j, T_K, x, D_V)); }
+  if (is_value) { return load_v(column_offsets(t, j, T_K, x, D_V)); }
   // end
-  return k_of(down(t, j, T_K, x, D));
+  return load_k(column_offsets(t, j, T_K, x, D));
 }
 
-fn others_at(t: Task, i: u32, x: u32, valued: bool) -> vec4f {
-  if (valued) { return g_of(down(t, i, T_Q, x, D_V)); }
-  return q_of(down(t, i, T_Q, x, D));
+fn load_others(t: Task, i: u32, x: u32, is_value: bool) -> vec4f {
+  if (is_value) { return load_g(column_offsets(t, i, T_Q, x, D_V)); }
+  return load_q(column_offsets(t, i, T_Q, x, D));
 }
 
-fn columns_at(t: Task, i: u32, c: u32, valued: bool) -> vec4f {
-  if (valued) { return g_of(across(t, i, T_Q, c, D_V)); }
-  return q_of(across(t, i, T_Q, c, D));
+fn load_columns(t: Task, i: u32, c: u32, is_value: bool) -> vec4f {
+  if (is_value) { return load_g(row_offsets(t, i, T_Q, c, D_V)); }
+  return load_q(row_offsets(t, i, T_Q, c, D));
 }
 
-// The probabilities of four keys for the query i, as far as the scores `s` move them.
-fn moved(t: Task, i: u32, j: u32, s: vec4f) -> vec4f {
-  let all = lse[row_of(t, i)];
-  let moving = vec4<bool>(seen(t, i, j), seen(t, i, j + 1), seen(t, i, j + 2), seen(t, i, j + 3));
-  return select(vec4f(), exp2(s * (SCALE * LOG2_E) - all * LOG2_E), moving & moves(vec4f(all)));
+// The probabilities of four keys for query i; 0 where they do not depend on the scores `s`.
+fn masked_probs(t: Task, i: u32, j: u32, s: vec4f) -> vec4f {
+  let query_lse = lse[query_index(t, i)];
+  let visible = vec4<bool>(is_visible(t, i, j), is_visible(t, i, j + 1), is_visible(t, i, j + 2),
+                           is_visible(t, i, j + 3));
+  return select(vec4f(), exp2(s * (SCALE * LOG2_E) - query_lse * LOG2_E),
+                visible & has_visible_keys(vec4f(query_lse)));
 }
 // if DV
 
-// The probabilities of four keys: a query from which the mask hides all keys takes all alike.
-fn taken(t: Task, i: u32, j: u32, moved: vec4f) -> vec4f {
+// The probabilities of four keys: uniform for a query whose keys are all masked.
+fn probs(t: Task, i: u32, j: u32, masked: vec4f) -> vec4f {
   // if MASKED
-  let alike = (i < T_Q) & (lse[row_of(t, i)] < ALL_HIDDEN);
+  let is_uniform = (i < T_Q) & (lse[query_index(t, i)] < FULLY_MASKED_LSE);
   let keys = select(T_K, min(T_K, i + 1), CAUSAL);
-  return select(moved, select(vec4f(), vec4f(1 / f32(keys)), j + NEXT < vec4u(keys)), alike);
+  return select(masked, select(vec4f(), vec4f(1 / f32(keys)), j + NEXT < vec4u(keys)), is_uniform);
   // else
-  return moved;
+  return masked;
   // end
 }
 
-fn put_dv(p: Four, value: vec4f) {
+fn store_dv(p: Offsets, value: vec4f) {
   // unroll
-  for (var m = 0u; m < 4; m++) { if (p.inside[m]) { dv[p.at[m]] = element(value[m]); } }
+  for (var m = 0u; m < 4; m++) { if (p.inside[m]) { dv[p.index[m]] = element(value[m]); } }
 }
 // end
 // if DK
 
-// The gradient of the scores of four keys and the query i.
-fn slope(t: Task, i: u32, moved: vec4f, pulled: vec4f) -> vec4f {
-  return moved * (pulled - delta[row_of(t, i)]) * SCALE;
+// The gradient of the scores of four keys and query i. `prob_grad` is that of the probabilities.
+fn score_grad(t: Task, i: u32, masked: vec4f, prob_grad: vec4f) -> vec4f {
+  return masked * (prob_grad - delta[query_index(t, i)]) * SCALE;
 }
 
-fn put_dk(p: Four, value: vec4f) {
+fn store_dk(p: Offsets, value: vec4f) {
   // unroll
-  for (var m = 0u; m < 4; m++) { if (p.inside[m]) { dk[p.at[m]] = element(value[m]); } }
+  for (var m = 0u; m < 4; m++) { if (p.inside[m]) { dk[p.index[m]] = element(value[m]); } }
 }
 // end
 
 @compute @workgroup_size(LANES)
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u,
         @builtin(local_invocation_index) lane: u32) {
-  let unit = group.y * groups.x + group.x;
-  if (unit >= UNITS) { return; }
-  let t = task_of(unit);
-  let j = t.row + lane / ACROSS * 4;
-  let at = lane % ACROSS * 4;
+  let task = group.y * groups.x + group.x;
+  if (task >= TASKS) { return; }
+  let t = task_of(task);
+  let j = t.row + lane / LANES_X * 4;
+  let lane_column = lane % LANES_X * 4;
   // if DK
-  var dk_rows: array<mat4x4f, SPANS>;
+  var dk_rows: array<mat4x4f, COLUMN_BLOCKS>;
   // end
   // if DV
-  var dv_rows: array<mat4x4f, SPANS>;
+  var dv_rows: array<mat4x4f, COLUMN_BLOCKS>;
   // end
-  for (var query = select(0u, t.row, CAUSAL); query < T_Q; query += OTHERS) {
-    let s = products(t, query, D, false, lane);
-    let i = query + at;
-    let p = mat4x4f(moved(t, i, j, s[0]), moved(t, i + 1, j, s[1]), moved(t, i + 2, j, s[2]),
-                    moved(t, i + 3, j, s[3]));
+  for (var query = select(0u, t.row, CAUSAL); query < T_Q; query += BLOCK_OTHERS) {
+    let s = dot_products(t, query, D, false, lane);
+    let i = query + lane_column;
+    let p = mat4x4f(masked_probs(t, i, j, s[0]), masked_probs(t, i + 1, j, s[1]),
+                    masked_probs(t, i + 2, j, s[2]), masked_probs(t, i + 3, j, s[3]));
     // if DV
-    put_weights(mat4x4f(taken(t, i, j, p[0]), taken(t, i + 1, j, p[1]), taken(t, i + 2, j, p[2]),
-                        taken(t, i + 3, j, p[3])), lane);
-    for (var span = 0u; span < SPANS; span++) {
-      for (var begin = 0u; begin < OTHERS && query + begin < T_Q; begin += PIECE) {
-        dv_rows[span] += weighted(t, query, begin, t.column + span * COLUMNS, true, lane);
+    store_weights(mat4x4f(probs(t, i, j, p[0]), probs(t, i + 1, j, p[1]),
+                          probs(t, i + 2, j, p[2]), probs(t, i + 3, j, p[3])), lane);
+    for (var block = 0u; block < COLUMN_BLOCKS; block++) {
+      for (var begin = 0u; begin < BLOCK_OTHERS && query + begin < T_Q; begin += CHUNK) {
+        dv_rows[block] +=
+            weighted_sum(t, query, begin, t.column + block * BLOCK_COLUMNS, true, lane);
       }
     }
     // end
     // if DK
-    let pulled = products(t, query, D_V, true, lane);
-    put_weights(mat4x4f(slope(t, i, p[0], pulled[0]), slope(t, i + 1, p[1], pulled[1]),
-                        slope(t, i + 2, p[2], pulled[2]), slope(t, i + 3, p[3], pulled[3])), lane);
-    for (var span = 0u; span < SPANS; span++) {
-      for (var begin = 0u; begin < OTHERS && query + begin < T_Q; begin += PIECE) {
-        dk_rows[span] += weighted(t, query, begin, t.column + span * COLUMNS, false, lane);
+    let prob_grad = dot_products(t, query, D_V, true, lane);
+    store_weights(mat4x4f(score_grad(t, i, p[0], prob_grad[0]),
+                          score_grad(t, i + 1, p[1], prob_grad[1]),
+                          score_grad(t, i + 2, p[2], prob_grad[2]),
+                          score_grad(t, i + 3, p[3], prob_grad[3])), lane);
+    for (var block = 0u; block < COLUMN_BLOCKS; block++) {
+      for (var begin = 0u; begin < BLOCK_OTHERS && query + begin < T_Q; begin += CHUNK) {
+        dk_rows[block] +=
+            weighted_sum(t, query, begin, t.column + block * BLOCK_COLUMNS, false, lane);
       }
     }
     // end
   }
-  for (var span = 0u; span < SPANS; span++) {
-    let c = t.column + span * COLUMNS + at;
+  for (var block = 0u; block < COLUMN_BLOCKS; block++) {
+    let c = t.column + block * BLOCK_COLUMNS + lane_column;
     // unroll
     for (var n = 0u; n < 4; n++) {
       // if DK
-      put_dk(down(t, j, T_K, c + n, D), dk_rows[span][n]);
+      store_dk(column_offsets(t, j, T_K, c + n, D), dk_rows[block][n]);
       // end
       // if DV
-      put_dv(down(t, j, T_K, c + n, D_V), dv_rows[span][n]);
+      store_dv(column_offsets(t, j, T_K, c + n, D_V), dv_rows[block][n]);
       // end
     }
   }

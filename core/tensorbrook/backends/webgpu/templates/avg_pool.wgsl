@@ -1,5 +1,5 @@
-// The mean of the cells of each window that lie inside of x; 0 if none does. One invocation an
-// element of out.
+// Average pooling: the mean of the pixels of each window that are inside of x; 0 if there are none.
+// One invocation per element of out.
 
 // include "include/pool.wgsl"
 
@@ -9,15 +9,15 @@
 @compute @workgroup_size(LANES)
 fn main(@builtin(workgroup_id) block: vec3u, @builtin(num_workgroups) blocks: vec3u,
         @builtin(local_invocation_index) lane: u32) {
-  let at = (block.y * blocks.x + block.x) * LANES + lane;
-  let window = place_of(at, OH, OW);
+  let index = (block.y * blocks.x + block.x) * LANES + lane;
+  let window = coordinates_of(index, OH, OW);
   if (window.image >= N) { return; }
-  let rows = cells_of(window.row, KH, SH, PT, H);
-  let columns = cells_of(window.column, KW, SW, PL, W);
+  let rows = pixels_of(window.row, KH, SH, PT, H);
+  let columns = pixels_of(window.column, KW, SW, PL, W);
   var sum = 0.0;
   for (var i = rows.begin; i < rows.end; i++) {
-    for (var j = columns.begin; j < columns.end; j++) { sum += f32(x[cell_at(window, i, j)]); }
+    for (var j = columns.begin; j < columns.end; j++) { sum += f32(x[pixel_index(window, i, j)]); }
   }
   let count = (rows.end - rows.begin) * (columns.end - columns.begin);
-  out[at] = element(sum / f32(max(count, 1)));
+  out[index] = element(sum / f32(max(count, 1)));
 }

@@ -1,5 +1,5 @@
-// The gradient of avg_pool: each cell gathers its share of g from the windows it is in, in row
-// order. One invocation a cell.
+// The gradient of avg_pool: each pixel sums g / count over its windows, in row order. One
+// invocation per pixel.
 
 // include "include/pool.wgsl"
 
@@ -9,19 +9,19 @@
 @compute @workgroup_size(LANES)
 fn main(@builtin(workgroup_id) block: vec3u, @builtin(num_workgroups) blocks: vec3u,
         @builtin(local_invocation_index) lane: u32) {
-  let at = (block.y * blocks.x + block.x) * LANES + lane;
-  let cell = place_of(at, H, W);
-  if (cell.image >= N) { return; }
-  let down = windows_of(cell.row, KH, SH, PT, OH);
-  let across = windows_of(cell.column, KW, SW, PL, OW);
+  let index = (block.y * blocks.x + block.x) * LANES + lane;
+  let pixel = coordinates_of(index, H, W);
+  if (pixel.image >= N) { return; }
+  let window_rows = windows_of(pixel.row, KH, SH, PT, OH);
+  let window_columns = windows_of(pixel.column, KW, SW, PL, OW);
   var sum = 0.0;
-  for (var i = down.begin; i < down.end; i++) {
-    let rows = cells_of(i, KH, SH, PT, H);
-    for (var j = across.begin; j < across.end; j++) {
-      let columns = cells_of(j, KW, SW, PL, W);
+  for (var i = window_rows.begin; i < window_rows.end; i++) {
+    let rows = pixels_of(i, KH, SH, PT, H);
+    for (var j = window_columns.begin; j < window_columns.end; j++) {
+      let columns = pixels_of(j, KW, SW, PL, W);
       let count = (rows.end - rows.begin) * (columns.end - columns.begin);
-      sum += f32(g[window_at(cell, i, j)]) / f32(count);
+      sum += f32(g[window_index(pixel, i, j)]) / f32(count);
     }
   }
-  out[at] = element(sum);
+  out[index] = element(sum);
 }

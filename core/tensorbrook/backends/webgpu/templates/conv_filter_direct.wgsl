@@ -1,8 +1,8 @@
-// The gradient of a convolution's filter, of few channels a group, element by element:
-// out[tap and channel, column] = the sum over pixels of x where the tap of the pixel lies, times g.
-// The sums are long and the results few, so the pixels are cut into PARTS, one matrix in `out` for
-// each. BY_FOUR, where every group is one channel of both (depthwise), an invocation makes four
-// columns.
+// Direct filter gradient of a convolution, for groups of few channels: out[tap and channel, column]
+// = the sum over pixels of the pixel's window in x, at this tap and channel, times g; one element
+// per invocation. The sums are long and the results few, so the pixels are split; `out` has a
+// partial result for each of SPLIT_K splits. IS_VEC4, for depthwise convolutions: an invocation
+// computes four columns.
 
 alias first_type = f32;
 alias second_type = f32;
@@ -10,14 +10,14 @@ alias sum_type = f32;
 
 // include "include/convolution.wgsl"
 
-override PARTS: u32;
+override SPLIT_K: u32;
 override LANES: u32;
 
-const HEIGHT = TAPS_Y * TAPS_X * CHANNELS;
+const ROWS = TAPS_Y * TAPS_X * CHANNELS;
 const PIXELS = N * OUT_Y * OUT_X;
-const SHARE = (PIXELS + PARTS - 1) / PARTS;
+const PIXELS_PER_SPLIT = (PIXELS + SPLIT_K - 1) / SPLIT_K;
 
-// if BY_FOUR
+// if IS_VEC4
 const WIDTH = 4u;
 @group(0) @binding(0) var<storage, read> x: array<vec4<first_type>>;
 @group(0) @binding(1) var<storage, read> g: array<vec4<second_type>>;
@@ -30,41 +30,43 @@ const WIDTH = 1u;
 
 // include "include/operand_load.wgsl"
 
-fn put(row: u32, column: u32, value: f32) { out[row * OUT_C + column] = sum_type(value); }
+fn store(row: u32, column: u32, value: f32) { out[row * OUT_C + column] = sum_type(value); }
 
 @compute @workgroup_size(LANES)
 fn main(@builtin(workgroup_id) block: vec3u, @builtin(num_workgroups) blocks: vec3u,
         @builtin(local_invocation_index) lane: u32) {
-  let at = ((block.y * blocks.x + block.x) * LANES + lane) * WIDTH;
-  let column = at % OUT_C;
-  let row = at / OUT_C % HEIGHT;
-  let part = at / OUT_C / HEIGHT;
-  if (part >= PARTS) { return; }
+  let index = ((block.y * blocks.x + block.x) * LANES + lane) * WIDTH;
+  let column = index % OUT_C;
+  let row = index / OUT_C % ROWS;
+  let split = index / OUT_C / ROWS;
+  if (split >= SPLIT_K) { return; }
   let tap = row / CHANNELS;
   let channel = column / COLUMNS * CHANNELS + row % CHANNELS;
 
-  // if BY_FOUR
+  // if IS_VEC4
   var sum = vec4f();
   // else
   var sum = 0.0;
   // end
-  for (var pixel = part * SHARE; pixel < min((part + 1) * SHARE, PIXELS); pixel++) {
-    let line = pixel / OUT_X;                            // what is above and left wraps around
+  for (var pixel = split * PIXELS_PER_SPLIT;
+       pixel < min((split + 1) * PIXELS_PER_SPLIT, PIXELS); pixel++) {
+    let line = pixel / OUT_X;
+    // Coordinates above and left of x wrap around.
     let in_y = line % OUT_Y * STRIDE_Y + tap / TAPS_X * DILATION_Y - PADDING_Y;
     let in_x = pixel % OUT_X * STRIDE_X + tap % TAPS_X * DILATION_X - PADDING_X;
     if (in_y >= IN_Y || in_x >= IN_X) { continue; }
-    let from_x = ((line / OUT_Y * IN_Y + in_y) * IN_X + in_x) * IN_C + channel;
-    let from_g = pixel * OUT_C + column;
-    // if BY_FOUR
-    sum += taken_first(vec4f(x[from_x / 4])) * taken_second(vec4f(g[from_g / 4]));
+    let x_index = ((line / OUT_Y * IN_Y + in_y) * IN_X + in_x) * IN_C + channel;
+    let g_index = pixel * OUT_C + column;
+    // if IS_VEC4
+    sum += load_first(vec4f(x[x_index / 4])) * load_second(vec4f(g[g_index / 4]));
     // else
-    let here = taken_first(vec4f(f32(x[from_x]))).x;
-    sum += here * taken_second(vec4f(f32(g[from_g]))).x;
+    let element = load_first(vec4f(f32(x[x_index]))).x;
+    sum += element * load_second(vec4f(f32(g[g_index]))).x;
     // end
   }
-  // if BY_FOUR
-  for (var i = 0u; i < 4; i++) { put(part * HEIGHT + row, column + i, sum[i]); }
+  // if IS_VEC4
+  for (var i = 0u; i < 4; i++) { store(split * ROWS + row, column + i, sum[i]); }
   // else
-  put(part * HEIGHT + row, column, sum);
+  store(split * ROWS + row, column, sum);
   // end
 }

@@ -1,4 +1,4 @@
-// out[o, i, j] = the sum of x[o, 0..i, j]. An invocation goes along one line.
+// Cumulative sum: out[o, i, j] = the sum of x[o, 0..i, j]. One invocation per line.
 
 // include "include/scan_lines.wgsl"
 
@@ -8,5 +8,5 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
   let line = (group.y * groups.x + group.x) * LANES + lane;
   if (line >= OUTER * INNER) { return; }
   var sum = element();
-  for (var i = 0u; i < N; i++) { sum = put(at(line, i), sum); }
+  for (var i = 0u; i < N; i++) { sum = accumulate(element_index(line, i), sum); }
 }

@@ -1,5 +1,5 @@
-// out[o, i, :] = x[o, indices[i], :]; x is (OUTER, ROWS, INNER), out (OUTER, COUNT, INNER).
-// An index outside of 0..ROWS-1 gives zeros. elements are bits, not numbers. Exact.
+// Gather: out[o, i, :] = x[o, indices[i], :]; x is (OUTER, ROWS, INNER), out (OUTER, COUNT, INNER).
+// An index out of bounds gives zeros. Elements are copied bit by bit.
 
 alias element = u32;
 
@@ -16,12 +16,12 @@ override LANES: u32;
 @compute @workgroup_size(LANES)
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u,
         @builtin(local_invocation_index) lane: u32) {
-  let at = (group.y * groups.x + group.x) * LANES + lane;
-  if (at >= OUTER * COUNT * INNER) { return; }
-  let o = at / (COUNT * INNER);
-  // As unsigned, a negative index is a large one.
-  let row = indices[at / INNER % COUNT];
-  var found = element();
-  if (row < ROWS) { found = x[(o * ROWS + row) * INNER + at % INNER]; }
-  out[at] = found;
+  let index = (group.y * groups.x + group.x) * LANES + lane;
+  if (index >= OUTER * COUNT * INNER) { return; }
+  let o = index / (COUNT * INNER);
+  // As unsigned, a negative index is larger than ROWS.
+  let row = indices[index / INNER % COUNT];
+  var value = element();
+  if (row < ROWS) { value = x[(o * ROWS + row) * INNER + index % INNER]; }
+  out[index] = value;
 }

@@ -1,12 +1,13 @@
-// out[i] = op(a[i]) @ op(b[i]), one of its numbers for each invocation: for small products, and to
-// say what the others mean. Sums in f32, in the order of k. Tolerance 1e-5. NUMBERED as in gemm.
+// out[i] = op(a[i]) @ op(b[i]), one element per invocation: for small products, and the reference
+// of the other GEMM templates. Sums in f32, in the order of k. Tolerance 1e-5. UNROLLED as in
+// gemm.wgsl.
 
 // include "include/gemm_params.wgsl"
 
-override ROW: u32;                       // numbers of a from one row of op(a) to the next
-override STEP_A: u32;                    // and from one place of k to the next
-override COLUMN: u32;                    // numbers of b from one column of op(b) to the next
-override STEP_B: u32;
+override ROW_STRIDE_A: u32;              // elements of a from one row of op(a) to the next
+override K_STRIDE_A: u32;                // and from one k to the next
+override COLUMN_STRIDE_B: u32;           // elements of b from one column of op(b) to the next
+override K_STRIDE_B: u32;
 override LANES: u32;
 
 @group(0) @binding(0) var<storage, read> a: array<first_type>;
@@ -15,7 +16,7 @@ override LANES: u32;
 
 // include "include/operand_load.wgsl"
 
-fn put(row: u32, column: u32, value: f32) {
+fn store(row: u32, column: u32, value: f32) {
   out[row * N + column] = sum_type(value);
 }
 
@@ -27,33 +28,33 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
   let item = index / (M * N);
   let row = index / N % M;
   let column = index % N;
-  var at_a = item * STRIDE_A + row * ROW;
-  var at_b = item * STRIDE_B + column * COLUMN;
+  var a_index = item * STRIDE_A + row * ROW_STRIDE_A;
+  var b_index = item * STRIDE_B + column * COLUMN_STRIDE_B;
   var sum = 0.0;
   var k = 0u;
-  // if NUMBERED
-  // Four of each are on their way at a time.
+  // if UNROLLED
+  // Four loads of each operand are in flight at a time.
   for (; k + 3u < K; k += 4u) {
     var x: vec4f;
     var y: vec4f;
     // unroll
-    for (var i = 0u; i < 4u; i++) { x[i] = f32(a[at_a + i * STEP_A]); }
+    for (var i = 0u; i < 4u; i++) { x[i] = f32(a[a_index + i * K_STRIDE_A]); }
     // unroll
-    for (var i = 0u; i < 4u; i++) { y[i] = f32(b[at_b + i * STEP_B]); }
-    x = taken_first(x);
-    y = taken_second(y);
+    for (var i = 0u; i < 4u; i++) { y[i] = f32(b[b_index + i * K_STRIDE_B]); }
+    x = load_first(x);
+    y = load_second(y);
     // unroll
     for (var i = 0u; i < 4u; i++) { sum = fma(x[i], y[i], sum); }
-    at_a += 4u * STEP_A;
-    at_b += 4u * STEP_B;
+    a_index += 4u * K_STRIDE_A;
+    b_index += 4u * K_STRIDE_B;
   }
   // end
   for (; k < K; k++) {
-    let x = taken_first(vec4f(f32(a[at_a]))).x;
-    let y = taken_second(vec4f(f32(b[at_b]))).x;
+    let x = load_first(vec4f(f32(a[a_index]))).x;
+    let y = load_second(vec4f(f32(b[b_index]))).x;
     sum = fma(x, y, sum);
-    at_a += STEP_A;
-    at_b += STEP_B;
+    a_index += K_STRIDE_A;
+    b_index += K_STRIDE_B;
   }
-  put(item * M + row, column, sum);
+  store(item * M + row, column, sum);
 }

@@ -1,49 +1,49 @@
-// COUNT vectors of each item times a matrix whose rows lie along k: LANES invocations make the
-// products of one row with all vectors. Sums in f32: every LANES-th of k (or four of them), then a
-// tree: by shuffles where the device has subgroups, of LEAST or more. Tolerance 1e-5.
+// GEMV with a matrix whose rows are along k: LANES invocations compute the dot products of one row
+// with all vectors. Sums in f32: each lane sums every LANES-th k (or vec4 of k), and a tree
+// combines the lanes: by shuffles if the device has subgroups. Tolerance 1e-5.
 
 override LANES: u32;
-override ROWS: u32;                      // rows that a workgroup takes
+override ROWS: u32;                      // rows of a workgroup
 // if SUBGROUPS
-override LEAST: u32;                     // invocations of a subgroup
+override MIN_SUBGROUP_SIZE: u32;
 // end
 
-// if FOUR_VECTORS
+// if VECTORS_ARE_VEC4
 @group(0) @binding(1) var<storage, read> vectors: array<vec4<second_type>>;
 // else
 @group(0) @binding(1) var<storage, read> vectors: array<second_type>;
 // end
 // include "include/gemv.wgsl"
 
-const LINES = PARTS * BATCH * WIDTH;
+const TOTAL_ROWS = SPLIT_K * BATCH * WIDTH;
 
 // if SUBGROUPS
-var<workgroup> partial: array<array<f32, max(LANES * ROWS / LEAST, 1u)>, COUNT>;
+var<workgroup> partials: array<array<f32, max(LANES * ROWS / MIN_SUBGROUP_SIZE, 1u)>, COUNT>;
 // else
-var<workgroup> partial: array<array<f32, LANES * ROWS>, COUNT>;
+var<workgroup> partials: array<array<f32, LANES * ROWS>, COUNT>;
 // end
 
-// The product of places k to k + 3 (or of place k) with a vector that begins at `first`.
-// if FOUR
-fn share(four: vec4f, first: u32, k: u32) -> f32 {
-  // if FOUR_VECTORS
-  return dot(four, taken_second(vec4f(vectors[(first + k) / 4u])));
+// The dot product of k to k + 3 (or of k) of a row and of the vector that begins at `first`.
+// if MATRIX_IS_VEC4
+fn dot_at(elements: vec4f, first: u32, k: u32) -> f32 {
+  // if VECTORS_ARE_VEC4
+  return dot(elements, load_second(vec4f(vectors[(first + k) / 4u])));
   // else
-  let at = first + k * STEP;
-  let others = vec4f(f32(vectors[at]), f32(vectors[at + STEP]), f32(vectors[at + 2u * STEP]),
-                     f32(vectors[at + 3u * STEP]));
-  return dot(four, taken_second(others));
+  let index = first + k * K_STRIDE;
+  let factors = vec4f(f32(vectors[index]), f32(vectors[index + K_STRIDE]),
+                      f32(vectors[index + 2u * K_STRIDE]), f32(vectors[index + 3u * K_STRIDE]));
+  return dot(elements, load_second(factors));
   // end
 }
 // else
-fn share(one: f32, first: u32, k: u32) -> f32 {
-  return one * taken_second(vec4f(f32(vectors[first + k * STEP]))).x;
+fn dot_at(element: f32, first: u32, k: u32) -> f32 {
+  return element * load_second(vec4f(f32(vectors[first + k * K_STRIDE]))).x;
 }
 // end
 
 // if SUBGROUPS
-// The sum of what `width` neighbours have.
-fn together(x: f32, width: u32) -> f32 {
+// The sum over `width` neighbouring lanes.
+fn sum_lanes(x: f32, width: u32) -> f32 {
   var sum = x;
   for (var d = 1u; d < width; d *= 2u) { sum += subgroupShuffleXor(sum, d); }
   return sum;
@@ -53,35 +53,35 @@ fn together(x: f32, width: u32) -> f32 {
 @compute @workgroup_size(LANES * ROWS)
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u,
         // if SUBGROUPS
-        @builtin(subgroup_size) subgroup: u32,
+        @builtin(subgroup_size) subgroup_size: u32,
         // end
         @builtin(local_invocation_index) index: u32) {
-  let line = (group.y * groups.x + group.x) * ROWS + index / LANES;
+  let row = (group.y * groups.x + group.x) * ROWS + index / LANES;
   let lane = index % LANES;
-  let whole = line / WIDTH;
-  let place = line % WIDTH;
-  let item = whole % BATCH;
-  let part = line / (WIDTH * BATCH);
+  let split_item = row / WIDTH;
+  let matrix_row = row % WIDTH;
+  let item = split_item % BATCH;
+  let split = row / (WIDTH * BATCH);
   var sums: array<f32, COUNT>;
-  if (line < LINES) {
-    let row = item * STRIDE_MATRIX + place * K;
-    let end = min(K, (part + 1u) * SPLIT);
-    for (var k = part * SPLIT + lane * PLACES; k < end; k += LANES * PLACES) {
-      let here = places(row + k);
+  if (row < TOTAL_ROWS) {
+    let begin = item * STRIDE_MATRIX + matrix_row * K;
+    let end = min(K, (split + 1u) * K_PER_SPLIT);
+    for (var k = split * K_PER_SPLIT + lane * MATRIX_WIDTH; k < end; k += LANES * MATRIX_WIDTH) {
+      let elements = load_matrix(begin + k);
       // unroll
       for (var v = 0u; v < COUNT; v++) {
-        sums[v] += share(here, item * STRIDE_VECTORS + v * VECTOR, k);
+        sums[v] += dot_at(elements, item * STRIDE_VECTORS + v * VECTOR_STRIDE, k);
       }
     }
   }
   // if SUBGROUPS
-  let width = min(subgroup, LANES);
+  let width = min(subgroup_size, LANES);
   // unroll
-  for (var v = 0u; v < COUNT; v++) { sums[v] = together(sums[v], width); }
+  for (var v = 0u; v < COUNT; v++) { sums[v] = sum_lanes(sums[v], width); }
   if (width < LANES) {
     if (lane % width == 0u) {
       // unroll
-      for (var v = 0u; v < COUNT; v++) { partial[v][index / width] = sums[v]; }
+      for (var v = 0u; v < COUNT; v++) { partials[v][index / width] = sums[v]; }
     }
     workgroupBarrier();
     let first = (index - lane) / width;
@@ -89,26 +89,30 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
     for (var v = 0u; v < COUNT; v++) {
       sums[v] = 0.0;
       for (var i = lane % width; i < LANES / width; i += width) {
-        sums[v] += partial[v][first + i];
+        sums[v] += partials[v][first + i];
       }
-      sums[v] = together(sums[v], width);
+      sums[v] = sum_lanes(sums[v], width);
     }
   }
-  if (line >= LINES) { return; }
+  if (row >= TOTAL_ROWS) { return; }
   // unroll
-  for (var v = 0u; v < COUNT; v++) { if (lane == v % LANES) { put_one(whole, v, place, sums[v]); } }
+  for (var v = 0u; v < COUNT; v++) {
+    if (lane == v % LANES) { store_element(split_item, v, matrix_row, sums[v]); }
+  }
   // else
   // unroll
-  for (var v = 0u; v < COUNT; v++) { partial[v][index] = sums[v]; }
+  for (var v = 0u; v < COUNT; v++) { partials[v][index] = sums[v]; }
   for (var half = LANES / 2u; half > 0u; half /= 2u) {
     workgroupBarrier();
     if (lane < half) {
       // unroll
-      for (var v = 0u; v < COUNT; v++) { partial[v][index] += partial[v][index + half]; }
+      for (var v = 0u; v < COUNT; v++) { partials[v][index] += partials[v][index + half]; }
     }
   }
   workgroupBarrier();
-  if (line >= LINES) { return; }
-  for (var v = lane; v < COUNT; v += LANES) { put_one(whole, v, place, partial[v][index - lane]); }
+  if (row >= TOTAL_ROWS) { return; }
+  for (var v = lane; v < COUNT; v += LANES) {
+    store_element(split_item, v, matrix_row, partials[v][index - lane]);
+  }
   // end
 }

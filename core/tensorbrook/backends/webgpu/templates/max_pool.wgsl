@@ -1,43 +1,44 @@
-// The maximum of each window of x, or what y holds there (SELECT), or where it is (WINNER): the
-// index of the cell among those of an image, or one beyond any. SPREAD, where windows lie side by
-// side and cover x, gives each cell what g holds for its window if it is the maximum, else 0. A NaN
-// wins, then the largest, then the first in row order. One invocation a window and channel.
+// Max pooling over each window of x. MAXIMUM: the maximum. SELECT: the element of y at the position
+// of the maximum. ARGMAX: that position, as an index among the pixels of an image, or NO_PIXEL.
+// SCATTER, if windows partition x: each pixel gets the element of g of its window if it is the
+// maximum, else 0. NaN is the maximum, then the largest element, then the first in row order. One
+// invocation per window and channel.
 
 // include "include/pool.wgsl"
 
-const NOWHERE = 0xffffffffu;
+const NO_PIXEL = 0xffffffffu;
 
 @group(0) @binding(0) var<storage, read> x: array<element>;
 // if SELECT
 @group(0) @binding(1) var<storage, read> y: array<element>;
 // end
-// if SPREAD
+// if SCATTER
 @group(0) @binding(1) var<storage, read> g: array<element>;
 // end
-// if WINNER
+// if ARGMAX
 @group(0) @binding(2) var<storage, read_write> out: array<u32>;
 // else
 @group(0) @binding(2) var<storage, read_write> out: array<element>;
 // end
 
-// A whole number that orders as floats do, -0 like 0, NaN above all: WGSL's own comparisons may
-// assume that there is no NaN.
-fn rank(value: f32) -> i32 {
+// An integer with the order of floats, -0 equal to 0 and NaN above all others: WGSL's own
+// comparisons may assume that there is no NaN.
+fn order_key(value: f32) -> i32 {
   let bits = bitcast<i32>(value);
-  let size = bits & 0x7fffffff;
-  if (size > 0x7f800000) { return 0x7fffffff; }
-  return select(size, -size, bits < 0);
+  let magnitude = bits & 0x7fffffff;
+  if (magnitude > 0x7f800000) { return 0x7fffffff; }
+  return select(magnitude, -magnitude, bits < 0);
 }
 
-fn winner(window: Place, rows: Span, columns: Span) -> u32 {
-  var best = NOWHERE;
-  var highest = 0;
+fn argmax(window: Coordinates, rows: Interval, columns: Interval) -> u32 {
+  var best = NO_PIXEL;
+  var best_key = 0;
   for (var i = rows.begin; i < rows.end; i++) {
     for (var j = columns.begin; j < columns.end; j++) {
-      let height = rank(f32(x[cell_at(window, i, j)]));
-      if (best == NOWHERE || height > highest) {
+      let key = order_key(f32(x[pixel_index(window, i, j)]));
+      if (best == NO_PIXEL || key > best_key) {
         best = i * W + j;
-        highest = height;
+        best_key = key;
       }
     }
   }
@@ -47,28 +48,28 @@ fn winner(window: Place, rows: Span, columns: Span) -> u32 {
 @compute @workgroup_size(LANES)
 fn main(@builtin(workgroup_id) block: vec3u, @builtin(num_workgroups) blocks: vec3u,
         @builtin(local_invocation_index) lane: u32) {
-  let at = (block.y * blocks.x + block.x) * LANES + lane;
-  let window = place_of(at, OH, OW);
+  let index = (block.y * blocks.x + block.x) * LANES + lane;
+  let window = coordinates_of(index, OH, OW);
   if (window.image >= N) { return; }
-  let rows = cells_of(window.row, KH, SH, PT, H);
-  let columns = cells_of(window.column, KW, SW, PL, W);
-  let best = winner(window, rows, columns);
-  // if WINNER
-  out[at] = best;
+  let rows = pixels_of(window.row, KH, SH, PT, H);
+  let columns = pixels_of(window.column, KW, SW, PL, W);
+  let best = argmax(window, rows, columns);
+  // if ARGMAX
+  out[index] = best;
   // end
-  // if SPREAD
+  // if SCATTER
   for (var i = rows.begin; i < rows.end; i++) {
     for (var j = columns.begin; j < columns.end; j++) {
-      out[cell_at(window, i, j)] = select(0, g[at], i * W + j == best);
+      out[pixel_index(window, i, j)] = select(0, g[index], i * W + j == best);
     }
   }
   // end
-  let chosen = cell_at(window, 0, min(best, H * W - 1));
+  let best_index = pixel_index(window, 0, min(best, H * W - 1));
   // if SELECT
-  out[at] = select(y[chosen], 0, best == NOWHERE);
+  out[index] = select(y[best_index], 0, best == NO_PIXEL);
   // end
   // if MAXIMUM
-  var lowest = 0xff800000u;                              // a constant may not be infinite
-  out[at] = select(x[chosen], element(bitcast<f32>(lowest)), best == NOWHERE);
+  var lowest = 0xff800000u;                              // -inf; a constant may not be infinite
+  out[index] = select(x[best_index], element(bitcast<f32>(lowest)), best == NO_PIXEL);
   // end
 }

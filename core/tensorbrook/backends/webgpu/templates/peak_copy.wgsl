@@ -1,4 +1,4 @@
-// A copy, one vec4 an invocation.
+// Copy bandwidth: one vec4 per invocation.
 
 @group(0) @binding(0) var<storage, read> x: array<vec4<f32>>;
 @group(0) @binding(1) var<storage, read_write> out: array<vec4<f32>>;

@@ -7,14 +7,14 @@
 override COUNT: u32;
 override LANES: u32;
 const ROUNDS: u32 = 10;
-// The multipliers and the steps of the key, from the paper.
+// The multipliers and the increments of the key, from the paper.
 const MULTIPLIER_0 = 0xD2511F53u;
 const MULTIPLIER_1 = 0xCD9E8D57u;
-const STEP_0 = 0x9E3779B9u;
-const STEP_1 = 0xBB67AE85u;
+const KEY_STEP_0 = 0x9E3779B9u;
+const KEY_STEP_1 = 0xBB67AE85u;
 
-// The high 32 bits of a product: of halves, as there are no 64-bit integers.
-fn high(a: u32, b: u32) -> u32 {
+// The high word of a product, from 16-bit halves: WGSL has no 64-bit integers.
+fn mul_high(a: u32, b: u32) -> u32 {
   let a0 = a & 0xFFFFu;
   let a1 = a >> 16;
   let b0 = b & 0xFFFFu;
@@ -29,9 +29,9 @@ fn philox(block: u32) -> vec4u {
   var c = vec4u(low, state[3] + u32(low < block), 0, 0);
   var key = vec2u(state[0], state[1]);
   for (var round = 0u; round < ROUNDS; round++) {
-    c = vec4u(high(MULTIPLIER_1, c.z) ^ c.y ^ key.x, MULTIPLIER_1 * c.z,
-              high(MULTIPLIER_0, c.x) ^ c.w ^ key.y, MULTIPLIER_0 * c.x);
-    key += vec2u(STEP_0, STEP_1);
+    c = vec4u(mul_high(MULTIPLIER_1, c.z) ^ c.y ^ key.x, MULTIPLIER_1 * c.z,
+              mul_high(MULTIPLIER_0, c.x) ^ c.w ^ key.y, MULTIPLIER_0 * c.x);
+    key += vec2u(KEY_STEP_0, KEY_STEP_1);
   }
   return c;
 }

@@ -1,7 +1,7 @@
-// out (ROWS, INNER) = 0, then out[indices[i], :] += updates[i, :]; indices outside are dropped. For
-// few rows, or few indices: each element looks through all COUNT of them.
+// Scatter-add for few rows or few indices: out (ROWS, INNER) = 0, then out[indices[i], :] +=
+// updates[i, :]; indices out of bounds are dropped. Each element searches all COUNT indices.
 //
-// SHARE lanes sum one element, and then add up what they have in a fixed tree; a single one adds in
+// LANES_PER_ELEMENT lanes sum one element, and a fixed tree combines them; a single lane sums in
 // order of i.
 
 alias element = f32;
@@ -13,18 +13,18 @@ alias element = f32;
 override ROWS: u32;
 override COUNT: u32;
 override INNER: u32;
-override SHARE: u32;
+override LANES_PER_ELEMENT: u32;
 override LANES: u32;
-const ELEMENTS: u32 = LANES / SHARE;        // of the result, for each workgroup
+const ELEMENTS: u32 = LANES / LANES_PER_ELEMENT;        // of a workgroup
 
 // if SHARED
 // include "include/workgroup_sum.wgsl"
 // end
 
-// What lane number `first` of SHARE has to add up.
-fn sum_of(row: u32, column: u32, first: u32) -> element {
+// The sum of the updates first + n * LANES_PER_ELEMENT.
+fn partial_sum(row: u32, column: u32, first: u32) -> element {
   var sum = element();
-  for (var i = first; i < COUNT; i += SHARE) {
+  for (var i = first; i < COUNT; i += LANES_PER_ELEMENT) {
     if (indices[i] == i32(row)) { sum += updates[i * INNER + column]; }
   }
   return sum;
@@ -33,12 +33,12 @@ fn sum_of(row: u32, column: u32, first: u32) -> element {
 @compute @workgroup_size(LANES)
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u,
         @builtin(local_invocation_index) lane: u32) {
-  let at = (group.y * groups.x + group.x) * ELEMENTS + lane % ELEMENTS;
-  let inside = at < ROWS * INNER;
+  let index = (group.y * groups.x + group.x) * ELEMENTS + lane % ELEMENTS;
+  let inside = index < ROWS * INNER;
   var sum = element();
-  if (inside) { sum = sum_of(at / INNER, at % INNER, lane / ELEMENTS); }
+  if (inside) { sum = partial_sum(index / INNER, index % INNER, lane / ELEMENTS); }
   // if SHARED
-  sum = lanes_sum(sum, lane, ELEMENTS);
+  sum = workgroup_sum(sum, lane, ELEMENTS);
   // end
-  if (inside && lane < ELEMENTS) { out[at] = sum; }
+  if (inside && lane < ELEMENTS) { out[index] = sum; }
 }

@@ -1,5 +1,5 @@
-// Where the items of each row begin: starts[r] = how many of the COUNT items, which are in order,
-// have keys below r, for r up to and including ROWS.
+// The begin of each segment of sorted items: starts[r] = the number of keys below r among COUNT
+// items, for r = 0..ROWS.
 
 @group(0) @binding(0) var<storage, read> items: array<vec2u>;
 @group(0) @binding(1) var<storage, read_write> starts: array<u32>;

@@ -1,28 +1,29 @@
-// A tile of a product with windows of x: TILE_ROWS by TILE_COLUMNS, of which an invocation makes
-// ROWS by four, TILE_K places of the sums at a time. The sums are cut into PARTS, one matrix in
-// `out` for each.
+// A TILE_ROWS x TILE_COLUMNS tile of a product with gathered windows of x. An invocation computes a
+// microtile of MICROTILE_ROWS rows and four columns, in steps of TILE_K along k. `out` has a
+// partial result for each of SPLIT_K splits of k.
 
-override PARTS: u32;
+override SPLIT_K: u32;
 override TILE_ROWS: u32;
 override TILE_COLUMNS: u32;
 override TILE_K: u32;
-override ROWS: u32;
-// vectors that an invocation brings into a tile: of windows, and of the other factor
-override GATHERS: u32;
-override FETCHES: u32;
+override MICROTILE_ROWS: u32;
+// vec4s that an invocation loads in a step: of windows, and of the other factor
+override WINDOW_LOADS: u32;
+override FACTOR_LOADS: u32;
 
 const LANES_X = TILE_COLUMNS / 4;
-const LANES_Y = TILE_ROWS / ROWS;
+const LANES_Y = TILE_ROWS / MICROTILE_ROWS;
 const LANES = LANES_X * LANES_Y;
-const_assert 4 * GATHERS * LANES == TILE_ROWS * TILE_K && FETCHES * LANES == TILE_K * LANES_X;
+const_assert 4 * WINDOW_LOADS * LANES == TILE_ROWS * TILE_K
+    && FACTOR_LOADS * LANES == TILE_K * LANES_X;
 const TILES_X = (COLUMNS + TILE_COLUMNS - 1) / TILE_COLUMNS;
 
-// if X_BY_FOUR
+// if X_IS_VEC4
 @group(0) @binding(0) var<storage, read> x: array<vec4<first_type>>;
 // else
 @group(0) @binding(0) var<storage, read> x: array<first_type>;
 // end
-// if OUT_BY_FOUR
+// if OUT_IS_VEC4
 @group(0) @binding(2) var<storage, read_write> out: array<vec4<sum_type>>;
 // else
 @group(0) @binding(2) var<storage, read_write> out: array<sum_type>;
@@ -30,44 +31,46 @@ const TILES_X = (COLUMNS + TILE_COLUMNS - 1) / TILE_COLUMNS;
 
 // include "include/operand_load.wgsl"
 
-// Four columns of a row of a group's result, those of them that there are.
-// if OUT_BY_FOUR
-fn put_columns(row: u32, group: u32, column: u32, four: vec4f) {
-  if (column < COLUMNS) { put_four(row, group * COLUMNS + column, four); }
+// Store the in-bounds columns among four of a row of a group's result.
+// if OUT_IS_VEC4
+fn store_columns(row: u32, group: u32, column: u32, values: vec4f) {
+  if (column < COLUMNS) { store_vec4(row, group * COLUMNS + column, values); }
 }
 
-fn put_four(row: u32, column: u32, four: vec4f) {
-  out[(row * OUT_C + column) / 4u] = vec4<sum_type>(four);
+fn store_vec4(row: u32, column: u32, values: vec4f) {
+  out[(row * OUT_C + column) / 4u] = vec4<sum_type>(values);
 }
 // else
-fn put_columns(row: u32, group: u32, column: u32, four: vec4f) {
+fn store_columns(row: u32, group: u32, column: u32, values: vec4f) {
   for (var i = 0u; i < min(COLUMNS - min(column, COLUMNS), 4u); i++) {
-    put(row, group * COLUMNS + column + i, four[i]);
+    store(row, group * COLUMNS + column + i, values[i]);
   }
 }
 
-fn put(row: u32, column: u32, value: f32) { out[row * OUT_C + column] = sum_type(value); }
+fn store(row: u32, column: u32, value: f32) { out[row * OUT_C + column] = sum_type(value); }
 // end
 
-// Index of what a window holds at some place, and whether it is inside. Without branches, of which
-// every copy would have to be compiled: what lies outside is read from index 0 and not taken.
-struct Place { at: u32, inside: bool }
+// The offset of an element of a window in x, and whether it is in bounds. Without branches, which
+// every unrolled copy would have to compile: an element out of bounds is loaded from offset 0 and
+// replaced by 0.
+struct Offset { index: u32, inside: bool }
 
-fn place_of(image: u32, y: u32, column: u32, channel: u32, asked: bool) -> Place {
-  let inside = asked & (y < IN_Y) & (column < IN_X);
-  let at = ((image * IN_Y + y) * IN_X + column) * IN_C + channel;
-  return Place(select(0u, at, inside), inside);
+fn pixel_offset(image: u32, y: u32, column: u32, channel: u32, valid: bool) -> Offset {
+  let inside = valid & (y < IN_Y) & (column < IN_X);
+  let index = ((image * IN_Y + y) * IN_X + column) * IN_C + channel;
+  return Offset(select(0u, index, inside), inside);
 }
 
-// What x has at four places, or at one and the three channels after it.
-// if X_BY_FOUR
-fn four_at(p: Place) -> vec4f {
-  return select(vec4f(), taken_first(vec4f(x[p.at / 4u])), p.inside);
+// The elements of x at four offsets, or with X_IS_VEC4 at one offset and the three channels after
+// it.
+// if X_IS_VEC4
+fn load_vec4(p: Offset) -> vec4f {
+  return select(vec4f(), load_first(vec4f(x[p.index / 4u])), p.inside);
 }
 // else
-fn four_at(p0: Place, p1: Place, p2: Place, p3: Place) -> vec4f {
-  let four = vec4f(f32(x[p0.at]), f32(x[p1.at]), f32(x[p2.at]), f32(x[p3.at]));
-  return select(vec4f(), taken_first(four),
+fn load_vec4(p0: Offset, p1: Offset, p2: Offset, p3: Offset) -> vec4f {
+  let elements = vec4f(f32(x[p0.index]), f32(x[p1.index]), f32(x[p2.index]), f32(x[p3.index]));
+  return select(vec4f(), load_first(elements),
                 vec4<bool>(p0.inside, p1.inside, p2.inside, p3.inside));
 }
 // end

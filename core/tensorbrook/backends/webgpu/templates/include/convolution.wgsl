@@ -1,12 +1,12 @@
-// The sizes of a convolution, from x to the other side: the result, which is made or whose gradient
-// comes with x, or the image, where x is the gradient of the result.
+// The sizes of a convolution. x is the image and the other side is the result, or the gradient of
+// the result; or x is the gradient of the result and the other side is the gradient of the image.
 
 override N: u32;
 // rows of x, columns of x, channels of x in a group
 override IN_Y: u32;
 override IN_X: u32;
 override CHANNELS: u32;
-// of the other side
+// the same of the other side
 override OUT_Y: u32;
 override OUT_X: u32;
 override COLUMNS: u32;

@@ -1,4 +1,4 @@
-// The sizes of products of matrices, out[i] = op(a[i]) @ op(b[i]).
+// The parameters of batched matrix products, out[i] = op(a[i]) @ op(b[i]).
 
 alias first_type = f32;
 alias second_type = f32;
@@ -8,5 +8,5 @@ override BATCH: u32;
 override M: u32;
 override N: u32;
 override K: u32;
-override STRIDE_A: u32;                  // numbers from one a[i] to the next
+override STRIDE_A: u32;                  // elements from one a[i] to the next
 override STRIDE_B: u32;

@@ -1,4 +1,4 @@
-// The sizes of a pool, from the cells of x to windows, and which of them meet.
+// The sizes of a pool, and which pixels of x are in which windows.
 
 alias element = f32;
 
@@ -16,36 +16,36 @@ override PT: u32;
 override PL: u32;
 override LANES: u32;
 
-// A cell or a window of a channel: which image, and where in it.
-struct Place { image: u32, row: u32, column: u32, channel: u32 }
+// The coordinates of a pixel or a window.
+struct Coordinates { image: u32, row: u32, column: u32, channel: u32 }
 
-fn place_of(at: u32, height: u32, width: u32) -> Place {
-  let line = at / C / width;
-  return Place(line / height, line % height, at / C % width, at % C);
+fn coordinates_of(index: u32, height: u32, width: u32) -> Coordinates {
+  let line = index / C / width;
+  return Coordinates(line / height, line % height, index / C % width, index % C);
 }
 
-// Where a cell lies in x, or a window in the result, of the image and channel of a place.
-fn cell_at(p: Place, row: u32, column: u32) -> u32 {
+// The index of a pixel in x, or of a window in the result, in the image and the channel of p.
+fn pixel_index(p: Coordinates, row: u32, column: u32) -> u32 {
   return ((p.image * H + row) * W + column) * C + p.channel;
 }
 
-fn window_at(p: Place, row: u32, column: u32) -> u32 {
+fn window_index(p: Coordinates, row: u32, column: u32) -> u32 {
   return ((p.image * OH + row) * OW + column) * C + p.channel;
 }
 
-// What lies from `begin` up to `end` along an axis, without `end`.
-struct Span { begin: u32, end: u32 }
+// The half-open interval from `begin` to `end` along an axis.
+struct Interval { begin: u32, end: u32 }
 
-// The cells of a window, among `count` of them.
-fn cells_of(window: u32, size: u32, stride: u32, padding: u32, count: u32) -> Span {
-  let begin = max(window * stride, padding);             // with the padding counted, too
+// The pixels of a window, among `count`.
+fn pixels_of(window: u32, size: u32, stride: u32, padding: u32, count: u32) -> Interval {
+  let begin = max(window * stride, padding);             // in padded coordinates
   let end = min(window * stride + size, count + padding);
-  return Span(begin - padding, max(begin, end) - padding);
+  return Interval(begin - padding, max(begin, end) - padding);
 }
 
-// The windows that a cell is in, among `count` of them.
-fn windows_of(cell: u32, size: u32, stride: u32, padding: u32, count: u32) -> Span {
-  let at = cell + padding;
-  let begin = select(0u, (at - size) / stride + 1, at >= size);
-  return Span(begin, min(at / stride + 1, count));
+// The windows that contain a pixel, among `count`.
+fn windows_of(pixel: u32, size: u32, stride: u32, padding: u32, count: u32) -> Interval {
+  let padded = pixel + padding;
+  let begin = select(0u, (padded - size) / stride + 1, padded >= size);
+  return Interval(begin, min(padded / stride + 1, count));
 }

@@ -1,5 +1,5 @@
-// Sums along the lines of x (OUTER, N, INNER); if EXCLUSIVE without the element itself; if REVERSE
-// from the end on.
+// Cumulative sums along the lines of x (OUTER, N, INNER); EXCLUSIVE: without the element itself;
+// REVERSE: from the end.
 
 alias element = f32;
 
@@ -13,14 +13,14 @@ override LANES: u32;
 @group(0) @binding(0) var<storage, read> x: array<element>;
 @group(0) @binding(1) var<storage, read_write> out: array<element>;
 
-// Where the i-th element on the way along a line lies.
-fn at(line: u32, i: u32) -> u32 {
+// The index of element i of a line, in scan order.
+fn element_index(line: u32, i: u32) -> u32 {
   return (line / INNER * N + select(i, N - 1 - i, REVERSE)) * INNER + line % INNER;
 }
 
-// Leave an element of the result, and give the sum that the next one begins with.
-fn put(place: u32, sum: element) -> element {
-  let next = sum + x[place];
-  out[place] = select(next, sum, EXCLUSIVE);
+// Store an element of the result; returns the sum of the elements up to it.
+fn accumulate(index: u32, sum: element) -> element {
+  let next = sum + x[index];
+  out[index] = select(next, sum, EXCLUSIVE);
   return next;
 }

@@ -1,11 +1,10 @@
-// Updates whose `items` are in the order of the rows they are for: row r has those from starts[r]
-// up to starts[r + 1].
+// Updates of a scatter-add, sorted by row: row r has the `items` from starts[r] to starts[r + 1].
 
 alias element = f32;
 
 override ROWS: u32;
 override INNER: u32;
-override LONG: u32;         // rows of more updates than that are shared by lanes
+override MAX_SHORT: u32;    // updates of a row that one lane sums
 override LANES: u32;
 
 @group(0) @binding(0) var<storage, read> updates: array<element>;
