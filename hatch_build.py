@@ -1,4 +1,4 @@
-"""What `pip install .` runs: build engine, runtime and Studio before the wheel is put together."""
+"""Build hook of hatchling: `pip install .` builds engine, runtime and Studio for the wheel."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ import build
 import node
 
 
-class Artefacts(BuildHookInterface):
-    """Makes what is not in git; an editable install takes it from the checkout instead."""
+class BuildOutputs(BuildHookInterface):
+    """Builds everything that is not in git; an editable install uses the checkout's files."""
 
     def dependencies(self) -> list[str]:
         tools = [r for r in environment.requirements("build") if r.startswith("ziglang")]

@@ -1,6 +1,6 @@
-"""Ours beside the peers, in one browser, in one run: python -m benchmarks --json out.json"""
+"""Speed of Tensorbrook beside other libraries in one browser page: python -m benchmarks"""
 import sys
 from pathlib import Path
 
-# What is shared with the build (Node, stamps, where a Chromium is) lies there, and is no package.
+# Shared with the build: Node, the build cache, the search for a Chromium. The folder is no package.
 sys.path.append(str(Path(__file__).resolve().parents[1] / "build_scripts"))

@@ -1,4 +1,4 @@
-"""Ours beside the peers, in one browser, in one run.
+"""Measure Tensorbrook beside other libraries in one browser page and in one run.
 
     python -m benchmarks --json out.json [--only NAME] [--threads 1,2] [--quick] [--no-build]
 """
@@ -13,7 +13,7 @@ import chromium
 
 
 def main() -> int:
-    """Set up what is needed, and go on in the project's own Python."""
+    """Install the requirements, then run the benchmark in the project's own .venv."""
     environment.prepare("build", "page", "benchmarks")
     os.environ.setdefault("TENSORBROOK_CHROMIUM", chromium.find())
     return environment.hand_over([str(environment.PYTHON), "-m", "benchmarks.run", *sys.argv[1:]])

@@ -1,4 +1,4 @@
-"""The first call of a training step in a new browser, and the same on the next visit."""
+"""First-call latency of a training step in a new browser, and again on the next visit."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from collections.abc import Sequence
 
 from playwright.sync_api import Page
 
-from .browser import PATIENCE_MS, chromium, our_sources
+from .browser import TIMEOUT_MS, chromium, our_sources
 from .server import Site
-from .time_to_first_step import middle
+from .time_to_first_step import median_of_runs
 from .workloads import Workload
 
 RUN = """async ([script, sources]) => {
@@ -25,15 +25,15 @@ NEXT_VISIT = "{}, next visit"
 
 
 def measure(workloads: Sequence[Workload], runs: int) -> dict[str, float]:
-    """Milliseconds of each workload's first call, medians over browsers that are new."""
-    found = [in_new_browser(workloads) for _ in range(runs)]
-    return {name: middle(found, name) for name in found[0]}
+    """Milliseconds of each workload's first call: the median over `runs` new browsers."""
+    results = [measure_in_new_browser(workloads) for _ in range(runs)]
+    return {name: median_of_runs(results, name) for name in results[0]}
 
 
-def in_new_browser(workloads: Sequence[Workload]) -> dict[str, float]:
+def measure_in_new_browser(workloads: Sequence[Workload]) -> dict[str, float]:
     with Site() as site, chromium() as browser:
         page = browser.new_context().new_page()
-        page.set_default_timeout(PATIENCE_MS)
+        page.set_default_timeout(TIMEOUT_MS)
         first, second = (visit(page, f"{site.url}run.html", workloads) for _ in range(2))
         return first | {NEXT_VISIT.format(name): ms for name, ms in second.items()}
 

@@ -1,4 +1,4 @@
-"""Contenders side by side: A B C A B C, so that whatever slows the machine slows all of them."""
+"""Interleaved runs A B C A B C: a disturbance of the machine slows all implementations alike."""
 
 from __future__ import annotations
 
@@ -6,95 +6,96 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple, Protocol
 
-from .statistics import difference, steps_for, summary
+from .statistics import find_difference, steps_for, summarize
 from .workloads import OURS, Workload
 
 
-class Arena(Protocol):
-    """Where contenders meet: the page (browser.py) or this process (native.py)."""
+class Runner(Protocol):
+    """Prepares workloads and times steps: the page (browser.py), this process (native) or a GPU."""
 
     def prepare(self, workload: Workload, names: Sequence[str]) -> Mapping[str, dict]: ...
-    def turn(self, name: str, steps: int) -> float: ...
+    def run_steps(self, name: str, steps: int) -> float: ...
     def drop(self) -> None: ...
 
 
-class Pace(NamedTuple):
-    """How long everybody warms up and how long and how often they have their turn.
+class Timing(NamedTuple):
+    """Duration of the warm-up, and duration and number of the timed repetitions.
 
-    A turn begins with `lead_ms` that do not count: threads that slept share a core until the
-    operating system moves one, which takes about 25 ms here (a product of 512 took 4.3 ms in the
-    first steps after a rest, then 2.4)."""
+    Each repetition is preceded by `lead_in_ms` of untimed steps: threads that slept share a core
+    until the operating system moves one of them, which takes about 25 ms here (a product of 512
+    took 4.3 ms in the first steps after a pause, then 2.4)."""
 
-    warm_ms: float = 60
-    lead_ms: float = 40
-    turn_ms: float = 40
-    turns: int = 5
+    warmup_ms: float = 60
+    lead_in_ms: float = 40
+    repetition_ms: float = 40
+    repetitions: int = 5
 
-    def turns_of(self, step_ms: float, least_ms: float) -> int:
-        """Fewer for those who take long; the warm-up of one far behind is its only turn."""
-        if step_ms < SLOW_MS: return self.turns
-        return min(self.turns, 3) if step_ms < FAR_BEHIND * least_ms else 0
+    def repetitions_for(self, step_ms: float, fastest_ms: float) -> int:
+        """At most 3 for slow steps; 0 far behind the fastest, where the warm-up is the result."""
+        if step_ms < SLOW_MS: return self.repetitions
+        return min(self.repetitions, 3) if step_ms < FAR_BEHIND * fastest_ms else 0
 
 
-QUICK = Pace(warm_ms=20, lead_ms=0, turn_ms=10, turns=3)
+QUICK = Timing(warmup_ms=20, lead_in_ms=0, repetition_ms=10, repetitions=3)
 
-# From here on a step counts as slow, and this many times the best one's as far behind: the run
-# must end, and a ratio of ten is one whether or not it is of eleven.
+# A step of SLOW_MS or more is slow; FAR_BEHIND is its ratio to the fastest from which more
+# repetitions would add minutes to the run and no information.
 SLOW_MS, FAR_BEHIND = 200, 10
 
 
-class Disagreement(Exception):
-    """Two contenders computed different things, so their times must not be compared."""
+class ResultMismatch(Exception):
+    """Two implementations computed different results, so their times must not be compared."""
 
 
-def compare(arena: Arena, workload: Workload, pace: Pace) -> dict:
-    """One row of the table, as JSON: times of those who can, reasons of those who cannot."""
+def compare(runner: Runner, workload: Workload, timing: Timing) -> dict:
+    """One row of a table, as JSON: times by implementation, and reasons where unsupported."""
     start = time.monotonic()
     try:
-        outcomes = arena.prepare(workload, workload.contenders)
-        able = {name: o["check"] for name, o in outcomes.items() if o["check"] is not None}
-        demand_agreement(workload, able)
-        times = interleaved(arena, list(able), pace)
+        outcomes = runner.prepare(workload, workload.implementations)
+        checks = {name: o["check"] for name, o in outcomes.items() if o["check"] is not None}
+        require_equal_results(workload, checks)
+        times = interleave(runner, list(checks), timing)
     finally:
-        arena.drop()
+        runner.drop()
     return {"name": workload.name, "topic": workload.topic, "flops": workload.flops,
-            "moved_bytes": workload.moved_bytes, "goal": workload.goal._asdict(),
-            "times_ms": {name: summary(t)._asdict() for name, t in times.items()},
-            "turns_ms": times, "seconds": time.monotonic() - start,
-            "unable": {name: o["reason"] for name, o in outcomes.items() if o["check"] is None}}
+            "moved_bytes": workload.moved_bytes, "target": workload.target._asdict(),
+            "times_ms": {name: summarize(t)._asdict() for name, t in times.items()},
+            "repetitions_ms": times, "seconds": time.monotonic() - start,
+            "unsupported": {name: o["reason"] for name, o in outcomes.items()
+                            if o["check"] is None}}
 
 
-def demand_agreement(workload: Workload, checks: Mapping[str, Sequence[float]]) -> None:
-    """Everybody computed what ours did, or else what the first did."""
+def require_equal_results(workload: Workload, checks: Mapping[str, Sequence[float]]) -> None:
+    """Compare all results with ours, or with the first one where ours is missing."""
     if not checks: return
     first = OURS if OURS in checks else next(iter(checks))
     for name, check in checks.items():
-        found = difference(checks[first], check, workload.tolerance)
-        if found:
-            raise Disagreement(f"{workload.name}: {first} and {name} computed different things, "
-                               f"{found}; compare the two programs")
+        difference = find_difference(checks[first], check, workload.tolerance)
+        if difference:
+            raise ResultMismatch(f"{workload.name}: {first} and {name} computed different "
+                                 f"results, {difference}; compare the two programs")
 
 
-def interleaved(arena: Arena, names: Sequence[str], pace: Pace) -> dict[str, list[float]]:
-    """Milliseconds of one step, of each contender, in each of its turns."""
-    warm = {name: warmed_up(arena, name, pace) for name in names}
-    turns = {name: pace.turns_of(ms, min(warm.values())) for name, ms in warm.items()}
-    times = {name: [] if turns[name] else [ms] for name, ms in warm.items()}
-    for turn in range(pace.turns):
+def interleave(runner: Runner, names: Sequence[str], timing: Timing) -> dict[str, list[float]]:
+    """Milliseconds of one step in each repetition, by implementation."""
+    warm = {name: warm_up(runner, name, timing) for name in names}
+    counts = {name: timing.repetitions_for(ms, min(warm.values())) for name, ms in warm.items()}
+    times = {name: [] if counts[name] else [ms] for name, ms in warm.items()}
+    for repetition in range(timing.repetitions):
         for name in names:
-            if turn >= turns[name]: continue
-            if warm[name] < SLOW_MS and pace.lead_ms:
-                arena.turn(name, steps_for(pace.lead_ms, warm[name]))
-            steps = steps_for(pace.turn_ms, warm[name])
-            times[name].append(arena.turn(name, steps) / steps)
+            if repetition >= counts[name]: continue
+            if warm[name] < SLOW_MS and timing.lead_in_ms:
+                runner.run_steps(name, steps_for(timing.lead_in_ms, warm[name]))
+            steps = steps_for(timing.repetition_ms, warm[name])
+            times[name].append(runner.run_steps(name, steps) / steps)
     return times
 
 
-def warmed_up(arena: Arena, name: str, pace: Pace) -> float:
-    """Run until the browser's compilers had their time; returns the milliseconds of a step."""
-    step_ms, spent, steps = 0.0, 0.0, 1
-    while spent < pace.warm_ms:
-        took = arena.turn(name, steps)
-        step_ms, spent = took / steps, spent + took
-        steps = steps_for(pace.warm_ms / 4, step_ms)
+def warm_up(runner: Runner, name: str, timing: Timing) -> float:
+    """Run steps while the browser's compilers optimize; returns the milliseconds of a step."""
+    step_ms, spent_ms, steps = 0.0, 0.0, 1
+    while spent_ms < timing.warmup_ms:
+        elapsed_ms = runner.run_steps(name, steps)
+        step_ms, spent_ms = elapsed_ms / steps, spent_ms + elapsed_ms
+        steps = steps_for(timing.warmup_ms / 4, step_ms)
     return step_ms

@@ -1,4 +1,4 @@
-"""On what, and of what, a run was made."""
+"""Metadata of a run: the machine, the date and the versions."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ PACKAGES = ("tensorbrook", "numpy", "wasmtime", "wgpu", "jax", "torch")
 
 
 def describe(browser_version: str) -> dict:
-    """The machine, the moment and the versions of everything that was measured."""
+    """The machine, the date and the versions of everything that is measured."""
     return common() | {"chromium": browser_version, "peers": page_build.versions()}
 
 
 def common() -> dict:
-    """What a run without a browser tells, too."""
+    """The metadata of every run, with or without a browser."""
     return {"date": datetime.now(UTC).isoformat(timespec="seconds"),
             "cpu": processor(), "cores": os.cpu_count(), "system": platform.platform(),
             "python": platform.python_version(),
@@ -27,7 +27,7 @@ def common() -> dict:
 
 
 def processor() -> str:
-    """The processor's name, where the system tells."""
+    """The processor's model name, or its architecture where the system reports no model."""
     cpuinfo = Path("/proc/cpuinfo")
     lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]

@@ -1,4 +1,4 @@
-"""What is measured of ours alone, in the page: each part a function of the page and the pace."""
+"""Measurements of Tensorbrook alone in the page: peak rates, overhead, digits, memory, kernels."""
 
 from __future__ import annotations
 
@@ -7,52 +7,53 @@ from typing import Any
 
 from . import peak_rates
 from .browser import BenchmarkPage
-from .interleaved_runs import QUICK, Pace
+from .interleaved_runs import QUICK, Timing
 from .workloads import OURS, Workload, models
 
 PROFILED, FIRST_CALLS = (models.MLP, models.LENET), (models.LENET, models.GPT)
 
 
-def measure_ceiling(page: BenchmarkPage, pace: Pace) -> dict:
-    return peak_rates.measure(page.ceiling, page.threads, pace.turns)
+def measure_peak_rates(page: BenchmarkPage, timing: Timing) -> dict:
+    return peak_rates.measure(page.run_peak_loop, page.threads, timing.repetitions)
 
 
-def measure_overhead(page: BenchmarkPage, pace: Pace) -> dict:
-    return page.python("overhead", f"measure({200 if pace is QUICK else 2000})")
+def measure_overhead(page: BenchmarkPage, timing: Timing) -> dict:
+    return page.python("overhead", f"measure({200 if timing is QUICK else 2000})")
 
 
-def measure_digits(page: BenchmarkPage, pace: Pace) -> dict:
-    return page.python("digits", "train(0.9, 3)" if pace is QUICK else "train(0.98, 40)")
+def measure_digits(page: BenchmarkPage, timing: Timing) -> dict:
+    return page.python("digits", "train(0.9, 3)" if timing is QUICK else "train(0.98, 40)")
 
 
-def measure_memory(page: BenchmarkPage, pace: Pace) -> dict:
-    """What a step's intermediate results occupy, to the least that its own order allows."""
-    found = {}
+def measure_memory(page: BenchmarkPage, timing: Timing) -> dict:
+    """Arena size of each training step, and its ratio to the peak of the live bytes."""
+    results = {}
     for workload in models.WORKLOADS:
-        memory = with_ours(page, workload, "memory({!r})")
+        memory = call_with_step(page, workload, "memory({!r})")
         if memory is None: continue
-        arena, least = memory
-        found[f"{workload.name}, MB"] = arena / 1e6
-        found[f"{workload.name}, to the least"] = arena / least
-    return found
+        arena, peak_live = memory
+        results[f"{workload.name}, MB"] = arena / 1e6
+        results[f"{workload.name}, arena / peak live"] = arena / peak_live
+    return results
 
 
-def with_ours(page: BenchmarkPage, workload: Workload, call: str) -> Any:
-    """What a function of ours/bench.py says of our prepared step, whose name goes into the call;
-    None where we cannot, which the workload's own row tells."""
+def call_with_step(page: BenchmarkPage, workload: Workload, call: str) -> Any:
+    """Prepare our step, then call a function of ours/step_runner.py with its name.
+
+    None where our program cannot be prepared; the workload's own row reports the reason."""
     outcome = page.prepare(workload, [OURS])[OURS]
     try:
         if outcome["check"] is None: return None
-        return page.python("bench", call.format(f"{workload.name} tf"))
+        return page.python("step_runner", call.format(f"{workload.name} tf"))
     finally:
         page.drop()
 
 
-PARTS: dict[str, Callable[[BenchmarkPage, Pace], dict]] = {
-    "ceiling": measure_ceiling, "overhead": measure_overhead, "digits": measure_digits,
+MEASUREMENTS: dict[str, Callable[[BenchmarkPage, Timing], dict]] = {
+    "peak rates": measure_peak_rates, "overhead": measure_overhead, "digits": measure_digits,
     "memory": measure_memory}
 
 
-def kernel_times(page: BenchmarkPage, workload: Workload, pace: Pace) -> list:
-    """What each kernel of a training step takes in the page, alone."""
-    return with_ours(page, workload, f"kernel_times({{!r}}, {20 * pace.turns})") or []
+def kernel_times(page: BenchmarkPage, workload: Workload, timing: Timing) -> list:
+    """The time of each kernel of a training step, run in isolation in the page."""
+    return call_with_step(page, workload, f"kernel_times({{!r}}, {20 * timing.repetitions})") or []

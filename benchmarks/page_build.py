@@ -1,4 +1,4 @@
-"""The benchmark's own page: the peers from npm, bundled beside what drives them."""
+"""Build of the benchmark page: the peers from npm, bundled with the code that drives them."""
 
 from __future__ import annotations
 
@@ -16,14 +16,15 @@ PEERS = {"jax-js": "@jax-js/jax", "tfjs": "@tensorflow/tfjs-backend-wasm", "ort"
 
 
 def build() -> None:
-    """Build the project, install the peers exactly as the lock has them, and bundle the page."""
+    """Build the project, install the peers as the lock file pins them, and bundle the page."""
     build_project()
     tools = node.find()
     modules = PAGE / "node_modules"
     key = build_cache.digest(PAGE / "package.json", PAGE / "package-lock.json")
-    build_cache.stage("npm peers", modules / ".installed.txt", key, [modules], lambda: install(tools))
-    build_cache.stage("benchmark page", environment.ROOT / "build/stamps/benchmarks.txt",
-                 build_cache.digest(PAGE), [BUILT / "index.html"], lambda: bundle(tools))
+    build_cache.build_step("npm peers", modules / ".installed.txt", key, [modules],
+                           lambda: install(tools))
+    build_cache.build_step("benchmark page", environment.ROOT / "build/stamps/benchmarks.txt",
+                           build_cache.digest(PAGE), [BUILT / "index.html"], lambda: bundle(tools))
 
 
 def build_project() -> None:
@@ -44,7 +45,7 @@ def bundle(tools: node.Node) -> None:
 
 
 def versions() -> dict[str, str]:
-    """Which release of each peer is measured."""
+    """The installed version of each peer."""
     manifests = {name: PAGE / "node_modules" / package / "package.json"
                  for name, package in PEERS.items()}
     return {name: json.loads(path.read_text(encoding="utf-8"))["version"]

@@ -1,4 +1,4 @@
-"""The ceiling: how many multiply-adds and copied bytes a second this page can reach at all."""
+"""Peak rates of the page: multiply-adds and copied bytes per second, for the roofline."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from tensorbrook.backends.wasm.assembler import I32, V128, Function, Module
 # 12 chains of dependent multiply-adds: enough to hide a latency of 4 cycles on two units, and few
 # enough for the 15 vector registers that V8 has.
 CHAINS, LANES = 12, 4
-COUNT, SIZE = 0, 1               # the loops' parameters: how often, over how many bytes
-RESULT = 2048 << 16              # where the sums go, so that nobody finds them useless
-COPY_BYTES, STREAM_BYTES, CACHED_BYTES = 64 << 20, 4 << 20, 128 << 10
-GFLOPS, STREAMED = "GFLOP/s", "GB/s copied, 1 M floats"
+COUNT, SIZE = 0, 1               # parameters of both loops: iterations, bytes of each iteration
+RESULT = 2048 << 16              # the sums are stored there, so that they are not dead code
+MEMORY_BYTES, L3_BYTES, L1_BYTES = 64 << 20, 4 << 20, 128 << 10
+GFLOPS, COPY_1M_FLOATS = "GFLOP/s", "GB/s copied, 1 M floats"
 
 
 def module() -> bytes:
     """`multiply_add(count, _)` and `copy(count, bytes)`, over a memory that is not shared."""
-    made = Module()
-    made.import_memory("env", "memory", shared=False)
+    result = Module()
+    result.import_memory("env", "memory", shared=False)
     for name, function in (("multiply_add", multiply_add()), ("copy", copy())):
-        made.export(name, made.add(function))
-    return made.encode()
+        result.export(name, result.add(function))
+    return result.encode()
 
 
 def multiply_add() -> Function:
@@ -36,7 +36,7 @@ def multiply_add() -> Function:
         f.get(total)
         f.op("f32x4.relaxed_madd")
         f.set(total)
-    again_while_counting(f)
+    end_count_loop(f)
     for i, total in enumerate(sums):
         f.const(RESULT + 16 * i)
         f.get(total)
@@ -45,7 +45,7 @@ def multiply_add() -> Function:
 
 
 def copy() -> Function:
-    """The second half of the memory from the first, 64 bytes a time, `count` times over."""
+    """Copy `bytes` from address 0 to MEMORY_BYTES, 64 bytes at a time; repeat `count` times."""
     f = Function((I32, I32))
     at = f.local(I32)
     f.block("loop")
@@ -56,7 +56,7 @@ def copy() -> Function:
         f.get(at)
         f.get(at)
         f.memory("v128.load", offset)
-        f.memory("v128.store", COPY_BYTES + offset)
+        f.memory("v128.store", MEMORY_BYTES + offset)
     f.get(at)
     f.const(64)
     f.op("i32.add")
@@ -65,12 +65,12 @@ def copy() -> Function:
     f.op("i32.lt_u")
     f.op("br_if", 0)
     f.op("end")
-    again_while_counting(f)
+    end_count_loop(f)
     return f
 
 
-def again_while_counting(f: Function) -> None:
-    """End the loop: once more while the count, less one, is above zero."""
+def end_count_loop(f: Function) -> None:
+    """End a loop: decrement the count and branch back while it is above zero."""
     f.get(COUNT)
     f.const(1)
     f.op("i32.sub")
@@ -79,14 +79,16 @@ def again_while_counting(f: Function) -> None:
     f.op("end")
 
 
-def measure(run: Callable[[str, int, int], float], threads: int, turns: int) -> dict[str, float]:
-    """The ceilings of all threads together; `run(loop, count, size)` takes milliseconds."""
+def measure(run: Callable[[str, int, int], float], threads: int,
+            repetitions: int) -> dict[str, float]:
+    """The rates of all threads together; `run(loop, count, size)` returns milliseconds."""
     def rate(loop: str, count: int, size: int, work: float) -> float:
-        run(loop, count // 4 or 1, size)  # the browser's compiler wakes up
-        return work * count * threads / median(run(loop, count, size) for _ in range(turns)) / 1e6
+        run(loop, count // 4 or 1, size)  # warm-up, for the browser's optimizing compiler
+        elapsed_ms = median(run(loop, count, size) for _ in range(repetitions))
+        return work * count * threads / elapsed_ms / 1e6
     flops = 2 * CHAINS * LANES
-    part = STREAM_BYTES // threads  # all threads together copy as much as a stream has
+    per_thread = L3_BYTES // threads  # together the threads copy 1 M floats
     return {GFLOPS: rate("multiply_add", 4_000_000, 0, flops),
-            "GB/s copied from memory": rate("copy", 8, COPY_BYTES, 2 * COPY_BYTES),
-            STREAMED: rate("copy", 400, part, 2 * part),
-            "GB/s copied in cache": rate("copy", 16_000, CACHED_BYTES, 2 * CACHED_BYTES)}
+            "GB/s copied from memory": rate("copy", 8, MEMORY_BYTES, 2 * MEMORY_BYTES),
+            COPY_1M_FLOATS: rate("copy", 400, per_thread, 2 * per_thread),
+            "GB/s copied in cache": rate("copy", 16_000, L1_BYTES, 2 * L1_BYTES)}

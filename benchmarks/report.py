@@ -1,4 +1,4 @@
-"""What a run found: printed as it comes, as Markdown for people and as JSON for programs."""
+"""The report of a run: printed while it is measured, then written as Markdown and as JSON."""
 
 from __future__ import annotations
 
@@ -14,54 +14,54 @@ RUN = "The run"
 
 
 class Report:
-    """Tables in the order in which they were measured, and all figures by part."""
+    """The sections of a run in the order in which they were measured, and all results as data."""
 
     def __init__(self):
         self.results: dict = {}
-        self.shown: list[str] = []
+        self.sections: list[str] = []
 
     def show(self, title: str, text: str) -> None:
-        """Print a section, and keep it for a file."""
+        """Print a section and add it to the Markdown."""
         level = "##" if title == RUN else "###"
-        self.shown.append(f"{level} {title}\n\n{text}\n")
-        print(self.shown[-1], flush=True)
+        self.sections.append(f"{level} {title}\n\n{text}\n")
+        print(self.sections[-1], flush=True)
 
     def write_json(self, path: Path) -> None:
         path.write_text(json.dumps(self.results, indent=1) + "\n", encoding="utf-8")
 
     def write_into(self, path: Path) -> None:
-        """Put the sections into a Markdown file, instead of those of the run before."""
+        """Replace the section "The run" of a Markdown file, and all text after it."""
         text = path.read_text(encoding="utf-8") if path.exists() else ""
-        kept = text.partition(f"## {RUN}\n")[0]
-        path.write_text(kept + "\n".join(self.shown), encoding="utf-8")
+        before = text.partition(f"## {RUN}\n")[0]
+        path.write_text(before + "\n".join(self.sections), encoding="utf-8")
 
 
-def tell(result: dict) -> None:
-    """A sign of life while the run goes on, and why a contender could not take part."""
+def print_progress(result: dict) -> None:
+    """Print one row to stderr: its times, and why an implementation does not support it."""
     times = [f"{name} {significant(t['median'])}" for name, t in result["times_ms"].items()]
-    unable = [f"    {name} cannot: {reason.strip().splitlines()[-1][:200]}"
-              for name, reason in result["unable"].items()]
-    took = f"{result['seconds']:.0f} s"
-    lines = [f"  {result['name']}: {', '.join(times) or NONE} ms ({took})", *unable]
+    unsupported = [f"    {name} cannot: {reason.strip().splitlines()[-1][:200]}"
+                   for name, reason in result["unsupported"].items()]
+    duration = f"{result['seconds']:.0f} s"
+    lines = [f"  {result['name']}: {', '.join(times) or NONE} ms ({duration})", *unsupported]
     print("\n".join(lines), file=sys.stderr, flush=True)
 
 
-def heading(found: dict) -> str:
-    """When, where and against whom."""
-    peers = ", ".join(f"{name} {version}" for name, version in found["peers"].items())
-    return (f"{found['date']}: {found['cpu']}, {found['cores']} cores, Chromium "
-            f"{found['chromium']}; {peers}.")
+def describe_machine(machine: dict) -> str:
+    """The date, the machine and the versions of the peers, in one sentence."""
+    peers = ", ".join(f"{name} {version}" for name, version in machine["peers"].items())
+    return (f"{machine['date']}: {machine['cpu']}, {machine['cores']} cores, Chromium "
+            f"{machine['chromium']}; {peers}.")
 
 
-def sizes_table(found: dict[str, dict[str, int]]) -> str:
-    rows = [[name, f"{size['bytes']:,}", f"{size['gzip']:,}"] for name, size in found.items()]
+def sizes_table(sizes: dict[str, dict[str, int]]) -> str:
+    rows = [[name, f"{size['bytes']:,}", f"{size['gzip']:,}"] for name, size in sizes.items()]
     return table(["", "bytes", "gzip"], rows)
 
 
 def kernels_table(rows: Sequence[Sequence]) -> str:
-    """The kernels that take two percent or more of the sum, the longest first."""
+    """The kernels that take two percent or more of the sum, the slowest first."""
     total = sum(microseconds for microseconds, _, _ in rows)
     shown = sorted((row for row in rows if row[0] >= total / 50), reverse=True)
-    return table(["kernel", "how", "µs", "%"], [
-        [text.splitlines()[0][:70], how, significant(took), f"{100 * took / total:.0f}"]
-        for took, how, text in shown])
+    return table(["kernel", "threads", "µs", "%"], [
+        [text.splitlines()[0][:70], threads, significant(us), f"{100 * us / total:.0f}"]
+        for us, threads, text in shown])

@@ -1,57 +1,57 @@
-"""Where it stands: each row's figures with every number of threads beside its goal."""
+"""Scoreboard: the metrics of each row by number of threads, beside its target."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
 from .statistics import median_of, significant
-from .targets import TERMS, Ceiling, asked, ceiling_of, reached, verdict
 from .table import NONE, table
+from .targets import METRICS, PeakRates, achieved, describe, peak_rates_of, verdict
 from .workloads import OURS
 from .workloads.spec import TORCH
 
 
 def rows(results: Mapping) -> list[dict]:
-    """Of each workload that was measured in the page: what it reached, by number of threads."""
-    found: dict[str, dict] = {}
+    """One row for each workload measured in the page, with its metrics by number of threads."""
+    by_name: dict[str, dict] = {}
     for threads, page in results["page"].items():
         torch = {r["name"]: median_of(r, TORCH) for r in results["native"].get(threads, [])}
-        limit = ceiling_of(page) if page["workloads"] else Ceiling()
+        peaks = peak_rates_of(page) if page["workloads"] else PeakRates()
         for result in page["workloads"]:
-            row = found.setdefault(result["name"], {
-                "name": result["name"], "goal": result["goal"], "threads": {}})
+            row = by_name.setdefault(result["name"], {
+                "name": result["name"], "target": result["target"], "threads": {}})
             row["threads"][threads] = {
                 "ms": median_of(result, OURS),
-                "figures": reached(result, limit, torch.get(result["name"]))}
-    for row in found.values():
+                "metrics": achieved(result, peaks, torch.get(result["name"]))}
+    for row in by_name.values():
         add_scaling(row["threads"])
-    return list(found.values())
+    return list(by_name.values())
 
 
 def add_scaling(threads: dict[int, dict]) -> None:
-    """What the most threads bring over the fewest is a figure of the most."""
+    """Add the speedup from the fewest to the most threads to the metrics of the most threads."""
     fewest, most = threads[min(threads)], threads[max(threads)]
     if fewest is not most and fewest["ms"] and most["ms"]:
-        most["figures"]["scaling"] = fewest["ms"] / most["ms"]
+        most["metrics"]["scaling"] = fewest["ms"] / most["ms"]
 
 
-def shown(found: Sequence[Mapping]) -> str:
-    """One line a row: times, how they scale with threads, figures and verdicts."""
-    counts = sorted({threads for row in found for threads in row["threads"]})
-    head = ["row", *(f"ms, {n}" for n in counts), *TERMS, "goal",
-            *(f"reached, {n}" for n in counts)]
-    return table(head, [line(row, counts) for row in found])
+def format_table(rows: Sequence[Mapping]) -> str:
+    """Times, metrics, target and verdict of each row."""
+    counts = sorted({threads for row in rows for threads in row["threads"]})
+    head = ["row", *(f"ms, {n}" for n in counts), *METRICS, "target",
+            *(f"result, {n}" for n in counts)]
+    return table(head, [format_row(row, counts) for row in rows])
 
 
-def line(row: Mapping, counts: Sequence[int]) -> list[str]:
-    at = [row["threads"].get(n, {"ms": None, "figures": {}}) for n in counts]
-    return [row["name"], *(significant(each["ms"]) if each["ms"] else NONE for each in at),
-            *(told(term, [each["figures"] for each in at]) for term in TERMS),
-            asked(row["goal"]) or NONE,
-            *(verdict(row["goal"], each["figures"]) or NONE for each in at)]
+def format_row(row: Mapping, counts: Sequence[int]) -> list[str]:
+    cells = [row["threads"].get(n, {"ms": None, "metrics": {}}) for n in counts]
+    return [row["name"], *(significant(each["ms"]) if each["ms"] else NONE for each in cells),
+            *(format_metric(name, [each["metrics"] for each in cells]) for name in METRICS),
+            describe(row["target"]) or NONE,
+            *(verdict(row["target"], each["metrics"]) or NONE for each in cells)]
 
 
-def told(term: str, figures: Sequence[Mapping[str, float]]) -> str:
-    """A term's figures with each number of threads; scaling has one."""
-    known = [TERMS[term].form.format(each[term]) if term in each else NONE for each in figures]
-    return known[-1] if term == "scaling" or set(known) == {NONE} else " / ".join(known)
+def format_metric(name: str, metrics: Sequence[Mapping[str, float]]) -> str:
+    """The values of one metric by number of threads; scaling has a single value."""
+    values = [METRICS[name].form.format(each[name]) if name in each else NONE for each in metrics]
+    return values[-1] if name == "scaling" or set(values) == {NONE} else " / ".join(values)

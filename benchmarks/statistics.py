@@ -1,4 +1,4 @@
-"""What is said of repeated measurements."""
+"""Statistics of repeated measurements: medians, differences between results, formatting."""
 
 from __future__ import annotations
 
@@ -10,46 +10,46 @@ from .workloads import OURS
 
 
 class Summary(NamedTuple):
-    """Milliseconds a step took: the middle, the least and the most of some turns."""
+    """Milliseconds of a step: median, minimum and maximum over the repetitions."""
 
     median: float
-    least: float
-    most: float
-    turns: int
+    minimum: float
+    maximum: float
+    repetitions: int
 
 
-def summary(times: Sequence[float]) -> Summary:
+def summarize(times: Sequence[float]) -> Summary:
     return Summary(median(times), min(times), max(times), len(times))
 
 
-def steps_for(turn_ms: float, step_ms: float, most: int = 100_000) -> int:
-    """How many steps fill a turn."""
-    return max(1, min(most, round(turn_ms / max(step_ms, 1e-6))))
+def steps_for(duration_ms: float, step_ms: float, limit: int = 100_000) -> int:
+    """The number of steps that take `duration_ms`: at least one, at most `limit`."""
+    return max(1, min(limit, round(duration_ms / max(step_ms, 1e-6))))
 
 
-def difference(ours: Sequence[float], theirs: Sequence[float], tolerance: float) -> str | None:
-    """Where two contenders' figures differ by more than `tolerance`, relative above one."""
-    if len(ours) != len(theirs): return f"{len(ours)} figures and {len(theirs)}"
+def find_difference(ours: Sequence[float], theirs: Sequence[float], tolerance: float) -> str | None:
+    """The first pair of values that differ by more than `tolerance`, relative above 1; or None."""
+    if len(ours) != len(theirs): return f"{len(ours)} values and {len(theirs)}"
     for i, (a, b) in enumerate(zip(ours, theirs)):
-        if not abs(a - b) <= tolerance * max(1.0, abs(a)): return f"figure {i}: {a} and {b}"
+        if not abs(a - b) <= tolerance * max(1.0, abs(a)): return f"value {i}: {a} and {b}"
     return None
 
 
-def median_of(result: Mapping, contender: str) -> float | None:
-    """The milliseconds of a step, where the contender could take part."""
-    times = result["times_ms"].get(contender)
+def median_of(result: Mapping, implementation: str) -> float | None:
+    """An implementation's milliseconds per step, or None where it does not support the row."""
+    times = result["times_ms"].get(implementation)
     return times and times["median"]
 
 
 def best_peer(result: Mapping) -> float | None:
-    """The least median among those that are not ours."""
+    """The shortest median of the other libraries."""
     times = [t["median"] for name, t in result["times_ms"].items()
              if not name.startswith(OURS)]
     return min(times, default=None)
 
 
 def significant(x: float, digits: int = 3) -> str:
-    """A number as people write it: 0.00213, 7.42, 128, 35400."""
+    """A number with three significant digits and no exponent: 0.00213, 7.42, 128, 35400."""
     if x == 0: return "0"
     text = f"{x:.{digits}g}"
     return text if "e" not in text else f"{x:.0f}" if abs(x) >= 1 else f"{x:.6f}"

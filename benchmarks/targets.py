@@ -1,4 +1,4 @@
-"""What each row reached of what it shall reach."""
+"""Performance targets: the metrics of a row, and whether they meet its target."""
 
 from __future__ import annotations
 
@@ -11,82 +11,81 @@ from .workloads import OURS
 from .workloads.spec import JAX
 
 
-class Ceiling(NamedTuple):
-    """What the page can do at most; 0 where it was not measured."""
+class PeakRates(NamedTuple):
+    """The measured peak rates of the page; 0 where they were not measured."""
 
     gflops: float = 0
-    copied: float = 0    # GB/s, of as many bytes as the streams have
+    copied: float = 0    # GB/s read and written, copying 1 M floats as the memory-bound rows do
 
 
-def ceiling_of(found: Mapping) -> Ceiling:
-    """What was measured in the page with one number of threads."""
-    measured = found["ceiling"]
-    return Ceiling(measured[peak_rates.GFLOPS], measured[peak_rates.STREAMED])
+def peak_rates_of(results: Mapping) -> PeakRates:
+    """The peak rates among the results of the page with one number of threads."""
+    measured = results["peak rates"]
+    return PeakRates(measured[peak_rates.GFLOPS], measured[peak_rates.COPY_1M_FLOATS])
 
 
-class Term(NamedTuple):
-    """One thing that is asked, in words, and how its figure is written."""
+class Metric(NamedTuple):
+    """The description of a metric in a target, and the format of its value."""
 
     words: str
     form: str
 
 
-TERMS = {
-    "peer": Term("{} the best peer", "{:.2f}x"), "jax": Term("{} jax-js", "{:.1f}x"),
-    "fma": Term("{} of the ceiling", "{:.0%}"), "copied": Term("{} of a copy", "{:.0%}"),
-    "gemm": Term("{} of GEMM's rate", "{:.0%}"), "torch": Term("{} PyTorch", "{:.2f}x"),
-    "scaling": Term("{} with all threads", "{:.2f}x"),
+METRICS = {
+    "peer": Metric("{} the best peer", "{:.2f}x"), "jax": Metric("{} jax-js", "{:.1f}x"),
+    "fma": Metric("{} of peak rate", "{:.0%}"), "copied": Metric("{} of a copy", "{:.0%}"),
+    "gemm": Metric("{} of GEMM's rate", "{:.0%}"), "torch": Metric("{} PyTorch", "{:.2f}x"),
+    "scaling": Metric("{} with all threads", "{:.2f}x"),
 }
 
 
-# What single figures may be at most, by the beginning of their names.
-MOST = {"host µs of a captured step": 100, "µs of a captured step": 50,
-        "µs of an eager op on a tape": 45, "µs of an eager op": 30,
-        "first call of the LeNet": 150, "first call of the GPT": 600}
-MOST_TO_THE_LEAST = 1.1
+# Upper limits of single values, by the beginnings of their names.
+UPPER_LIMITS = {"host µs of a captured step": 100, "µs of a captured step": 50,
+                "µs of an eager op on a tape": 45, "µs of an eager op": 30,
+                "first call of the LeNet": 150, "first call of the GPT": 600}
+ARENA_TO_PEAK_LIVE_LIMIT = 1.1
 
 
-def most(name: str) -> float | None:
-    """What a figure of that name may be at most."""
-    if name.endswith("to the least"): return MOST_TO_THE_LEAST
-    return next((limit for beginning, limit in MOST.items() if name.startswith(beginning)), None)
+def upper_limit(name: str) -> float | None:
+    """The upper limit of a single value, by its name."""
+    if name.endswith("arena / peak live"): return ARENA_TO_PEAK_LIVE_LIMIT
+    return next((limit for prefix, limit in UPPER_LIMITS.items() if name.startswith(prefix)), None)
 
 
-def reached(result: Mapping, ceiling: Ceiling, torch_ms: float | None = None) -> dict[str, float]:
-    """The figure of each term that can be told."""
+def achieved(result: Mapping, peaks: PeakRates, torch_ms: float | None = None) -> dict[str, float]:
+    """The value of each metric for which the measurements exist."""
     ours = median_of(result, OURS)
     if ours is None: return {}
     gflops, copied = result["flops"] / ours / 1e6, result["moved_bytes"] / ours / 1e6
-    figures = {
-        "peer": over(best_peer(result), ours), "jax": over(median_of(result, JAX), ours),
-        "fma": over(gflops, ceiling.gflops), "copied": over(copied, ceiling.copied),
-        "gemm": over(result.get("same_size_ms"), ours), "torch": over(torch_ms, ours)}
-    return {term: figure for term, figure in figures.items() if figure}
+    metrics = {
+        "peer": ratio(best_peer(result), ours), "jax": ratio(median_of(result, JAX), ours),
+        "fma": ratio(gflops, peaks.gflops), "copied": ratio(copied, peaks.copied),
+        "gemm": ratio(result.get("same_size_gemm_ms"), ours), "torch": ratio(torch_ms, ours)}
+    return {name: value for name, value in metrics.items() if value}
 
 
-def over(x: float | None, y: float) -> float:
+def ratio(x: float | None, y: float) -> float:
     return x / y if x and y else 0
 
 
-def asked(goal: Mapping[str, float]) -> str:
-    """A goal in words."""
-    return ", ".join(TERMS[term].words.format(plainly(term, least))
-                     for term, least in goal.items() if least)
+def describe(target: Mapping[str, float]) -> str:
+    """A target in words, such as "2x the best peer, 90% of peak rate"."""
+    return ", ".join(METRICS[name].words.format(format_plain(name, minimum))
+                     for name, minimum in target.items() if minimum)
 
 
-def plainly(term: str, least: float) -> str:
-    return f"{least:.0%}" if "%" in TERMS[term].form else f"{least:g}x"
+def format_plain(name: str, minimum: float) -> str:
+    return f"{minimum:.0%}" if "%" in METRICS[name].form else f"{minimum:g}x"
 
 
-def verdict(goal: Mapping[str, float], figures: Mapping[str, float]) -> str:
-    """"met", or what is missing; what nobody else can do is met."""
-    if not any(goal.values()): return ""
-    if not figures: return "no figure"
-    # A peer that has no figure cannot do this at all.
-    short = [TERMS[term].form.format(figures[term]) for term, least in goal.items()
-             if least and term in figures and figures[term] < least]
-    unknown = [term for term in ("fma", "copied", "gemm", "torch")
-               if goal[term] and term not in figures]
-    if short: return f"no: {', '.join(short)}"
-    return f"met but for {', '.join(unknown)}" if unknown else "met"
-
+def verdict(target: Mapping[str, float], metrics: Mapping[str, float]) -> str:
+    """"met", or the metrics that missed the target; "" where there is no target."""
+    if not any(target.values()): return ""
+    if not metrics: return "no result"
+    # Where no peer supports the row, the metrics "peer" and "jax" are absent and their part is met.
+    missed = [METRICS[name].form.format(metrics[name]) for name, minimum in target.items()
+              if minimum and name in metrics and metrics[name] < minimum]
+    unknown = [name for name in ("fma", "copied", "gemm", "torch")
+               if target[name] and name not in metrics]
+    if missed: return f"missed: {', '.join(missed)}"
+    return f"met except for {', '.join(unknown)}" if unknown else "met"

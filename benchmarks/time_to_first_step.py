@@ -1,4 +1,4 @@
-"""From navigation to the first finished training step, with an empty cache each time."""
+"""Time to the first training step: from navigation, in a new browser with an empty cache."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
 
-from .browser import PATIENCE_MS, chromium
+from .browser import TIMEOUT_MS, chromium
 from .server import Site
 
-# What a first page does: import, data, a network, one batch.
+# A first script: import, data, a network, one batch.
 SCRIPT = (Path(__file__).parent / "ours/digits.py").read_text(encoding="utf-8") + "\nfirst_step()\n"
 
 STEPS = """async (script) => {
@@ -22,24 +22,24 @@ STEPS = """async (script) => {
 
 
 def measure(runs: int) -> dict:
-    """Medians over some runs, each with a browser of its own, and the bytes that one was sent."""
-    results = [once() for _ in range(runs)]
-    return {"navigation to ready, ms": middle(results, "ready_ms"),
-            "navigation to first step, ms": middle(results, "first_step_ms"),
+    """Medians over some runs, each in a new browser, and the bytes sent to the first one."""
+    results = [measure_once() for _ in range(runs)]
+    return {"navigation to ready, ms": median_of_runs(results, "ready_ms"),
+            "navigation to first step, ms": median_of_runs(results, "first_step_ms"),
             "bytes sent": results[0]["bytes"], "boot_ms": results[0]["boot_ms"],
             "runs": results}
 
 
-def middle(results: Sequence[dict], name: str) -> float:
+def median_of_runs(results: Sequence[dict], name: str) -> float:
     return median(result[name] for result in results)
 
 
-def once() -> dict:
+def measure_once() -> dict:
     with Site() as site, chromium() as browser:
         page = browser.new_page()
-        page.set_default_timeout(PATIENCE_MS)
+        page.set_default_timeout(TIMEOUT_MS)
         page.goto(f"{site.url}run.html")
         page.wait_for_function("globalThis.tensorbrook !== undefined")
         result = page.evaluate(STEPS, SCRIPT)
-        return result | {"bytes": sum(site.counted.sent.values()),
-                         "bytes_by_path": dict(site.counted.sent)}
+        return result | {"bytes": sum(site.counter.sent.values()),
+                         "bytes_by_path": dict(site.counter.sent)}

@@ -1,4 +1,4 @@
-"""Build what is not in git: the engine, the page, and the wheel and Pyodide that the page loads.
+"""Build everything that is not in git: the engine, the page, and the files that the page loads.
 
     python build_scripts/build.py
 """
@@ -28,7 +28,7 @@ PYODIDE = ("pyodide.mjs", "pyodide.asm.mjs", "pyodide.asm.wasm", "python_stdlib.
 
 
 def build(page: bool = True) -> None:
-    """Everything, in order, or all but the page; what is up to date is left alone."""
+    """Build the engine, the npm packages and, with `page`, the page; skip what is up to date."""
     build_engine()
     tools = node.find()
     node.install_packages(tools)
@@ -37,20 +37,20 @@ def build(page: bool = True) -> None:
 
 
 def build_engine() -> None:
-    """The compiled core, for every kind of host, and the kernel tests' own build of it."""
+    """Build the engine for every kind of host, and a variant for the kernel tests."""
     start = time.monotonic()
     try:
-        made = engine.build()
+        targets = engine.build()
     except toolchain.ToolchainError as error:
         sys.exit(str(error))
-    build_cache.report("engine", bool(made), start)
+    build_cache.report("engine", bool(targets), start)
 
 
 def build_page(tools: node.Node) -> None:
-    """The web build, and beside it everything that the page fetches when it starts."""
+    """Build the page with Vite, and the files that it fetches when it starts."""
     key = build_cache.digest(node.WEB)
-    build_cache.stage("page", STAMPS / "page.txt", key, [STATIC / "index.html", STATIC / "run.html"],
-                 lambda: bundle(tools))
+    build_cache.build_step("page", STAMPS / "page.txt", key,
+                           [STATIC / "index.html", STATIC / "run.html"], lambda: bundle(tools))
     copy("pyodide", node.WEB / "node_modules/pyodide", PYODIDE)
     copy("engine", engine.ENGINE, ENGINES)
     build_notices()
@@ -63,12 +63,12 @@ def bundle(tools: node.Node) -> None:
 
 
 def copy(folder: str, source: Path, names: tuple[str, ...]) -> None:
-    """Files of one folder into the page's folder of this name."""
+    """Copy files of one folder into the page's folder of this name."""
     target = STATIC / folder
     key = build_cache.digest(*(source / name for name in names))
-    build_cache.stage(f"page/{folder}", STAMPS / f"page-{folder}.txt", key,
-                 [target / name for name in names],
-                 lambda: copy_all(source, target, names))
+    build_cache.build_step(f"page/{folder}", STAMPS / f"page-{folder}.txt", key,
+                           [target / name for name in names],
+                           lambda: copy_all(source, target, names))
 
 
 def copy_all(source: Path, target: Path, names: tuple[str, ...]) -> None:
@@ -80,29 +80,32 @@ def copy_all(source: Path, target: Path, names: tuple[str, ...]) -> None:
 def build_notices() -> None:
     out = STATIC / "THIRD_PARTY.txt"
     key = build_cache.digest(SCRIPTS / "third_party_notices.py", node.WEB / "package-lock.json")
-    build_cache.stage("page/notices", STAMPS / "page-notices.txt", key, [out],
-                 lambda: third_party_notices.write(out))
+    build_cache.build_step("page/notices", STAMPS / "page-notices.txt", key, [out],
+                           lambda: third_party_notices.write(out))
 
 
 def build_page_wheel() -> None:
     wheel = STATIC / "tensorbrook.whl"
     key = build_cache.digest(SCRIPTS / "page_wheel.py", page_wheel.version(),
-                        *(str(path.relative_to(ROOT)) for path in page_wheel.members()),
-                        *page_wheel.members())
-    build_cache.stage("page wheel", STAMPS / "page-wheel.txt", key, [wheel],
-                 lambda: page_wheel.write(wheel))
+                             *(str(path.relative_to(ROOT)) for path in page_wheel.members()),
+                             *page_wheel.members())
+    build_cache.build_step("page wheel", STAMPS / "page-wheel.txt", key, [wheel],
+                           lambda: page_wheel.write(wheel))
 
 
 def build_python_snapshot(tools: node.Node) -> None:
-    """Python's memory with the page's wheel imported, from which a page starts in half the time."""
+    """Build a snapshot of Python with the wheel imported; it halves the start of a page."""
     pyodide, wheel = STATIC / "pyodide", STATIC / "tensorbrook.whl"
     snapshot, script = pyodide / "python.snapshot", node.WEB / "make_python_snapshot.mjs"
     key = build_cache.digest(script, wheel, *(pyodide / name for name in PYODIDE))
-    build_cache.stage("page/snapshot", STAMPS / "page-snapshot.txt", key, [snapshot],
-                 lambda: environment.check(
-                     node.run(tools, "run", "snapshot", "--", str(pyodide), str(wheel),
-                              str(snapshot)),
-                     "could not make the snapshot of Python that the page starts from: see above"))
+    build_cache.build_step("page/snapshot", STAMPS / "page-snapshot.txt", key, [snapshot],
+                           lambda: make_python_snapshot(tools, pyodide, wheel, snapshot))
+
+
+def make_python_snapshot(tools: node.Node, pyodide: Path, wheel: Path, snapshot: Path) -> None:
+    environment.check(
+        node.run(tools, "run", "snapshot", "--", str(pyodide), str(wheel), str(snapshot)),
+        "could not make the Python snapshot that the page starts from: see above")
 
 
 if __name__ == "__main__":

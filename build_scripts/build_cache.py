@@ -1,4 +1,4 @@
-"""Work that is done once for each content of its inputs: a stamp file remembers their digest."""
+"""Build cache: run a build step only when its inputs changed; a stamp file holds their digest."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-# Folders that a build makes beside its sources; they never belong to its inputs.
-MADE = {"node_modules", "__pycache__", ".vite", ".svelte-kit", "static"}
+# Folders of build outputs within source folders; never inputs of a step.
+OUTPUT_FOLDERS = {"node_modules", "__pycache__", ".vite", ".svelte-kit", "static"}
 
 
 def files_below(folder: Path) -> list[Path]:
-    """Every source file in a folder, in a fixed order."""
-    inside = (path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
-    return [folder / path for path in sorted(inside) if MADE.isdisjoint(path.parts)]
+    """All source files below a folder, sorted."""
+    relative = (path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
+    return [folder / path for path in sorted(relative) if OUTPUT_FOLDERS.isdisjoint(path.parts)]
 
 
 def digest(*inputs: str | Path) -> str:
-    """One hash for texts, the contents of files, and the names and contents of whole folders."""
+    """Hash strings, contents of files, and names and contents of all files of folders."""
     total = hashlib.sha256()
     for item in inputs:
         if isinstance(item, str):
@@ -30,14 +30,15 @@ def digest(*inputs: str | Path) -> str:
     return total.hexdigest()
 
 
-def is_fresh(stamp: Path, key: str, outputs: Iterable[Path]) -> bool:
-    """Was this very content worked on before, and is everything that came of it still there?"""
+def is_up_to_date(stamp: Path, key: str, outputs: Iterable[Path]) -> bool:
+    """Whether the stamp holds this key and all outputs exist."""
     return stamp.exists() and stamp.read_text() == key and all(path.exists() for path in outputs)
 
 
-def once(stamp: Path, key: str, outputs: Iterable[Path], work: Callable[[], None]) -> bool:
-    """Do the work unless its stamp is fresh; tells whether it was done."""
-    if is_fresh(stamp, key, outputs): return False
+def run_if_changed(stamp: Path, key: str, outputs: Iterable[Path],
+                   work: Callable[[], None]) -> bool:
+    """Do the work unless it is up to date; returns whether it was done."""
+    if is_up_to_date(stamp, key, outputs): return False
     stamp.unlink(missing_ok=True)
     work()
     stamp.parent.mkdir(parents=True, exist_ok=True)
@@ -45,16 +46,16 @@ def once(stamp: Path, key: str, outputs: Iterable[Path], work: Callable[[], None
     return True
 
 
-def stage(name: str, stamp: Path, key: str, outputs: Iterable[Path],
-          work: Callable[[], None]) -> bool:
-    """`once`, with a line that says what became of it."""
+def build_step(name: str, stamp: Path, key: str, outputs: Iterable[Path],
+               work: Callable[[], None]) -> bool:
+    """`run_if_changed`, with a printed line about the result."""
     start = time.monotonic()
-    done = once(stamp, key, outputs, work)
+    done = run_if_changed(stamp, key, outputs, work)
     report(name, done, start)
     return done
 
 
 def report(name: str, done: bool, start: float) -> None:
-    """One line on a stage that began at this time of the monotonic clock."""
-    note = f"made in {time.monotonic() - start:.1f} s" if done else "up to date"
+    """Print the result of a step that started at this time of the monotonic clock."""
+    note = f"built in {time.monotonic() - start:.1f} s" if done else "up to date"
     print(f"{name:<16}{note}", flush=True)

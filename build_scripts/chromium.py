@@ -1,4 +1,4 @@
-"""A Chromium for the tests: one that is there, else one that can be installed."""
+"""Find a Chromium for the tests, or install one."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ PLAYWRIGHTS_OWN = ("from playwright.sync_api import sync_playwright\n"
 
 
 def runs(program: str | Path) -> bool:
-    """Does it start here? A browser may lie there and lack the libraries it needs."""
-    if os.name == "nt": return Path(program).exists()  # --version would open a window there
+    """Whether the program starts: an installed browser may lack shared libraries."""
+    if os.name == "nt": return Path(program).exists()  # --version would open a window on Windows
     return environment.run_quietly(program, "--version").returncode == 0
 
 
 def from_setting() -> str | None:
-    """The browser that TENSORBROOK_CHROMIUM names; one that does not start is a mistake."""
+    """The browser of TENSORBROOK_CHROMIUM; exits where it does not start."""
     program = os.environ.get("TENSORBROOK_CHROMIUM")
     if not program: return None
     if runs(program): return program
@@ -29,10 +29,10 @@ def from_setting() -> str | None:
 
 
 def from_playwright() -> str | None:
-    """The Chromium that `playwright install` downloads, if it did."""
-    said = environment.run_quietly(environment.PYTHON, "-c", PLAYWRIGHTS_OWN)
-    program = said.stdout.strip()
-    return program if said.returncode == 0 and runs(program) else None
+    """The Chromium that `playwright install` downloaded, if any."""
+    done = environment.run_quietly(environment.PYTHON, "-c", PLAYWRIGHTS_OWN)
+    program = done.stdout.strip()
+    return program if done.returncode == 0 and runs(program) else None
 
 
 def from_path() -> str | None:
@@ -48,9 +48,9 @@ def install_with_playwright() -> str | None:
 
 
 def install_with_apt() -> str | None:
-    """Debian's own package, where this is Debian and we may install."""
+    """Debian's package, where this is Debian and the user is root."""
     if not (Path("/etc/debian_version").exists() and os.geteuid() == 0): return None
-    print("that did not work: trying `apt-get install chromium`", flush=True)
+    print("Playwright installed none: trying `apt-get install chromium`", flush=True)
     environment.run_quietly("apt-get", "update")
     environment.run_quietly("apt-get", "install", "--yes", "--no-install-recommends", "chromium",
                             env=os.environ | {"DEBIAN_FRONTEND": "noninteractive"})
@@ -58,10 +58,10 @@ def install_with_apt() -> str | None:
 
 
 def find() -> str:
-    """The path of a Chromium that starts; ends the script with a way out where there is none."""
-    ways = (from_setting, from_playwright, from_path, install_with_playwright, install_with_apt)
-    for way in ways:
-        program = way()
+    """The path of a Chromium that starts; exits with a hint where none can be found."""
+    sources = (from_setting, from_playwright, from_path, install_with_playwright, install_with_apt)
+    for source in sources:
+        program = source()
         if program: return program
     sys.exit("the page's tests need a Chromium and none could be found or installed; install "
              "`chromium` or `google-chrome`, or set TENSORBROOK_CHROMIUM to one, or leave the "

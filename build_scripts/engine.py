@@ -22,7 +22,7 @@ TEST_ENGINE = ROOT / "build/engine-test.wasm"
 SIMD = ("simd128", "bulk_memory", "mutable_globals")
 RELAXED = (*SIMD, "relaxed_simd")
 THREADS = (*RELAXED, "atomics")
-MAX_MEMORY = 65535 * 65536  # the most pages whose size in bytes still fits 32 bits
+MAX_MEMORY = 65535 * 65536  # the largest number of pages whose size in bytes fits 32 bits
 STACK_BYTES = 65536
 
 KERNEL = re.compile(r"^KERNEL\((\w+),", re.MULTILINE)
@@ -30,7 +30,7 @@ FUNCTION = re.compile(r"^EXPORT\s+\w+\s+\*?(\w+)\(", re.MULTILINE)
 
 
 class Build(NamedTuple):
-    """One module to make: where, with which features, and whether with the references."""
+    """One build of the engine: its file, its WebAssembly features, with or without references."""
 
     target: Path
     features: tuple[str, ...]
@@ -46,44 +46,44 @@ BUILDS = (
 
 
 def exports(references: bool = False) -> list[str]:
-    """What engine.h declares: its functions and kernels, and the kernels' references if asked."""
+    """The functions and kernels that engine.h declares; optionally the kernels' references."""
     header = (SOURCES / "engine.h").read_text()
     kernels = KERNEL.findall(header)
     return FUNCTION.findall(header) + kernels + [f"{k}_reference" for k in kernels if references]
 
 
 def build() -> list[Path]:
-    """Make what is missing or out of date; return what was made."""
+    """Compile the builds that are missing or out of date; returns their files."""
     tools = toolchain.find()
     digest = _digest(tools)
     stale = [b for b in BUILDS if not _is_current(b.target, digest)]
-    for one in stale:
-        _compile(tools, one)
-        _stamp(one.target).parent.mkdir(exist_ok=True)
-        _stamp(one.target).write_text(digest)
+    for variant in stale:
+        _compile(tools, variant)
+        _stamp(variant.target).parent.mkdir(exist_ok=True)
+        _stamp(variant.target).write_text(digest)
     return [b.target for b in stale]
 
 
-def _compile(tools: toolchain.Toolchain, one: Build) -> None:
-    one.target.parent.mkdir(parents=True, exist_ok=True)
+def _compile(tools: toolchain.Toolchain, variant: Build) -> None:
+    variant.target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor() as pool:
         sources = sorted(SOURCES.rglob("*.c"))
         objects = [Path(folder) / f"{source.stem}.o" for source in sources]
-        made = [pool.submit(tools.compile, source, target, one.features, f"-I{SOURCES}")
+        jobs = [pool.submit(tools.compile, source, target, variant.features, f"-I{SOURCES}")
                 for source, target in zip(sources, objects)]
-        for each in made:
-            each.result()
+        for job in jobs:
+            job.result()
         unfinished = Path(folder) / "engine.wasm"
-        tools.link(objects, unfinished, *_link_options(one))
-        one.target.write_bytes(unfinished.read_bytes())
+        tools.link(objects, unfinished, *_link_options(variant))
+        variant.target.write_bytes(unfinished.read_bytes())
 
 
-def _link_options(one: Build) -> list[str]:
+def _link_options(variant: Build) -> list[str]:
     memory = ["--import-memory"]
-    if "atomics" in one.features:  # only a shared memory must say how large it may become
+    if "atomics" in variant.features:  # only a shared memory must declare its maximum
         memory += ["--shared-memory", f"--max-memory={MAX_MEMORY}"]
-    names = [*exports(one.references), "__stack_pointer", "__heap_base"]
-    # Entry 1 of the table is a program's, for its epilogues: the engine's own begin behind it.
+    names = [*exports(variant.references), "__stack_pointer", "__heap_base"]
+    # Table entry 1 is for a program's epilogues; the engine's functions start at entry 2.
     table = ["--export-table", "--growable-table", "--table-base=2"]
     return [*memory, *table, "-z", f"stack-size={STACK_BYTES}",
             *(f"--export={name}" for name in names)]
@@ -109,11 +109,11 @@ def _is_current(target: Path, digest: str) -> bool:
 
 def main() -> int:
     try:
-        made = build()
+        targets = build()
     except toolchain.ToolchainError as error:
         print(error, file=sys.stderr)
         return 1
-    for target in made:
+    for target in targets:
         print(f"{target.relative_to(ROOT)}  {target.stat().st_size / 1000:.1f} kB")
     return 0
 

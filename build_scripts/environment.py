@@ -1,4 +1,4 @@
-"""The project's own .venv: made once, filled with what pyproject.toml asks for, then entered."""
+"""The project's virtual environment .venv: create it, install pyproject.toml's requirements."""
 
 from __future__ import annotations
 
@@ -22,46 +22,46 @@ PYTHON = VENV / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
 
 
 def enter(*extras: str) -> None:
-    """Go on inside .venv, with these extras of pyproject.toml installed."""
+    """Restart this script in .venv, with these extras of pyproject.toml installed."""
     prepare(*extras)
     if Path(sys.prefix).resolve() == VENV: return
     sys.exit(hand_over([str(PYTHON), *sys.orig_argv[1:]]))
 
 
 def hand_over(command: list[str]) -> int:
-    """Become another program where the system can; else run it, and return its exit status."""
+    """Replace this process by another program; on Windows, run it and return its exit status."""
     sys.stdout.flush()
     if os.name == "nt": return subprocess.call(command)
     os.execv(command[0], command)
 
 
 def prepare(*extras: str) -> None:
-    """Make .venv and install what it lacks; a second call finds nothing to do."""
+    """Create .venv and install the requirements, unless both are up to date."""
     if not (PYTHON.exists() and has_pip()):
         make_venv()
     wanted = requirements(*extras)
     key = build_cache.digest(str(ROOT), VENV / "pyvenv.cfg", *wanted)
     stamp = VENV / f"installed-{'-'.join(extras)}.txt"
-    build_cache.once(stamp, key, [PYTHON], lambda: install(wanted))
+    build_cache.run_if_changed(stamp, key, [PYTHON], lambda: install(wanted))
 
 
 def requirements(*extras: str) -> list[str]:
-    """What the package itself needs, and what these extras add."""
+    """The requirements of the package and of these extras."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     groups = [project["dependencies"], *(project["optional-dependencies"][e] for e in extras)]
     return [requirement for group in groups for requirement in group]
 
 
 def has_pip() -> bool:
-    """Was .venv finished? Making it ends with pip, and may have been interrupted."""
+    """Whether .venv is complete: pip is installed last, and creation may have been interrupted."""
     packages = "Lib/site-packages" if os.name == "nt" else "lib/python*/site-packages"
     return any(VENV.glob(f"{packages}/pip/__main__.py"))
 
 
 def make_venv() -> None:
-    print(f"making {VENV}", flush=True)
-    made = run_quietly(sys.executable, "-m", "venv", "--clear", VENV)
-    check(made, f"could not make {VENV}; this Python may lack its venv module: on Debian or "
+    print(f"creating {VENV}", flush=True)
+    created = run_quietly(sys.executable, "-m", "venv", "--clear", VENV)
+    check(created, f"could not create {VENV}; this Python may lack its venv module: on Debian or "
                 "Ubuntu, apt-get install python3-venv")
 
 
@@ -80,7 +80,7 @@ def pip(*arguments: str | Path) -> None:
 
 
 def run_quietly(*command: str | Path, **options) -> subprocess.CompletedProcess[str]:
-    """Run a command and keep what it prints; one that cannot start has failed like any other."""
+    """Run a command and capture its output; a command that cannot start has status 127."""
     try:
         return subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                               text=True, check=False, **options)
@@ -88,6 +88,6 @@ def run_quietly(*command: str | Path, **options) -> subprocess.CompletedProcess[
         return subprocess.CompletedProcess(command, 127, stdout=str(error))
 
 
-def check(done: subprocess.CompletedProcess[str], sentence: str) -> None:
-    """End the script where a command failed: what it printed, then what to do about it."""
-    if done.returncode: sys.exit(f"{done.stdout.strip()}\n\n{sentence}")
+def check(done: subprocess.CompletedProcess[str], message: str) -> None:
+    """Exit where a command failed, with its output and then the message."""
+    if done.returncode: sys.exit(f"{done.stdout.strip()}\n\n{message}")

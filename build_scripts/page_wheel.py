@@ -1,4 +1,4 @@
-"""The wheel that a page installs: the package's pure Python, without what only runs natively."""
+"""The wheel that a page installs: the package without its native-only modules."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ import build_cache
 CORE = environment.ROOT / "core"
 PACKAGE = CORE / "tensorbrook"
 
-# Programs and hosts of the desktop; a page has no server, wasmtime or wgpu.
+# Command-line programs and native hosts: a page has no server, wasmtime or wgpu.
 NATIVE_ONLY = {"__main__.py", "cli.py", "backends/wasm/host_wasmtime.py",
                "backends/webgpu/host_wgpu.py", "studio/browser.py", "studio/browser_runner.py",
                "studio/run.py", "studio/server.py"}
 
 
 def members() -> list[Path]:
-    """The files of the wheel: sources and data, not what a build made beside them."""
+    """The files of the wheel: sources and data, without build outputs."""
     files = [path for path in build_cache.files_below(PACKAGE) if path.suffix != ".wasm"]
     return [path for path in files if path.relative_to(PACKAGE).as_posix() not in NATIVE_ONLY]
 
@@ -32,7 +32,7 @@ def version() -> str:
 
 
 def dist_info() -> dict[str, str]:
-    """What makes the archive a wheel, by name inside its dist-info folder."""
+    """The files of the dist-info folder, by name."""
     return {"METADATA": f"Metadata-Version: 2.4\nName: tensorbrook\nVersion: {version()}\n",
             "WHEEL": "Wheel-Version: 1.0\nGenerator: tensorbrook\nRoot-Is-Purelib: true\n"
                      "Tag: py3-none-any\n"}
@@ -52,5 +52,5 @@ def write(out: Path) -> None:
     contents[f"{folder}/RECORD"] = f"{record}{folder}/RECORD,,\n".encode()
     with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
         for name, content in contents.items():
-            # A ZipInfo of its own carries the oldest date there is, and no clock.
+            # A default ZipInfo has the constant date 1980-01-01, so the bytes are reproducible.
             archive.writestr(zipfile.ZipInfo(name), content, zipfile.ZIP_DEFLATED, 9)

@@ -1,4 +1,4 @@
-"""Set everything up, build, and open the Studio in the browser.
+"""Set up, build, and open the Studio in the browser.
 
     python build_scripts/studio.py [--port N] [--no-browser]
 """

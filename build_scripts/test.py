@@ -1,6 +1,6 @@
-"""Set everything up, build, and run every test, the page's included.
+"""Set up, build, and run all tests, including those of the page.
 
-    python build_scripts/test.py [--fast] [-- what pytest is to be told]
+    python build_scripts/test.py [--fast] [-- arguments of pytest]
 """
 
 from __future__ import annotations
@@ -16,24 +16,24 @@ import vulkan
 
 
 def arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description="Set up, build, run every test.")
-    parser.add_argument("--fast", action="store_true", help="leave the page out")
-    parser.add_argument("pytest", nargs="*", metavar="-- ARGUMENT", help="passed on to pytest")
+    parser = argparse.ArgumentParser(description="Set up, build, run all tests.")
+    parser.add_argument("--fast", action="store_true", help="skip the page and its tests")
+    parser.add_argument("pytest", nargs="*", metavar="-- ARGUMENT", help="passed to pytest")
     return parser.parse_args()
 
 
 def main() -> int:
-    asked = arguments()
+    options = arguments()
     environment.enter("build", "gpu", "page", "test")
-    build.build(page=not asked.fast)
-    vulkan.provide()
+    build.build(page=not options.fast)
+    vulkan.ensure()
     command = [str(environment.PYTHON), "-m", "pytest"]
-    if asked.fast:
+    if options.fast:
         command += ["--ignore", str(environment.ROOT / "tests" / "web")]
     else:
         os.environ["TENSORBROOK_CHROMIUM"] = chromium.find()
     os.chdir(environment.ROOT)
-    return environment.hand_over(command + asked.pytest)
+    return environment.hand_over(command + options.pytest)
 
 
 if __name__ == "__main__":

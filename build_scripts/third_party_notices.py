@@ -1,4 +1,4 @@
-"""The licences of what others wrote and the page carries: one text, read from the npm packages."""
+"""Licence notices of the npm packages that the built page contains, as one text."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ import node
 RULE = "\n\n" + "-" * 78 + "\n\n"
 
 
-def carried() -> list[Path]:
-    """The folders of the npm packages that the page is built from, by the lock file."""
+def bundled_packages() -> list[Path]:
+    """The folders of the npm packages that the page is built from, according to the lock file."""
     lock = json.loads((node.WEB / "package-lock.json").read_text(encoding="utf-8"))
-    chosen = [name for name, package in lock["packages"].items() if name and not package.get("dev")]
-    return [node.WEB / name for name in sorted(chosen) if (node.WEB / name).is_dir()]
+    names = [name for name, package in lock["packages"].items() if name and not package.get("dev")]
+    return [node.WEB / name for name in sorted(names) if (node.WEB / name).is_dir()]
 
 
 def notice(folder: Path) -> str:
-    """Name, version, licence and source of a package, and the licence's text where it has one."""
+    """Name, version, licence and source of a package, and the text of its licence file."""
     package = json.loads((folder / "package.json").read_text(encoding="utf-8"))
     source = package.get("repository") or package.get("homepage", "")
     address = source if isinstance(source, str) else source["url"]
@@ -28,6 +28,6 @@ def notice(folder: Path) -> str:
 
 
 def write(out: Path) -> None:
-    head = "The page is built from these packages, and Pyodide carries CPython (PSF-2.0)."
-    notices = [head, *map(notice, carried())]
+    head = "The page is built from these packages, and Pyodide contains CPython (PSF-2.0)."
+    notices = [head, *map(notice, bundled_packages())]
     out.write_text(RULE.join(notices) + "\n", encoding="utf-8")

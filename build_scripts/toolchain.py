@@ -1,6 +1,6 @@
-"""The C compiler of the engine: `zig cc` from PyPI, or Emscripten when TENSORBROOK_CC=emcc.
+"""The C toolchain of the engine: `zig cc` from PyPI, or Emscripten with TENSORBROOK_CC=emcc.
 
-Both compile the same freestanding C for wasm32 and both link with LLVM's wasm-ld, so both build
+Both compile the same freestanding C for wasm32 and link with LLVM's wasm-ld, so both produce
 modules with the same exports.
 """
 
@@ -12,24 +12,24 @@ import sys
 from pathlib import Path
 from typing import NamedTuple
 
-OLDEST_EMCC = (3, 1, 46)  # earlier ones emit the opcodes of an early draft of relaxed SIMD
+MIN_EMCC = (3, 1, 46)  # earlier versions emit opcodes of an early draft of relaxed SIMD
 WARNINGS = ("-Wall", "-Wextra", "-Werror")
 
 
 class ToolchainError(Exception):
-    """A compiler that is missing, too old, or unhappy with a source."""
+    """The compiler is missing, too old, or rejects a source."""
 
 
 class Toolchain(NamedTuple):
-    """How to start one compiler and its linker."""
+    """The command lines of a compiler and its linker."""
 
-    version: str  # part of what a build depends on
+    version: str  # an input of the build cache
     compiler: tuple[str, ...]
     linker: tuple[str, ...]
     zig: bool
 
     def compile(self, source: Path, target: Path, features: tuple[str, ...], *options: str):
-        """Compile one C file to a WebAssembly object with these features (`simd128`, ...)."""
+        """Compile a C file to a WebAssembly object with these features (`simd128`, ...)."""
         flags = (*feature_flags(self.zig, features), "-O3", "-ffreestanding", *WARNINGS, *options)
         _run([*self.compiler, *flags, "-c", str(source), "-o", str(target)])
 
@@ -40,7 +40,7 @@ class Toolchain(NamedTuple):
 
 
 def find(environ=os.environ) -> Toolchain:
-    """The compiler that TENSORBROOK_CC names: `zig` (the default) or `emcc`."""
+    """The toolchain of TENSORBROOK_CC: `zig` (the default) or `emcc`."""
     choice = environ.get("TENSORBROOK_CC", "") or "zig"
     if choice == "zig":
         return _zig()
@@ -51,7 +51,7 @@ def find(environ=os.environ) -> Toolchain:
 
 
 def feature_flags(zig: bool, features: tuple[str, ...]) -> tuple[str, ...]:
-    """The flags that turn WebAssembly features on: zig names a CPU, Emscripten one flag each."""
+    """Flags of WebAssembly features: part of the CPU name for zig, one flag each for Emscripten."""
     if zig:
         return ("-target", "wasm32-freestanding", "-mcpu=" + "+".join(("generic", *features)))
     return tuple("-m" + feature.replace("_", "-") for feature in features)
@@ -78,7 +78,7 @@ def _emscripten(command: str, environ) -> Toolchain:
 
 
 def _linker(llvm: Path) -> str:
-    # emcc itself would link its own runtime in; its LLVM's linker makes the module zig makes.
+    # emcc would link its runtime; its LLVM's linker produces the same module as zig.
     found = sorted(llvm.glob("wasm-ld*"))  # `wasm-ld`, or as Debian calls it, `wasm-ld-19`
     if not found:
         raise ToolchainError(f"toolchain: Emscripten's LLVM in {llvm} has no wasm-ld; install lld, "
@@ -89,10 +89,10 @@ def _linker(llvm: Path) -> str:
 def _emcc_version(emcc: str) -> str:
     found = re.search(r"\d+\.\d+\.\d+", _run([emcc, "--version"]))
     version = found.group() if found else "of an unknown version"
-    if not found or tuple(map(int, version.split("."))) < OLDEST_EMCC:
+    if not found or tuple(map(int, version.split("."))) < MIN_EMCC:
         raise ToolchainError(
             f"toolchain: emcc {version} at {emcc} is too old, its relaxed SIMD is an early draft; "
-            f"install Emscripten {'.'.join(map(str, OLDEST_EMCC))} or newer, "
+            f"install Emscripten {'.'.join(map(str, MIN_EMCC))} or newer, "
             "or unset TENSORBROOK_CC to build with zig")
     return version
 

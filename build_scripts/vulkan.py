@@ -1,4 +1,4 @@
-"""A GPU for the tests: the machine's own, or Mesa's lavapipe, a Vulkan that the processor plays."""
+"""Find a Vulkan device for the tests: a GPU, or Mesa's software adapter lavapipe."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ PROBE = ("import wgpu; from wgpu.backends.wgpu_native.extras import set_instance
 PACKAGES = ("libvulkan1", "mesa-vulkan-drivers")
 
 
-def there() -> bool:
-    """Does wgpu find an adapter and get a device from it?"""
+def is_available() -> bool:
+    """Whether wgpu finds an adapter and gets a device from it."""
     return environment.run_quietly(environment.PYTHON, "-c", PROBE).returncode == 0
 
 
 def install_with_apt() -> bool:
-    """Debian's own lavapipe, where this is Debian and we may install."""
+    """Debian's lavapipe, where this is Debian and the user is root."""
     if not (Path("/etc/debian_version").exists() and os.geteuid() == 0): return False
     print("no GPU found: trying `apt-get install mesa-vulkan-drivers`", flush=True)
     environment.run_quietly("apt-get", "update")
     environment.run_quietly("apt-get", "install", "--yes", "--no-install-recommends", *PACKAGES,
                             env=os.environ | {"DEBIAN_FRONTEND": "noninteractive"})
-    return there()
+    return is_available()
 
 
-def provide() -> None:
-    """See to it that there is one; ends the script with a way out where there is none."""
-    if not (there() or install_with_apt()):
+def ensure() -> None:
+    """Find or install a device; exits with a hint where there is none."""
+    if not (is_available() or install_with_apt()):
         sys.exit("the tests of backend webgpu need a Vulkan driver and none could be found or "
                  "installed; install your GPU's driver, or `mesa-vulkan-drivers`, which needs none")

@@ -1,4 +1,4 @@
-"""A training loop of one's own: GradientTape inside tf.function, so that a step is one program."""
+"""A custom training loop: GradientTape inside tf.function, so that a step is one program."""
 
 import tensorbrook as tf
 
@@ -24,8 +24,8 @@ def step(x, y):
 
 @tf.function
 def accuracy(x, y):
-    right = tf.equal(tf.argmax(model(x), axis=-1), y)
-    return tf.reduce_mean(tf.cast(right, tf.float32))
+    correct = tf.equal(tf.argmax(model(x), axis=-1), y)
+    return tf.reduce_mean(tf.cast(correct, tf.float32))
 
 
 BATCH = 64
@@ -35,4 +35,4 @@ for epoch in range(10):
     for x, y in batches:
         loss = step(x, y)
     print(f"epoch {epoch + 1}: loss {float(loss):.4f}, "
-          f"held out {float(accuracy(x_test, y_test)):.1%}")
+          f"held-out accuracy {float(accuracy(x_test, y_test)):.1%}")

@@ -1,4 +1,4 @@
-"""Read handwritten digits with two dense layers."""
+"""Classify handwritten digits with two dense layers."""
 
 import tensorbrook as tf
 
@@ -17,4 +17,4 @@ model.summary()
 model.fit(x_train, y_train, epochs=15, validation_split=0.1)
 
 loss, accuracy = model.evaluate(x_test, y_test, verbose=0)
-print(f"held-out digits read right: {accuracy:.1%}, loss {loss:.3f}")
+print(f"held-out accuracy: {accuracy:.1%}, loss {loss:.3f}")

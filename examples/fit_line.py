@@ -1,4 +1,4 @@
-"""Fit a straight line: the smallest model there is, against a loss that everyone can compute."""
+"""Linear regression: fit a straight line with a Dense layer of one unit."""
 
 import tensorbrook as tf
 

@@ -1,8 +1,8 @@
-"""Teach a small GPT a grammar, letter by letter, and let it write: which sentences are right?
+"""Train a small character-level GPT on a grammar, and count its grammatical sentences.
 
-A sentence tells how many of whom do what beside how many others, as in "three foxes near one hen
-sleep." Each noun must agree with its number, and the verb with the first of them, which stands far
-back. That is for attention to find out: nobody tells the network about words.
+A sentence is like "three foxes near one hen sleep." Each noun must agree with the number before it,
+and the verb with the first number, which is far back in the context. The network sees only letters
+and must learn this agreement with attention.
 """
 
 import argparse
@@ -15,32 +15,32 @@ from tensorbrook.keras import layers
 
 NUMBERS = {"one": 1, "two": 2, "three": 3, "four": 4, "five": 5}
 NOUNS = {"fox": "foxes", "hen": "hens", "goose": "geese", "mouse": "mice", "duck": "ducks"}
-PLACES = ("near", "behind", "with")
+PREPOSITIONS = ("near", "behind", "with")
 VERBS = {"sleeps": "sleep", "sings": "sing", "runs": "run", "waits": "wait"}
-LETTERS = sorted({*"\n .", *"".join([*NUMBERS, *NOUNS, *NOUNS.values(), *PLACES, *VERBS])})
+LETTERS = sorted({*"\n .", *"".join([*NUMBERS, *NOUNS, *NOUNS.values(), *PREPOSITIONS, *VERBS])})
 
 CONTEXT, BATCH, WIDTH, HEADS, BLOCKS = 40, 32, 64, 4, 2
-TEMPERATURE = 0.5      # below 1 the writer keeps to what it is sure of
+TEMPERATURE = 0.5      # below 1, probable letters are sampled more often
 
 
-def written(chance):
-    """A sentence by the grammar."""
-    def some(words, number):
-        singular = chance.choice(list(words))
+def random_sentence(rng):
+    """A random sentence of the grammar."""
+    def noun_or_verb(words, number):
+        singular = rng.choice(list(words))
         return singular if NUMBERS[number] == 1 else words[singular]
 
-    first, second = chance.choices(list(NUMBERS), k=2)
-    return (f"{first} {some(NOUNS, first)} {chance.choice(PLACES)} {second} "
-            f"{some(NOUNS, second)} {some(VERBS, first)}.")
+    first, second = rng.choices(list(NUMBERS), k=2)
+    return (f"{first} {noun_or_verb(NOUNS, first)} {rng.choice(PREPOSITIONS)} {second} "
+            f"{noun_or_verb(NOUNS, second)} {noun_or_verb(VERBS, first)}.")
 
 
-def is_right(sentence):
+def is_grammatical(sentence):
     """Whether a sentence follows the grammar."""
     words = sentence.removesuffix(".").split(" ")
     if not sentence.endswith(".") or len(words) != 6:
         return False
-    first, noun, place, second, other, verb = words
-    if first not in NUMBERS or second not in NUMBERS or place not in PLACES:
+    first, noun, preposition, second, other, verb = words
+    if first not in NUMBERS or second not in NUMBERS or preposition not in PREPOSITIONS:
         return False
 
     def forms(table, number):
@@ -51,7 +51,7 @@ def is_right(sentence):
 
 
 class Block(layers.Layer):
-    """Attention and an MLP, each after a norm and beside a way around."""
+    """Pre-norm Transformer block: attention and an MLP, each with a norm before and a residual."""
 
     def __init__(self):
         super().__init__()
@@ -60,45 +60,45 @@ class Block(layers.Layer):
         self.up, self.down = layers.Dense(4 * WIDTH, "gelu"), layers.Dense(WIDTH)
 
     def call(self, x):
-        seen = self.norms[0](x)
-        x = x + self.attention(seen, seen, use_causal_mask=True)
+        h = self.norms[0](x)
+        x = x + self.attention(h, h, use_causal_mask=True)
         return x + self.down(self.up(self.norms[1](x)))
 
 
 class GPT(tf.keras.Model):
-    """The scores of every letter to come next, at each place of a text (Radford et al., 2019)."""
+    """Logits of the next letter at each position of a text (Radford et al., 2019)."""
 
     def __init__(self):
         super().__init__()
         self.letters = layers.Embedding(len(LETTERS), WIDTH)
-        self.places = layers.Embedding(CONTEXT, WIDTH)
+        self.positions = layers.Embedding(CONTEXT, WIDTH)
         self.blocks = [Block() for _ in range(BLOCKS)]
-        self.norm, self.scores = layers.LayerNormalization(epsilon=1e-5), layers.Dense(len(LETTERS))
+        self.norm, self.head = layers.LayerNormalization(epsilon=1e-5), layers.Dense(len(LETTERS))
 
     def call(self, text):
-        x = self.letters(text) + self.places(tf.range(text.shape[1]))
+        x = self.letters(text) + self.positions(tf.range(text.shape[1]))
         for block in self.blocks:
             x = block(x)
-        return self.scores(self.norm(x))
+        return self.head(self.norm(x))
 
 
-def codes(lines):
-    """Lines as numbers: each after the end of one before it, and filled up with ends."""
+def encode(lines):
+    """Lines as letter indices: each after a newline, and padded with newlines."""
     return [[LETTERS.index(letter) for letter in ("\n" + line).ljust(CONTEXT + 1, "\n")]
             for line in lines]
 
 
 def trainer(model, lines):
-    """A function that trains a step, on some of the lines."""
-    passages = tf.constant(codes(lines))
+    """A function that runs a training step on a random batch of the lines."""
+    texts = tf.constant(encode(lines))
     optimizer = tf.keras.optimizers.AdamW(0.003)
 
     @tf.function
     def step():
-        chosen = tf.gather(passages, tf.random.uniform((BATCH,), 0, len(lines), tf.int32))
+        batch = tf.gather(texts, tf.random.uniform((BATCH,), 0, len(lines), tf.int32))
         with tf.GradientTape() as tape:
             losses = tf.nn.sparse_softmax_cross_entropy_with_logits(
-                chosen[:, 1:], model(chosen[:, :-1]))
+                batch[:, 1:], model(batch[:, :-1]))
             loss = tf.reduce_mean(losses)
         weights = model.trainable_variables
         optimizer.apply_gradients(zip(tape.gradient(loss, weights), weights))
@@ -107,17 +107,17 @@ def trainer(model, lines):
     return step
 
 
-def writer(model, chance):
-    """A function that writes a line, letter by letter."""
-    next_letter = tf.function(lambda text, last: tf.nn.softmax(
+def sampler(model, rng):
+    """A function that samples a line, letter by letter."""
+    probabilities = tf.function(lambda text, last: tf.nn.softmax(
         model(text)[0] / TEMPERATURE)[last])
 
     def line():
         text = ""
         while not text.endswith("\n") and len(text) < CONTEXT:
-            seen = tf.constant(codes([text]))[:, :-1]      # what comes later is not seen
-            chances = next_letter(seen, tf.constant(len(text))).tolist()
-            text += chance.choices(LETTERS, chances)[0]
+            padded = tf.constant(encode([text]))[:, :-1]     # attention masks the padding
+            weights = probabilities(padded, tf.constant(len(text))).tolist()
+            text += rng.choices(LETTERS, weights)[0]
         return text.strip("\n")
 
     return line
@@ -130,22 +130,22 @@ def main():
     options = parser.parse_args()
 
     tf.random.set_seed(options.seed)
-    chance = random.Random(options.seed)
+    rng = random.Random(options.seed)
     model = GPT()
-    step = trainer(model, [written(chance) for _ in range(2000)])
+    step = trainer(model, [random_sentence(rng) for _ in range(2000)])
 
     start = time.perf_counter()
     for i in range(1, options.steps + 1):
         loss = step()
         if i % 50 == 0 or i == options.steps:
-            print(f"step {i}: {float(loss) / math.log(2):.3f} bits a letter")
+            print(f"step {i}: {float(loss) / math.log(2):.3f} bits per letter")
     seconds = time.perf_counter() - start
 
-    write = writer(model, chance)
-    lines = [write() for _ in range(25)]
+    sample = sampler(model, rng)
+    lines = [sample() for _ in range(25)]
     for line in lines:
-        print(" " if is_right(line) else "?", line)
-    print(f"sentences right: {100 * sum(map(is_right, lines)) / len(lines):.0f}%, "
+        print(" " if is_grammatical(line) else "?", line)
+    print(f"grammatical sentences: {100 * sum(map(is_grammatical, lines)) / len(lines):.0f}%, "
           f"trained {seconds:.1f} s")
 
 

@@ -28,7 +28,7 @@ def losses(backend: str, seed: int, train, *arguments) -> np.ndarray:
 def digits(images, labels) -> list[float]:
     """Train the convolutional network of the digits example with `fit`."""
     program = example("digits_cnn")
-    model, recorder = program.digit_reader(), program.StepLosses()
+    model, recorder == program.digit_classifier(), program.StepLosses()
     model.fit(images, labels, batch_size=64, epochs=64 * STEPS // len(images), verbose=0,
               callbacks=[recorder])
     return recorder.losses
@@ -38,7 +38,7 @@ def sentences() -> list[float]:
     """Train the GPT of the sentences example in a custom loop."""
     program, rng = example("tiny_gpt"), random.Random(0)
     program.BATCH = 8
-    step = program.trainer(program.GPT(), [program.written(rng) for _ in range(500)])
+    step = program.trainer(program.GPT(), [program.random_sentence(rng) for _ in range(500)])
     return [float(step()) for _ in range(STEPS)]
 
 

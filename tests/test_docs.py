@@ -1,4 +1,4 @@
-"""README and docs: the Python code runs, and the targets of links exist."""
+"""README and docs: their Python code runs, and their links and paths exist."""
 
 import re
 from pathlib import Path
@@ -18,13 +18,13 @@ def name_of(page: Path) -> str:
 
 
 def blocks(page: Path) -> list[str]:
-    """The Python blocks of a page, each after blank lines that preserve its line numbers."""
+    """The Python blocks of a page, padded with blank lines to keep the page's line numbers."""
     text = page.read_text(encoding="utf-8")
     return ["\n" * text.count("\n", 0, m.start(1)) + m.group(1) for m in BLOCK.finditer(text)]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
-def test_python_blocks_run(page, tmp_path, monkeypatch):
+def test_python_runs(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     namespace = {"__name__": "__main__"}
     for block in blocks(page):
@@ -32,11 +32,33 @@ def test_python_blocks_run(page, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
-def test_targets_of_links_exist(page):
+def test_link_targets_exist(page):
     targets = ["".join(pair) for pair in LINK.findall(page.read_text(encoding="utf-8"))]
     local = [t.partition("#")[0] for t in targets if not re.match(r"\w+:|#", t)]
     assert [target for target in local if not (page.parent / target).exists()] == []
 
 
-def test_the_readme_has_a_python_block():
+def test_readme_has_a_program():
     assert blocks(ROOT / "README.md")
+
+
+def glossary() -> list[tuple[str, str, str]]:
+    """The rows of docs/glossary.md: term, meaning, paths."""
+    lines = (ROOT / "docs/glossary.md").read_text(encoding="utf-8").splitlines()
+    rows = [[cell.strip() for cell in line.strip("|").split("|")]
+            for line in lines if line.startswith("|")]
+    return [(term, meaning, where) for term, meaning, where in rows[2:]]
+
+
+def test_glossary_terms_are_sorted_unique_and_explained():
+    terms = [term.casefold() for term, _, _ in glossary()]
+    assert terms == sorted(set(terms)) and len(terms) >= 60
+    assert [term for term, meaning, _ in glossary() if len(meaning.split()) < 3] == []
+
+
+def test_glossary_paths_exist():
+    paths = {term: re.findall(r"`([^`]+)`", where) for term, _, where in glossary()}
+    assert [term for term, found in paths.items() if not found] == []
+    missing = [(term, path) for term, found in paths.items() for path in found
+               if not any((base / path).exists() for base in (ROOT / "core/tensorbrook", ROOT))]
+    assert missing == []

@@ -23,10 +23,10 @@ def run(name, *options):
 
 @pytest.mark.parametrize("name, pattern, minimum", [
     ("fit_line.py", r"y = ([\d.]+) x", 2.95),
-    ("digits_mlp.py", r"read right: ([\d.]+)%", 96.0),
-    ("custom_loop.py", r"epoch 10: .* held out ([\d.]+)%", 95.0),
-    ("digits_cnn.py", r"read right: ([\d.]+)%", 98.0),
-    ("tiny_gpt.py", r"sentences right: ([\d.]+)%", 88.0),
+    ("digits_mlp.py", r"held-out accuracy: ([\d.]+)%", 96.0),
+    ("custom_loop.py", r"epoch 10: .* held-out accuracy ([\d.]+)%", 95.0),
+    ("digits_cnn.py", r"held-out accuracy: ([\d.]+)%", 98.0),
+    ("tiny_gpt.py", r"grammatical sentences: ([\d.]+)%", 88.0),
 ])
 def test_an_example_reaches_its_result(name, pattern, minimum):
     match = re.search(pattern, run(name))

@@ -1,6 +1,6 @@
-"""Ours on a real GPU beside PyTorch on the same: python -m benchmarks.gpu --json out.json"""
+"""Speed of Tensorbrook beside PyTorch on one GPU: python -m benchmarks.gpu --json out.json"""
 import sys
 from pathlib import Path
 
-# The package of this checkout is measured, whatever is installed.
+# Measure the package of this checkout, not an installed one.
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "core"))

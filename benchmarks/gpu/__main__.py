@@ -1,4 +1,4 @@
-"""On a machine with a GPU, with numpy, wgpu and cffi, and PyTorch if there shall be a peer:
+"""GPU benchmark. It needs numpy, wgpu and cffi; with PyTorch it also measures a peer.
 
     python -m benchmarks.gpu --json out.json [--into FILE.md] [--only NAME] [--small]
 """

@@ -1,4 +1,4 @@
-"""How long steps keep the GPU busy by its own clock, kernel by kernel."""
+"""GPU time of training steps and of their kernels, from the device's timestamps."""
 
 from __future__ import annotations
 
@@ -12,12 +12,14 @@ from ..statistics import significant
 from ..table import NONE, table
 
 WARM, STEPS = 2, 5         # a driver may compile a shader late
-DEAREST = 8                # kernels shown of a step
+SHOWN = 8                  # kernels in the table of a step
 
 
-def of_a_step(make: Callable[[], Callable[[], object]]) -> dict:
-    """Milliseconds of a step, with what passes between its kernels, and of its kernels; `make`
-    makes the step. Its single operations stay slow, so whatever is compared goes first."""
+def measure_step(make: Callable[[], Callable[[], object]]) -> dict:
+    """Milliseconds of a step on the GPU, with and without the gaps between its kernels.
+
+    `make` makes the step. Eager programs compiled meanwhile keep their slow timestamps, so every
+    comparison of times must be finished before."""
     WebGPU.profile = profile = GpuProfile()
     try:
         step = make()
@@ -29,24 +31,24 @@ def of_a_step(make: Callable[[], Callable[[], object]]) -> dict:
             step()
     finally:
         WebGPU.profile = None
-    found = [{"kernel": row.name, "ms": row.ms / STEPS, "calls": row.calls / STEPS,
-              "gflops": row.flops / row.ms / 1e6 if row.ms else None,
-              "gbytes": row.bytes / row.ms / 1e6 if row.ms else None} for row in rows(profile)]
+    kernels = [{"kernel": row.name, "ms": row.ms / STEPS, "calls": row.calls / STEPS,
+                "gflops": row.flops / row.ms / 1e6 if row.ms else None,
+                "gbytes": row.bytes / row.ms / 1e6 if row.ms else None} for row in rows(profile)]
     return {"ms": sum(p.total_ms for p in profile.programs) / STEPS,
-            "busy_ms": sum(row["ms"] for row in found), "kernels": found}
+            "busy_ms": sum(row["ms"] for row in kernels), "kernels": kernels}
 
 
-def shown(found: dict[str, dict], wall_ms: dict[str, float]) -> str:
-    """Steps by the GPU's clock beside what they take, and the dearest kernels of each."""
-    heads = [[name, figure(wall_ms.get(name)), figure(each["ms"]), figure(each["busy_ms"])]
-             for name, each in found.items()]
-    parts = [table(["ms", "a step takes", "on the GPU", "in kernels"], heads)]
-    for name, each in found.items():
-        body = [[row["kernel"], figure(row["calls"]), figure(row["ms"]), figure(row["gflops"]),
-                 figure(row["gbytes"])] for row in each["kernels"][:DEAREST]]
-        parts.append(table([name, "calls", "ms", "GFLOP/s", "GB/s"], body))
-    return "\n\n".join(parts)
+def format_tables(steps: dict[str, dict], wall_ms: dict[str, float]) -> str:
+    """GPU time beside wall time of each step, and its slowest kernels."""
+    totals = [[name, cell(wall_ms.get(name)), cell(each["ms"]), cell(each["busy_ms"])]
+              for name, each in steps.items()]
+    tables = [table(["ms", "wall time", "on the GPU", "in kernels"], totals)]
+    for name, each in steps.items():
+        body = [[row["kernel"], cell(row["calls"]), cell(row["ms"]), cell(row["gflops"]),
+                 cell(row["gbytes"])] for row in each["kernels"][:SHOWN]]
+        tables.append(table([name, "calls", "ms", "GFLOP/s", "GB/s"], body))
+    return "\n\n".join(tables)
 
 
-def figure(x: float | None) -> str:
+def cell(x: float | None) -> str:
     return NONE if x is None else significant(x)

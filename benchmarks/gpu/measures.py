@@ -1,4 +1,4 @@
-"""What is measured of ours alone: copies, the first call, what a step asks of the host."""
+"""Measurements of Tensorbrook alone: copies, first call, host time and counters of a step."""
 
 from __future__ import annotations
 
@@ -11,34 +11,33 @@ from tensorbrook.backends.webgpu.compiled_program import Commands, CompiledProgr
 
 from .ours import Ours
 
-COPIES, TURNS = 8, 5
-# A program without steps.
-NOTHING = CompiledProgram(Commands((), (), ()).to_bytes(), (), 0, (), {}, (), 0, 0, 0)
+COPIES, REPETITIONS = 8, 5
+EMPTY_PROGRAM = CompiledProgram(Commands((), (), ()).to_bytes(), (), 0, (), {}, (), 0, 0, 0)
 
 
-def copied(ours: Ours, size: int) -> float:
-    """GB/s, read and written, of the device's own copy of a buffer."""
+def copy_rate(ours: Ours, size: int) -> float:
+    """GB/s, read and written, of a buffer-to-buffer copy on the device."""
     host = ours.host
     source, target = host.new(size), host.new(size)
-    nothing = host.load(NOTHING)
+    program = host.load(EMPTY_PROGRAM)
 
-    def turn() -> float:
+    def run_copies() -> float:
         ours.wait()
         start = time.perf_counter()
-        host.run(nothing, (source,), [(source, target, size)] * COPIES)
+        host.run(program, (source,), [(source, target, size)] * COPIES)
         ours.wait()
         return 2 * size * COPIES / (time.perf_counter() - start) / 1e9
 
-    turn()
-    rate = median(turn() for _ in range(TURNS))
-    host.unload(nothing)
+    run_copies()
+    rate = median(run_copies() for _ in range(REPETITIONS))
+    host.unload(program)
     host.free(source)
     host.free(target)
     return rate
 
 
 def call_microseconds(step: Callable, wait: Callable, calls: int) -> float:
-    """From Python's call until it returns, while the device has nothing else to do."""
+    """Host time of a call while the device is idle: the median over `calls`."""
     times = []
     for _ in range(calls):
         wait()
@@ -49,16 +48,17 @@ def call_microseconds(step: Callable, wait: Callable, calls: int) -> float:
 
 
 def captured_step(ours: Ours, calls: int) -> float:
-    """Microseconds of host time of a captured step that computes next to nothing."""
+    """Host microseconds of a captured step with almost no arithmetic."""
     x, v = tf.constant([1.0, 2.0, 3.0, 4.0]), tf.Variable([1.0, 2.0, 3.0, 4.0])
-    inner = tf.function(lambda x: v.assign_add(x * 0.5))
-    inner(x)
-    return call_microseconds(lambda: inner(x), ours.wait, calls)
+    step = tf.function(lambda x: v.assign_add(x * 0.5))
+    step(x)
+    return call_microseconds(lambda: step(x), ours.wait, calls)
 
 
-def of_a_step(ours: Ours, step: Callable, calls: int) -> dict[str, float]:
-    """The first call, with compiling, and what each later one asks for. Run before the rounds, or
-    the pipelines are there already."""
+def measure_step(ours: Ours, step: Callable, calls: int) -> dict[str, float]:
+    """The latency of the first call, which compiles, and the counters of a later call.
+
+    Measure before the comparisons, which would leave all pipelines compiled."""
     before = tf.config.get_counters()
     start = time.perf_counter()
     step()

@@ -1,5 +1,5 @@
-"""The whole run on a GPU: measures, prints tables, writes JSON. A software adapter shows that the
-command works, and its figures are marked: they say nothing about speed."""
+"""The GPU benchmark run: measure, print tables, write JSON. On a software adapter (lavapipe,
+SwiftShader) it only shows that the benchmark works; the tables then say so."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from itertools import groupby
 from pathlib import Path
 
 from .. import machine
-from ..statistics import median_of, significant
-from ..targets import Ceiling, asked, reached, verdict
+from ..interleaved_runs import QUICK, ResultMismatch, Timing, compare
 from ..native.arrays import make_arrays
-from ..report import RUN, Report, tell
-from ..interleaved_runs import QUICK, Disagreement, Pace, compare
+from ..report import RUN, Report, print_progress
+from ..statistics import median_of, significant
 from ..table import NONE, pairs_table, table
-from ..workloads import OURS, Workload, wanted
+from ..targets import PeakRates, achieved, describe, verdict
+from ..workloads import OURS, Workload, select
 from ..workloads.spec import TORCH
-from . import kernels, measures, gemm_algorithms
+from . import gemm_algorithms, kernels, measures
 from .ours import Ours
-from .workloads import STREAM_BYTES, workloads
+from .workloads import TENSOR_BYTES, workloads
 
 CAPTURED = "host µs of a captured step"
 SOFTWARE = "A software adapter: these figures show that the command works, and nothing about speed."
@@ -33,44 +33,46 @@ SOFTWARE = "A software adapter: these figures show that the command works, and n
 
 def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.gpu", description=__doc__)
-    parser.add_argument("--json", type=Path, metavar="FILE", help="where all figures go")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write all results to this file")
     parser.add_argument("--into", type=Path, metavar="FILE",
-                        help=f"a Markdown file: what follows its line '## {RUN}' is replaced")
+                        help=f"replace the section '## {RUN}' of this Markdown file")
     parser.add_argument("--only", action="append", metavar="NAME", default=[],
-                        help="only what has a word in its name that begins so; may be "
+                        help="measure only the rows that have a word beginning with NAME; may be "
                              "given several times")
-    parser.add_argument("--small", action="store_true", help="see that it works, measure little")
-    parser.add_argument("--ways", action="store_true",
-                        help="time every way to make a product, too: does the backend choose well?")
+    parser.add_argument("--small", action="store_true",
+                        help="measure small sizes briefly, to see that the benchmark works")
+    parser.add_argument("--algorithms", action="store_true",
+                        help="also time every matrix product algorithm beside the selected one")
     parser.add_argument("--peer", choices=("cuda", "cpu", "none"), default="cuda",
-                        help="where PyTorch computes (default: cuda); cpu shows that all agree")
+                        help="device of PyTorch (default: cuda); cpu only compares results")
     return parser.parse_args(words)
 
 
-class Devices:
-    """Ours and PyTorch on the same machine, as an Arena (rounds.py)."""
+class DeviceRunner:
+    """A Runner (interleaved_runs.py) of Tensorbrook and PyTorch on one machine."""
 
-    def __init__(self, contenders: Mapping[str, object], unable: Mapping[str, str]):
-        self.contenders, self.unable, self.steps = contenders, unable, {}
+    def __init__(self, implementations: Mapping[str, object], unsupported: Mapping[str, str]):
+        self.implementations, self.unsupported, self.steps = implementations, unsupported, {}
 
     def prepare(self, workload: Workload, names: Sequence[str]) -> Mapping[str, dict]:
         arrays = make_arrays(workload)
-        return {name: self.prepared(workload, name, arrays) for name in names}
+        return {name: self.prepare_one(workload, name, arrays) for name in names}
 
-    def prepared(self, workload: Workload, name: str, arrays: dict) -> dict:
-        if name in self.unable:
-            return {"check": None, "reason": self.unable[name]}
+    def prepare_one(self, workload: Workload, name: str, arrays: dict) -> dict:
+        if name in self.unsupported:
+            return {"check": None, "reason": self.unsupported[name]}
+        implementation = self.implementations[name]
         try:
-            step, check = self.contenders[name].program(workload.family, arrays, workload.options)
-            found = check()
-        except Exception as error:  # whatever it is, the others go on and the report says it
+            step, check = implementation.program(workload.family, arrays, workload.options)
+            samples = check()
+        except Exception as error:  # any failure: reported, and the other implementations run
             return {"check": None, "reason": f"{type(error).__name__}: {error}"}
         self.steps[name] = step
-        return {"check": found, "reason": None}
+        return {"check": samples, "reason": None}
 
-    def turn(self, name: str, steps: int) -> float:
-        """Milliseconds until the device has done all of them."""
-        step, wait = self.steps[name], self.contenders[name].wait
+    def run_steps(self, name: str, steps: int) -> float:
+        """Milliseconds until the device has finished the steps."""
+        step, wait = self.steps[name], self.implementations[name].wait
         start = time.perf_counter()
         for _ in range(steps):
             step()
@@ -83,126 +85,134 @@ class Devices:
 
 
 class Run:
-    """What was asked for, and what has been measured so far."""
+    """The options of a run, its report, and its failures."""
 
-    def __init__(self, asked_for: argparse.Namespace):
-        self.asked, self.pace = asked_for, QUICK if asked_for.small else Pace(warm_ms=200)
+    def __init__(self, options: argparse.Namespace):
+        self.options = options
+        self.timing = QUICK if options.small else Timing(warmup_ms=200)
         self.report, self.failures = Report(), list[str]()
         self.ours = Ours()
         self.device_info = self.ours.host.device_info
-        peer, found = with_peer(asked_for.peer)
-        self.arena = Devices({OURS: self.ours, **peer}, {} if peer else {TORCH: found})
-        self.describe(found)
+        peer, description = find_peer(options.peer)
+        self.runner = DeviceRunner({OURS: self.ours, **peer}, {} if peer else {TORCH: description})
+        self.describe(description)
 
     def describe(self, peer: str) -> None:
-        found = machine.common() | {"adapter": asdict(self.device_info), "peer": peer}
-        self.report.results |= {"machine": found, "says nothing about speed": self.device_info.is_software}
-        text = f"{found['date']}: {self.device_info.name}; {found['cpu']}; beside it {peer}."
-        self.report.show(RUN, f"{text}\n\n{SOFTWARE}" if self.device_info.is_software else text)
+        software = self.device_info.is_software
+        metadata = machine.common() | {"adapter": asdict(self.device_info), "peer": peer}
+        self.report.results |= {"machine": metadata, "software adapter": software}
+        text = (f"{metadata['date']}: {self.device_info.name}; {metadata['cpu']}; "
+                f"compared with {peer}.")
+        self.report.show(RUN, f"{text}\n\n{SOFTWARE}" if software else text)
 
-    def all(self) -> None:
-        """Every part that was asked for, each printed as soon as it is there."""
-        most = min(self.device_info.binding_bytes, self.device_info.buffer_bytes) // 256 * 256
-        chosen = wanted(workloads(self.asked.small, most), self.asked.only, quick=False)
-        self.alone(min(most, 1 << 20 if self.asked.small else STREAM_BYTES))
-        self.steps([w for w in chosen if w.topic.startswith("Training")])
-        self.report.results["rounds"] = []
-        for topic, rows in groupby(chosen, lambda w: w.topic):
-            found = [row for w in rows for row in self.compared(w)]
-            self.report.results["rounds"] += found
-            self.report.show(topic, self.compared_table(found))
-
-        if self.asked.ways:
-            ways = self.report.results["ways"] = gemm_algorithms.measure(self.ours, self.asked.small)
-            self.report.show("Ways to make a product", gemm_algorithms.shown(ways))
+    def measure_all(self) -> None:
+        """Measure every selected part; print each as soon as it is measured."""
+        small = self.options.small
+        largest = min(self.device_info.binding_bytes, self.device_info.buffer_bytes) // 256 * 256
+        selected = select(workloads(small, largest), self.options.only, quick=False)
+        self.measure_device(min(largest, 1 << 20 if small else TENSOR_BYTES))
+        self.measure_steps([w for w in selected if w.topic.startswith("Training")])
+        self.report.results["workloads"] = []
+        for topic, group in groupby(selected, lambda w: w.topic):
+            rows = [row for w in group for row in self.measure_row(w)]
+            self.report.results["workloads"] += rows
+            self.report.show(topic, self.format_table(rows))
+        if self.options.algorithms:
+            times = self.report.results["algorithms"] = gemm_algorithms.measure(self.ours, small)
+            self.report.show("Matrix product algorithms", gemm_algorithms.format_table(times))
         if self.device_info.timestamp_period_ns:
-            self.clocked(chosen)
+            self.measure_gpu_times(selected)
 
-    def alone(self, size: int) -> None:
-        calls = 10 if self.asked.small else 200
-        found = {f"GB/s of a copy, {size >> 20} MB": measures.copied(self.ours, size),
-                 CAPTURED: measures.captured_step(self.ours, calls)}
-        self.copied = next(iter(found.values()))
-        self.report.results["alone"] = found
-        self.report.show("The device and the host", pairs_table(["", "figure"], found))
+    def measure_device(self, size: int) -> None:
+        calls = 10 if self.options.small else 200
+        results = {f"GB/s of a copy, {size >> 20} MB": measures.copy_rate(self.ours, size),
+                   CAPTURED: measures.captured_step(self.ours, calls)}
+        self.copy_rate = next(iter(results.values()))
+        self.report.results["device"] = results
+        self.report.show("The device and the host", pairs_table(["", "value"], results))
 
-    def steps(self, chosen: Sequence[Workload]) -> None:
-        """What a step of each asks for, by counts that are the same on any device."""
-        found = self.report.results["steps"] = {}
-        for w in chosen:
+    def measure_steps(self, selected: Sequence[Workload]) -> None:
+        """Measure the counters of a training step, which are the same on every device."""
+        results = self.report.results["steps"] = {}
+        for w in selected:
             step, _ = self.ours.program(w.family, make_arrays(w), w.options)
-            found[w.name] = measures.of_a_step(self.ours, step, 3 if self.asked.small else 20)
-        if not found: return
-        head = ["", *next(iter(found.values()))]
-        self.report.show("What a step asks for", table(head, [
-            [name, *map(significant, each.values())] for name, each in found.items()]))
+            calls = 3 if self.options.small else 20
+            results[w.name] = measures.measure_step(self.ours, step, calls)
+        if not results: return
+        head = ["", *next(iter(results.values()))]
+        self.report.show("Counters of a step", table(head, [
+            [name, *map(significant, each.values())] for name, each in results.items()]))
 
-    def clocked(self, chosen: Sequence[Workload]) -> None:
-        """What the GPU's own clock says of them, at the end: it takes programs of another kind."""
-        found = self.report.results["clocked"] = {}
-        for w in chosen:
+    def measure_gpu_times(self, selected: Sequence[Workload]) -> None:
+        """Measure GPU times, last: timestamps need programs that are compiled differently."""
+        results = self.report.results["gpu times"] = {}
+        for w in selected:
             arrays = make_arrays(w)
-            found[w.name] = kernels.of_a_step(
+            results[w.name] = kernels.measure_step(
                 lambda w=w, arrays=arrays: self.ours.program(w.family, arrays, w.options)[0])
             gc.collect()
-        took = {row["name"]: median_of(row, OURS) for row in self.report.results["rounds"]}
-        self.report.show("By the GPU's own clock", kernels.shown(found, took))
+        wall_ms = {row["name"]: median_of(row, OURS) for row in self.report.results["workloads"]}
+        self.report.show("GPU times", kernels.format_tables(results, wall_ms))
 
-    def compared(self, workload: Workload) -> list[dict]:
-        """The row of a workload; none where contenders disagree, which the run then ends with."""
+    def measure_row(self, workload: Workload) -> list[dict]:
+        """The row of a workload; empty, and a failure, where implementations disagree."""
         try:
-            result = compare(self.arena, workload, self.pace)
-        except Disagreement as error:
+            result = compare(self.runner, workload, self.timing)
+        except ResultMismatch as error:
             self.failures.append(str(error))
             return []
-        if OURS in result["unable"]:
-            self.failures.append(f"{workload.name}: {OURS} cannot, {result['unable'][OURS]}")
-        result["reached"] = reached(result, Ceiling(copied=self.copied), median_of(result, TORCH))
-        tell(result)
+        if OURS in result["unsupported"]:
+            reason = result["unsupported"][OURS]
+            self.failures.append(f"{workload.name}: {OURS} cannot, {reason}")
+        result["achieved"] = achieved(result, PeakRates(copied=self.copy_rate),
+                                      median_of(result, TORCH))
+        print_progress(result)
         return [result]
 
-    def compared_table(self, rounds: Sequence[dict]) -> str:
-        return table(["ms", OURS, "rate", TORCH, f"{TORCH} / {OURS}", "of a copy", "goal",
-                      "reached"], [self.row(each) for each in rounds])
+    def format_table(self, results: Sequence[dict]) -> str:
+        return table(["ms", OURS, "rate", TORCH, f"{TORCH} / {OURS}", "of a copy", "target",
+                      "result"], [self.format_row(each) for each in results])
 
-    def row(self, result: dict) -> list[str]:
-        figures, ours, torch = result["reached"], *(median_of(result, n) for n in (OURS, TORCH))
-        judged = NONE if self.device_info.is_software else verdict(result["goal"], figures) or NONE
-        return [result["name"], shown(ours), rate(result, ours), shown(torch),
-                f"{figures['torch']:.2f}" if "torch" in figures else NONE,
-                f"{figures['copied']:.0%}" if "copied" in figures else NONE,
-                asked(result["goal"]) or NONE, judged]
+    def format_row(self, result: dict) -> list[str]:
+        metrics, (ours, torch) = result["achieved"], (median_of(result, n) for n in (OURS, TORCH))
+        judged = NONE
+        if not self.device_info.is_software:
+            judged = verdict(result["target"], metrics) or NONE
+        return [result["name"], format_ms(ours), format_rate(result, ours), format_ms(torch),
+                f"{metrics['torch']:.2f}" if "torch" in metrics else NONE,
+                f"{metrics['copied']:.0%}" if "copied" in metrics else NONE,
+                describe(result["target"]) or NONE, judged]
 
     def write(self) -> None:
-        if self.asked.json: self.report.write_json(self.asked.json)
-        if self.asked.into: self.report.write_into(self.asked.into)
+        if self.options.json: self.report.write_json(self.options.json)
+        if self.options.into: self.report.write_into(self.options.into)
 
 
-def with_peer(device: str) -> tuple[dict, str]:
-    """PyTorch by its name, and what it is; or nothing, and why."""
+def find_peer(device: str) -> tuple[dict, str]:
+    """PyTorch by its name, and its description; or nothing, and the reason."""
     if device == "none":
-        return {}, "no PyTorch, which was not asked for"
+        return {}, "no PyTorch, which --peer none excludes"
     if find_spec("torch") is None:
         return {}, "no PyTorch: it is not installed"
-    peer = importlib.import_module("benchmarks.gpu.peer")
-    against = peer.reason_against(device)
-    return ({}, against) if against else ({TORCH: peer.Torch(device)}, peer.describe(device))
+    peer = importlib.import_module("benchmarks.gpu.torch_peer")
+    reason = peer.unavailable_reason(device)
+    return ({}, reason) if reason else ({TORCH: peer.Torch(device)}, peer.describe(device))
 
 
-def shown(took: float | None) -> str:
-    return NONE if took is None else significant(took)
+def format_ms(ms: float | None) -> str:
+    return NONE if ms is None else significant(ms)
 
 
-def rate(result: dict, took: float | None) -> str:
-    if took is None: return NONE
-    if result["flops"]: return f"{significant(result['flops'] / took / 1e6)} GF/s"
-    return f"{significant(result['moved_bytes'] / took / 1e6)} GB/s"
+def format_rate(result: dict, ms: float | None) -> str:
+    if ms is None: return NONE
+    if result["flops"]: return f"{significant(result['flops'] / ms / 1e6)} GF/s"
+    return f"{significant(result['moved_bytes'] / ms / 1e6)} GB/s"
 
 
 def main(words: Sequence[str] | None = None) -> int:
     run = Run(arguments(words))
     try:
-        run.all()
+        run.measure_all()
     finally:
         run.write()
     print("\n".join(run.failures), file=sys.stderr)

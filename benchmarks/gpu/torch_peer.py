@@ -1,4 +1,4 @@
-"""The same programs in PyTorch, eager, in full f32."""
+"""The GPU workloads in eager PyTorch, in float32 without TF32."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ def products(arrays, count):
             x = x @ w
         return x
 
-    return checked(power, arrays)
+    return with_check(power, arrays)
 
 
-def stream(arrays, operation):
-    return checked(OPERATIONS[operation], arrays)
+def memory_bound(arrays, operation):
+    return with_check(OPERATIONS[operation], arrays)
 
 
-def checked(f, arrays):
+def with_check(f, arrays):
     inputs = tensors(arrays, *arrays)
 
     def call():
@@ -36,7 +36,7 @@ def checked(f, arrays):
 class Torch:
     """PyTorch on "cuda", or on "cpu" to see that the programs agree."""
 
-    PROGRAMS = {**torch_programs.PROGRAMS, "products": products, "stream": stream}
+    PROGRAMS = {**torch_programs.PROGRAMS, "products": products, "memory_bound": memory_bound}
 
     def __init__(self, device: str):
         torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
@@ -44,11 +44,11 @@ class Torch:
         self.device = device
 
     def program(self, family, arrays, options):
-        """A step, and what it computes."""
+        """A step, and its check."""
         return self.PROGRAMS[family](arrays, **options)
 
     def wait(self) -> None:
-        """Until the device has done everything."""
+        """Wait until the device is idle."""
         if self.device == "cuda":
             torch.cuda.synchronize()
 
@@ -58,8 +58,8 @@ def describe(device: str) -> str:
     return f"PyTorch {torch.__version__} on {name}"
 
 
-def reason_against(device: str) -> str | None:
-    """Why PyTorch cannot compute there."""
+def unavailable_reason(device: str) -> str | None:
+    """Why PyTorch cannot use this device, or None."""
     if device == "cuda" and not torch.cuda.is_available():
         return f"PyTorch {torch.__version__} finds no CUDA device"
     return None

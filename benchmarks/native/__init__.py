@@ -1,1 +1,1 @@
-"""Ours through wasmtime beside NumPy, JAX and PyTorch on this machine's own instructions."""
+"""Native comparison: Tensorbrook on wasmtime beside NumPy, JAX and PyTorch."""

@@ -1,4 +1,4 @@
-"""One process in which the contenders take turns; prints its rows as JSON.
+"""Native comparison in one process, with interleaved runs; prints its rows as JSON.
 
     python -m benchmarks.native THREADS [--quick] [--only NAME]
 """
@@ -14,35 +14,35 @@ from collections.abc import Callable, Mapping, Sequence
 
 import tensorbrook as tf
 
+from ..interleaved_runs import QUICK, ResultMismatch, Timing, compare
 from ..ours.step_runner import FAMILIES
-from ..report import tell
-from ..interleaved_runs import QUICK, Disagreement, Pace, compare
-from ..workloads import NATIVE, OURS, Workload, wanted
+from ..report import print_progress
+from ..workloads import NATIVE, OURS, Workload, select
 from ..workloads.spec import JAX_CPU, NUMPY, TORCH
 from . import jax_programs, numpy_programs, torch_programs
 from .arrays import make_arrays
 
 
-class Process:
-    """This process as an Arena (rounds.py)."""
+class NativeRunner:
+    """A Runner (interleaved_runs.py) of the programs in this process."""
 
     def __init__(self, programs: Mapping[str, Mapping[str, Callable]]):
         self.programs, self.steps = programs, {}
 
     def prepare(self, workload: Workload, names: Sequence[str]) -> Mapping[str, dict]:
         arrays = make_arrays(workload)
-        return {name: self.prepared(workload, name, arrays) for name in names}
+        return {name: self.prepare_one(workload, name, arrays) for name in names}
 
-    def prepared(self, workload: Workload, name: str, arrays: dict) -> dict:
+    def prepare_one(self, workload: Workload, name: str, arrays: dict) -> dict:
         try:
             step, check = self.programs[name][workload.family](arrays, **workload.options)
-            found = check()
-        except Exception as error:  # whatever it is, the others go on and the report says it
+            samples = check()
+        except Exception as error:  # any failure: reported, and the other implementations run
             return {"check": None, "reason": f"{type(error).__name__}: {error}"}
         self.steps[name] = step
-        return {"check": found, "reason": None}
+        return {"check": samples, "reason": None}
 
-    def turn(self, name: str, steps: int) -> float:
+    def run_steps(self, name: str, steps: int) -> float:
         step = self.steps[name]
         start = time.perf_counter()
         for _ in range(steps):
@@ -54,7 +54,7 @@ class Process:
 
 
 def ours(program: Callable) -> Callable:
-    """One of our programs on tensors of the arrays that the others get."""
+    """Adapt one of our programs to NumPy arrays and to the signature of the other programs."""
     def prepare(arrays, **options):
         tensors = {name: tf.constant(array) for name, array in arrays.items()}
         step, arguments, check = program(tensors, "tf", **options)
@@ -67,23 +67,23 @@ PROGRAMS = {OURS: {family: ours(program) for family, program in FAMILIES.items()
             TORCH: torch_programs.PROGRAMS}
 
 
-def keep_to_cores(count: int) -> None:
-    """XLA takes a thread for each core it may use, and can be told in no other way."""
+def limit_cores(count: int) -> None:
+    """Set the CPU affinity: XLA starts one thread per available core and has no other setting."""
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:count])
 
 
-def rounds(asked: argparse.Namespace) -> tuple[list[dict], list[str]]:
-    """The rows that were asked for, and what went wrong."""
-    process, pace = Process(PROGRAMS), QUICK if asked.quick else Pace()
+def measure(options: argparse.Namespace) -> tuple[list[dict], list[str]]:
+    """The selected rows, and the failures."""
+    runner, timing = NativeRunner(PROGRAMS), QUICK if options.quick else Timing()
     rows, failures = [], []
-    for workload in wanted(NATIVE, asked.only, asked.quick):
+    for workload in select(NATIVE, options.only, options.quick):
         try:
-            rows.append(compare(process, workload, pace))
-        except Disagreement as error:
+            rows.append(compare(runner, workload, timing))
+        except ResultMismatch as error:
             failures.append(str(error))
             continue
-        tell(rows[-1])
+        print_progress(rows[-1])
     return rows, failures
 
 
@@ -92,10 +92,10 @@ def main() -> None:
     parser.add_argument("threads", type=int)
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--only", action="append", default=[])
-    asked = parser.parse_args()
-    keep_to_cores(asked.threads)
-    torch_programs.take_threads(asked.threads)
-    rows, failures = rounds(asked)
+    options = parser.parse_args()
+    limit_cores(options.threads)
+    torch_programs.set_threads(options.threads)
+    rows, failures = measure(options)
     json.dump({"rows": rows, "failures": failures}, sys.stdout)
 
 

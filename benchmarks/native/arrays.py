@@ -1,4 +1,4 @@
-"""The inputs of a workload, natively."""
+"""The inputs of a workload as NumPy arrays."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from ..workloads import Workload
 
 
 def make_arrays(workload: Workload) -> dict:
-    """The inputs as NumPy arrays, as workloads/spec.py describes them."""
+    """Random arrays with the specification of workloads/spec.py, the same in every run."""
     random = np.random.default_rng(0)
     return {name: random.integers(0, spec["classes"], spec["shape"], np.int32) if "classes" in spec
             else ((random.random(spec["shape"], np.float32) * 2 - 1) * np.float32(spec["scale"])

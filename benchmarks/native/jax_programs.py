@@ -1,4 +1,4 @@
-"""The native workloads in JAX on the CPU, whose XLA compiles them."""
+"""The native workloads in JAX, compiled by XLA for the CPU."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ import jax
 import jax.numpy as jnp
 
 from . import jax_networks
-from .jax_training import cross_entropy, leaves, training, update
+from .jax_training import cross_entropy, initial_state, training, update
 from .numpy_programs import sample
 
 
 def pure(f, *inputs):
-    """A function of inputs alone; the check has some of each result."""
+    """A pure function; its check samples each result."""
     compiled = jax.jit(f)
-    held = [jnp.asarray(x) for x in inputs]
-    return (lambda: jax.block_until_ready(compiled(*held)),
-            lambda: [each for out in jax.tree.leaves(compiled(*held)) for each in sample(out)])
+    arrays = [jnp.asarray(x) for x in inputs]
+    return (lambda: jax.block_until_ready(compiled(*arrays)),
+            lambda: [each for out in jax.tree.leaves(compiled(*arrays)) for each in sample(out)])
 
 
 def gemm(arrays, transpose_a, transpose_b):
@@ -37,7 +37,7 @@ def cross_entropy_gradient(arrays):
 
 def adamw(arrays):
     g = jnp.asarray(arrays["g"])
-    state = [leaves(jnp.asarray(arrays["p"]))]
+    state = [initial_state(jnp.asarray(arrays["p"]))]
 
     def step():
         state[0] = update(state[0], g, 0.004)

@@ -16,21 +16,21 @@ class State(NamedTuple):
     t: jax.Array
 
 
-def leaves(parameters) -> State:
-    """A network or an array before its first step."""
+def initial_state(parameters) -> State:
+    """The state before the first step: zero moments."""
     zeros = jax.tree.map(jnp.zeros_like, parameters)
     return State(parameters, zeros, jax.tree.map(jnp.zeros_like, parameters), jnp.float32(0))
 
 
 def cross_entropy(logits, labels):
-    """The mean over all rows."""
+    """The mean cross entropy over all rows."""
     chosen = jnp.take_along_axis(jax.nn.log_softmax(logits), labels[..., None], -1)
     return -chosen.mean()
 
 
 @partial(jax.jit, static_argnums=2, donate_argnums=0)
 def update(state: State, gradients, decay: float = 0.0) -> State:
-    """One step of Adam, or of AdamW where weights decay."""
+    """One step of Adam, or of AdamW with a weight decay."""
     t = state.t + 1
     rate = 0.001 * jnp.sqrt(1 - 0.999 ** t) / (1 - 0.9 ** t)
     means = jax.tree.map(lambda m, g: m + (g - m) * 0.1, state.means, gradients)
@@ -42,16 +42,16 @@ def update(state: State, gradients, decay: float = 0.0) -> State:
 
 
 def training(loss, parameters, x, y, checked_steps: int, decay: float = 0.0):
-    """`loss(parameters, x, y)` made less, step by step."""
+    """Training steps that minimize `loss(parameters, x, y)`."""
     @partial(jax.jit, donate_argnums=0)
     def advance(state, x, y):
         value, gradients = jax.value_and_grad(loss)(state.parameters, x, y)
         return value, update(state, gradients, decay)
 
-    held = [leaves(parameters)]
+    state_cell = [initial_state(parameters)]
     x, y = jnp.asarray(x), jnp.asarray(y)
 
     def step():
-        value, held[0] = advance(held[0], x, y)
+        value, state_cell[0] = advance(state_cell[0], x, y)
         return value.block_until_ready()
     return step, lambda: [float(step()) for _ in range(checked_steps)]

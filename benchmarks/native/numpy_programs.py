@@ -1,10 +1,10 @@
-"""The native workloads in NumPy, whose products OpenBLAS computes."""
+"""The native workloads in NumPy, with OpenBLAS for matrix products."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from ..ours.correctness_samples import some_of
+from ..ours.correctness_samples import strided_sample
 
 
 def gemm(arrays, transpose_a, transpose_b):
@@ -32,11 +32,11 @@ def elementwise(arrays, operation):
 
 
 def sample(out) -> list[float]:
-    return some_of(np.asarray(out).ravel()).tolist()
+    return strided_sample(np.asarray(out).ravel()).tolist()
 
 
 def mlp(arrays, checked_steps):
-    """Three dense layers, their gradients and Adam, written out."""
+    """Three dense layers, their gradients and Adam, written by hand."""
     count = len(arrays) // 2
     weights, biases = ([arrays[f"{kind}{i}"].copy() for i in range(1, count)] for kind in "wb")
     optimizer = Adam([*weights, *biases])
@@ -49,7 +49,7 @@ def mlp(arrays, checked_steps):
 
 
 def backward(x, y, weights, biases):
-    """The loss, and the gradients of all weights and then of all biases."""
+    """The loss, then the gradients of all weights and of all biases."""
     inputs = [x]
     for w, b in zip(weights[:-1], biases[:-1]):
         inputs.append(np.maximum(inputs[-1] @ w + b, 0))
@@ -60,13 +60,13 @@ def backward(x, y, weights, biases):
     g = np.exp(log_softmax)
     g[rows, y] -= 1
     g /= np.float32(len(y))
-    of_weights, of_biases = [], []
+    weight_grads, bias_grads = [], []
     for h, w in zip(inputs[::-1], weights[::-1]):
-        of_weights.insert(0, h.T @ g)
-        of_biases.insert(0, g.sum(0))
+        weight_grads.insert(0, h.T @ g)
+        bias_grads.insert(0, g.sum(0))
         if h is not x:
             g = (g @ w.T) * (h > 0)
-    return -log_softmax[rows, y].mean(), [*of_weights, *of_biases]
+    return -log_softmax[rows, y].mean(), [*weight_grads, *bias_grads]
 
 
 class Adam:

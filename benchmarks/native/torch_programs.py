@@ -1,4 +1,4 @@
-"""The native workloads in PyTorch on the CPU, eager, as its tutorials have them."""
+"""The native workloads in eager PyTorch, written as in its tutorials."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from torch.nn import functional as F
 
 from . import torch_networks
 from .numpy_programs import sample
-from .torch_training import adamw_of, channels_first, held, tensors, training
+from .torch_training import adamw_of, channels_first, load_weights, tensors, training
 
 
-def take_threads(count: int) -> None:
+def set_threads(count: int) -> None:
     torch.set_num_threads(count)
 
 
 def pure(f, *inputs):
-    """A function of inputs alone; the check has some of each result."""
+    """A pure function; its check samples each result."""
     def call():
         with torch.no_grad():
             return f(*inputs)
@@ -67,22 +67,22 @@ def adamw(arrays):
 
 
 def linear(w, b):
-    """A dense layer that begins with these weights, which PyTorch keeps transposed."""
+    """A Linear layer with these initial weights, which PyTorch stores transposed."""
     layer = nn.Linear(*w.shape)
-    return held(layer, weight=w.T, bias=b)
+    return load_weights(layer, weight=w.T, bias=b)
 
 
 def convolution(w, b=None, **options):
-    """A convolution that begins with a filter of (height, width, in, out)."""
+    """A convolution with this initial filter, (height, width, in, out)."""
     layer = nn.Conv2d(w.shape[2] * options.get("groups", 1), w.shape[3], w.shape[:2],
                       bias=b is not None, **options)
-    given = {"bias": b} if b is not None else {}
-    return held(layer, weight=w.transpose(3, 2, 0, 1), **given)
+    bias = {"bias": b} if b is not None else {}
+    return load_weights(layer, weight=w.transpose(3, 2, 0, 1), **bias)
 
 
 def dense(arrays, first, last):
     layers = [linear(arrays[f"w{i}"], arrays[f"b{i}"]) for i in range(first, last + 1)]
-    return [part for layer in layers for part in (layer, nn.ReLU())][:-1]
+    return [module for layer in layers for module in (layer, nn.ReLU())][:-1]
 
 
 def mlp(arrays, checked_steps):
@@ -91,11 +91,11 @@ def mlp(arrays, checked_steps):
 
 
 def lenet(arrays, checked_steps):
-    """Of images with their channels first, as PyTorch has them."""
-    windows = [part for i in (1, 2) for part in (
+    """LeNet with channels first, so w3 has its rows in another order."""
+    features = [module for i in (1, 2) for module in (
         convolution(arrays[f"w{i}"], arrays[f"b{i}"]), nn.ReLU(), nn.MaxPool2d(2))]
     flat = arrays["w3"].reshape(4, 4, 16, 120).transpose(2, 0, 1, 3).reshape(256, 120)
-    model = nn.Sequential(*windows, nn.Flatten(), *dense(arrays | {"w3": flat}, 3, 5))
+    model = nn.Sequential(*features, nn.Flatten(), *dense(arrays | {"w3": flat}, 3, 5))
     x, y = tensors(arrays, "x", "y")
     return training(model, channels_first(x), y, checked_steps)
 

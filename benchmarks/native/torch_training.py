@@ -8,12 +8,12 @@ from torch.nn import functional as F
 
 
 def tensors(arrays, *names):
-    """On the device that is PyTorch's default, as all its own are."""
+    """Tensors on PyTorch's default device."""
     return [torch.from_numpy(arrays[name]).to(torch.get_default_device()) for name in names]
 
 
-def held(layer: nn.Module, **values) -> nn.Module:
-    """The layer, with these values in its parameters and buffers."""
+def load_weights(layer: nn.Module, **values) -> nn.Module:
+    """Copy these values into the layer's parameters and buffers; returns the layer."""
     with torch.no_grad():
         for name, value in values.items():
             layer.state_dict()[name].copy_(torch.from_numpy(value.copy()))
@@ -25,12 +25,12 @@ def parameter_of(array) -> nn.Parameter:
 
 
 def channels_first(images):
-    """Images as PyTorch has them."""
+    """Images from NHWC to NCHW."""
     return images.permute(0, 3, 1, 2).contiguous()
 
 
 def adamw_of(parameters, decay: float = 0.0):
-    """The fastest of PyTorch's forms: one fused pass over all parameters."""
+    """PyTorch's fastest AdamW: one fused kernel over all parameters."""
     return torch.optim.AdamW(parameters, lr=0.001, eps=1e-7, weight_decay=decay, fused=True)
 
 
@@ -39,7 +39,7 @@ def cross_entropy(logits, labels):
 
 
 def training(model: nn.Module, x, y, checked_steps: int, decay: float = 0.0):
-    """A network that maps x to logits, and its labels y."""
+    """Training steps of a network that maps x to logits, with labels y."""
     optimizer = adamw_of(model.parameters(), decay)
 
     def step():

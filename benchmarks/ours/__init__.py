@@ -1,1 +1,1 @@
-"""Our programs, as users write them. They run in the page and natively alike."""
+"""Tensorbrook's programs for the workloads, in user code; they run in the page and natively."""

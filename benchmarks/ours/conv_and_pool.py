@@ -7,7 +7,7 @@ from .correctness_samples import sample, samples
 POOLS = {"max": tf.nn.max_pool2d, "avg": tf.nn.avg_pool2d}
 
 
-def convolution(arrays, flavour, which, strides, dilations, depthwise):
+def convolution(arrays, api, direction, strides, dilations, depthwise):
     convolve = tf.nn.depthwise_conv2d if depthwise else tf.nn.conv2d
 
     @tf.function
@@ -16,17 +16,17 @@ def convolution(arrays, flavour, which, strides, dilations, depthwise):
 
     @tf.function
     def gradient(x, w, g):
-        of = {"input": x, "filter": w}[which]
+        source = {"input": x, "filter": w}[direction]
         with tf.GradientTape() as tape:
-            tape.watch(of)
+            tape.watch(source)
             out = convolve(x, w, strides=strides, padding="SAME", dilations=dilations)
-        return tape.gradient(out, of, output_gradients=g)
+        return tape.gradient(out, source, output_gradients=g)
 
-    step, inputs = forward if which == "forward" else gradient, tuple(arrays.values())
+    step, inputs = forward if direction == "forward" else gradient, tuple(arrays.values())
     return step, inputs, lambda: sample(step(*inputs))
 
 
-def pool(arrays, flavour, kind, gradient):
+def pool(arrays, api, kind, gradient):
     pooled = POOLS[kind]
 
     @tf.function

@@ -1,4 +1,4 @@
-"""Real digits, from nothing to an accuracy on digits that were held out."""
+"""Training on real digits, from random weights to a target accuracy on held-out digits."""
 
 import time
 
@@ -18,12 +18,12 @@ def model():
     return network
 
 
-def train(goal, most_epochs, seed=0):
-    """Seconds of training and epochs until the held-out accuracy reaches the goal."""
+def train(target_accuracy, max_epochs, seed=0):
+    """Seconds of training and epochs until the held-out accuracy reaches the target."""
     tf.random.set_seed(seed)
     (x_train, y_train), (x_test, y_test) = tf.keras.datasets.digits.load_data()
     network, seconds, epochs, accuracy = model(), 0.0, 0, 0.0
-    while accuracy < goal and epochs < most_epochs:
+    while accuracy < target_accuracy and epochs < max_epochs:
         start = time.perf_counter()
         network.fit(x_train, y_train, batch_size=32, epochs=1, verbose=0)
         seconds, epochs = seconds + time.perf_counter() - start, epochs + 1
@@ -32,7 +32,7 @@ def train(goal, most_epochs, seed=0):
 
 
 def first_step():
-    """What a newcomer's page does first: one batch of a new network."""
+    """The first step of a new page: one batch of a new network."""
     (x_train, y_train), _ = tf.keras.datasets.digits.load_data()
     start = time.perf_counter()
     loss = model().train_on_batch(x_train[:64], y_train[:64])

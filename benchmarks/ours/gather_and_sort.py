@@ -1,16 +1,16 @@
-"""What goes by index or by order."""
+"""Gather, scatter and sort."""
 
 import tensorbrook as tf
 
 from .correctness_samples import sample, samples
 
 
-def embedding(arrays, flavour):
+def embedding(arrays, api):
     f, inputs = tf.function(tf.gather), (arrays["table"], arrays["ids"])
     return f, inputs, lambda: sample(f(*inputs))
 
 
-def scatter_add(arrays, flavour, rows):
+def scatter_add(arrays, api, rows):
     """The gradient of an embedding."""
     table = tf.Variable(tf.zeros((rows, arrays["updates"].shape[-1])))
 
@@ -24,12 +24,12 @@ def scatter_add(arrays, flavour, rows):
     return f, inputs, lambda: sample(f(*inputs))
 
 
-def sort(arrays, flavour):
+def sort(arrays, api):
     f = tf.function(tf.sort)
     return f, (arrays["x"],), lambda: sample(f(arrays["x"]))
 
 
-def top_k(arrays, flavour, k):
+def top_k(arrays, api, k):
     @tf.function
     def f(x):
         values, indices = tf.math.top_k(x, k)

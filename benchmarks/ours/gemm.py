@@ -5,7 +5,7 @@ import tensorbrook as tf
 from .correctness_samples import sample
 
 
-def step(arrays, flavour, transpose_a, transpose_b):
+def step(arrays, api, transpose_a, transpose_b):
     a, b = arrays["a"], arrays["b"]
 
     @tf.function

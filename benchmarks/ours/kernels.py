@@ -1,4 +1,4 @@
-"""How long each kernel of a captured program takes: which of them to make faster."""
+"""Times of the kernels of a captured program, each run in isolation."""
 
 import time
 from dataclasses import replace
@@ -8,23 +8,24 @@ from tensorbrook.ir.printer import ValueNames, format_kernel
 
 
 def times(function, repeats):
-    """Rows of (least microseconds, how it runs, the kernel as text), in the program's order.
+    """Rows of (minimum of the microseconds, threads, the kernel as text), in the program's order.
 
-    Each is loaded as a program of its own over the same buffers. A run's own cost, which is that of
-    the call and of waking the threads, is in every row."""
+    Each kernel is loaded as a separate program over the same buffers. Every row includes the
+    overhead of one run: the call and the wake-up of the threads."""
     names, plan, program = ValueNames(), function.plan, function.program
-    return [(least(program, plan, step, repeats), "all threads" if step.parallel else "one thread",
+    return [(minimum_us(program, plan, step, repeats),
+             "all threads" if step.parallel else "one thread",
              format_kernel(step.kernel, names, plan)) for step in plan.steps]
 
 
-def least(program, plan, step, repeats):
+def minimum_us(program, plan, step, repeats):
     host, address = program.backend.host, program.argument_block.address
     alone = replace(plan, steps=(replace(step, barrier_before=False),))
-    number = host.load(emit_module(alone, relaxed=host.relaxed, shared=host.shared))
-    taken = []
+    handle = host.load(emit_module(alone, relaxed=host.relaxed, shared=host.shared))
+    times = []
     for _ in range(repeats):
         start = time.perf_counter()
-        host.run(number, address)
-        taken.append(time.perf_counter() - start)
-    host.unload(number)
-    return 1e6 * min(taken)
+        host.run(handle, address)
+        times.append(time.perf_counter() - start)
+    host.unload(handle)
+    return 1e6 * min(times)

@@ -1,9 +1,9 @@
-"""What passes over its data once or a few times."""
+"""Memory-bound operations: elementwise, normalization, losses, an optimizer's update."""
 
 import tensorbrook as tf
 
-from .preset_weights import Given
 from .correctness_samples import sample, samples
+from .preset_weights import PresetLayers
 
 OPERATIONS = {
     "softmax": tf.nn.softmax,
@@ -15,18 +15,18 @@ OPERATIONS = {
 }
 
 
-def elementwise(arrays, flavour, operation):
+def elementwise(arrays, api, operation):
     f, inputs = tf.function(OPERATIONS[operation]), tuple(arrays.values())
     return f, inputs, lambda: sample(f(*inputs))
 
 
 def layer_of(arrays, axes):
-    """Keras's layer that gives mean 0 and variance 1 over these axes."""
-    given = Given({f"norm.{name}": array for name, array in arrays.items()})
-    return given.layer_norm("norm") if axes == [-1] else given.batch_norm("norm")
+    """The Keras layer that normalizes over these axes."""
+    preset = PresetLayers({f"norm.{name}": array for name, array in arrays.items()})
+    return preset.layer_norm("norm") if axes == [-1] else preset.batch_norm("norm")
 
 
-def norm(arrays, flavour, axes, gradients):
+def norm(arrays, api, axes, gradients):
     layer, x = layer_of(arrays, axes), arrays["x"]
     layer(x)
 
@@ -46,7 +46,7 @@ def norm(arrays, flavour, axes, gradients):
     return with_gradients, (x, g), lambda: samples(with_gradients(x, g))
 
 
-def cross_entropy(arrays, flavour):
+def cross_entropy(arrays, api):
     @tf.function
     def loss_and_gradient(logits, labels):
         with tf.GradientTape() as tape:
@@ -59,8 +59,8 @@ def cross_entropy(arrays, flavour):
     return loss_and_gradient, inputs, lambda: samples(loss_and_gradient(*inputs))
 
 
-def adamw(arrays, flavour):
-    """Keras's, whose moving means live in the optimizer."""
+def adamw(arrays, api):
+    """An update of Keras's AdamW, which holds the moments."""
     parameters = tf.Variable(arrays["p"])
     optimizer = tf.keras.optimizers.AdamW(0.001, weight_decay=0.004)
 

@@ -1,20 +1,20 @@
-"""MobileNetV2 (Sandler et al., 2018, arXiv:1801.04381), of Keras's layers."""
+"""MobileNetV2 (Sandler et al., 2018, arXiv:1801.04381) in Keras layers."""
 
 import tensorbrook as tf
 
-from .preset_weights import Given, Unit
 from .correctness_samples import sample
+from .preset_weights import ConvBatchNorm, PresetLayers
 
 
 class Block(tf.keras.layers.Layer):
-    """Wide inside, narrow at both ends, with a way around where the ends are alike."""
+    """Inverted residual: expand, depthwise, project; a shortcut where the shapes are equal."""
 
-    def __init__(self, given, name, strides):
+    def __init__(self, preset, name, strides):
         super().__init__()
-        self.expand = Unit(given, f"{name}.expand", activation=tf.nn.relu6) \
-            if f"{name}.expand.w" in given.arrays else None
-        self.depthwise = Unit(given, f"{name}.depthwise", strides, tf.nn.relu6)
-        self.project = Unit(given, f"{name}.project")
+        self.expand = ConvBatchNorm(preset, f"{name}.expand", activation=tf.nn.relu6) \
+            if f"{name}.expand.w" in preset.arrays else None
+        self.depthwise = ConvBatchNorm(preset, f"{name}.depthwise", strides, tf.nn.relu6)
+        self.project = ConvBatchNorm(preset, f"{name}.project")
 
     def call(self, x):
         h = x if self.expand is None else self.expand(x)
@@ -23,12 +23,12 @@ class Block(tf.keras.layers.Layer):
 
 
 class MobileNet(tf.keras.Model):
-    def __init__(self, given, strides):
+    def __init__(self, preset, strides):
         super().__init__()
-        self.stem = Unit(given, "stem", 2, activation=tf.nn.relu6)
-        self.blocks = [Block(given, str(i), stride) for i, stride in enumerate(strides)]
-        self.last = Unit(given, "last", activation=tf.nn.relu6)
-        self.pool, self.head = tf.keras.layers.GlobalAveragePooling2D(), given.dense("head")
+        self.stem = ConvBatchNorm(preset, "stem", 2, activation=tf.nn.relu6)
+        self.blocks = [Block(preset, str(i), stride) for i, stride in enumerate(strides)]
+        self.last = ConvBatchNorm(preset, "last", activation=tf.nn.relu6)
+        self.pool, self.head = tf.keras.layers.GlobalAveragePooling2D(), preset.dense("head")
 
     def call(self, x):
         x = self.stem(x)
@@ -37,7 +37,7 @@ class MobileNet(tf.keras.Model):
         return self.head(self.pool(self.last(x)))
 
 
-def mobilenet(arrays, flavour, strides):
-    model = MobileNet(Given(arrays), strides)
+def mobilenet(arrays, api, strides):
+    model = MobileNet(PresetLayers(arrays), strides)
     f = tf.function(lambda x: model(x, training=False))
     return f, (arrays["x"],), lambda: sample(f(arrays["x"]))

@@ -1,4 +1,4 @@
-"""What Python and the runtime add: steps and operations that compute next to nothing."""
+"""Overhead of Python and of the runtime: steps and operations with almost no arithmetic."""
 
 import time
 
@@ -6,19 +6,19 @@ import tensorbrook as tf
 
 
 def measure(calls):
-    """Microseconds of each kind of call, and the host calls that a captured step makes."""
+    """Microseconds of each kind of call, and the host calls of a captured step."""
     x, v = tf.constant([1.0, 2.0, 3.0, 4.0]), tf.Variable([1.0, 2.0, 3.0, 4.0])
-    inner = tf.function(lambda x: v.assign_add(x * 0.5))
-    taped = Taped(x)
-    return {"µs of a captured step": timed(lambda: inner(x), calls),
-            "host calls of a captured step": host_calls(lambda: inner(x)),
+    step = tf.function(lambda x: v.assign_add(x * 0.5))
+    taped = TapedOperations(x)
+    return {"µs of a captured step": timed(lambda: step(x), calls),
+            "host calls of a captured step": host_calls(lambda: step(x)),
             "host calls of train_on_batch, which reads the loss": host_calls(keras_step()),
             "µs of an eager op": timed(lambda: x + x, calls),
             "µs of an eager op on a tape": taped.microseconds(calls)}
 
 
 def timed(call, calls, repeats=5):
-    """The least of some repeated loops, in microseconds a call."""
+    """Microseconds per call: the minimum over repeated loops."""
     times = []
     for _ in range(repeats):
         start = time.perf_counter()
@@ -46,19 +46,19 @@ def host_calls(step, steps=10):
     return (after - before) / steps
 
 
-class Taped:
-    """Operations on a watched tensor; the tape begins anew now and then, lest it grow for ever."""
+class TapedOperations:
+    """Operations on a watched tensor; a new tape after every few, so that no tape grows long."""
 
     OPERATIONS = 16
 
     def __init__(self, x):
         self.x = x
 
-    def once(self):
+    def run_once(self):
         with tf.GradientTape() as tape:
             tape.watch(self.x)
             for _ in range(self.OPERATIONS):
                 self.x + self.x
 
     def microseconds(self, calls):
-        return timed(self.once, calls // self.OPERATIONS or 1) / self.OPERATIONS
+        return timed(self.run_once, calls // self.OPERATIONS or 1) / self.OPERATIONS

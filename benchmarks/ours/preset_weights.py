@@ -1,18 +1,18 @@
-"""Layers of Keras that begin with the weights which all contenders are given."""
+"""Keras layers that are initialized with the weights of the workload."""
 
 import tensorbrook as tf
 
 EPSILON = 1e-5
 
 
-class Given:
-    """Makes layers of the workload's arrays, whose names tell where each belongs."""
+class PresetLayers:
+    """Makes layers from the workload's arrays; "name.w" is the weight of layer "name"."""
 
     def __init__(self, arrays):
         self.arrays = arrays
 
-    def start(self, name):
-        """An initializer; it has no other sizes than the array's."""
+    def initializer(self, name):
+        """An initializer that returns this array."""
         return lambda shape, dtype=None: tf.reshape(self.arrays[name], shape)
 
     def size(self, name):
@@ -20,45 +20,47 @@ class Given:
 
     def dense(self, name, activation=None):
         return tf.keras.layers.Dense(
-            self.size(f"{name}.w"), activation, kernel_initializer=self.start(f"{name}.w"),
-            bias_initializer=self.start(f"{name}.b"))
+            self.size(f"{name}.w"), activation, kernel_initializer=self.initializer(f"{name}.w"),
+            bias_initializer=self.initializer(f"{name}.b"))
 
     def convolution(self, name, strides=1):
-        """Of each channel alone where the filter has one output."""
+        """A convolution; depthwise where the filter has one output channel."""
         filter = f"{name}.w"
         size, _, _, outputs = self.arrays[filter].shape
         if outputs == 1:
             return tf.keras.layers.DepthwiseConv2D(
-                size, strides, "same", use_bias=False, depthwise_initializer=self.start(filter))
+                size, strides, "same", use_bias=False,
+                depthwise_initializer=self.initializer(filter))
         return tf.keras.layers.Conv2D(outputs, size, strides, "same", use_bias=False,
-                                      kernel_initializer=self.start(filter))
+                                      kernel_initializer=self.initializer(filter))
 
     def batch_norm(self, name):
-        trained = {}
+        moving = {}
         if f"{name}.mean" in self.arrays:
-            trained = {"moving_mean_initializer": self.start(f"{name}.mean"),
-                       "moving_variance_initializer": self.start(f"{name}.variance")}
+            moving = {"moving_mean_initializer": self.initializer(f"{name}.mean"),
+                      "moving_variance_initializer": self.initializer(f"{name}.variance")}
         return tf.keras.layers.BatchNormalization(
-            epsilon=EPSILON, gamma_initializer=self.start(f"{name}.gamma"),
-            beta_initializer=self.start(f"{name}.beta"), **trained)
+            epsilon=EPSILON, gamma_initializer=self.initializer(f"{name}.gamma"),
+            beta_initializer=self.initializer(f"{name}.beta"), **moving)
 
     def layer_norm(self, name):
         return tf.keras.layers.LayerNormalization(
-            epsilon=EPSILON, gamma_initializer=self.start(f"{name}.gamma"),
-            beta_initializer=self.start(f"{name}.beta"))
+            epsilon=EPSILON, gamma_initializer=self.initializer(f"{name}.gamma"),
+            beta_initializer=self.initializer(f"{name}.beta"))
 
     def embedding(self, name):
         table = self.arrays[name]
-        return tf.keras.layers.Embedding(*table.shape, embeddings_initializer=self.start(name))
+        return tf.keras.layers.Embedding(*table.shape,
+                                         embeddings_initializer=self.initializer(name))
 
 
-class Unit(tf.keras.layers.Layer):
-    """A convolution and its batch norm."""
+class ConvBatchNorm(tf.keras.layers.Layer):
+    """A convolution, its batch norm and an activation."""
 
-    def __init__(self, given, name, strides=1, activation=None):
+    def __init__(self, preset, name, strides=1, activation=None):
         super().__init__()
-        self.convolution = given.convolution(name, strides)
-        self.norm = given.batch_norm(name)
+        self.convolution = preset.convolution(name, strides)
+        self.norm = preset.batch_norm(name)
         self.activation = activation
 
     def call(self, x):

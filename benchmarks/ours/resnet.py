@@ -1,34 +1,34 @@
-"""ResNet-20 (He et al., 2015, arXiv:1512.03385), of Keras's layers."""
+"""ResNet-20 (He et al., 2015, arXiv:1512.03385) in Keras layers."""
 
 import tensorbrook as tf
 
-from .preset_weights import Given, Unit
-from .training import trained
+from .preset_weights import ConvBatchNorm, PresetLayers
+from .training import training_step
 
 
 class Block(tf.keras.layers.Layer):
-    """Two convolutions, and a way around them."""
+    """Residual block: two convolutions and a shortcut."""
 
-    def __init__(self, given, name):
+    def __init__(self, preset, name):
         super().__init__()
-        changes = f"{name}.short.w" in given.arrays
-        strides = 2 if changes else 1
-        self.first = Unit(given, f"{name}.a", strides, activation=tf.nn.relu)
-        self.second = Unit(given, f"{name}.b")
-        self.short = Unit(given, f"{name}.short", strides) if changes else None
+        changes_width = f"{name}.short.w" in preset.arrays
+        strides = 2 if changes_width else 1
+        self.first = ConvBatchNorm(preset, f"{name}.a", strides, activation=tf.nn.relu)
+        self.second = ConvBatchNorm(preset, f"{name}.b")
+        self.short = ConvBatchNorm(preset, f"{name}.short", strides) if changes_width else None
 
     def call(self, x):
-        beside = x if self.short is None else self.short(x)
-        return tf.nn.relu(self.second(self.first(x)) + beside)
+        shortcut = x if self.short is None else self.short(x)
+        return tf.nn.relu(self.second(self.first(x)) + shortcut)
 
 
 class ResNet(tf.keras.Model):
-    def __init__(self, given):
+    def __init__(self, preset):
         super().__init__()
-        depth = sum(name.endswith(".a.w") for name in given.arrays)
-        self.stem = Unit(given, "stem", activation=tf.nn.relu)
-        self.blocks = [Block(given, str(i)) for i in range(depth)]
-        self.pool, self.head = tf.keras.layers.GlobalAveragePooling2D(), given.dense("head")
+        depth = sum(name.endswith(".a.w") for name in preset.arrays)
+        self.stem = ConvBatchNorm(preset, "stem", activation=tf.nn.relu)
+        self.blocks = [Block(preset, str(i)) for i in range(depth)]
+        self.pool, self.head = tf.keras.layers.GlobalAveragePooling2D(), preset.dense("head")
 
     def call(self, x):
         x = self.stem(x)
@@ -37,6 +37,6 @@ class ResNet(tf.keras.Model):
         return self.head(self.pool(x))
 
 
-def resnet(arrays, flavour, checked_steps):
-    return trained(ResNet(Given(arrays)), tf.keras.optimizers.Adam(0.001), arrays, flavour,
-                   checked_steps)
+def resnet(arrays, api, checked_steps):
+    model = ResNet(PresetLayers(arrays))
+    return training_step(model, tf.keras.optimizers.Adam(0.001), arrays, api, checked_steps)

@@ -1,4 +1,4 @@
-"""Keeps prepared steps between two scripts of the page, and times loops of them."""
+"""Prepared steps, kept between two scripts of the page, and timed loops over them."""
 
 import json
 import time
@@ -8,7 +8,8 @@ from pathlib import Path
 import tensorbrook as tf
 
 from . import (
-    gemm, kernels, gather_and_sort, mobilenet, recurrent, resnet, memory_bound, training, transformers, conv_and_pool,
+    conv_and_pool, gather_and_sort, gemm, kernels, memory_bound, mobilenet, recurrent, resnet,
+    training, transformers,
 )
 
 FAMILIES = {
@@ -22,21 +23,21 @@ FAMILIES = {
     "lstm": recurrent.lstm, "gpt": transformers.gpt,
     "mobilenet": mobilenet.mobilenet, "bert": transformers.bert,
 }
-STEPS = {}          # name -> the function to call again and again, and its arguments
+STEPS = {}          # name -> the function of a step, and its arguments
 
 
 def prepare():
-    """Make the workload of request.json ready with the data of arrays.bin; returns its check."""
+    """Prepare the workload of request.json with the data of arrays.bin; returns its samples."""
     request = json.loads(Path("request.json").read_text())
     arrays = read(request["arrays"], Path("arrays.bin").read_bytes())
     family = FAMILIES[request["family"]]
-    step, arguments, check = family(arrays, request["flavour"], **request["options"])
-    STEPS[f"{request['name']} {request['flavour']}"] = step, arguments
+    step, arguments, check = family(arrays, request["api"], **request["options"])
+    STEPS[f"{request['name']} {request['api']}"] = step, arguments
     return check()
 
 
 def read(specs, content):
-    """Tensors from the bytes of one array after the other: floats, or labels below `classes`."""
+    """Tensors from the concatenated bytes of the arrays: floats, or labels below `classes`."""
     tensors, view = {}, memoryview(content)
     for name, spec in specs.items():
         format = "i" if "classes" in spec else "f"
@@ -46,8 +47,8 @@ def read(specs, content):
     return tensors
 
 
-def turn(name, steps):
-    """Milliseconds of a user's loop of this many steps."""
+def run_steps(name, steps):
+    """Milliseconds of a user's loop over this many steps."""
     step, arguments = STEPS[name]
     start = time.perf_counter()
     for _ in range(steps):
@@ -56,13 +57,13 @@ def turn(name, steps):
 
 
 def kernel_times(name, repeats):
-    """What each kernel of a prepared step takes, run alone."""
+    """The time of each kernel of a prepared step, run in isolation."""
     step, arguments = STEPS[name]
     return kernels.times(step.get_concrete_function(*arguments), repeats)
 
 
 def memory(name):
-    """Bytes of a prepared step's arena, and the most of them that are in use at once."""
+    """Bytes of a prepared step's arena, and the peak of the live bytes in it."""
     step, arguments = STEPS[name]
     plan = step.get_concrete_function(*arguments).plan
     return plan.arena_size, plan.peak_live_bytes

@@ -1,4 +1,4 @@
-"""Whole training steps: with a GradientTape and Adam written out, and with Keras."""
+"""Training steps: with a GradientTape and an explicit Adam, and with Keras."""
 
 import tensorbrook as tf
 
@@ -6,7 +6,7 @@ from .correctness_samples import losses
 
 
 class Adam:
-    """Kingma and Ba, 2015 (arXiv:1412.6980), with TensorFlow's epsilon."""
+    """Adam (Kingma and Ba, 2015, arXiv:1412.6980) with TensorFlow's epsilon."""
 
     def __init__(self, parameters):
         self.parameters, self.t = parameters, tf.Variable(0.0)
@@ -22,8 +22,8 @@ class Adam:
             p.assign_sub(rate * m / (tf.sqrt(v) + 1e-7))
 
 
-def step_of(model, parameters, arrays, checked_steps):
-    """The step of a user's own loop: one captured program, called again and again."""
+def custom_step(model, parameters, arrays, checked_steps):
+    """The step of a custom training loop: one captured program."""
     optimizer = Adam(parameters)
     x, y = arrays["x"], arrays["y"]
 
@@ -38,7 +38,7 @@ def step_of(model, parameters, arrays, checked_steps):
 
 
 def variables(arrays):
-    """Pairs of weights and biases, in order."""
+    """Pairs of weights and biases, in the order of the layers."""
     count = len(arrays) // 2
     return [(tf.Variable(arrays[f"w{i}"]), tf.Variable(arrays[f"b{i}"])) for i in range(1, count)]
 
@@ -50,17 +50,17 @@ def dense(x, layers):
     return x @ w + b
 
 
-def mlp(arrays, flavour, checked_steps):
-    if flavour == "keras":
-        return keras_step(MLP_LAYERS(), arrays, checked_steps)
+def mlp(arrays, api, checked_steps):
+    if api == "keras":
+        return keras_step(mlp_layers(), arrays, checked_steps)
     layers = variables(arrays)
-    return step_of(lambda x: dense(x, layers), [p for pair in layers for p in pair], arrays,
-                   checked_steps)
+    return custom_step(lambda x: dense(x, layers), [p for pair in layers for p in pair], arrays,
+                       checked_steps)
 
 
-def lenet(arrays, flavour, checked_steps):
-    if flavour == "keras":
-        return keras_step(LENET_LAYERS(), arrays, checked_steps)
+def lenet(arrays, api, checked_steps):
+    if api == "keras":
+        return keras_step(lenet_layers(), arrays, checked_steps)
     layers = variables(arrays)
 
     def model(x):
@@ -68,17 +68,16 @@ def lenet(arrays, flavour, checked_steps):
             x = tf.nn.max_pool2d(tf.nn.relu(tf.nn.conv2d(x, w, 1, "VALID") + b), 2, 2, "VALID")
         return dense(tf.reshape(x, (x.shape[0], -1)), layers[2:])
 
-    return step_of(model, [p for pair in layers for p in pair], arrays,
-                   checked_steps)
+    return custom_step(model, [p for pair in layers for p in pair], arrays, checked_steps)
 
 
-def MLP_LAYERS():
+def mlp_layers():
     layers = tf.keras.layers
     return [layers.Input((784,)), layers.Dense(256, activation="relu"),
             layers.Dense(128, activation="relu"), layers.Dense(10)]
 
 
-def LENET_LAYERS():
+def lenet_layers():
     layers = tf.keras.layers
     return [layers.Input((28, 28, 1)),
             layers.Conv2D(6, 5, activation="relu"), layers.MaxPooling2D(2),
@@ -88,23 +87,23 @@ def LENET_LAYERS():
 
 
 def keras_step(layers, arrays, checked_steps):
-    """`train_on_batch` of a model that begins with the weights all contenders begin with."""
+    """`train_on_batch` of a Sequential model with the workload's initial weights."""
     model = tf.keras.Sequential(layers)
-    for variable, value in zip(model.trainable_variables, start(arrays)):
+    for variable, value in zip(model.trainable_variables, initial_weights(arrays)):
         variable.assign(value)
-    return trained(model, tf.keras.optimizers.Adam(0.001), arrays, "keras", checked_steps)
+    return training_step(model, tf.keras.optimizers.Adam(0.001), arrays, "keras", checked_steps)
 
 
-def start(arrays):
+def initial_weights(arrays):
     return [arrays[f"{kind}{i}"] for i in range(1, len(arrays) // 2) for kind in "wb"]
 
 
-def trained(model, optimizer, arrays, flavour, checked_steps):
-    """A model of Keras, trained by a user's own loop or by `train_on_batch`."""
+def training_step(model, optimizer, arrays, api, checked_steps):
+    """A training step of a Keras model: of a custom loop, or `train_on_batch`."""
     loss = tf.keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     x, y = arrays["x"], arrays["y"]
-    if flavour == "keras":
-        return by_keras(model, optimizer, loss, x, y, checked_steps)
+    if api == "keras":
+        return train_on_batch_step(model, optimizer, loss, x, y, checked_steps)
 
     @tf.function
     def step(x, y):
@@ -117,11 +116,11 @@ def trained(model, optimizer, arrays, flavour, checked_steps):
     return step, (x, y), lambda: losses(step, x, y, checked_steps)
 
 
-def by_keras(model, optimizer, loss, x, y, checked_steps):
+def train_on_batch_step(model, optimizer, loss, x, y, checked_steps):
     model.compile(optimizer=optimizer, loss=loss)
 
-    def fresh(x, y):
-        model.reset_metrics()  # what train_on_batch returns is the mean since then
+    def loss_of_step(x, y):
+        model.reset_metrics()  # train_on_batch returns the mean since the last reset
         return model.train_on_batch(x, y)
 
-    return model.train_on_batch, (x, y), lambda: losses(fresh, x, y, checked_steps)
+    return model.train_on_batch, (x, y), lambda: losses(loss_of_step, x, y, checked_steps)

@@ -1,18 +1,18 @@
-"""A GPT (Radford et al., 2019) under training and a BERT (Devlin et al., 2018), of layers."""
+"""A GPT to train (Radford et al., 2019) and a BERT for inference (Devlin et al., 2018)."""
 
 import tensorbrook as tf
 
-from .preset_weights import Given
 from .correctness_samples import sample
-from .training import trained
+from .preset_weights import PresetLayers
+from .training import training_step
 
 
 def attention(q, k, v, heads, causal):
-    """Of (batch, words, width), each head its share of the width."""
-    batch, words, width = q.shape
-    q, k, v = (tf.reshape(x, (batch, words, heads, width // heads)) for x in (q, k, v))
-    mixed = tf.keras.ops.dot_product_attention(q, k, v, is_causal=causal)
-    return tf.reshape(mixed, (batch, words, width))
+    """Multi-head attention of (batch, tokens, width) arrays; a head has width / heads columns."""
+    batch, tokens, width = q.shape
+    q, k, v = (tf.reshape(x, (batch, tokens, heads, width // heads)) for x in (q, k, v))
+    context = tf.keras.ops.dot_product_attention(q, k, v, is_causal=causal)
+    return tf.reshape(context, (batch, tokens, width))
 
 
 def gelu_by_tanh(x):
@@ -20,14 +20,14 @@ def gelu_by_tanh(x):
 
 
 class Block(tf.keras.layers.Layer):
-    """Attention and an MLP, each after a norm and beside a way around."""
+    """Pre-norm Transformer block: attention and an MLP, each with a norm before and a residual."""
 
-    def __init__(self, given, name, heads):
+    def __init__(self, preset, name, heads):
         super().__init__()
         self.heads = heads
-        self.norm1, self.norm2 = given.layer_norm(f"{name}.ln1"), given.layer_norm(f"{name}.ln2")
-        self.qkv, self.out = given.dense(f"{name}.qkv"), given.dense(f"{name}.out")
-        self.up, self.down = given.dense(f"{name}.up", gelu_by_tanh), given.dense(f"{name}.down")
+        self.norm1, self.norm2 = preset.layer_norm(f"{name}.ln1"), preset.layer_norm(f"{name}.ln2")
+        self.qkv, self.out = preset.dense(f"{name}.qkv"), preset.dense(f"{name}.out")
+        self.up, self.down = preset.dense(f"{name}.up", gelu_by_tanh), preset.dense(f"{name}.down")
 
     def call(self, x):
         q, k, v = tf.split(self.qkv(self.norm1(x)), 3, axis=-1)
@@ -36,56 +36,57 @@ class Block(tf.keras.layers.Layer):
 
 
 class GPT(tf.keras.Model):
-    def __init__(self, given, depth, heads):
+    def __init__(self, preset, depth, heads):
         super().__init__()
-        self.embed, self.positions = given.embedding("embed"), given.embedding("positions")
-        self.blocks = [Block(given, str(i), heads) for i in range(depth)]
-        self.norm, self.head = given.layer_norm("ln"), given.dense("head")
+        self.embed, self.positions = preset.embedding("embed"), preset.embedding("positions")
+        self.blocks = [Block(preset, str(i), heads) for i in range(depth)]
+        self.norm, self.head = preset.layer_norm("ln"), preset.dense("head")
 
-    def call(self, words):
-        x = self.embed(words) + self.positions(tf.range(words.shape[1])[None])
+    def call(self, tokens):
+        x = self.embed(tokens) + self.positions(tf.range(tokens.shape[1])[None])
         for block in self.blocks:
             x = block(x)
         return self.head(self.norm(x))
 
 
-def gpt(arrays, flavour, checked_steps, depth, heads):
+def gpt(arrays, api, checked_steps, depth, heads):
+    model = GPT(PresetLayers(arrays), depth, heads)
     optimizer = tf.keras.optimizers.AdamW(0.001, weight_decay=0.004)
-    return trained(GPT(Given(arrays), depth, heads), optimizer, arrays, flavour, checked_steps)
+    return training_step(model, optimizer, arrays, api, checked_steps)
 
 
 class Encoder(tf.keras.layers.Layer):
-    """Attention and an MLP, each before a norm of its sum with what came in."""
+    """Post-norm Transformer block: attention and an MLP, each with a residual, then a norm."""
 
-    def __init__(self, given, name, heads):
+    def __init__(self, preset, name, heads):
         super().__init__()
         self.heads = heads
         self.q, self.k, self.v, self.out, self.down = (
-            given.dense(f"{name}.{part}") for part in ("q", "k", "v", "out", "down"))
-        self.up = given.dense(f"{name}.up", "gelu")
-        self.norm1, self.norm2 = given.layer_norm(f"{name}.ln1"), given.layer_norm(f"{name}.ln2")
+            preset.dense(f"{name}.{layer}") for layer in ("q", "k", "v", "out", "down"))
+        self.up = preset.dense(f"{name}.up", "gelu")
+        self.norm1, self.norm2 = preset.layer_norm(f"{name}.ln1"), preset.layer_norm(f"{name}.ln2")
 
     def call(self, x):
-        mixed = attention(self.q(x), self.k(x), self.v(x), self.heads, causal=False)
-        x = self.norm1(x + self.out(mixed))
+        context = attention(self.q(x), self.k(x), self.v(x), self.heads, causal=False)
+        x = self.norm1(x + self.out(context))
         return self.norm2(x + self.down(self.up(x)))
 
 
 class BERT(tf.keras.Model):
-    def __init__(self, given, depth, heads):
+    def __init__(self, preset, depth, heads):
         super().__init__()
-        self.embed, self.positions = given.embedding("embed"), given.embedding("positions")
-        self.norm = given.layer_norm("ln")
-        self.encoders = [Encoder(given, str(i), heads) for i in range(depth)]
+        self.embed, self.positions = preset.embedding("embed"), preset.embedding("positions")
+        self.norm = preset.layer_norm("ln")
+        self.encoders = [Encoder(preset, str(i), heads) for i in range(depth)]
 
-    def call(self, words):
-        x = self.norm(self.embed(words) + self.positions(tf.range(words.shape[1])[None]))
+    def call(self, tokens):
+        x = self.norm(self.embed(tokens) + self.positions(tf.range(tokens.shape[1])[None]))
         for encoder in self.encoders:
             x = encoder(x)
         return x
 
 
-def bert(arrays, flavour, depth, heads):
-    model = BERT(Given(arrays), depth, heads)
-    f = tf.function(lambda words: model(words, training=False))
+def bert(arrays, api, depth, heads):
+    model = BERT(PresetLayers(arrays), depth, heads)
+    f = tf.function(lambda tokens: model(tokens, training=False))
     return f, (arrays["x"],), lambda: sample(f(arrays["x"]))

@@ -1,8 +1,8 @@
-/** The inputs of a workload, made from its specification: the same in every run. */
+/** The inputs of a workload, generated from its specification: the same in every run. */
 
 import type { Arrays, ArraySpec, NamedArray, Workload } from "./workload";
 
-/** Uniform numbers in [0, 1): Tommy Ettinger's Mulberry32. */
+/** A generator of uniform numbers in [0, 1): Mulberry32 (Tommy Ettinger). */
 function uniform(seed: number): () => number {
   let state = seed >>> 0;
   return () => {
@@ -15,7 +15,9 @@ function uniform(seed: number): () => number {
 
 const sizeOf = (shape: readonly number[]): number => shape.reduce((product, n) => product * n, 1);
 
-function filled({ shape, scale = 1, offset = 0, classes }: ArraySpec, seed: number): NamedArray {
+function randomArray(
+  { shape, scale = 1, offset = 0, classes }: ArraySpec, seed: number,
+): NamedArray {
   const length = sizeOf(shape);
   const next = uniform(seed);
   const data = classes === undefined ? new Float32Array(length) : new Int32Array(length);
@@ -27,32 +29,32 @@ function filled({ shape, scale = 1, offset = 0, classes }: ArraySpec, seed: numb
 }
 
 export function makeArrays({ arrays }: Workload): Arrays {
-  return new Map(Object.entries(arrays).map(([name, spec], i) => [name, filled(spec, i + 1)]));
+  return new Map(Object.entries(arrays).map(([name, spec], i) => [name, randomArray(spec, i + 1)]));
 }
 
-/** Some offsets of elements for each index along axes of these sizes and strides, in order. */
+/** The offset of every element of an array of this shape and strides, in row-major order. */
 function offsets(shape: readonly number[], strides: readonly number[]): number[] {
   return shape.reduce<number[]>(
-    (found, size, axis) => found.flatMap((offset) =>
+    (result, size, axis) => result.flatMap((offset) =>
       Array.from({ length: size }, (_, i) => offset + i * (strides[axis] ?? 0))), [0]);
 }
 
-/** The same elements with the axes in another order, as `transpose` gives them. */
-export function permuted({ shape, data }: NamedArray, order: readonly number[]): NamedArray {
+/** Transpose: the array with its axes in another order. */
+export function transpose({ shape, data }: NamedArray, order: readonly number[]): NamedArray {
   const strides = shape.map((_, axis) => sizeOf(shape.slice(axis + 1)));
-  const turned = order.map((axis) => shape[axis] ?? 0);
-  const from = offsets(turned, order.map((axis) => strides[axis] ?? 0));
+  const permutedShape = order.map((axis) => shape[axis] ?? 0);
+  const sources = offsets(permutedShape, order.map((axis) => strides[axis] ?? 0));
   const result = data instanceof Int32Array
     ? new Int32Array(data.length) : new Float32Array(data.length);
-  from.forEach((offset, i) => (result[i] = data[offset] ?? NaN));
-  return { shape: turned, data: result };
+  sources.forEach((offset, i) => (result[i] = data[offset] ?? NaN));
+  return { shape: permutedShape, data: result };
 }
 
-/** Images, from (batch, height, width, channels) to (batch, channels, height, width). */
-export const channelsFirst = (images: NamedArray): NamedArray => permuted(images, [0, 3, 1, 2]);
-export const channelsLast = (images: NamedArray): NamedArray => permuted(images, [0, 2, 3, 1]);
+/** Images from NHWC to NCHW, and back. */
+export const toNchw = (images: NamedArray): NamedArray => transpose(images, [0, 3, 1, 2]);
+export const toNhwc = (images: NamedArray): NamedArray => transpose(images, [0, 2, 3, 1]);
 
-/** A filter, from (height, width, in, out) to (out, in, height, width). */
-export const outFirst = (filter: NamedArray): NamedArray => permuted(filter, [3, 2, 0, 1]);
-/** A depthwise filter, from (height, width, channels, 1) to (channels, 1, height, width). */
-export const eachFirst = (filter: NamedArray): NamedArray => permuted(filter, [2, 3, 0, 1]);
+/** A filter from HWIO to OIHW. */
+export const filterOihw = (filter: NamedArray): NamedArray => transpose(filter, [3, 2, 0, 1]);
+/** A depthwise filter from (height, width, channels, 1) to (channels, 1, height, width). */
+export const depthwiseOihw = (filter: NamedArray): NamedArray => transpose(filter, [2, 3, 0, 1]);

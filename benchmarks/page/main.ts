@@ -1,18 +1,18 @@
-/** The page in which all contenders stand side by side; benchmarks/browser.py drives it. */
+/** The benchmark page with all implementations; benchmarks/browser.py drives it. */
 
-import { type Ceiling, startCeiling } from "./peak_rates";
+import { type PeakLoops, startPeakLoops } from "./peak_rates";
 import { start as startJax } from "./implementations/jax/index";
 import { Ours } from "./implementations/ours";
 import { start as startOrt } from "./implementations/ort/index";
 import { start as startTfjs } from "./implementations/tfjs/index";
 import { makeArrays } from "./data";
-import type { Contender, Ready, Workload } from "./workload";
+import type { Implementation, Prepared, Workload } from "./workload";
 
 type Name = "tensorbrook" | "tensorbrook keras" | "jax-js" | "tfjs" | "ort";
 
-interface Prepared {
+interface Outcome {
   readonly check: readonly number[] | null;
-  /** Why this contender cannot do the workload, where it cannot. */
+  /** Why the implementation does not support the workload; null where it does. */
   readonly reason: string | null;
 }
 
@@ -20,34 +20,35 @@ const messageOf = (error: unknown): string =>
   error instanceof Error ? error.message : String(error);
 
 class Benchmark {
-  private readonly ready = new Map<Name, Ready>();
+  private readonly prepared = new Map<Name, Prepared>();
   private constructor(
-    private readonly contenders: ReadonlyMap<Name, Contender>, private readonly ours: Ours,
-    readonly ceiling: Ceiling,
+    private readonly implementations: ReadonlyMap<Name, Implementation>,
+    private readonly ours: Ours, readonly peakLoops: PeakLoops,
   ) {}
 
   static async start(
-    threads: number, sources: Readonly<Record<string, string>>, ceiling: readonly number[],
+    threads: number, sources: Readonly<Record<string, string>>, peakModule: readonly number[],
   ): Promise<Benchmark> {
     const ours = await Ours.start(threads, sources);
-    const contenders = new Map<Name, Contender>([
+    const implementations = new Map<Name, Implementation>([
       ["tensorbrook", ours], ["tensorbrook keras", ours.with("keras")],
       ["jax-js", await startJax()],
       ["tfjs", await startTfjs(threads)],
       ["ort", await startOrt(threads)],
     ]);
-    return new Benchmark(contenders, ours, await startCeiling(threads, Uint8Array.from(ceiling)));
+    const peakLoops = await startPeakLoops(threads, Uint8Array.from(peakModule));
+    return new Benchmark(implementations, ours, peakLoops);
   }
 
-  /** Make a workload ready with some contenders; says what each computed, or why it cannot. */
-  async prepare(workload: Workload, names: readonly Name[]): Promise<Record<string, Prepared>> {
+  /** Prepare a workload in each implementation; returns its samples, or why it is unsupported. */
+  async prepare(workload: Workload, names: readonly Name[]): Promise<Record<string, Outcome>> {
     const arrays = makeArrays(workload);
-    const outcomes: Record<string, Prepared> = {};
+    const outcomes: Record<string, Outcome> = {};
     for (const name of names) {
       try {
-        const ready = await this.contender(name).prepare(workload, arrays);
-        this.ready.set(name, ready);
-        outcomes[name] = { check: ready.check, reason: null };
+        const prepared = await this.implementation(name).prepare(workload, arrays);
+        this.prepared.set(name, prepared);
+        outcomes[name] = { check: prepared.check, reason: null };
       } catch (error) {
         outcomes[name] = { check: null, reason: messageOf(error) };
       }
@@ -55,26 +56,26 @@ class Benchmark {
     return outcomes;
   }
 
-  /** Milliseconds of this many steps of one contender. */
-  async turn(name: Name, steps: number): Promise<number> {
-    const ready = this.ready.get(name);
-    if (ready === undefined) throw new Error(`${name} is not ready for anything`);
-    return ready.turn(steps);
+  /** Milliseconds of this many steps of one implementation. */
+  async runSteps(name: Name, steps: number): Promise<number> {
+    const prepared = this.prepared.get(name);
+    if (prepared === undefined) throw new Error(`${name} has no prepared workload`);
+    return prepared.runSteps(steps);
   }
 
   async drop(): Promise<void> {
-    for (const each of this.ready.values()) await each.dispose();
-    this.ready.clear();
+    for (const each of this.prepared.values()) await each.dispose();
+    this.prepared.clear();
   }
 
-  /** Run a line of Python in our runtime and return the JSON that it prints. */
+  /** Run a line of Python in our runtime; returns the JSON that it prints. */
   python(line: string): Promise<unknown> {
     return this.ours.python(line);
   }
 
-  private contender(name: Name): Contender {
-    const found = this.contenders.get(name);
-    if (found === undefined) throw new Error(`there is no contender ${name}`);
+  private implementation(name: Name): Implementation {
+    const found = this.implementations.get(name);
+    if (found === undefined) throw new Error(`there is no implementation ${name}`);
     return found;
   }
 }

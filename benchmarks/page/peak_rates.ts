@@ -1,42 +1,42 @@
-/** What this machine does at most, in this page: loops that benchmarks/peak_rates.py assembled. */
+/** Peak rates of this page, measured with the loops that benchmarks/peak_rates.py assembles. */
 
-import CeilingWorker from "./peak_rates_worker?worker";
-import type { Answer, Loop } from "./peak_rates_worker";
+import PeakWorker from "./peak_rates_worker?worker";
+import type { Loop, Span } from "./peak_rates_worker";
 
-/** One thread of the ceiling: a worker with the loops in a memory of its own. */
+/** One thread: a worker that runs the loops over a separate memory. */
 class Thread {
-  private readonly worker = new CeilingWorker();
+  private readonly worker = new PeakWorker();
 
-  private ask(message: object): Promise<Answer> {
+  private request(message: object): Promise<Span> {
     return new Promise((resolve, reject) => {
-      this.worker.onmessage = ({ data }: MessageEvent<Answer>) => resolve(data);
+      this.worker.onmessage = ({ data }: MessageEvent<Span>) => resolve(data);
       this.worker.onerror = ({ message: reason }) => reject(new Error(reason));
       this.worker.postMessage(message);
     });
   }
 
-  load(module: Uint8Array): Promise<Answer> {
-    return this.ask({ module });
+  load(module: Uint8Array): Promise<Span> {
+    return this.request({ module });
   }
 
-  run(loop: Loop, count: number, size: number): Promise<Answer> {
-    return this.ask({ loop, count, size });
+  run(loop: Loop, count: number, size: number): Promise<Span> {
+    return this.request({ loop, count, size });
   }
 }
 
-export class Ceiling {
+export class PeakLoops {
   constructor(private readonly threads: readonly Thread[]) {}
 
-  /** Milliseconds from the first thread's beginning to the last one's end. */
+  /** Milliseconds from the first thread's start to the last thread's end. */
   async run(loop: Loop, count: number, size: number): Promise<number> {
-    const answers = await Promise.all(this.threads.map((thread) => thread.run(loop, count, size)));
-    const [begins, ends] = [answers.map(({ begin }) => begin), answers.map(({ end }) => end)];
+    const spans = await Promise.all(this.threads.map((thread) => thread.run(loop, count, size)));
+    const [begins, ends] = [spans.map(({ begin }) => begin), spans.map(({ end }) => end)];
     return Math.max(...ends) - Math.min(...begins);
   }
 }
 
-export async function startCeiling(threads: number, module: Uint8Array): Promise<Ceiling> {
+export async function startPeakLoops(threads: number, module: Uint8Array): Promise<PeakLoops> {
   const started = Array.from({ length: threads }, () => new Thread());
   await Promise.all(started.map((thread) => thread.load(module)));
-  return new Ceiling(started);
+  return new PeakLoops(started);
 }

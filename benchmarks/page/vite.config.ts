@@ -11,7 +11,7 @@ export default defineConfig({
     outDir: here("../../build/benchmarks"),
     emptyOutDir: true,
     target: "es2022",
-    // The peers are taken as they come: tfjs sends the text of its own functions to its workers.
+    // The peers stay unminified: tfjs sends the source text of its functions to its workers.
     minify: false,
     chunkSizeWarningLimit: 10_000,
   },

@@ -1,6 +1,6 @@
-/** What is measured (the tables are benchmarks/workloads), and what every contender offers. */
+/** Workloads (specified in benchmarks/workloads) and the interface of an implementation. */
 
-/** An input that all contenders get alike: floats around `offset`, or labels below `classes`. */
+/** An input: floats in [offset - scale, offset + scale), or labels below `classes`. */
 export interface ArraySpec {
   readonly shape: readonly number[];
   readonly scale?: number;
@@ -14,7 +14,7 @@ export const FAMILIES = [
 ] as const;
 export type Family = (typeof FAMILIES)[number];
 
-/** What tells workloads of one family apart: "transpose_a", an operation's name. */
+/** The options of a workload within its family, such as "transpose_a" or "operation". */
 export type Options = Readonly<Record<string, string | number | boolean | readonly number[]>>;
 
 export interface Workload {
@@ -31,30 +31,30 @@ export interface NamedArray {
 
 export type Arrays = ReadonlyMap<string, NamedArray>;
 
-/** A workload made ready by one contender. */
-export interface Ready {
-  /** Figures that must agree with those of the other contenders. */
+/** A workload prepared by one implementation. */
+export interface Prepared {
+  /** Samples of the results, which must agree between all implementations. */
   readonly check: readonly number[];
-  /** Milliseconds that this many steps take, the last of them finished. */
-  turn(steps: number): Promise<number>;
+  /** Milliseconds until this many steps are finished. */
+  runSteps(steps: number): Promise<number>;
   dispose(): void | Promise<void>;
 }
 
-/** How one contender makes a workload of one family ready; throws where it cannot. */
-export type Prepare = (workload: Workload, arrays: Arrays) => Ready | Promise<Ready>;
+/** Prepares a workload of one family; throws `Unsupported` where it is not supported. */
+export type Prepare = (workload: Workload, arrays: Arrays) => Prepared | Promise<Prepared>;
 export type Families = Readonly<Record<Family, Prepare>>;
 
-export interface Contender {
-  /** Rejects with a reason where the contender cannot do this. */
-  prepare(workload: Workload, arrays: Arrays): Promise<Ready>;
+export interface Implementation {
+  /** Rejects with the reason where the workload is not supported. */
+  prepare(workload: Workload, arrays: Arrays): Promise<Prepared>;
 }
 
-export class Unable extends Error {}
+export class Unsupported extends Error {}
 
-/** For a family that a contender has no means for. */
-export function unable(reason: string): Prepare {
+/** The `Prepare` of a family that an implementation does not support. */
+export function unsupported(reason: string): Prepare {
   return () => {
-    throw new Unable(reason);
+    throw new Unsupported(reason);
   };
 }
 
@@ -64,29 +64,29 @@ export function array(arrays: Arrays, name: string): NamedArray {
   return found;
 }
 
-const wrong = (name: string, kind: string): Error =>
+const optionError = (name: string, kind: string): Error =>
   new Error(`the workload's option ${name} is not ${kind}`);
 
 export function flag(options: Options, name: string): boolean {
   const value = options[name];
-  if (typeof value !== "boolean") throw wrong(name, "true or false");
+  if (typeof value !== "boolean") throw optionError(name, "true or false");
   return value;
 }
 
 export function number(options: Options, name: string): number {
   const value = options[name];
-  if (typeof value !== "number") throw wrong(name, "a number");
+  if (typeof value !== "number") throw optionError(name, "a number");
   return value;
 }
 
-export function numbers(options: Options, name: string): number[] {
+export function numberList(options: Options, name: string): number[] {
   const value = options[name];
-  if (typeof value !== "object") throw wrong(name, "a list");
+  if (typeof value !== "object") throw optionError(name, "a list");
   return [...value];
 }
 
-/** Times steps one by one, waiting for each as a training loop that looks at its loss does. */
-export async function timed(steps: number, step: () => void | Promise<void>): Promise<number> {
+/** Time steps, awaiting each one as a training loop that reads its loss does. */
+export async function timeSteps(steps: number, step: () => void | Promise<void>): Promise<number> {
   const start = performance.now();
   for (let i = 0; i < steps; i++) {
     const pending = step();
@@ -97,14 +97,14 @@ export async function timed(steps: number, step: () => void | Promise<void>): Pr
 
 const SAMPLES = 61;
 
-/** Some elements from everywhere in a large result. */
+/** Elements at a constant stride over the flat result. */
 export function sample(data: ArrayLike<number>): number[] {
   const stride = Math.max(1, Math.floor(data.length / SAMPLES));
   const length = Math.floor(data.length / stride);
   return Array.from({ length }, (_, i) => data[i * stride] ?? NaN);
 }
 
-/** The losses of some first steps: the figures of a training workload that must agree. */
+/** The losses of the first steps: the samples of a training workload. */
 export async function losses(
   options: Options, step: () => number | Promise<number>,
 ): Promise<number[]> {

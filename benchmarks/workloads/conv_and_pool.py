@@ -5,40 +5,45 @@ from __future__ import annotations
 from math import prod
 
 from .gemm import gemm
-from .spec import JAX, OURS, PURE, TFJS, Goal, Workload, floats, size_bytes, weights
+from .spec import FORWARD, GRADIENT, Target, Workload, floats, size_bytes, weights
 
 TOPIC = "Convolutions and pooling"
-FORWARD, GRADIENT = Goal(peer=1.3), Goal(gemm=0.75)
-WHICH = {"forward": "", "input": ", input gradient", "filter": ", filter gradient"}
+FORWARD_TARGET, GRADIENT_TARGET = Target(peer=1.3), Target(gemm=0.75)
+DIRECTIONS = {"forward": "", "input": ", input gradient", "filter": ", filter gradient"}
 
 
 def convolution(name: str, image: tuple[int, ...], filter: tuple[int, ...], *, strides: int = 1,
                 dilations: int = 1) -> list[Workload]:
-    """Forward and both gradients, padded so that a stride of 1 keeps the size."""
+    """Forward and both gradients, with SAME padding."""
     out = (image[0], image[1] // strides, image[2] // strides, filter[3])
-    return [one_of(which, name, image, filter, out, strides, dilations) for which in WHICH]
+    return [one_direction(direction, name, image, filter, out, strides, dilations)
+            for direction in DIRECTIONS]
 
 
-def one_of(which: str, name: str, image, filter, out, strides: int, dilations: int) -> Workload:
+def one_direction(direction: str, name: str, image, filter, out, strides: int,
+                  dilations: int) -> Workload:
     positions, taps = prod(out[:3]), filter[0] * filter[1]
-    options = {"which": which, "strides": strides, "dilations": dilations, "depthwise": False}
-    same = {"forward": None, "filter": gemm(taps * filter[2], filter[3], positions, "TN"),
-            "input": gemm(positions, filter[2], taps * filter[3])}[which]
-    return Workload(f"conv {name}{WHICH[which]}", TOPIC, "convolution", options,
+    options = {"direction": direction, "strides": strides, "dilations": dilations,
+               "depthwise": False}
+    same_size_gemm = {"forward": None,
+                      "filter": gemm(taps * filter[2], filter[3], positions, "TN"),
+                      "input": gemm(positions, filter[2], taps * filter[3])}[direction]
+    return Workload(f"conv {name}{DIRECTIONS[direction]}", TOPIC, "convolution", options,
                     {"x": floats(*image), "w": weights(*filter), "g": floats(*out)},
-                    PURE if which == "forward" else (OURS, JAX, TFJS),
-                    flops=2 * positions * prod(filter), same_size=same,
-                    goal=FORWARD if which == "forward" else GRADIENT)
+                    FORWARD if direction == "forward" else GRADIENT,
+                    flops=2 * positions * prod(filter), same_size_gemm=same_size_gemm,
+                    target=FORWARD_TARGET if direction == "forward" else GRADIENT_TARGET)
 
 
 def depthwise(name: str, image: tuple[int, ...], size: int) -> list[Workload]:
-    """Each channel with a filter of its own."""
+    """Depthwise convolution, forward and both gradients: a separate filter for each channel."""
     arrays = {"x": floats(*image), "w": floats(size, size, image[3], 1), "g": floats(*image)}
-    return [Workload(f"conv {name}{WHICH[which]}", TOPIC, "convolution",
-                     {"which": which, "strides": 1, "dilations": 1, "depthwise": True}, arrays,
-                     PURE if which == "forward" else (OURS, JAX, TFJS),
+    return [Workload(f"conv {name}{suffix}", TOPIC, "convolution",
+                     {"direction": direction, "strides": 1, "dilations": 1, "depthwise": True},
+                     arrays, FORWARD if direction == "forward" else GRADIENT,
                      flops=2 * prod(image) * size * size,
-                     goal=FORWARD if which == "forward" else Goal()) for which in WHICH]
+                     target=FORWARD_TARGET if direction == "forward" else Target())
+            for direction, suffix in DIRECTIONS.items()]
 
 
 def pool(kind: str, gradient: bool) -> Workload:
@@ -46,7 +51,7 @@ def pool(kind: str, gradient: bool) -> Workload:
     arrays = {"x": x, "g": out} if gradient else {"x": x}
     return Workload(f"{kind} pool 2x2, 32x32x32x16{' and gradient' * gradient}", TOPIC, "pool",
                     {"kind": kind, "gradient": gradient}, arrays,
-                    (OURS, JAX, TFJS) if gradient else PURE, goal=Goal(peer=1.3),
+                    GRADIENT if gradient else FORWARD, target=Target(peer=1.3),
                     moved_bytes=(1 + gradient) * size_bytes(x, out))
 
 

@@ -24,7 +24,7 @@ def train(*options: str) -> tuple[list[float], float, float]:
     output = process.stdout
     assert process.returncode == 0, output + process.stderr
     losses = [float(line) for line in output.splitlines() if re.fullmatch(r"[\d.e+-]+", line)]
-    result = re.search(r"read right: ([\d.]+)%.* trained ([\d.]+) s", output)
+    result = re.search(r"held-out accuracy: ([\d.]+)%.* trained ([\d.]+) s", output)
     assert result, output
     return losses, float(result[1]), float(result[2])
 

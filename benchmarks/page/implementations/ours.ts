@@ -1,8 +1,8 @@
-/** Tensorbrook, as its users have it: Python in the real page runtime, which times its own loop. */
+/** Tensorbrook as a user runs it: Python in the real page runtime, which times its own loop. */
 
-import { array, type Arrays, type Contender, type Ready, type Workload } from "../workload";
+import { array, type Arrays, type Implementation, type Prepared, type Workload } from "../workload";
 
-/** What a page of the runtime offers to whoever drives it (web/runtime/automation_api.ts). */
+/** The automation interface of a runtime page (web/runtime/automation_api.ts). */
 interface Page extends Window {
   readonly tensorbrook?: {
     readonly runtime: {
@@ -25,7 +25,7 @@ interface RunResult {
 
 type Runtime = NonNullable<Page["tensorbrook"]>["runtime"];
 
-/** The runtime's own bare page, in a frame of this one. */
+/** Open the runtime's page run.html in an iframe. */
 async function open(threads: number): Promise<Runtime> {
   const frame = document.createElement("iframe");
   frame.src = `/run.html?threads=${threads}`;
@@ -33,11 +33,13 @@ async function open(threads: number): Promise<Runtime> {
   document.body.append(frame);
   await loaded;
   const page: Page | null = frame.contentWindow;
-  if (!page?.tensorbrook) throw new Error("the runtime's page has no tensorbrook; build it again");
+  if (!page?.tensorbrook) {
+    throw new Error("run.html has no tensorbrook; rebuild it with build_scripts/build.py");
+  }
   return page.tensorbrook.runtime;
 }
 
-/** Run a script and read the JSON that it prints last. */
+/** Run a script; returns the JSON in its last printed line. */
 async function evaluate(
   runtime: Runtime, source: string, files: readonly File[] = [],
 ): Promise<unknown> {
@@ -46,8 +48,8 @@ async function evaluate(
   return JSON.parse(stdout.trim().split("\n").at(-1) ?? "null");
 }
 
-/** The arrays one after the other, as ours/bench.py reads them. */
-function packed(arrays: Arrays): Uint8Array {
+/** The concatenated bytes of the arrays, as ours/step_runner.py reads them. */
+function pack(arrays: Arrays): Uint8Array {
   const parts = [...arrays.keys()].map((name) => {
     const { data } = array(arrays, name);
     return new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
@@ -57,58 +59,60 @@ function packed(arrays: Arrays): Uint8Array {
   return all;
 }
 
-const numbers = (value: unknown): number[] => {
-  if (!Array.isArray(value)) throw new Error(`Python answered ${JSON.stringify(value)}`);
+const toNumbers = (value: unknown): number[] => {
+  if (!Array.isArray(value)) throw new Error(`Python printed ${JSON.stringify(value)}`);
   return value.map(Number);
 };
 
-/** Which of our programs a workload runs: `tf` by default. */
-export type Flavour = "tf" | "keras";
+/** The API that the program of a workload uses. */
+export type Api = "tf" | "keras";
 
-export class Ours implements Contender {
-  private constructor(private readonly runtime: Runtime, private readonly flavour: Flavour) {}
+export class Ours implements Implementation {
+  private constructor(private readonly runtime: Runtime, private readonly api: Api) {}
 
-  /** `sources` are the files of benchmarks/ours by name; bench.py is the one that is called. */
+  /** `sources` are the files of benchmarks/ours by name. */
   static async start(threads: number, sources: Readonly<Record<string, string>>): Promise<Ours> {
     const runtime = await open(threads);
     await runtime.boot();
     const files = Object.entries(sources).map(([path, text]) => (
       { path: `sources/benchmarks/ours/${path}`, bytes: new TextEncoder().encode(text) }));
-    await evaluate(runtime, KEEP, files);
+    await evaluate(runtime, INSTALL, files);
     return new Ours(runtime, "tf");
   }
 
-  with(flavour: Flavour): Ours {
-    return new Ours(this.runtime, flavour);
+  with(api: Api): Ours {
+    return new Ours(this.runtime, api);
   }
 
-  /** Run a line of Python that has the benchmark's modules at hand, and return what it prints. */
+  /** Run a line of Python after an import of `step_runner`; returns the JSON that it prints. */
   python(line: string, files: readonly File[] = []): Promise<unknown> {
-    return evaluate(this.runtime, `import json\nfrom benchmarks.ours import bench\n${line}`, files);
+    const source = `import json\nfrom benchmarks.ours import step_runner\n${line}`;
+    return evaluate(this.runtime, source, files);
   }
 
-  async prepare(workload: Workload, arrays: Arrays): Promise<Ready> {
-    const request = JSON.stringify({ ...workload, flavour: this.flavour });
+  async prepare(workload: Workload, arrays: Arrays): Promise<Prepared> {
+    const request = JSON.stringify({ ...workload, api: this.api });
     const files = [
       { path: "request.json", bytes: new TextEncoder().encode(request) },
-      { path: "arrays.bin", bytes: packed(arrays) },
+      { path: "arrays.bin", bytes: pack(arrays) },
     ];
-    const check = await this.python("print(json.dumps(bench.prepare()))", files);
-    const name = JSON.stringify(`${workload.name} ${this.flavour}`);
+    const check = await this.python("print(json.dumps(step_runner.prepare()))", files);
+    const name = JSON.stringify(`${workload.name} ${this.api}`);
     return {
-      check: numbers(check),
-      turn: async (steps) => Number(await this.python(`print(bench.turn(${name}, ${steps}))`)),
-      dispose: async () => void (await this.python(`bench.drop(${name})\nprint("null")`)),
+      check: toNumbers(check),
+      runSteps: async (steps) =>
+        Number(await this.python(`print(step_runner.run_steps(${name}, ${steps}))`)),
+      dispose: async () => void (await this.python(`step_runner.drop(${name})\nprint("null")`)),
     };
   }
 }
 
-/** Scripts forget the modules of their own folder, so these are imported from another. */
-const KEEP = `
+/** Imports the modules from another folder, because a script unloads those of its own folder. */
+const INSTALL = `
 import importlib, shutil, sys, tempfile
 folder = tempfile.mkdtemp()
 shutil.copytree("sources", folder, dirs_exist_ok=True)
 sys.path.append(folder)
-importlib.import_module("benchmarks.ours.bench")
+importlib.import_module("benchmarks.ours.step_runner")
 print("null")
 `;

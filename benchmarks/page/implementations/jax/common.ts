@@ -1,11 +1,13 @@
-/** jax-js: arrays from the workload's, and jitted functions as its README shows them. */
+/** jax-js: arrays of the workload, and jitted functions written as in its README. */
 
 import { blockUntilReady, jit, numpy as np } from "@jax-js/jax";
-import { array, type Arrays, type NamedArray, type Ready, sample, timed } from "../../workload";
+import {
+  array, type Arrays, type NamedArray, type Prepared, sample, timeSteps,
+} from "../../workload";
 
 export type Array = np.Array;
 
-/** A function as jax-js wants it: it owns its inputs and uses up each of them. */
+/** A function in the style of jax-js: it takes ownership of its inputs and consumes each. */
 export type Program = (...inputs: Array[]) => Array[];
 
 export function arrayOf({ data, shape }: NamedArray): Array {
@@ -16,7 +18,7 @@ export function tensor(arrays: Arrays, name: string): Array {
   return arrayOf(array(arrays, name));
 }
 
-/** Some elements of each result. */
+/** Samples of each result. */
 async function samples(outs: readonly Array[]): Promise<number[]> {
   const data = await Promise.all(outs.map((out) => out.data()));
   return data.flatMap(sample);
@@ -26,15 +28,15 @@ function discard(outs: readonly Array[]): void {
   for (const out of outs) out.dispose();
 }
 
-/** A function of `inputs` alone, called again and again; `shown` lays results out for the check. */
-export async function called(
-  f: Program, inputs: readonly Array[], shown: Program = (...outs) => outs,
-): Promise<Ready> {
+/** A pure function; `toCheck` converts its results to the layout of the check. */
+export async function repeated(
+  f: Program, inputs: readonly Array[], toCheck: Program = (...outs) => outs,
+): Promise<Prepared> {
   const call = (): Array[] => f(...inputs.map((x) => x.ref));
-  const check = await samples(shown(...call()));
+  const check = await samples(toCheck(...call()));
   return {
     check,
-    turn: (steps) => timed(steps, async () => {
+    runSteps: (steps) => timeSteps(steps, async () => {
       const outs = call();
       await blockUntilReady(outs);
       discard(outs);
@@ -44,7 +46,7 @@ export async function called(
 }
 
 export function pure(
-  f: Program, inputs: readonly Array[], shown?: Program,
-): Promise<Ready> {
-  return called(jit(f), inputs, shown);
+  f: Program, inputs: readonly Array[], toCheck?: Program,
+): Promise<Prepared> {
+  return repeated(jit(f), inputs, toCheck);
 }

@@ -1,13 +1,13 @@
 /** jax-js on its WebAssembly device. */
 
 import { defaultDevice, init } from "@jax-js/jax";
-import type { Contender, Families } from "../../workload";
+import type { Families, Implementation } from "../../workload";
 import { lenet, mlp } from "./digits";
 import { crossEntropyGradient, elementwise, gemm, norm } from "./functions";
-import { embedding, scatterAdd, sort, topK } from "./lookups";
+import { embedding, scatterAdd, sort, topK } from "./gather_and_sort";
 import { bert, gpt, lstm, mobilenet, resnet } from "./networks";
 import { adamw } from "./training";
-import { convolution, pool } from "./windows";
+import { convolution, pool } from "./conv_and_pool";
 
 const FAMILIES: Families = {
   gemm, elementwise, norm, cross_entropy: crossEntropyGradient, adamw, convolution, pool,
@@ -15,8 +15,8 @@ const FAMILIES: Families = {
   resnet, lstm, gpt, mobilenet, bert,
 };
 
-/** jax-js takes as many threads as navigator says the machine has; browser.py has it say so. */
-export async function start(): Promise<Contender> {
+/** jax-js starts `navigator.hardwareConcurrency` threads, which browser.py overrides. */
+export async function start(): Promise<Implementation> {
   await init("wasm");
   defaultDevice("wasm");
   return {

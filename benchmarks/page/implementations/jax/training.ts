@@ -2,7 +2,7 @@
 
 import { blockUntilReady, jit, numpy as np, tree, valueAndGrad } from "@jax-js/jax";
 import {
-  type Arrays, losses, type Options, type Ready, sample, timed, type Workload,
+  type Arrays, losses, type Options, type Prepared, sample, timeSteps, type Workload,
 } from "../../workload";
 import { type Array, tensor } from "./common";
 import type { Params } from "./layers";
@@ -10,10 +10,10 @@ import type { Params } from "./layers";
 export type Loss = (params: Params, x: Array, y: Array) => Array;
 type State = { params: Params; m: Params; v: Params; t: Array };
 
-/** How far each step goes, and how much weights shrink in it. */
+/** Learning rate and epsilon of Adam. */
 const [RATE, EPSILON] = [0.001, 1e-7];
 
-/** Adam (Kingma and Ba, 2015), with AdamW's decay. jax-js has its optimizers in another package. */
+/** Adam (Kingma and Ba, 2015) with AdamW's decay; jax-js itself has no optimizers. */
 function adam({ params, m, v, t }: State, grads: Params, decay: number): State {
   const step = t.add(1);
   const scale = np.sqrt(np.subtract(1, np.power(0.999, step.ref)))
@@ -21,28 +21,28 @@ function adam({ params, m, v, t }: State, grads: Params, decay: number): State {
   const mean = tree.map((a: Array, g: Array) => a.mul(0.9).add(g.mul(0.1)), m, tree.ref(grads));
   const square = tree.map(
     (a: Array, g: Array) => a.mul(0.999).add(np.square(g).mul(0.001)), v, grads);
-  const moved = tree.map(
+  const updated = tree.map(
     (p: Array, a: Array, b: Array) =>
       (decay ? p.mul(1 - decay * RATE) : p).sub(a.mul(scale.ref).div(np.sqrt(b).add(EPSILON))),
     params, tree.ref(mean), tree.ref(square));
   scale.dispose();
-  return { params: moved, m: mean, v: square, t: step };
+  return { params: updated, m: mean, v: square, t: step };
 }
 
-function start(params: Params): State {
+function initialState(params: Params): State {
   const zeros = (): Params => tree.map((p: Array) => np.zeros(p.shape), params);
   return { params, m: zeros(), v: zeros(), t: np.array(0) };
 }
 
 export async function training(
   options: Options, loss: Loss, params: Params, x: Array, y: Array, decay = 0,
-): Promise<Ready> {
+): Promise<Prepared> {
   const step = jit((state: State, inputs: Array, labels: Array): [Array, State] => {
     const [value, grads] = valueAndGrad(
       (p: Params) => loss(p, inputs, labels))(tree.ref(state.params));
     return [value, adam(state, grads, decay)];
   });
-  let state = start(params);
+  let state = initialState(params);
   const advance = async (): Promise<Array> => {
     const [value, next] = step(state, x.ref, y.ref);
     state = next;
@@ -51,26 +51,26 @@ export async function training(
   };
   return {
     check: await losses(options, async () => (await (await advance()).data())[0] ?? NaN),
-    turn: (steps) => timed(steps, async () => (await advance()).dispose()),
+    runSteps: (steps) => timeSteps(steps, async () => (await advance()).dispose()),
     dispose: () => tree.dispose([state, x, y]),
   };
 }
 
 /** An optimizer's update alone. */
-export async function adamw(_: Workload, arrays: Arrays): Promise<Ready> {
+export async function adamw(_: Workload, arrays: Arrays): Promise<Prepared> {
   const step = jit((state: State, g: Array): State => adam(state, { p: g }, 0.004));
   const g = tensor(arrays, "g");
-  let state = start({ p: tensor(arrays, "p") });
+  let state = initialState({ p: tensor(arrays, "p") });
   const advance = async (): Promise<void> => {
     state = step(state, g.ref);
     await blockUntilReady(state);
   };
   await advance();
   await advance();
-  const moved = await state.params.p?.ref.data() ?? [];
+  const updated = await state.params.p?.ref.data() ?? [];
   return {
-    check: sample(moved),
-    turn: (steps) => timed(steps, advance),
+    check: sample(updated),
+    runSteps: (steps) => timeSteps(steps, advance),
     dispose: () => tree.dispose([state, g]),
   };
 }

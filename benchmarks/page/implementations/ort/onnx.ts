@@ -1,43 +1,43 @@
-/** The messages of the ONNX format (onnx.proto3) that the models of this benchmark need. */
+/** Serialization of ONNX models (onnx.proto3), for the operators of this benchmark. */
 
 import type { NamedArray } from "../../workload";
 
 type Bytes = Uint8Array<ArrayBuffer>;
-type Field = readonly [number: number, value: number | string | Bytes];
+type Field = readonly [id: number, value: number | string | Bytes];
 
 function varint(n: number): number[] {
   return n < 128 ? [n] : [(n % 128) | 128, ...varint(Math.floor(n / 128))];
 }
 
-function joined(parts: readonly Bytes[]): Bytes {
+function concatenate(parts: readonly Bytes[]): Bytes {
   const all = new Uint8Array(parts.reduce((size, part) => size + part.length, 0));
   parts.reduce((at, part) => (all.set(part, at), at + part.length), 0);
   return all;
 }
 
-function encoded([number, value]: Field): Bytes[] {
+function encodeField([id, value]: Field): Bytes[] {
   if (typeof value === "number") {
-    return [Uint8Array.from([...varint(number * 8), ...varint(value)])];
+    return [Uint8Array.from([...varint(id * 8), ...varint(value)])];
   }
   const content = typeof value === "string" ? new TextEncoder().encode(value) : value;
-  return [Uint8Array.from([...varint(number * 8 + 2), ...varint(content.length)]), content];
+  return [Uint8Array.from([...varint(id * 8 + 2), ...varint(content.length)]), content];
 }
 
-/** A message of Protocol Buffers: numbers as varints, texts and messages with their length. */
+/** A Protocol Buffers message: numbers as varints, strings and messages with their length. */
 function message(...fields: Field[]): Bytes {
-  return joined(fields.flatMap(encoded));
+  return concatenate(fields.flatMap(encodeField));
 }
 
-/** A field of 32 bits: its wire type is 5. */
-function floatField(number: number, value: number): Bytes {
+/** A 32-bit float field: wire type 5. */
+function floatField(id: number, value: number): Bytes {
   const bytes = new Uint8Array(Float32Array.of(value).buffer);
-  return Uint8Array.from([...varint(number * 8 + 5), ...bytes]);
+  return Uint8Array.from([...varint(id * 8 + 5), ...bytes]);
 }
 
 const [FLOAT, INT32, INT64] = [1, 6, 7];
 const [FLOAT_ATTRIBUTE, INT, STRING, INTS] = [1, 2, 3, 7];
 
-/** `{ float }` tells a float of whole value from a whole number. */
+/** `{ float }` marks a float; a plain number is an integer. */
 export type Attribute = number | string | readonly number[] | { readonly float: number };
 
 export interface OnnxNode {
@@ -51,7 +51,8 @@ function attribute([name, value]: [string, Attribute]): Bytes {
   if (typeof value === "number") return message([1, name], [3, value], [20, INT]);
   if (typeof value === "string") return message([1, name], [4, value], [20, STRING]);
   if ("float" in value) {
-    return joined([message([1, name]), floatField(2, value.float), message([20, FLOAT_ATTRIBUTE])]);
+    return concatenate([
+      message([1, name]), floatField(2, value.float), message([20, FLOAT_ATTRIBUTE])]);
   }
   return message([1, name], ...value.map((n): Field => [8, n]), [20, INTS]);
 }
@@ -62,13 +63,13 @@ function node({ operation, inputs, outputs, attributes = {} }: OnnxNode): Bytes 
     [4, operation], ...Object.entries(attributes).map((each): Field => [5, attribute(each)]));
 }
 
-/** What a model is fed or gives: its element type and shape. */
-export interface Value {
+/** Element type and shape of an input. */
+export interface ValueInfo {
   readonly type: "float32" | "int64";
   readonly shape: readonly number[];
 }
 
-function value(name: string, { type, shape }: Value): Bytes {
+function valueInfo(name: string, { type, shape }: ValueInfo): Bytes {
   const dimensions = message(...shape.map((n): Field => [1, message([1, n])]));
   const element = type === "float32" ? FLOAT : INT64;
   return message([1, name], [2, message([1, message([1, element], [2, dimensions])])]);
@@ -77,7 +78,7 @@ function value(name: string, { type, shape }: Value): Bytes {
 const rawType = (data: NamedArray["data"] | BigInt64Array): number =>
   data instanceof BigInt64Array ? INT64 : data instanceof Int32Array ? INT32 : FLOAT;
 
-/** A value that the model brings along. */
+/** A constant of the model. */
 export interface Constant {
   readonly shape: readonly number[];
   readonly data: NamedArray["data"] | BigInt64Array<ArrayBuffer>;
@@ -88,8 +89,8 @@ function initializer(name: string, { shape, data }: Constant): Bytes {
   return message(...shape.map((n): Field => [1, n]), [2, rawType(data)], [8, name], [9, bytes]);
 }
 
-export const int64 = (...numbers: number[]): Constant =>
-  ({ shape: [numbers.length], data: BigInt64Array.from(numbers.map(BigInt)) });
+export const int64 = (...values: number[]): Constant =>
+  ({ shape: [values.length], data: BigInt64Array.from(values.map(BigInt)) });
 
 /** IR version 9 with operator set 20, the first that has Gelu. */
 const [IR_VERSION, OPERATOR_SET] = [9, 20];
@@ -97,16 +98,16 @@ const [IR_VERSION, OPERATOR_SET] = [9, 20];
 export interface Model {
   readonly nodes: readonly OnnxNode[];
   readonly constants: ReadonlyMap<string, Constant>;
-  readonly inputs: ReadonlyMap<string, Value>;
-  /** Their shapes are left to the runtime. */
+  readonly inputs: ReadonlyMap<string, ValueInfo>;
+  /** Names only: the runtime infers the shapes. */
   readonly outputs: readonly string[];
 }
 
-export function serialized({ nodes, constants, inputs, outputs }: Model): Bytes {
+export function serialize({ nodes, constants, inputs, outputs }: Model): Bytes {
   const graph = message(
     ...nodes.map((each): Field => [1, node(each)]), [2, "benchmark"],
     ...[...constants].map((each): Field => [5, initializer(...each)]),
-    ...[...inputs].map((each): Field => [11, value(...each)]),
+    ...[...inputs].map((each): Field => [11, valueInfo(...each)]),
     ...outputs.map((name): Field => [12, message([1, name])]));
   return message([1, IR_VERSION], [7, graph], [8, message([2, OPERATOR_SET])]);
 }

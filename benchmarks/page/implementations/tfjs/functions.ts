@@ -1,13 +1,15 @@
-/** Products and streams in TensorFlow.js. */
+/** Matrix products and memory-bound operations in TensorFlow.js. */
 
 import * as tf from "@tensorflow/tfjs";
-import { type Arrays, flag, numbers, type Ready, Unable, type Workload } from "../../workload";
+import {
+  type Arrays, flag, numberList, type Prepared, Unsupported, type Workload,
+} from "../../workload";
 import { all, pure, tensor } from "./common";
 
-export function gemm({ options }: Workload, arrays: Arrays): Ready {
+export function gemm({ options }: Workload, arrays: Arrays): Prepared {
   const [a, b] = [tensor(arrays, "a"), tensor(arrays, "b")];
-  const turned = [flag(options, "transpose_a"), flag(options, "transpose_b")];
-  return pure(() => [tf.matMul(a, b, ...turned)], [a, b]);
+  const transposes = [flag(options, "transpose_a"), flag(options, "transpose_b")];
+  return pure(() => [tf.matMul(a, b, ...transposes)], [a, b]);
 }
 
 export function gelu(x: tf.Tensor): tf.Tensor {
@@ -24,9 +26,9 @@ const ELEMENTWISE: Readonly<Record<string, (x: tf.Tensor, y: tf.Tensor) => tf.Te
   chain: (x, y) => tf.add(gelu(x), tf.tanh(tf.exp(y))),
 };
 
-export function elementwise({ options }: Workload, arrays: Arrays): Ready {
+export function elementwise({ options }: Workload, arrays: Arrays): Prepared {
   const f = ELEMENTWISE[String(options.operation)];
-  if (f === undefined) throw new Unable(`no operation ${options.operation}`);
+  if (f === undefined) throw new Unsupported(`no operation ${options.operation}`);
   const inputs = all(arrays);
   const [x = tf.scalar(0), y = x] = inputs;
   return pure(() => [f(x, y)], inputs);
@@ -34,8 +36,8 @@ export function elementwise({ options }: Workload, arrays: Arrays): Ready {
 
 export const EPSILON = 1e-5;
 
-/** Mean 0 and variance 1 over `axes`, then scaled and moved. */
-export function normalized(
+/** Mean 0 and variance 1 over `axes`, then a scale and an offset. */
+export function normalize(
   x: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor, axes: number[],
 ): tf.Tensor {
   const { mean, variance } = tf.moments(x, axes, true);
@@ -43,16 +45,16 @@ export function normalized(
   return tf.add(tf.mul(tf.mul(tf.sub(x, mean), inverse), gamma), beta);
 }
 
-export function norm({ options }: Workload, arrays: Arrays): Ready {
-  const axes = numbers(options, "axes");
+export function norm({ options }: Workload, arrays: Arrays): Prepared {
+  const axes = numberList(options, "axes");
   const [x, gamma, beta] = [tensor(arrays, "x"), tensor(arrays, "gamma"), tensor(arrays, "beta")];
   if (!flag(options, "gradients")) {
-    return pure(() => [normalized(x, gamma, beta, axes)], [x, gamma, beta]);
+    return pure(() => [normalize(x, gamma, beta, axes)], [x, gamma, beta]);
   }
   const g = tensor(arrays, "g");
-  const gradients = tf.valueAndGrads((...of: tf.Tensor[]) => {
-    const [u = x, scale = gamma, offset = beta] = of;
-    return normalized(u, scale, offset, axes);
+  const gradients = tf.valueAndGrads((...args: tf.Tensor[]) => {
+    const [u = x, scale = gamma, offset = beta] = args;
+    return normalize(u, scale, offset, axes);
   });
   return pure(() => {
     const { value, grads } = gradients([x, gamma, beta], g);
@@ -60,7 +62,7 @@ export function norm({ options }: Workload, arrays: Arrays): Ready {
   }, [x, gamma, beta, g]);
 }
 
-export function crossEntropyGradient(_: Workload, arrays: Arrays): Ready {
+export function crossEntropyGradient(_: Workload, arrays: Arrays): Prepared {
   const [logits, labels] = [tensor(arrays, "logits"), tensor(arrays, "labels")];
   const hot = tf.oneHot(labels.as1D(), logits.shape[1] ?? 0);
   const gradient = tf.valueAndGrad(

@@ -6,22 +6,22 @@ import threadedUrl
   from "@tensorflow/tfjs-backend-wasm/dist/tfjs-backend-wasm-threaded-simd.wasm?url";
 import simdUrl from "@tensorflow/tfjs-backend-wasm/dist/tfjs-backend-wasm-simd.wasm?url";
 import plainUrl from "@tensorflow/tfjs-backend-wasm/dist/tfjs-backend-wasm.wasm?url";
-import { type Contender, type Families, unable } from "../../workload";
+import { type Families, type Implementation, unsupported } from "../../workload";
 import { crossEntropyGradient, elementwise, gemm, norm } from "./functions";
-import { embedding, scatterAdd, sort, topK } from "./lookups";
+import { embedding, scatterAdd, sort, topK } from "./gather_and_sort";
 import { bert, gpt, lstm, mobilenet } from "./networks";
 import { lenet, mlp } from "./training";
-import { convolution, pool } from "./windows";
+import { convolution, pool } from "./conv_and_pool";
 
 const FAMILIES: Families = {
   gemm, elementwise, norm, cross_entropy: crossEntropyGradient,
-  adamw: unable("the Adam of TensorFlow.js has no weight decay"),
+  adamw: unsupported("the Adam of TensorFlow.js has no weight decay"),
   convolution, pool, embedding, scatter_add: scatterAdd, sort, top_k: topK, mlp, lenet,
-  resnet: unable("TensorFlow.js has no gradient of a convolution's filter in WebAssembly"),
+  resnet: unsupported("TensorFlow.js has no gradient of a convolution's filter in WebAssembly"),
   lstm, gpt, mobilenet, bert,
 };
 
-export async function start(threads: number): Promise<Contender> {
+export async function start(threads: number): Promise<Implementation> {
   setWasmPaths({
     "tfjs-backend-wasm.wasm": plainUrl,
     "tfjs-backend-wasm-simd.wasm": simdUrl,

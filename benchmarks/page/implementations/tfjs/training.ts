@@ -2,21 +2,21 @@
 
 import * as tf from "@tensorflow/tfjs";
 import {
-  type Arrays, losses, type Options, type Ready, timed, type Workload,
+  type Arrays, losses, type Options, type Prepared, timeSteps, type Workload,
 } from "../../workload";
 import { images, tensor } from "./common";
 
 const RATE = 0.001;
 
-/** What AdamW's decay makes smaller; the Adam of TensorFlow.js has none. */
-export interface Decayed {
+/** The weight decay of AdamW, which the Adam of TensorFlow.js lacks. */
+export interface WeightDecay {
   readonly variables: readonly tf.Variable[];
   readonly decay: number;
 }
 
-/** A step of Adam after the decay; the loss. */
-function decayedStep(
-  optimizer: tf.Optimizer, lossOf: () => tf.Scalar, { variables, decay }: Decayed,
+/** A step of Adam, after the weight decay; returns the loss. */
+function stepWithDecay(
+  optimizer: tf.Optimizer, lossOf: () => tf.Scalar, { variables, decay }: WeightDecay,
 ): tf.Scalar {
   const { value, grads } = tf.variableGrads(lossOf, [...variables]);
   tf.tidy(() => {
@@ -27,15 +27,15 @@ function decayedStep(
   return value;
 }
 
-/** A step of an optimizer of TensorFlow.js on what the loss depends on; it owns `held`. */
+/** Training steps that minimize `lossOf()`; disposes the tensors `owned` at the end. */
 export async function training(
-  options: Options, lossOf: () => tf.Scalar, held: readonly tf.Tensor[], decayed?: Decayed,
-): Promise<Ready> {
+  options: Options, lossOf: () => tf.Scalar, owned: readonly tf.Tensor[], decay?: WeightDecay,
+): Promise<Prepared> {
   const optimizer = tf.train.adam(RATE);
   const step = (): tf.Scalar => {
-    const loss = decayed === undefined
-      ? optimizer.minimize(lossOf, true) : decayedStep(optimizer, lossOf, decayed);
-    if (loss === null) throw new Error("minimize was asked for the loss");
+    const loss = decay === undefined
+      ? optimizer.minimize(lossOf, true) : stepWithDecay(optimizer, lossOf, decay);
+    if (loss === null) throw new Error("minimize returned no loss");
     return loss;
   };
   return {
@@ -45,10 +45,10 @@ export async function training(
       loss.dispose();
       return value;
     }),
-    turn: (steps) => timed(steps, () => step().dispose()),
+    runSteps: (steps) => timeSteps(steps, () => step().dispose()),
     dispose() {
       optimizer.dispose();
-      tf.dispose([...held]);
+      tf.dispose([...owned]);
     },
   };
 }
@@ -61,9 +61,9 @@ function layers(arrays: Arrays, count: number): Layers {
   }));
 }
 
-function classified(
+function classifierTraining(
   { options }: Workload, arrays: Arrays, model: (x: tf.Tensor) => tf.Tensor, variables: Layers,
-): Promise<Ready> {
+): Promise<Prepared> {
   const [x, y] = [tensor(arrays, "x"), tensor(arrays, "y")];
   const hot = tf.oneHot(y.as1D(), 10);
   return training(
@@ -78,21 +78,21 @@ function dense(x: tf.Tensor, variables: Layers): tf.Tensor {
   }, x);
 }
 
-export function mlp(workload: Workload, arrays: Arrays): Promise<Ready> {
+export function mlp(workload: Workload, arrays: Arrays): Promise<Prepared> {
   const variables = layers(arrays, 3);
-  return classified(workload, arrays, (x) => dense(x, variables), variables);
+  return classifierTraining(workload, arrays, (x) => dense(x, variables), variables);
 }
 
-export function lenet(workload: Workload, arrays: Arrays): Promise<Ready> {
+export function lenet(workload: Workload, arrays: Arrays): Promise<Prepared> {
   const variables = layers(arrays, 5);
-  const [one, two] = variables;
-  if (!one || !two) throw new Error("LeNet has two convolutions");
-  const convolved = (x: tf.Tensor, { w, b }: Layers[number]): tf.Tensor => {
+  const [first, second] = variables;
+  if (!first || !second) throw new Error("LeNet has two convolutions");
+  const convPool = (x: tf.Tensor, { w, b }: Layers[number]): tf.Tensor => {
     const z = tf.add(tf.conv2d(images(x), images(w), 1, "valid"), b);
     return tf.maxPool(images(tf.relu(z)), 2, 2, "valid");
   };
-  return classified(workload, arrays, (x) => {
-    const features = convolved(convolved(x, one), two);
+  return classifierTraining(workload, arrays, (x) => {
+    const features = convPool(convPool(x, first), second);
     return dense(features.reshape([features.shape[0] ?? 0, -1]), variables.slice(2));
   }, variables);
 }
