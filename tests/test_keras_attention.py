@@ -199,18 +199,18 @@ def finite_difference(q, v, k):
 
 ERRORS = [
     (lambda: dot_product_attention(floats(2, 3, 4), floats(2, 3, 4), floats(2, 3, 4)),
-     "dot_product_attention: the inputs have shapes (2, 3, 4), (2, 3, 4), (2, 3, 4); each is "),
+     "dot_product_attention: the inputs have shapes (2, 3, 4), (2, 3, 4), (2, 3, 4); each must be "),
     (lambda: dot_product_attention(QKV[0], QKV[1], QKV[2][:, 1:]),
      "attention: queries (2, 7, 4, 8), keys (2, 9, 4, 8) and values (2, 8, 4, 8) do not match"),
     (lambda: dot_product_attention(*QKV, mask=np.ones((3, 9), bool)),
      "attention: the mask (1, 1, 3, 9) does not broadcast to the scores (2, 4, 7, 9)"),
     (lambda: dot_product_attention(*QKV, bias=np.ones((7, 9), "f4"), flash_attention=True),
-     "dot_product_attention: flash_attention is True; leave it out"),
-    (lambda: MultiHeadAttention(0, 4), "num_heads is 0; it takes a whole number of 1 or more"),
+     "dot_product_attention: flash_attention is True with a bias or a soft cap; omit it"),
+    (lambda: MultiHeadAttention(0, 4), "num_heads is 0; it must be an integer of at least 1"),
     (lambda: MultiHeadAttention(2, 4)(floats(2, 4), floats(2, 4)),
-     "the input has shape (2, 4); it takes (batch, time, features)"),
+     "the input has shape (2, 4); it must be (batch, time, features)"),
     (lambda: Attention()([floats(2, 3), floats(2, 3)]),
-     "the input has shape (2, 3); it takes (batch, time, features)"),
+     "the input has shape (2, 3); it must be (batch, time, features)"),
     (lambda: Attention()(floats(2, 3, 4)), "it was not called on a list of two or three tensors"),
 ]
 

@@ -251,38 +251,40 @@ def test_a_residual_block_learns():
 
 ERRORS = [
     (lambda: Add()(np.ones((2, 3), "float32")),
-     "Add add: the input is one tensor of shape (2, 3); it takes a list of 2 or more: [x, y]"),
+     "Add add: the input is one tensor of shape (2, 3); it must be a list of at least 2 "
+     "tensors, such as [x, y]"),
     (lambda: Add()([tf.ones((2, 3))]),
-     "Add add: the input is 1 tensor(s); it takes a list of 2 or more: [x, y]"),
+     "Add add: the input is a list of 1; it must be a list of at least 2 tensors, such as [x, "
+     "y]"),
     (lambda: Add()([tf.ones((2, 3)), tf.ones((2, 4))]),
-     "Add add: the inputs have shapes (2, 3), (2, 4); along each axis they must have one size, or "
-     "1"),
+     "Add add: the inputs have shapes (2, 3), (2, 4); along each axis the sizes must be "
+     "equal or 1"),
     (lambda: Add()([tf.ones((2, 3)), tf.ones((3,))]),
-     "Add add: the inputs have shapes (2, 3), (3,); they must have as many axes each"),
+     "Add add: the inputs have shapes (2, 3), (3,); they must have the same rank"),
     (lambda: Subtract()([tf.ones(2)] * 3),
-     "Subtract subtract: 3 tensors came; it takes two: [x, y]"),
+     "Subtract subtract: the input is a list of 3; it must be two tensors: [x, y]"),
     (lambda: Concatenate()([tf.ones((2, 3)), tf.ones((3, 3))]),
      "Concatenate concatenate: the inputs have shapes (2, 3), (3, 3); they may differ along axis "
      "-1 only"),
     (lambda: ZeroPadding2D("same"),
-     "ZeroPadding2D zero_padding2d: padding is 'same'; it takes a number, two of them, or "
-     "((above, below), (left, right))"),
+     "ZeroPadding2D zero_padding2d: padding is 'same'; it must be an integer, a pair, or "
+     "((top, bottom), (left, right))"),
     (lambda: ZeroPadding2D(-1),
-     "ZeroPadding2D zero_padding2d: padding is -1; it takes a whole number of 0 or more"),
+     "ZeroPadding2D zero_padding2d: padding is -1; it must be an integer of at least 0"),
     (lambda: Cropping2D(2)(tf.ones((1, 4, 5, 1))),
-     "Cropping2D cropping2d: the input has shape (1, 4, 5, 1), cropping is ((2, 2), (2, 2)); "
-     "nothing would be left; crop less"),
+     "Cropping2D cropping2d: the input has shape (1, 4, 5, 1), cropping is ((2, 2), (2, 2)), "
+     "and no pixel remains; crop less"),
     (lambda: DepthwiseConv2D(9)(tf.ones((1, 4, 5, 1))),
-     "DepthwiseConv2D depthwise_conv2d: a window over 9 x 9 does not fit into an input of 4 x 5;"),
+     "DepthwiseConv2D depthwise_conv2d: a window of 9 x 9 does not fit into an input of 4 x 5;"),
     (lambda: Conv1D(3, 9)(tf.ones((1, 4, 5))),
-     "Conv1D conv1d: a window over 9 steps does not fit into 4; use padding=\"same\", a smaller "
+     "Conv1D conv1d: a window of 9 steps does not fit into 4 steps; use padding=\"same\", a smaller "
      "window, or a longer input"),
     (lambda: Conv1D(3, 2)(tf.ones((4, 5))),
-     "Conv1D conv1d: the input has shape (4, 5); it takes (batch, steps, channels); a row of "
-     "single numbers has one channel: x[..., None]"),
-    (lambda: Permute((1, 3)), "Permute permute: dims is (1, 3); it takes each number from 1 on"),
+     "Conv1D conv1d: the input has shape (4, 5); it must be (batch, steps, channels); add an axis "
+     "for a single channel with x[..., None]"),
+    (lambda: Permute((1, 3)), "Permute permute: dims is (1, 3); it must be a permutation"),
     (lambda: GaussianNoise(-1),
-     "GaussianNoise gaussian_noise: stddev is -1; it takes a number above 0"),
+     "GaussianNoise gaussian_noise: stddev is -1; it must be a positive number"),
     (lambda: tf.nn.conv2d_transpose(tf.ones((1, 3, 3, 2)), tf.ones((3, 3, 4, 2)), (1, 9, 9, 4), 2),
      "conv2d_transpose: a convolution makes (5, 5) of output_shape (1, 9, 9, 4), the input is "
      "(3, 3); with strides (2, 2) choose a size that gives it"),

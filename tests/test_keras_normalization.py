@@ -198,24 +198,24 @@ def test_the_gradient_of_an_embedding_accumulates_repeated_ids(rows, columns, co
 
 ERRORS = [
     (lambda: BatchNormalization(momentum=2.0),
-     "BatchNormalization batch_normalization: momentum is 2.0; it takes a number from 0 to 1"),
+     "BatchNormalization batch_normalization: momentum is 2.0; it must be a number from 0 to 1"),
     (lambda: LayerNormalization(epsilon=0),
-     "LayerNormalization layer_normalization: epsilon is 0; it takes a number above 0"),
+     "LayerNormalization layer_normalization: epsilon is 0; it must be a positive number"),
     (lambda: BatchNormalization(axis=0)(np.ones((2, 3), "float32")),
-     "BatchNormalization batch_normalization: axis is 0 for an input of shape (None, 3); it names "
-     "axes of known size, and not the batch"),
+     "BatchNormalization batch_normalization: axis is 0 for an input of shape (None, 3); it must "
+     "name axes of known size other than the batch"),
     (lambda: LayerNormalization(axis=3)(np.ones((2, 3), "float32")),
      "LayerNormalization layer_normalization: axis 3 is out of range for a tensor of rank 2; use "
      "-2 to 1"),
     (lambda: [y(np.ones((2, n), "float32")) for y in [BatchNormalization()] for n in (3, 4)],
-     "BatchNormalization batch_normalization: the input has shape (2, 4); it was built for sizes "
-     "(3,) along axes (1,)"),
+     "BatchNormalization batch_normalization: the input has shape (2, 4); the layer was built for "
+     "sizes (3,) along axes (1,)"),
     (lambda: BatchNormalization(epsilom=1),
-     "BatchNormalization: there is no argument 'epsilom'; did you mean epsilon?"),
-    (lambda: Embedding(0, 3), "Embedding embedding: input_dim is 0; it takes a whole number of 1"),
+     "BatchNormalization: unknown argument 'epsilom'; did you mean epsilon?"),
+    (lambda: Embedding(0, 3), "Embedding embedding: input_dim is 0; it must be an integer of at"),
     (lambda: Embedding(5, 3, mask_zero=True),
-     "Embedding embedding: mask_zero is True, and layers pass no masks on; leave it out, and give "
-     "attention a mask: tokens != 0"),
+     "Embedding embedding: mask_zero is True, but layers do not propagate masks; omit it, and pass a "
+     "mask to the attention layer: tokens != 0"),
     (lambda: tf.nn.batch_normalization(tf.ones((2, 3)), tf.ones(2), tf.ones(2), None, None, 1e-3),
      "batch_normalization: mean (2,) does not broadcast to x (2, 3); for one value per channel use "
      "shape (3,)"),

@@ -206,14 +206,14 @@ def test_a_model_learns_to_classify_sequences():
 
 
 @pytest.mark.parametrize("call, message", [
-    (lambda: LSTM(4, stateful=True), "stateful=True; use return_state=True"),
-    (lambda: GRU(0), "units is 0; it takes a whole number of 1 or more"),
-    (lambda: GRU(4, dropout=1.5), "dropout is 1.5; it takes a number from 0"),
-    (lambda: GRU(4, unrol=True), "there is no argument 'unrol'; did you mean unroll"),
-    (lambda: LSTM(4)(np.zeros((2, 3), "float32")), r"the input has shape \(2, 3\); it takes"),
+    (lambda: LSTM(4, stateful=True), "stateful is True, which is not supported; use return_state=True"),
+    (lambda: GRU(0), "units is 0; it must be an integer of at least 1"),
+    (lambda: GRU(4, dropout=1.5), r"dropout is 1.5; it must be a number in \[0, 1\)"),
+    (lambda: GRU(4, unrol=True), "unknown argument 'unrol'; did you mean unroll"),
+    (lambda: LSTM(4)(np.zeros((2, 3), "float32")), r"the input has shape \(2, 3\); it must be"),
     (lambda: random_layer(LSTM, {}, 3)(np.zeros((2, 5, 2), "float32")), "built for 3 features"),
     (lambda: LSTM(4)(np.zeros((2, 5, 3), "float32"), initial_state=np.zeros((2, 4), "float32")),
-     r"initial_state has shapes \[\(2, 4\)\]; it takes 2 of shape \(2, 4\)"),
+     r"initial_state has shapes \[\(2, 4\)\]; it must be 2 of shape \(2, 4\)"),
 ])
 def test_errors(call, message):
     with pytest.raises(InvalidArgumentError, match=message):

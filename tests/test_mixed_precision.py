@@ -343,9 +343,9 @@ ERRORS = [
     (lambda: optimizers.LossScaleOptimizer("adam"), "LossScaleOptimizer: inner_optimizer is 'ad"),
     (lambda: optimizers.LossScaleOptimizer(optimizers.SGD(), 0.0), "LossScaleOptimizer: initial_"),
     (lambda: optimizers.LossScaleOptimizer(optimizers.SGD(), name="s").get_unscaled_gradients([]),
-     "s: its steps divide gradients by the scale themselves"),
+     "s: apply_gradients divides the gradients by the scale"),
     (lambda: mixed_precision.set_global_policy("mixed_bfloat16"),
-     "DTypePolicy: there is no policy 'mixed_bfloat16'; did you mean 'mixed_float16'?"),
+     "DTypePolicy: unknown policy 'mixed_bfloat16'; did you mean 'mixed_float16'?"),
 ]
 
 

@@ -1,4 +1,4 @@
-"""What goes wrong with arguments, in one sentence each."""
+"""Argument validation: each check returns the valid value or raises an error of one sentence."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from typing import Any
 
 from ..base.errors import InvalidArgumentError
 
-MAX_TENSOR_BYTES = 2**32  # what a 32-bit memory can address
+MAX_TENSOR_BYTES = 2**32  # the address space of a 32-bit WebAssembly memory
 
 
 class ArgumentError(InvalidArgumentError, TypeError):
-    """An argument that is not known, which Python reports as a TypeError too."""
+    """An unknown keyword argument; a TypeError too, as Python itself raises for one."""
 
 
 def constructor_arguments(cls: type) -> list[str]:
-    """The names that a class, and those it passes unknown ones on to, can be made with."""
+    """The argument names of a constructor and of the base constructors that get its **kwargs."""
     names: dict[str, None] = {}
-    for each in cls.__mro__:
-        if "__init__" not in each.__dict__ or each is object:
+    for base in cls.__mro__:
+        if "__init__" not in base.__dict__ or base is object:
             continue
-        parameters = list(inspect.signature(each.__init__).parameters.values())[1:]
+        parameters = list(inspect.signature(base.__init__).parameters.values())[1:]
         named = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
         names.update((p.name, None) for p in parameters if p.kind in named)
         if not any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters):
@@ -31,66 +31,67 @@ def constructor_arguments(cls: type) -> list[str]:
 
 
 def reject_unknown(owner: Any, arguments: dict[str, Any]) -> None:
-    """That nothing is left of the arguments that `owner` was made with."""
+    """Raise ArgumentError if the constructor of `owner` received any unknown `arguments`."""
     if arguments:
-        raise unknown_argument(type(owner), next(iter(arguments)))
+        raise unknown_argument_error(type(owner), next(iter(arguments)))
 
 
-def unknown_argument(cls: type, name: str) -> ArgumentError:
+def unknown_argument_error(cls: type, name: str) -> ArgumentError:
+    """The error for an argument that the constructor does not have, with the closest match."""
     known = constructor_arguments(cls)
     close = get_close_matches(name, known, 1)
     hint = f"did you mean {close[0]}? " if close else ""
-    return ArgumentError(cls.__name__, f"there is no argument {name!r}",
-                         f"{hint}it takes {', '.join(known)}")
+    return ArgumentError(cls.__name__, f"unknown argument {name!r}",
+                         f"{hint}the arguments are {', '.join(known)}")
 
 
-def unknown_name_error(op: str, what: str, name: Any, known: Iterable[str]) -> InvalidArgumentError:
-    """The error for a name that is in no table, with those that are."""
+def unknown_name_error(op: str, kind: str, name: Any, known: Iterable[str]) -> InvalidArgumentError:
+    """The error for a name that is not in `known`, with the closest match."""
     close = get_close_matches(str(name), list(known), 1)
     hint = f"did you mean {close[0]!r}? " if close else ""
-    return InvalidArgumentError(op, f"there is no {what} {name!r}",
+    return InvalidArgumentError(op, f"unknown {kind} {name!r}",
                                 f"{hint}use one of {', '.join(sorted(known))}")
 
 
-def require_int(op: str, name: str, value: Any, least: int = 1) -> int:
-    """A whole number of at least `least`."""
-    is_whole = hasattr(value, "__index__") and not isinstance(value, bool)
-    if not is_whole or value.__index__() < least:
+def require_int(op: str, name: str, value: Any, minimum: int = 1) -> int:
+    """`value` as an int, if it is an integer of at least `minimum`."""
+    is_int = hasattr(value, "__index__") and not isinstance(value, bool)
+    if not is_int or value.__index__() < minimum:
         raise InvalidArgumentError(op, f"{name} is {value!r}",
-                                   f"it takes a whole number of {least} or more")
+                                   f"it must be an integer of at least {minimum}")
     return value.__index__()
 
 
 def require_pair(op: str, name: str, value: Any) -> tuple[int, int]:
-    """One whole number for both sides of a window, or two."""
+    """`value` as a pair of positive integers (rows, columns); one integer counts for both."""
     values = (value, value) if hasattr(value, "__index__") else value
     if not isinstance(values, tuple | list) or len(values) != 2:
         raise InvalidArgumentError(op, f"{name} is {value!r}",
-                                   f"it takes one or two whole numbers, such as {name}=(2, 2)")
-    first, second = (require_int(op, name, v) for v in values)
-    return first, second
+                                   f"it must be an integer or a pair, such as {name}=(2, 2)")
+    rows, columns = (require_int(op, name, v) for v in values)
+    return rows, columns
 
 
-def require_choice(op: str, name: str, value: Any, known: tuple[str, ...]) -> str:
-    """A word of a few, in any case."""
-    if not isinstance(value, str) or value.lower() not in known:
+def require_choice(op: str, name: str, value: Any, choices: tuple[str, ...]) -> str:
+    """`value` in lower case, if it is one of `choices` in any case."""
+    if not isinstance(value, str) or value.lower() not in choices:
         raise InvalidArgumentError(op, f"{name} is {value!r}",
-                                   f"it takes {' or '.join(map(repr, known))}")
+                                   f"it must be {' or '.join(map(repr, choices))}")
     return value.lower()
 
 
 def require_fraction(op: str, name: str, value: Any) -> float:
-    """A number from 0 up to, not including, 1."""
+    """`value` as a float, if it is a number in [0, 1)."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1:
         raise InvalidArgumentError(op, f"{name} is {value!r}",
-                                   "it takes a number from 0 up to, not including, 1")
+                                   "it must be a number in [0, 1)")
     return float(value)
 
 
 def readable_size(size_bytes: float) -> str:
-    """`484` as "484.00 B", a million as "976.56 KB", as Keras shows sizes."""
+    """A size in bytes in Keras's format: 484 gives "484.00 B", a million "976.56 KB"."""
     units = ("B", "KB", "MB", "GB", "TB")
-    at = 0
-    while size_bytes >= 1024 and at < len(units) - 1:
-        size_bytes, at = size_bytes / 1024, at + 1
-    return f"{size_bytes:.2f} {units[at]}"
+    unit = 0
+    while size_bytes >= 1024 and unit < len(units) - 1:
+        size_bytes, unit = size_bytes / 1024, unit + 1
+    return f"{size_bytes:.2f} {units[unit]}"

@@ -1,6 +1,7 @@
-"""Batches taken inside the program: data lies on the backend, a Variable tells where to go on.
+"""Batch iterator: slices of the training data, taken inside the compiled step.
 
-A step therefore takes no data with it when it is called, and the host is called once for it.
+The samples stay in the backend's memory, and a Variable holds the position of the next batch. A
+step therefore has no data to upload, and one host call runs it.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ def _random_word() -> tf.Tensor:
 
 
 class BatchIterator:
-    """Where in the data the next batch begins."""
+    """The position in the samples at which the next batch begins."""
 
     def __init__(self):
         self.position = tf.Variable(0, trainable=False, name="feed_position")
@@ -31,53 +32,54 @@ class BatchIterator:
     def reset(self) -> None:
         self.position.assign(0)
 
-    def next_batch(self, rows: tuple, order: Any, count: int) -> tuple:
-        """The next `count` samples of each tensor, in that order or as they lie."""
-        places = tf.range(count) + self.position
+    def next_batch(self, samples: tuple, order: Any, count: int) -> tuple:
+        """The next `count` samples of each tensor, in their own order if `order` is None."""
+        indices = tf.range(count) + self.position
         if order is not None:
-            places = tf.gather(order, places)
+            indices = tf.gather(order, indices)
         self.position.assign_add(count)
-        return tuple(tf.gather(each, places) for each in rows)
+        return tuple(tf.gather(tensor, indices) for tensor in samples)
 
 
 class EpochShuffler:
-    """Orders of n samples, a new one for each epoch: the same after the same tf.random.set_seed."""
+    """Random orders of n samples, one for each epoch; tf.random.set_seed reproduces them."""
 
     def __init__(self, n: int):
         self.random = Random(_random_word().tolist()[0])
-        self.places = array("i", range(n))
+        self.indices = array("i", range(n))
 
-    def order(self) -> tf.Tensor:
-        self.random.shuffle(self.places)
-        return to_device(tf.constant(self.places))
+    def next_order(self) -> tf.Tensor:
+        """A new random order: int32, shape (n,)."""
+        self.random.shuffle(self.indices)
+        return to_device(tf.constant(self.indices))
 
 
-def bind_step_to_samples(step: Callable, rows: tuple, order: Any) -> Callable[[int], Any]:
-    """`step` on the next samples of these rows: told how many, it runs its program at once."""
+def bind_step_to_samples(step: Callable, samples: tuple, order: Any) -> Callable[[int], Any]:
+    """A function of the batch size that runs `step` on the next samples."""
     if not isinstance(step, Function):
-        return lambda count: step(rows, order, count)
-    tensors = [*rows, *([] if order is None else [order])]
+        return lambda count: step(samples, order, count)
+    tensors = [*samples, *([] if order is None else [order])]
     programs: dict[int, Callable] = {}
 
     def run(count: int) -> Any:
-        # The signature is the same for every batch of that size, so it is looked up once.
+        # All batches of one size have the same signature, so its program is looked up once.
         if count not in programs:
-            programs[count] = step.get_concrete_function(rows, order, count)
+            programs[count] = step.get_concrete_function(samples, order, count)
         return programs[count](tensors)
 
     return run
 
 
 def batch_sizes(n: int, batch_size: int) -> list[int]:
-    """How many samples each batch of an epoch holds; the last may hold fewer."""
+    """The number of samples of each batch of an epoch; the last batch may be smaller."""
     count = ceil(n / batch_size)
     return [batch_size] * (count - 1) + [n - (count - 1) * batch_size]
 
 
-def holdout_split(rows: tuple, share: float) -> tuple[tuple, tuple]:
-    """The first samples to learn from, and the last ones, that share of all, to hold out."""
-    n = rows[0].shape[0]
-    first = int(n * (1.0 - share))
-    begin, end = ([to_device(each[part]) for each in rows]
-                  for part in (slice(first), slice(first, None)))
-    return tuple(begin), tuple(end)
+def holdout_split(samples: tuple, fraction: float) -> tuple[tuple, tuple]:
+    """The first samples for training, and the last `fraction` of them for validation."""
+    n = samples[0].shape[0]
+    boundary = int(n * (1.0 - fraction))
+    training, validation = ([to_device(tensor[span]) for tensor in samples]
+                            for span in (slice(boundary), slice(boundary, None)))
+    return tuple(training), tuple(validation)

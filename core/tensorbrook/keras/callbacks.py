@@ -1,4 +1,4 @@
-"""Callbacks: what `fit` calls while it works."""
+"""Callbacks: hooks that `fit`, `evaluate` and `predict` call while they run."""
 
 from __future__ import annotations
 
@@ -18,8 +18,15 @@ HOOKS = tuple(f"on_{kind}_{end}" for kind in (
 
 
 class Callback:
-    """Override the moments you want to hear of. In `on_train_batch_end`, reading `logs` waits for
-    the step; where nobody reads them, training does not stop to tell."""
+    """Base class of callbacks: override the hooks that should run.
+
+    `logs` holds the loss and the metrics by name. In `on_train_batch_end`, reading a value of
+    `logs` waits for the step to finish; training runs ahead as long as no value is read.
+
+    >>> class PrintLoss(tf.keras.callbacks.Callback):
+    ...     def on_epoch_end(self, epoch, logs=None):
+    ...         print(epoch, logs["loss"])
+    """
 
     def __init__(self):
         self.model: Any = None
@@ -50,7 +57,10 @@ class Callback:
 
 
 class CallbackList:
-    """Calls the callbacks that listen to a moment; `on_batch_end` is `on_train_batch_end`."""
+    """Calls each hook of the callbacks that override it.
+
+    `on_batch_begin` and `on_batch_end` are aliases of the hooks of a training batch.
+    """
 
     def __init__(self, callbacks: Any, model: Any, params: dict[str, Any]):
         self.callbacks = list(callbacks)
@@ -69,25 +79,29 @@ class CallbackList:
                 or name in vars(callback)]
 
     def notify(self, hook: str, *args: Any) -> None:
+        """Call a hook of every callback that overrides it."""
         for listener in self.listeners[hook]:
             listener(*args)
 
 
 class Logs(Mapping):
-    """The results of a step by name, read from the backend when somebody looks at one: all numbers
-    at once, as that takes no longer."""
+    """The results of a step by name, read back lazily.
+
+    The first access reads all scalars at once, because one readback takes as long as several.
+    """
 
     def __init__(self, tensors: dict[str, Any]):
-        self._tensors, self._read = tensors, {}
+        self._tensors, self._values = tensors, {}
 
     def __getitem__(self, name: str) -> float:
-        if name not in self._read:
-            self._fetch([n for n, t in self._tensors.items() if n == name or is_number(t)])
-        return self._read[name]
+        if name not in self._values:
+            self._fetch([n for n, t in self._tensors.items() if n == name or is_scalar(t)])
+        return self._values[name]
 
     def _fetch(self, names: list[str]) -> None:
         values = fetch_all([self._tensors[name] for name in names])
-        self._read |= {n: v.tolist() if hasattr(v, "tolist") else v for n, v in zip(names, values)}
+        self._values |= {n: v.tolist() if hasattr(v, "tolist") else v
+                         for n, v in zip(names, values)}
 
     def __iter__(self):
         return iter(self._tensors)
@@ -99,12 +113,16 @@ class Logs(Mapping):
         return repr(dict(self))
 
 
-def is_number(value: Any) -> bool:
+def is_scalar(value: Any) -> bool:
+    """Whether a value is a Tensor or a Variable of shape ()."""
     return isinstance(value, tf.Tensor | tf.Variable) and not value.shape
 
 
 class History(Callback):
-    """What `fit` returns: `history.history["loss"]` holds a number for each epoch."""
+    """The results of each epoch, returned by `fit`: `history.history["loss"]` is a list of floats.
+
+    `epoch` lists the indices of the epochs.
+    """
 
     def __init__(self):
         super().__init__()
@@ -122,19 +140,19 @@ class History(Callback):
 
 
 class LambdaCallback(Callback):
-    """A callback from functions: `LambdaCallback(on_epoch_end=lambda epoch, logs: ...)`."""
+    """A callback made of functions: `LambdaCallback(on_epoch_end=lambda epoch, logs: ...)`."""
 
     def __init__(self, **functions: Callable | None):
         super().__init__()
         for hook, function in functions.items():
             if hook not in HOOKS:
-                raise argument_checks.unknown_name_error("LambdaCallback", "moment", hook, HOOKS)
+                raise argument_checks.unknown_name_error("LambdaCallback", "hook", hook, HOOKS)
             if function is not None:
                 setattr(self, hook, function)
 
 
 class TerminateOnNaN(Callback):
-    """Stops training at the first batch whose loss is no number any more."""
+    """Stops training after the first batch whose loss is NaN or infinite."""
 
     def on_train_batch_end(self, batch, logs=None):
         loss = (logs or {}).get("loss")
@@ -144,15 +162,23 @@ class TerminateOnNaN(Callback):
 
 
 class EarlyStopping(Callback):
-    """Stops when a result has not become better for `patience` epochs."""
+    """Stops training when the metric `monitor` has not improved for `patience` epochs.
+
+    An improvement is a change by more than `min_delta`: upwards with mode "max", downwards with
+    "min"; "auto" means "max" for accuracies and "min" for other metrics. Until the metric is better
+    than `baseline`, an improvement does not reset the count of epochs. With `restore_best_weights`
+    the model ends with the weights of its best epoch.
+
+    Raises InvalidArgumentError at the end of an epoch whose results do not contain `monitor`.
+    """
 
     def __init__(self, monitor: str = "val_loss", min_delta: float = 0.0, patience: int = 0,
                  verbose: int = 0, mode: str = "auto", baseline: float | None = None,
                  restore_best_weights: bool = False, start_from_epoch: int = 0):
         super().__init__()
         mode = argument_checks.require_choice("EarlyStopping", "mode", mode, ("auto", "min", "max"))
-        upwards = mode == "max" or mode == "auto" and monitor.endswith(("accuracy", "acc"))
-        self.sign = 1.0 if upwards else -1.0
+        maximize = mode == "max" or mode == "auto" and monitor.endswith(("accuracy", "acc"))
+        self.sign = 1.0 if maximize else -1.0
         self.monitor, self.min_delta, self.patience = monitor, abs(min_delta), patience
         self.verbose, self.baseline = verbose, baseline
         self.restore_best_weights, self.start_from_epoch = restore_best_weights, start_from_epoch
@@ -186,13 +212,14 @@ class EarlyStopping(Callback):
             for weight, value in zip(self.model.weights, self.best_weights):
                 weight.assign(value)
 
-    def _is_improvement(self, value: float, than: float) -> bool:
-        return self.sign * (value - than) > self.min_delta
+    def _is_improvement(self, value: float, reference: float) -> bool:
+        return self.sign * (value - reference) > self.min_delta
 
     def _save_best(self, epoch: int) -> None:
         self.best_epoch, self.best_weights = epoch, [w.value() for w in self.model.weights]
 
     def _monitored_value(self, logs: Mapping[str, float]) -> float:
         if self.monitor not in logs:
-            raise argument_checks.unknown_name_error("EarlyStopping", "result", self.monitor, list(logs))
+            raise argument_checks.unknown_name_error("EarlyStopping", "metric", self.monitor,
+                                                     list(logs))
         return logs[self.monitor]

@@ -1,7 +1,7 @@
-"""What layers compute in and what their weights are: `"mixed_float16"` and its like.
+"""Dtype policies: the compute dtype and the variable dtype of a layer, such as "mixed_float16".
 
-Where the two differ, a layer's weights are read as what it computes in while it is called, and only
-then (`autocast`); the cast's gradient brings their gradients back as what they are.
+Where the two dtypes differ, a layer's weights are read as the compute dtype during its call, and
+only then (`autocast`). The gradient of that cast returns the gradients in the variable dtype.
 """
 
 from __future__ import annotations
@@ -21,7 +21,10 @@ DTYPES = {"float32": ("float32", "float32"), "mixed_float16": ("float16", "float
 
 
 class DTypePolicy:
-    """The dtype that a layer computes in, and that of its weights.
+    """The dtype in which a layer computes, and the dtype of its weights.
+
+    `name` is "float32", "mixed_float16" (computes in float16, weights in float32) or "float16".
+    Raises InvalidArgumentError for another name.
 
     >>> policy = tf.keras.mixed_precision.Policy("mixed_float16")
     >>> policy.compute_dtype, policy.variable_dtype
@@ -52,21 +55,21 @@ class DTypePolicy:
 
 
 _global_policy = [DTypePolicy()]
-_autocast_dtype: list[tf.DType | None] = register_stack([None], shared_prefix=1)      # the innermost call's is last
+_autocast_dtypes: list[tf.DType | None] = register_stack([None], shared_prefix=1)
 
 
 def global_policy() -> DTypePolicy:
-    """The policy of layers that are given none."""
+    """The policy of layers that are created without a `dtype`."""
     return _global_policy[0]
 
 
 def set_global_policy(policy: Any) -> None:
-    """Let layers that are made from now on have a policy: `set_global_policy("mixed_float16")`."""
+    """Set the policy of layers created from now on: `set_global_policy("mixed_float16")`."""
     _global_policy[0] = get(policy)
 
 
 def get(identifier: Any) -> DTypePolicy:
-    """The policy of that name, dtype or config; the global one for None."""
+    """The policy of a name, a dtype or a config; the global policy for None."""
     if identifier is None:
         return global_policy()
     if isinstance(identifier, DTypePolicy):
@@ -78,29 +81,30 @@ def get(identifier: Any) -> DTypePolicy:
 
 @contextmanager
 def autocast(dtype: tf.DType | None) -> Iterator[None]:
-    """Within the block floating weights are read as that dtype; with None as what they are."""
-    outside = len(_autocast_dtype)
+    """Within the block, floating-point weights are read as `dtype`; None reads them uncast."""
+    depth = len(_autocast_dtypes)
     try:
-        _autocast_dtype.append(dtype)
+        _autocast_dtypes.append(dtype)
         yield
     finally:
-        del _autocast_dtype[outside:]               # whenever an interrupt came
+        del _autocast_dtypes[depth:]  # correct even if an interrupt came before the append
 
 
 class AutocastVariable(tf.Variable):
-    """A Variable of a layer. Assignments to it take floats of any width."""
+    """A layer's Variable, read as the dtype of `autocast`; assigned floats are cast to its own."""
 
     __slots__ = ("autocast",)
 
     def __init__(self, initial_value: Any, trainable: bool = True, dtype: Any = None,
-                 name: str = "Variable", casts: bool = True):
+                 name: str = "Variable", autocast: bool = True):
         super().__init__(initial_value, trainable, dtype, name)
-        self.autocast = casts and self.spec.dtype.is_floating
+        self.autocast = autocast and self.spec.dtype.is_floating
 
     @property
     def dtype(self) -> tf.DType:
-        """What it is read as."""
-        return _autocast_dtype[-1] if self.autocast and _autocast_dtype[-1] is not None else self.spec.dtype
+        """The dtype as which the Variable is read at present."""
+        dtype = _autocast_dtypes[-1]
+        return dtype if self.autocast and dtype is not None else self.spec.dtype
 
     def value(self) -> tf.Tensor:
         return tf.cast(super().value(), self.dtype)
@@ -109,21 +113,21 @@ class AutocastVariable(tf.Variable):
 
     def assign(self, value: Any) -> tf.Variable:
         with autocast(None):
-            return super().assign(self._fitting(value))
+            return super().assign(self._cast_floats(value))
 
     def assign_add(self, delta: Any) -> tf.Variable:
         with autocast(None):
-            return super().assign(self + self._fitting(delta))
+            return super().assign(self + self._cast_floats(delta))
 
     def assign_sub(self, delta: Any) -> tf.Variable:
         with autocast(None):
-            return super().assign(self - self._fitting(delta))
+            return super().assign(self - self._cast_floats(delta))
 
-    def _fitting(self, value: Any) -> Any:
-        """A float of another width as what it is kept as; all else as it came."""
-        floats = isinstance(value, tf.Tensor | tf.Variable) and value.dtype.is_floating
-        return tf.cast(value, self.dtype) if floats and self.dtype.is_floating else value
+    def _cast_floats(self, value: Any) -> Any:
+        """A floating-point tensor cast to the Variable's dtype; any other value unchanged."""
+        is_float = isinstance(value, tf.Tensor | tf.Variable) and value.dtype.is_floating
+        return tf.cast(value, self.dtype) if is_float and self.dtype.is_floating else value
 
     def __reduce__(self):
-        kind, (value, trainable, dtype, name) = super().__reduce__()
+        _, (value, trainable, dtype, name) = super().__reduce__()
         return type(self), (value, trainable, dtype, name, self.autocast)

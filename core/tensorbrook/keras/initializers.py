@@ -1,4 +1,4 @@
-"""What weights begin as: `kernel_initializer="he_normal"`."""
+"""Initializers: the initial values of weights: `kernel_initializer="he_normal"`."""
 
 from __future__ import annotations
 
@@ -14,25 +14,29 @@ from ..tensor import constant_from_host
 from . import argument_checks
 from .auto_names import snake_case
 
-# How much narrower a normal distribution gets by cutting it at two deviations.
+# The standard deviation of a standard normal distribution truncated to [-2, 2].
 TRUNCATED_STDDEV = 0.87962566103423978
 
-_seeded = tf.random.Generator(0)
+_seeded_generator = tf.random.Generator(0)
 
 
 @tf.function
-def _draw(distribution: str, shape: tuple, low: float, high: float, own_seed: bool) -> tf.Tensor:
-    """Random numbers as one program, from the initializer's own stream or the common one."""
-    return getattr(_seeded if own_seed else tf.random, distribution)(shape, low, high)
+def _draw(distribution: str, shape: tuple, low: float, high: float, is_seeded: bool) -> tf.Tensor:
+    """Random values as one program, from the seeded generator or from `tf.random`."""
+    generator = _seeded_generator if is_seeded else tf.random
+    return getattr(generator, distribution)(shape, low, high)
 
 
 def host_zeros(shape: tuple[int, ...]) -> tf.Tensor:
-    """Zeros that need no program, only memory."""
+    """A float32 Tensor of zeros, made on the host without a program."""
     return constant_from_host(HostArray(bytes(4 * prod(shape)), tuple(shape), tf.float32))
 
 
 class Initializer:
-    """Gives the first value of a weight: `initializer(shape)`."""
+    """Base class of initializers: `initializer(shape)` returns a float32 Tensor of that shape.
+
+    With a `seed`, every call returns the same values; else they come from `tf.random`.
+    """
 
     def __init__(self, seed: int | None = None):
         self.seed = seed
@@ -41,12 +45,15 @@ class Initializer:
         raise NotImplementedError(f"{type(self).__name__} has no __call__")
 
     def sample(self, distribution: str, shape: Any, low: float, high: float) -> tf.Tensor:
+        """Random values; `low` and `high` are the first two arguments of the distribution."""
         if self.seed is not None:
-            _seeded.reset_from_seed(self.seed)
+            _seeded_generator.reset_from_seed(self.seed)
         return _draw(distribution, tuple(shape), low, high, self.seed is not None)
 
     def get_config(self) -> dict[str, Any]:
-        return {name: getattr(self, name) for name in argument_checks.constructor_arguments(type(self))}
+        """The arguments of the constructor, by name."""
+        names = argument_checks.constructor_arguments(type(self))
+        return {name: getattr(self, name) for name in names}
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Initializer:
@@ -54,6 +61,8 @@ class Initializer:
 
 
 class Zeros(Initializer):
+    """All elements 0."""
+
     def __init__(self):
         super().__init__()
 
@@ -62,6 +71,8 @@ class Zeros(Initializer):
 
 
 class Constant(Initializer):
+    """All elements `value`."""
+
     def __init__(self, value: float = 0.0):
         super().__init__()
         self.value = value
@@ -71,6 +82,8 @@ class Constant(Initializer):
 
 
 class Ones(Initializer):
+    """All elements 1."""
+
     def __init__(self):
         super().__init__()
 
@@ -79,6 +92,8 @@ class Ones(Initializer):
 
 
 class RandomUniform(Initializer):
+    """Uniform distribution over [minval, maxval)."""
+
     def __init__(self, minval: float = -0.05, maxval: float = 0.05, seed: int | None = None):
         super().__init__(seed)
         self.minval, self.maxval = minval, maxval
@@ -88,6 +103,8 @@ class RandomUniform(Initializer):
 
 
 class RandomNormal(Initializer):
+    """Normal distribution."""
+
     def __init__(self, mean: float = 0.0, stddev: float = 0.05, seed: int | None = None):
         super().__init__(seed)
         self.mean, self.stddev = mean, stddev
@@ -97,32 +114,37 @@ class RandomNormal(Initializer):
 
 
 class TruncatedNormal(RandomNormal):
-    """The normal distribution within two deviations."""
+    """Normal distribution truncated at two standard deviations from the mean."""
 
     def __call__(self, shape: Any, dtype: Any = None) -> tf.Tensor:
         return self.sample("truncated_normal", shape, self.mean, self.stddev)
 
 
 def compute_fans(shape: tuple[int, ...]) -> tuple[int, int]:
-    """How many inputs reach one output of a weight, and how many outputs one input reaches."""
+    """(fan_in, fan_out): the inputs of one output of a weight, and the outputs of one input."""
     if len(shape) < 2:
         n = shape[0] if shape else 1
         return n, n
-    field = prod(shape[:-2])
-    return shape[-2] * field, shape[-1] * field
+    receptive_field = prod(shape[:-2])
+    return shape[-2] * receptive_field, shape[-1] * receptive_field
 
 
 class VarianceScaling(Initializer):
-    """Random numbers whose variance is `scale` divided by the number of connections."""
+    """Random values of variance `scale / n`.
+
+    n is the weight's fan_in, its fan_out or their mean, by `mode`: "fan_in", "fan_out" or
+    "fan_avg". `distribution` is "truncated_normal", "untruncated_normal" or "uniform".
+    """
 
     def __init__(self, scale: float = 1.0, mode: str = "fan_in",
                  distribution: str = "truncated_normal", seed: int | None = None):
         super().__init__(seed)
         self.scale = scale
-        self.mode = argument_checks.require_choice("VarianceScaling", "mode", mode,
-                                  ("fan_in", "fan_out", "fan_avg"))
-        self.distribution = argument_checks.require_choice("VarianceScaling", "distribution", distribution,
-                                          ("truncated_normal", "untruncated_normal", "uniform"))
+        self.mode = argument_checks.require_choice(
+            "VarianceScaling", "mode", mode, ("fan_in", "fan_out", "fan_avg"))
+        self.distribution = argument_checks.require_choice(
+            "VarianceScaling", "distribution", distribution,
+            ("truncated_normal", "untruncated_normal", "uniform"))
 
     def __call__(self, shape: Any, dtype: Any = None) -> tf.Tensor:
         fan_in, fan_out = compute_fans(tuple(shape))
@@ -136,8 +158,8 @@ class VarianceScaling(Initializer):
         return self.sample("truncated_normal", shape, 0.0, sqrt(variance) / TRUNCATED_STDDEV)
 
 
-class _Scaled(VarianceScaling):
-    """A kind of variance scaling with a name of its own."""
+class _NamedScaling(VarianceScaling):
+    """Variance scaling with fixed arguments, published under a name."""
 
     scaling_args: tuple[float, str, str]
 
@@ -145,33 +167,49 @@ class _Scaled(VarianceScaling):
         super().__init__(*self.scaling_args, seed=seed)
 
 
-class GlorotUniform(_Scaled):
+class GlorotUniform(_NamedScaling):
+    """Uniform distribution of variance 2 / (fan_in + fan_out) (Glorot and Bengio, 2010)."""
+
     scaling_args = 1.0, "fan_avg", "uniform"
 
 
-class GlorotNormal(_Scaled):
+class GlorotNormal(_NamedScaling):
+    """Truncated normal distribution of variance 2 / (fan_in + fan_out)."""
+
     scaling_args = 1.0, "fan_avg", "truncated_normal"
 
 
-class HeUniform(_Scaled):
+class HeUniform(_NamedScaling):
+    """Uniform distribution of variance 2 / fan_in (arXiv:1502.01852)."""
+
     scaling_args = 2.0, "fan_in", "uniform"
 
 
-class HeNormal(_Scaled):
+class HeNormal(_NamedScaling):
+    """Truncated normal distribution of variance 2 / fan_in (arXiv:1502.01852)."""
+
     scaling_args = 2.0, "fan_in", "truncated_normal"
 
 
-class LecunUniform(_Scaled):
+class LecunUniform(_NamedScaling):
+    """Uniform distribution of variance 1 / fan_in."""
+
     scaling_args = 1.0, "fan_in", "uniform"
 
 
-class LecunNormal(_Scaled):
+class LecunNormal(_NamedScaling):
+    """Truncated normal distribution of variance 1 / fan_in."""
+
     scaling_args = 1.0, "fan_in", "truncated_normal"
 
 
 class Orthogonal(Initializer):
-    """A matrix whose rows, or columns, whichever are fewer, are orthogonal and of length `gain`:
-    random normal ones, each freed of what it shares with those before it (arXiv:1312.6120)."""
+    """Random orthogonal matrix (arXiv:1312.6120), from normal vectors by Gram-Schmidt.
+
+    The weight is taken as a matrix of its last axis and all other axes. The rows of the matrix, or
+    its columns if they are fewer, are orthogonal and have length `gain`. Raises
+    InvalidArgumentError for a weight of fewer than two axes.
+    """
 
     def __init__(self, gain: float = 1.0, seed: int | None = None):
         super().__init__(seed)
@@ -180,27 +218,29 @@ class Orthogonal(Initializer):
     def __call__(self, shape: Any, dtype: Any = None) -> tf.Tensor:
         if len(shape) < 2:
             raise InvalidArgumentError("Orthogonal", f"the weight has shape {tuple(shape)}",
-                                       "it takes shapes of two axes or more")
+                                       "it must have at least two axes")
         rows, columns = prod(shape[:-1]), shape[-1]
-        few, many = min(rows, columns), max(rows, columns)
-        base = _orthogonal(self.sample("normal", (few, many), 0.0, 1.0)) * self.gain
-        return tf.reshape(tf.transpose(base) if rows > columns else base, tuple(shape))
+        wide = min(rows, columns), max(rows, columns)
+        matrix = _orthogonalize(self.sample("normal", wide, 0.0, 1.0)) * self.gain
+        return tf.reshape(tf.transpose(matrix) if rows > columns else matrix, tuple(shape))
 
 
 @tf.function
-def _orthogonal(rows: tf.Tensor) -> tf.Tensor:
-    """Gram-Schmidt: each row less its shares of those before it, to length 1. Twice is enough
-    (Giraud et al., 2005) for what rounding leaves."""
-    def turn(base: tf.Tensor, x: tuple[tf.Tensor, tf.Tensor]):
-        row, here = x
+def _orthogonalize(rows: tf.Tensor) -> tf.Tensor:
+    """Gram-Schmidt: subtract from each row its projections on the previous rows, and normalize.
+
+    Subtracting twice removes the rounding errors of the first time (Giraud et al., 2005).
+    """
+    def add_row(basis: tf.Tensor, x: tuple[tf.Tensor, tf.Tensor]):
+        row, is_row = x
         for _ in range(2):
-            row = row - tf.reduce_sum(tf.reduce_sum(base * row, 1, keepdims=True) * base, 0)
+            row = row - tf.reduce_sum(tf.reduce_sum(basis * row, 1, keepdims=True) * basis, 0)
         row = row * tf.rsqrt(tf.reduce_sum(row * row))
-        return tf.where(tf.expand_dims(here, 1), row, base), ()
+        return tf.where(tf.expand_dims(is_row, 1), row, basis), ()
 
     count = rows.shape[0]
-    here = tf.equal(tf.expand_dims(tf.range(count), 1), tf.range(count))
-    return scan_loop(turn, tf.zeros_like(rows), (rows, here))[0]
+    is_row = tf.equal(tf.expand_dims(tf.range(count), 1), tf.range(count))
+    return scan_loop(add_row, tf.zeros_like(rows), (rows, is_row))[0]
 
 
 _CLASSES = (Zeros, Ones, Constant, RandomUniform, RandomNormal, TruncatedNormal, VarianceScaling,
@@ -211,7 +251,10 @@ BY_NAME |= {"uniform": RandomUniform, "normal": RandomNormal}
 
 
 def get(identifier: Any) -> Any:
-    """The initializer of that name, of that config, or itself."""
+    """The initializer of a name, a class or a config; a callable is returned unchanged.
+
+    Raises InvalidArgumentError for an unknown name.
+    """
     if isinstance(identifier, dict):
         return get(snake_case(identifier["class_name"])).from_config(identifier["config"])
     if isinstance(identifier, type):
@@ -220,12 +263,13 @@ def get(identifier: Any) -> Any:
         return identifier
     name = snake_case(identifier) if isinstance(identifier, str) else identifier
     if name not in BY_NAME:
-        raise argument_checks.unknown_name_error("initializer", "initializer", identifier, BY_NAME)
+        raise argument_checks.unknown_name_error("initializer", "initializer", identifier,
+                                                 BY_NAME)
     return BY_NAME[name]()
 
 
 def serialize(initializer: Any) -> dict[str, Any]:
-    """Class and arguments, as Keras writes them."""
+    """The class and the arguments of an initializer, in Keras's format."""
     config = initializer.get_config() if isinstance(initializer, Initializer) else {}
     return {"module": "keras.initializers", "class_name": type(initializer).__name__,
             "config": config, "registered_name": None}

@@ -1,4 +1,4 @@
-"""Metrics: sums that grow batch by batch inside the compiled step, read when somebody looks."""
+"""Metrics: results accumulated over batches inside the compiled step, and read back on demand."""
 
 from __future__ import annotations
 
@@ -7,12 +7,25 @@ from typing import Any
 
 import tensorbrook as tf
 
-from . import data_conversion, argument_checks, losses
+from . import argument_checks, data_conversion, losses
 from .auto_names import snake_case
 
 
 class Metric:
-    """Something measured over many batches. Write `update_state` and `result`."""
+    """Base class of metrics; override `update_state` and `result`.
+
+    The state is held in Variables made by `add_variable`, so that `update_state` is part of the
+    compiled step.
+
+    >>> class Positives(tf.keras.metrics.Metric):
+    ...     def __init__(self):
+    ...         super().__init__(name="positives")
+    ...         self.count = self.add_variable()
+    ...     def update_state(self, y_true, y_pred, sample_weight=None):
+    ...         self.count.assign_add(tf.reduce_sum(tf.cast(y_pred > 0.5, tf.float32)))
+    ...     def result(self):
+    ...         return self.count.value()
+    """
 
     def __init__(self, dtype: Any = None, name: str | None = None):
         self.name = name or snake_case(type(self).__name__)
@@ -20,7 +33,7 @@ class Metric:
 
     def add_variable(self, shape: Any = (), initializer: Any = "zeros", dtype: Any = None,
                      name: str | None = None) -> tf.Variable:
-        """A number, or several, that `reset_state` sets to 0 again."""
+        """A float32 Variable of zeros, which `reset_state` sets to zero again."""
         with tf.init_scope():
             variable = tf.Variable(tf.zeros(tuple(shape)), trainable=False, name=name or self.name)
         self._variables.append(variable)
@@ -33,10 +46,12 @@ class Metric:
         return list(self._variables)
 
     def update_state(self, *args: Any, **kwargs: Any) -> None:
-        raise NotImplementedError(f"{self.name}: write `def update_state(self, y_true, y_pred)`")
+        raise NotImplementedError(f"{self.name}: the metric has no `update_state`; override "
+                                  "`def update_state(self, y_true, y_pred)`")
 
     def result(self) -> tf.Tensor:
-        raise NotImplementedError(f"{self.name}: write `def result(self)`")
+        raise NotImplementedError(f"{self.name}: the metric has no `result`; override "
+                                  "`def result(self)`")
 
     def reset_state(self) -> None:
         for variable in self._variables:
@@ -51,7 +66,13 @@ class Metric:
 
 
 class Mean(Metric):
-    """The mean of all values it was given, each with its weight."""
+    """The weighted mean of all values passed to `update_state`; 0 before the first.
+
+    >>> mean = tf.keras.metrics.Mean()
+    >>> mean.update_state([1.0, 3.0])
+    >>> float(mean.result())
+    2.0
+    """
 
     def __init__(self, name: str = "mean", dtype: Any = None):
         super().__init__(dtype, name)
@@ -64,7 +85,8 @@ class Mean(Metric):
         if isinstance(sample_weight, int | float):
             values, count = values * float(sample_weight), count * sample_weight
         elif sample_weight is not None:
-            values, weights = losses.squeeze_or_expand(values, data_conversion.to_float(sample_weight))
+            weights = data_conversion.to_float(sample_weight)
+            values, weights = losses.squeeze_or_expand(values, weights)
             values, count = values * weights, tf.reduce_sum(weights * tf.ones_like(values))
         self.total.assign_add(tf.reduce_sum(values))
         self.count.assign_add(count)
@@ -75,7 +97,7 @@ class Mean(Metric):
 
 
 class MeanMetricWrapper(Mean):
-    """The mean of a function of (y_true, y_pred) that gives a number for each sample."""
+    """The mean of a function of (y_true, y_pred) that returns one value for each sample."""
 
     def __init__(self, fn: Callable, name: str | None = None, dtype: Any = None,
                  **arguments: Any):
@@ -88,28 +110,31 @@ class MeanMetricWrapper(Mean):
 
 
 def sparse_categorical_accuracy(y_true: Any, y_pred: Any) -> tf.Tensor:
-    """1 where the largest number of a row stands at its class."""
+    """1 where the largest prediction of a row is at the row's class index, else 0.
+
+    y_true has shape (...,), y_pred (..., classes), the result is float32 (...,).
+    """
     y_pred = data_conversion.to_float(y_pred)
     labels = losses.class_indices("sparse_categorical_accuracy", y_true, y_pred)
     return tf.cast(tf.equal(tf.argmax(y_pred, axis=-1), labels), tf.float32)
 
 
 def categorical_accuracy(y_true: Any, y_pred: Any) -> tf.Tensor:
-    """1 where the largest numbers of a one-hot row and of its prediction stand at one place."""
+    """1 where the largest prediction of a row is at the one-hot target's class, else 0."""
     y_true, y_pred = losses.match_targets("categorical_accuracy", y_true, y_pred)
-    right = tf.equal(tf.argmax(y_true, axis=-1), tf.argmax(y_pred, axis=-1))
-    return tf.cast(right, tf.float32)
+    is_correct = tf.equal(tf.argmax(y_true, axis=-1), tf.argmax(y_pred, axis=-1))
+    return tf.cast(is_correct, tf.float32)
 
 
 def binary_accuracy(y_true: Any, y_pred: Any, threshold: float = 0.5) -> tf.Tensor:
-    """The share of answers that are on the right side of the threshold."""
+    """The fraction of targets 0 or 1 that equal `y_pred > threshold`, over the last axis."""
     y_true, y_pred = losses.match_targets("binary_accuracy", y_true, y_pred)
-    right = tf.equal(y_true, tf.cast(y_pred > threshold, tf.float32))
-    return tf.reduce_mean(tf.cast(right, tf.float32), axis=-1)
+    is_correct = tf.equal(y_true, tf.cast(y_pred > threshold, tf.float32))
+    return tf.reduce_mean(tf.cast(is_correct, tf.float32), axis=-1)
 
 
 def accuracy(y_true: Any, y_pred: Any) -> tf.Tensor:
-    """The accuracy that fits the shapes: binary, of class indices, or of one-hot rows."""
+    """The accuracy that matches the shapes: binary, of class indices, or of one-hot targets."""
     y_true, y_pred = data_conversion.to_tensor(y_true), data_conversion.to_float(y_pred)
     if y_pred.shape[-1] == 1:
         return binary_accuracy(y_true, y_pred)
@@ -119,26 +144,36 @@ def accuracy(y_true: Any, y_pred: Any) -> tf.Tensor:
 
 
 class SparseCategoricalAccuracy(MeanMetricWrapper):
+    """The mean of `sparse_categorical_accuracy`."""
+
     def __init__(self, name: str = "sparse_categorical_accuracy", dtype: Any = None):
         super().__init__(sparse_categorical_accuracy, name, dtype)
 
 
 class CategoricalAccuracy(MeanMetricWrapper):
+    """The mean of `categorical_accuracy`."""
+
     def __init__(self, name: str = "categorical_accuracy", dtype: Any = None):
         super().__init__(categorical_accuracy, name, dtype)
 
 
 class BinaryAccuracy(MeanMetricWrapper):
+    """The mean of `binary_accuracy`."""
+
     def __init__(self, name: str = "binary_accuracy", dtype: Any = None, threshold: float = 0.5):
         super().__init__(binary_accuracy, name, dtype, threshold=threshold)
 
 
 class MeanSquaredError(MeanMetricWrapper):
+    """The mean of `losses.mean_squared_error`."""
+
     def __init__(self, name: str = "mean_squared_error", dtype: Any = None):
         super().__init__(losses.mean_squared_error, name, dtype)
 
 
 class MeanAbsoluteError(MeanMetricWrapper):
+    """The mean of `losses.mean_absolute_error`."""
+
     def __init__(self, name: str = "mean_absolute_error", dtype: Any = None):
         super().__init__(losses.mean_absolute_error, name, dtype)
 
@@ -155,7 +190,10 @@ FUNCTIONS: dict[str, Callable] = {
 
 
 def get(identifier: Any) -> Metric:
-    """The metric of that name, or of that function; a Metric is itself."""
+    """The metric of a name, a class or a function; a Metric is returned unchanged.
+
+    Raises InvalidArgumentError for an unknown name.
+    """
     if isinstance(identifier, Metric):
         return identifier
     if isinstance(identifier, type) and issubclass(identifier, Metric):

@@ -1,4 +1,4 @@
-"""`tf.keras.models`."""
+"""Models: `tf.keras.models.Sequential`, and `Model` to derive from."""
 
 from .model import Model
 from .sequential import Sequential

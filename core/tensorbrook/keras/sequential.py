@@ -1,4 +1,4 @@
-"""Sequential: layers one after the other."""
+"""Sequential: a model that is a chain of layers."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ from .model import Model
 
 
 class Sequential(Model):
-    """A model that hands its input from layer to layer.
+    """A model that passes its input through a list of layers.
+
+    It is built at once if it begins with `tf.keras.Input` or a layer with `input_shape`, else on
+    its first call.
 
     >>> model = tf.keras.Sequential([
     ...     tf.keras.Input((8, 8, 1)),
@@ -25,15 +28,18 @@ class Sequential(Model):
         super().__init__(name=name, trainable=trainable)
         self._layers: list[Layer] = []
         self._input: KerasTensor | None = None
-        self._shapes: list[Shape] = []  # the input's, then each layer's output; empty: not built
+        self._shapes: list[Shape] = []  # input shape, then output shapes; empty if not built
         for layer in layers or ():
             self.add(layer)
 
     def add(self, layer: Layer | KerasTensor) -> None:
-        """Put a layer at the end."""
+        """Append a layer.
+
+        Raises InvalidArgumentError for an Input after other layers, and for a name in use.
+        """
         if isinstance(layer, KerasTensor):
             if self._layers or self._input:
-                raise self.error("Input comes after other layers", "put it first, once")
+                raise self.error("Input comes after other layers", "pass one Input, as the first")
             self._input = layer
             self.build(layer.shape)
             return
@@ -41,7 +47,7 @@ class Sequential(Model):
             raise self.error(f"{layer!r} is not a layer", "use tf.keras.layers: Dense(10)")
         if any(each is layer or each.name == layer.name for each in self._layers):
             raise self.error(f"there is already a layer {layer.name}",
-                               "give each layer a name of its own")
+                             "give each layer a unique name")
         if layer._input_shape_argument and not self._layers and not self._input:
             self.add(KerasTensor(layer._input_shape_argument))
         if self._shapes:
@@ -50,42 +56,42 @@ class Sequential(Model):
         self.reset_functions()
 
     def pop(self) -> Layer:
-        """Take the last layer away."""
+        """Remove the last layer, and return it."""
         if not self._layers:
-            raise self.error("it has no layers", "add one first")
+            raise self.error("it has no layers", "add a layer first")
         self._shapes = self._shapes[:len(self._layers)]
         self.reset_functions()
         return self._layers.pop()
 
     def build(self, input_shape: Any = None) -> None:
-        """Make the weights of every layer for inputs of that shape."""
+        """Create the weights of every layer for inputs (batch, ...) of a shape."""
         if input_shape is None:
-            raise self.error("the shape of its input is not known",
-                               "begin it with tf.keras.Input(shape), or give build a shape")
+            raise self.error("the input shape is unknown",
+                             "begin with tf.keras.Input(shape), or pass a shape to build")
         self._shapes = [tuple(input_shape)]
         for layer in self._layers:
             self._build_next(layer)
 
     def _build_next(self, layer: Layer) -> None:
-        """Build one more layer on the shapes that are known."""
+        """Build the layer after the last known shape, and append its output shape."""
         shape = self._shapes[-1]
         if not layer.built:
             layer.build(shape)
         self._shapes.append(tuple(layer.compute_output_shape(shape)))
 
     def prepare_input(self, x: Any) -> Any:
-        """The input as a tensor of the shape that Input said; (n,) may stand for (n, 1)."""
+        """The input as a Tensor of the shape of Input; a missing last axis of size 1 is added."""
         x = super().prepare_input(x)
-        wanted = self._input and self._input.shape
-        if not wanted:
+        expected = self._input and self._input.shape
+        if not expected:
             return x
-        if x.ndim == len(wanted) - 1 and wanted[-1] == 1:
+        if x.ndim == len(expected) - 1 and expected[-1] == 1:
             x = tf.expand_dims(x, -1)
-        fits = x.ndim == len(wanted) and all(
-            k is None or n == k for n, k in zip(x.shape[1:], wanted[1:]))
-        if not fits:
+        matches = x.ndim == len(expected) and all(
+            k is None or n == k for n, k in zip(x.shape[1:], expected[1:]))
+        if not matches:
             raise self.error(f"the input has shape {tuple(x.shape)}",
-                               f"it was built for {wanted}, where None is the batch")
+                             f"the model was built for {expected}, where None is the batch")
         return x
 
     def call(self, x: Any, training: bool = False) -> Any:
@@ -101,6 +107,7 @@ class Sequential(Model):
 
     @property
     def layers(self) -> list[Layer]:
+        """The layers, in order."""
         return list(self._layers)
 
     def layer_shapes(self) -> list[Shape | None]:
@@ -108,14 +115,16 @@ class Sequential(Model):
 
     @property
     def input_shape(self) -> Shape:
+        """The input shape; FailedPreconditionError if the model is not built."""
         return self._require_shapes()[0]
 
     @property
     def output_shape(self) -> Shape:
+        """The output shape; FailedPreconditionError if the model is not built."""
         return self._require_shapes()[-1]
 
     def _require_shapes(self) -> list[Shape]:
         if not self._shapes:
-            raise FailedPreconditionError(self.display_name, "it is not built yet",
-                                          "begin it with tf.keras.Input(shape), or call it on data")
+            raise FailedPreconditionError(self.display_name, "the model is not built",
+                                          "begin with tf.keras.Input(shape), or call it on data")
         return self._shapes

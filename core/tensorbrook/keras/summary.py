@@ -1,4 +1,4 @@
-"""`model.summary()`: a table of the layers, their output shapes and their numbers of weights."""
+"""Model summary: a table of the layers, their output shapes and their parameter counts."""
 
 from __future__ import annotations
 
@@ -7,29 +7,30 @@ from typing import Any
 
 from .argument_checks import readable_size
 
-HEAD = ("Layer (type)", "Output Shape", "Param #")
-SHARES = (0.44, 0.34, 0.22)  # of the width, for each column
+HEADER = ("Layer (type)", "Output Shape", "Param #")
+COLUMN_FRACTIONS = (0.44, 0.34, 0.22)  # of the table's width
 
 
 def summary(model: Any, line_length: int | None = None, print_fn: Callable | None = None) -> None:
-    (print_fn or print)("\n".join(lines(model, line_length or 79)))
+    """Print the summary of a model, or pass its text to `print_fn`."""
+    (print_fn or print)("\n".join(summary_lines(model, line_length or 79)))
 
 
-def lines(model: Any, width: int) -> list[str]:
-    rows = [row(layer, shape) for layer, shape in zip(model.layers, model.layer_shapes())]
+def summary_lines(model: Any, width: int) -> list[str]:
+    rows = [layer_row(layer, shape) for layer, shape in zip(model.layers, model.layer_shapes())]
     widths = column_widths(rows, width)
-    return [f'Model: "{model.name}"', *table(rows, widths), *totals(model)]
+    return [f'Model: "{model.name}"', *table(rows, widths), *parameter_totals(model)]
 
 
-def row(layer: Any, shape: Any) -> tuple[str, str, str]:
+def layer_row(layer: Any, shape: Any) -> tuple[str, str, str]:
     count = f"{layer.count_params():,}" if layer.built else "0 (unbuilt)"
     return f"{layer.name} ({type(layer).__name__})", "?" if shape is None else str(shape), count
 
 
 def column_widths(rows: list[tuple[str, ...]], width: int) -> list[int]:
-    """Shares of the whole width, wider where a cell needs more."""
-    wanted = [int((width - 4) * share) - 2 for share in SHARES]
-    return [max(n, *(len(cells[i]) for cells in [HEAD, *rows])) for i, n in enumerate(wanted)]
+    """The width of each column: its fraction of the table, or the width of its longest cell."""
+    minimum = [int((width - 4) * fraction) - 2 for fraction in COLUMN_FRACTIONS]
+    return [max(n, *(len(cells[i]) for cells in [HEADER, *rows])) for i, n in enumerate(minimum)]
 
 
 def table(rows: list[tuple[str, ...]], widths: list[int]) -> list[str]:
@@ -40,20 +41,20 @@ def table(rows: list[tuple[str, ...]], widths: list[int]) -> list[str]:
         texts = [cells[0].ljust(widths[0]), cells[1].ljust(widths[1]), cells[2].rjust(widths[2])]
         return bar + bar.join(f" {text} " for text in texts) + bar
 
-    out = [rule("┏┳┓", "━"), line(HEAD, "┃"), rule("┡╇┩", "━")]
+    out = [rule("┏┳┓", "━"), line(HEADER, "┃"), rule("┡╇┩", "━")]
     for i, cells in enumerate(rows):
         out += [rule("├┼┤", "─")] if i else []
         out.append(line(cells, "│"))
     return [*out, rule("└┴┘", "─")]
 
 
-def totals(model: Any) -> list[str]:
-    trainable, fixed = model.trainable_weights, model.non_trainable_weights
+def parameter_totals(model: Any) -> list[str]:
+    trainable, frozen = model.trainable_weights, model.non_trainable_weights
     optimizer = getattr(model, "optimizer", None)
     state = optimizer.variables if optimizer is not None and optimizer.built else []
-    told = {"Total": trainable + fixed + state, "Trainable": trainable, "Non-trainable": fixed}
+    groups = {"Total": trainable + frozen + state, "Trainable": trainable, "Non-trainable": frozen}
     if state:
-        told["Optimizer"] = state
+        groups["Optimizer"] = state
     return [f" {name} params: {sum(v.spec.count for v in variables):,} "
             f"({readable_size(sum(v.spec.size_bytes for v in variables))})"
-            for name, variables in told.items()]
+            for name, variables in groups.items()]

@@ -1,4 +1,4 @@
-"""What a model learns with: compile, the steps, and how they become programs."""
+"""Training: `compile`, the train, test and predict steps, and their compiled programs."""
 
 from __future__ import annotations
 
@@ -10,54 +10,59 @@ import tensorbrook as tf
 from ..base.errors import FailedPreconditionError, InvalidArgumentError
 from . import losses, metrics, optimizers
 from .batch_iterator import BatchIterator
-from .training_loops import TrainingLoops
 from .dtype_policies import DTypePolicy
+from .training_loops import TrainingLoops
 
 
 class Training(TrainingLoops):
-    """The part of Model that trains. A subclass may write its own `train_step`, as in Keras."""
+    """The steps of a Model; a subclass may override `train_step` and `test_step`, as in Keras."""
 
-    __call__: Callable[..., Any]                  # a Model is a Layer too
+    __call__: Callable[..., Any]  # from Layer
     dtype_policy: DTypePolicy
 
     def prepare_training(self) -> None:
-        self.optimizer: Any = None        # an Optimizer, once compiled
+        self.optimizer: Any = None  # an Optimizer, once compiled
         self.loss: Any = None
         self.compiled = self.stop_training = False
         self._loss: losses.Loss | None = None
-        self._loss_tracker: Any = None    # a Mean, once compiled
+        self._loss_tracker: Any = None  # a Mean, once compiled
         self._metrics: list[metrics.Metric] = []
-        self._feeds: dict[str, BatchIterator] = {}
+        self._iterators: dict[str, BatchIterator] = {}
         self.reset_functions()
 
     def reset_functions(self) -> None:
-        """Trace the steps anew when they are next needed: the layers have changed."""
+        """Discard the traced steps after a change of the layers; they are traced again on use."""
         self.train_function = self.test_function = self.predict_function = None
-        self._on_rows: dict[str, Callable] = {}
-        self._traced_as: list[bool] = []
+        self._sample_steps: dict[str, Callable] = {}
+        self._traced_trainable_state: list[bool] = []
 
     def __getstate__(self) -> dict[str, Any]:
-        """What a copy begins with: it traces its own steps."""
+        """The state of a copy, without the traced steps."""
         steps = {f"{kind}_function": None for kind in ("train", "test", "predict")}
-        return self.__dict__ | steps | {"_on_rows": {}, "_traced_as": []}
+        return self.__dict__ | steps | {"_sample_steps": {}, "_traced_trainable_state": []}
 
     # ── compile ──
 
     def compile(self, optimizer: Any = "rmsprop", loss: Any = None, loss_weights: Any = None,
                 metrics: Any = None, weighted_metrics: Any = None, run_eagerly: bool = False,
                 auto_scale_loss: bool = True, **kwargs: Any) -> None:
-        """Say how the model learns: `compile("adam", "mse", metrics=["mae"])`.
+        """Configure training: `model.compile("adam", "mse", metrics=["mae"])`.
 
-        A model of the policy "mixed_float16" gets a LossScaleOptimizer around its optimizer, unless
-        `auto_scale_loss` is False."""
+        Optimizer, loss and metrics are names or objects. With `run_eagerly` the steps are not
+        compiled. The optimizer of a model with the policy "mixed_float16" is wrapped in a
+        LossScaleOptimizer unless `auto_scale_loss` is False. `steps_per_execution` and
+        `jit_compile` have no effect. Raises InvalidArgumentError for unknown names and arguments,
+        and for `loss_weights` and `weighted_metrics`, which are not supported.
+        """
         for name in kwargs:
             if name not in ("steps_per_execution", "jit_compile"):
-                raise InvalidArgumentError("compile", f"there is no argument {name!r}",
-                                           "it takes optimizer, loss, metrics and run_eagerly")
+                raise InvalidArgumentError(
+                    "compile", f"unknown argument {name!r}",
+                    "the arguments are optimizer, loss, metrics and run_eagerly")
         if loss_weights is not None or weighted_metrics is not None:
             raise InvalidArgumentError(
-                "compile", "loss_weights and weighted_metrics are for several outputs",
-                "use loss and metrics, with sample_weight in fit")
+                "compile", "loss_weights and weighted_metrics are not supported",
+                "use loss and metrics, and pass sample_weight to fit")
         self.optimizer = optimizers.get(optimizer)
         scales = auto_scale_loss and self.dtype_policy.name == "mixed_float16"
         if scales and not isinstance(self.optimizer, optimizers.LossScaleOptimizer):
@@ -71,7 +76,7 @@ class Training(TrainingLoops):
 
     @property
     def metrics(self) -> list[metrics.Metric]:
-        """The mean of the loss first, then what compile was given."""
+        """The mean of the loss, then the metrics passed to `compile`."""
         first = [self._loss_tracker] if self._loss_tracker and self._loss else []
         return first + self._metrics
 
@@ -80,14 +85,16 @@ class Training(TrainingLoops):
         return [m.name for m in self.metrics]
 
     def reset_metrics(self) -> None:
-        """Begin the sums of loss and metrics anew, as `fit` does for each epoch."""
+        """Reset the accumulated loss and metrics, as `fit` does before each epoch."""
         for metric in self.metrics:
             metric.reset_state()
 
     def get_metrics_result(self) -> dict[str, tf.Tensor]:
+        """The accumulated loss and metrics by name, as scalars."""
         return {m.name: m.result() for m in self.metrics}
 
     def require_compiled(self, op: str) -> None:
+        """Raise FailedPreconditionError unless `compile` was called."""
         if not self.compiled:
             raise FailedPreconditionError(op, f"{self.name} is not compiled",
                                           "call model.compile(optimizer, loss) first")
@@ -96,23 +103,26 @@ class Training(TrainingLoops):
 
     def compute_loss(self, x: Any = None, y: Any = None, y_pred: Any = None,
                      sample_weight: Any = None, training: bool = True) -> tf.Tensor:
-        """The compiled loss of a batch."""
+        """The loss of a batch, a scalar; a subclass may override it."""
         if self._loss is None:
             raise FailedPreconditionError("fit", f"{self.name} was compiled without a loss",
-                                          "give compile a loss, or write compute_loss")
+                                          "pass a loss to compile, or override compute_loss")
         if y is None:
             raise InvalidArgumentError("fit", f"the loss {self._loss.name} needs y, which is None",
-                                       "give what the model shall learn as y")
+                                       "pass the targets as y")
         return self._loss(y, y_pred, sample_weight)
 
     def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> dict:
-        """Let the metrics see a batch; returns what they say now."""
+        """Update the metrics with a batch; returns the accumulated results by name."""
         for metric in self._metrics:
             metric.update_state(y, y_pred)
         return self.get_metrics_result()
 
     def train_step(self, data: Any) -> dict[str, tf.Tensor]:
-        """Learn from one batch. Traced once, then it runs as one program."""
+        """Update the weights with a batch (x, y, sample_weight); returns the results by name.
+
+        The step is traced once, and then runs as one compiled program.
+        """
         x, y, sample_weight = unpack_x_y_sample_weight(data)
         with tf.GradientTape() as tape:
             y_pred = self(x, training=True)
@@ -124,7 +134,7 @@ class Training(TrainingLoops):
         return self.compute_metrics(x, y, y_pred, sample_weight)
 
     def test_step(self, data: Any) -> dict[str, tf.Tensor]:
-        """Measure on one batch."""
+        """Evaluate a batch (x, y, sample_weight); returns the accumulated results by name."""
         x, y, sample_weight = unpack_x_y_sample_weight(data)
         y_pred = self(x, training=False)
         loss = self.compute_loss(x, y, y_pred, sample_weight, training=False)
@@ -132,53 +142,56 @@ class Training(TrainingLoops):
         return self.compute_metrics(x, y, y_pred, sample_weight)
 
     def predict_step(self, data: Any) -> Any:
+        """The model's output for a batch."""
         return self(unpack_x_y_sample_weight(data)[0], training=False)
 
     # ── the steps as programs ──
 
     def make_train_function(self, force: bool = False) -> Callable:
-        """`train_function(data)` for a batch (x, y) on the backend: one program, one host call.
+        """The compiled train step: `train_function((x, y))` runs one program in one host call.
 
-        It gives the results by name as Tensors, which nobody needs to read."""
+        It returns the results by name as Tensors, and does not wait for them.
+        """
         return self._get_or_make("train", force)
 
     def make_test_function(self, force: bool = False) -> Callable:
-        """The same for `test_step`."""
+        """The compiled test step: `test_function((x, y))` returns the results by name."""
         return self._get_or_make("test", force)
 
     def make_predict_function(self, force: bool = False) -> Callable:
-        """`predict_function((x,))`, the model's output."""
+        """The compiled predict step: `predict_function((x,))` returns the model's output."""
         return self._get_or_make("predict", force)
 
     def _get_or_make(self, kind: str, force: bool) -> Callable:
-        if force or self._traced_as != self.trainable_state():
-            # What may be learnt is part of a trace.
+        # A trace contains the updates of the weights that were trainable when it was made.
+        if force or self._traced_trainable_state != self.trainable_state():
             self.reset_functions()
-            self._traced_as = self.trainable_state()
+            self._traced_trainable_state = self.trainable_state()
         name = f"{kind}_function"
         if getattr(self, name) is None:
             step = getattr(self, f"{kind}_step")
             wrap = _identity if getattr(self, "run_eagerly", False) else tf.function
-            feed = self.iterator_for(kind)
+            iterator = self.iterator_for(kind)
             setattr(self, name, wrap(lambda data: step(data)))
-            self._on_rows[kind] = wrap(
-                lambda rows, order, count: step(feed.next_batch(rows, order, count)))
+            self._sample_steps[kind] = wrap(
+                lambda samples, order, count: step(iterator.next_batch(samples, order, count)))
         return getattr(self, name)
 
     def step_on_samples(self, kind: str) -> Callable:
-        """`step(rows, order, count)`: the same step on the next samples of all rows."""
+        """The compiled `step(samples, order, count)`, which takes its batch from all samples."""
         self._get_or_make(kind, False)
-        return self._on_rows[kind]
+        return self._sample_steps[kind]
 
     def iterator_for(self, kind: str) -> BatchIterator:
-        """Where each kind of step is in its data; a callback may predict in the midst of fit."""
-        if kind not in self._feeds:
-            self._feeds[kind] = BatchIterator()
-        return self._feeds[kind]
+        """The batch iterator of a kind of step; a callback of `fit` may run another kind."""
+        if kind not in self._iterators:
+            self._iterators[kind] = BatchIterator()
+        return self._iterators[kind]
 
     def trainable_state(self) -> list[bool]:
-        """Which layers and weights may be learnt, as far as they exist."""
-        return [self.trainable, *(flag for layer in self.layers for flag in _trainable_state_of(layer))]
+        """The `trainable` flags of the model and of all layers within it."""
+        return [self.trainable,
+                *(flag for layer in self.layers for flag in _trainable_state_of(layer))]
 
 
 def _trainable_state_of(layer: Any) -> list[bool]:
@@ -194,17 +207,17 @@ def make_loss_tracker() -> metrics.Mean:
     return metrics.Mean("loss")
 
 
-def make_metrics(wanted: Any) -> list[metrics.Metric]:
-    """Metrics from names, functions and Metric objects."""
-    if wanted is None:
+def make_metrics(identifiers: Any) -> list[metrics.Metric]:
+    """Metrics from a list of names, functions and Metric objects."""
+    if identifiers is None:
         return []
-    if not isinstance(wanted, list | tuple):
-        raise InvalidArgumentError("compile", f"metrics is {wanted!r}",
-                                   "it takes a list, such as metrics=[\"accuracy\"]")
-    return [metrics.get(each) for each in wanted]
+    if not isinstance(identifiers, list | tuple):
+        raise InvalidArgumentError("compile", f"metrics is {identifiers!r}",
+                                   "it must be a list, such as metrics=[\"accuracy\"]")
+    return [metrics.get(identifier) for identifier in identifiers]
 
 
 def unpack_x_y_sample_weight(data: Any) -> tuple[Any, ...]:
-    """(x, y, sample_weight) of a batch, None where it has fewer."""
-    parts = tuple(data) if isinstance(data, list | tuple) else (data,)
-    return (*parts, None, None, None)[:3]
+    """(x, y, sample_weight) of a batch; None for missing elements."""
+    elements = tuple(data) if isinstance(data, list | tuple) else (data,)
+    return (*elements, None, None, None)[:3]

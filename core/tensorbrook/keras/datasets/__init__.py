@@ -1,4 +1,4 @@
-"""Data to start with, carried in the package: `tf.keras.datasets.digits.load_data()`."""
+"""Data sets bundled with the package: `tf.keras.datasets.digits.load_data()`."""
 
 from . import digits
 

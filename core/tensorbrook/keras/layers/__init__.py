@@ -1,7 +1,11 @@
-"""`tf.keras.layers`."""
+"""Layers: `tf.keras.layers.Dense`, `Conv2D`, `LSTM`, ..."""
 
 from .attention import Attention, MultiHeadAttention
-from .padding import Cropping2D, UpSampling2D, ZeroPadding2D
+from .conv1d import (
+    AveragePooling1D, Conv1D, GlobalAveragePooling1D, GlobalMaxPooling1D, MaxPooling1D)
+from .conv2d import (
+    AveragePooling2D, Conv2D, GlobalAveragePooling2D, GlobalMaxPooling2D, MaxPooling2D)
+from .conv_transpose import Conv2DTranspose
 from .core import (
     ELU, Activation, Dense, Dropout, Identity, Input, LeakyReLU, PReLU, ReLU, Rescaling, Softmax)
 from .depthwise import DepthwiseConv2D, SeparableConv2D
@@ -10,14 +14,11 @@ from .layer import Layer
 from .merging import (
     Add, Average, Concatenate, Maximum, Minimum, Multiply, Subtract, add, average, concatenate,
     maximum, minimum, multiply, subtract)
-from .regularization import GaussianNoise, SpatialDropout1D, SpatialDropout2D
 from .normalization import BatchNormalization, LayerNormalization
+from .padding import Cropping2D, UpSampling2D, ZeroPadding2D
 from .recurrent import GRU, LSTM, SimpleRNN
-from .conv1d import AveragePooling1D, Conv1D, GlobalAveragePooling1D, GlobalMaxPooling1D, MaxPooling1D
+from .regularization import GaussianNoise, SpatialDropout1D, SpatialDropout2D
 from .reshaping import Flatten, Permute, RepeatVector, Reshape
-from .conv_transpose import Conv2DTranspose
-from .conv2d import (
-    AveragePooling2D, Conv2D, GlobalAveragePooling2D, GlobalMaxPooling2D, MaxPooling2D)
 
 MaxPool1D, AvgPool1D = MaxPooling1D, AveragePooling1D
 MaxPool2D, AvgPool2D = MaxPooling2D, AveragePooling2D

@@ -1,4 +1,4 @@
-"""Input, Dense and the activations as layers."""
+"""Core layers: Input, Dense, Dropout, and activation layers."""
 
 from __future__ import annotations
 
@@ -7,17 +7,22 @@ from typing import Any
 import tensorbrook as tf
 
 from ...base.errors import InvalidArgumentError
-from .. import activations, argument_checks, initializers, auto_names
+from .. import activations, argument_checks, auto_names, initializers
 from .layer import KerasTensor, Layer, Shape
 
 
 def Input(shape: Any = None, batch_size: int | None = None, dtype: Any = None, *,
           name: str | None = None) -> KerasTensor:
-    """What goes into a model: `Input((8, 8, 1))`, without the batch."""
+    """Declare the shape of a model's input, without the batch: `Input((8, 8, 1))`.
+
+    A size may be None if it is unknown. Raises InvalidArgumentError unless `shape` is a tuple of
+    positive integers and None.
+    """
     if isinstance(shape, int):
-        raise InvalidArgumentError("Input", f"shape is {shape}", f"it takes a tuple: ({shape},)")
+        raise InvalidArgumentError("Input", f"shape is {shape}", f"use a tuple: ({shape},)")
     if shape is None:
-        raise InvalidArgumentError("Input", "shape is missing", "give it without the batch: (8, 8)")
+        raise InvalidArgumentError("Input", "shape is missing",
+                                   "pass it without the batch, such as (8, 8)")
     for n in shape:
         if n is not None:
             argument_checks.require_int("Input", "each size of shape", n)
@@ -26,7 +31,14 @@ def Input(shape: Any = None, batch_size: int | None = None, dtype: Any = None, *
 
 
 class Dense(Layer):
-    """activation(x @ kernel + bias), along the last axis."""
+    """Fully connected layer: activation(x @ kernel + bias) along the last axis.
+
+    Input (batch, ..., features), output (batch, ..., units). Raises InvalidArgumentError unless
+    `units` is a positive integer.
+
+    >>> tf.keras.layers.Dense(10, activation="relu")(tf.zeros((2, 64))).shape
+    (2, 10)
+    """
 
     casts_to_float = True
     input_rank, input_format = (2, None), "(batch, ..., features); add a batch axis with x[None]"
@@ -45,7 +57,7 @@ class Dense(Layer):
         features = self.checked_input_shape(input_shape)[-1]
         if features is None:
             raise self.error(f"the input has shape {tuple(input_shape)}",
-                               "its last size must be known")
+                             "its last size must be known")
         self.kernel = self.add_weight((features, self.units), self.kernel_initializer,
                                       name="kernel")
         self.bias = self.add_weight((self.units,), self.bias_initializer, name="bias") \
@@ -55,7 +67,7 @@ class Dense(Layer):
         features = self.kernel.shape[0]
         if x.shape[-1] != features:
             raise self.error(f"the input has shape {tuple(x.shape)}",
-                               f"it was built for {features} features in the last axis")
+                             f"the layer was built for {features} features in the last axis")
         out = tf.matmul(x, self.kernel)
         return self.activation(out + self.bias if self.use_bias else out)
 
@@ -64,7 +76,7 @@ class Dense(Layer):
 
 
 class Elementwise(Layer):
-    """A layer whose output has the shape of its input."""
+    """Base class of layers whose output has the shape of the input."""
 
     casts_to_float = True
 
@@ -73,7 +85,7 @@ class Elementwise(Layer):
 
 
 class Activation(Elementwise):
-    """An activation as a layer of its own: `Activation("tanh")`."""
+    """Applies an activation function: `Activation("tanh")`."""
 
     def __init__(self, activation: Any, **kwargs: Any):
         super().__init__(**kwargs)
@@ -84,7 +96,7 @@ class Activation(Elementwise):
 
 
 class ReLU(Elementwise):
-    """max(x, 0), as a layer of its own."""
+    """Rectified linear unit: max(x, 0) with the default arguments (see `activations.relu`)."""
 
     def __init__(self, max_value: float | None = None, negative_slope: float = 0.0,
                  threshold: float = 0.0, **kwargs: Any):
@@ -97,7 +109,7 @@ class ReLU(Elementwise):
 
 
 class LeakyReLU(Elementwise):
-    """x where it is positive, a small share of it elsewhere."""
+    """x where x is positive, else `negative_slope * x`."""
 
     def __init__(self, negative_slope: float = 0.3, **kwargs: Any):
         super().__init__(**kwargs)
@@ -108,7 +120,7 @@ class LeakyReLU(Elementwise):
 
 
 class ELU(Elementwise):
-    """x where it is positive, alpha * (exp(x) - 1) elsewhere."""
+    """x where x is positive, else `alpha * (exp(x) - 1)`."""
 
     def __init__(self, alpha: float = 1.0, **kwargs: Any):
         super().__init__(**kwargs)
@@ -119,7 +131,10 @@ class ELU(Elementwise):
 
 
 class PReLU(Elementwise):
-    """x where it is positive, a learnt share of it elsewhere; one share along `shared_axes`."""
+    """x where x is positive, else alpha * x with a trainable alpha (arXiv:1502.01852).
+
+    alpha has the shape of a sample, with size 1 along the `shared_axes` (counted with the batch).
+    """
 
     input_rank, input_format = (2, None), "(batch, ...)"
 
@@ -138,7 +153,7 @@ class PReLU(Elementwise):
 
 
 class Identity(Elementwise):
-    """Its input, as it is."""
+    """Returns its input unchanged."""
 
     casts_to_float = False
 
@@ -147,7 +162,7 @@ class Identity(Elementwise):
 
 
 class Rescaling(Elementwise):
-    """x * scale + offset: `Rescaling(1 / 255)` for the bytes of an image."""
+    """x * scale + offset: `Rescaling(1 / 255)` maps the bytes of an image to 0..1."""
 
     def __init__(self, scale: float, offset: float = 0.0, **kwargs: Any):
         super().__init__(**kwargs)
@@ -159,7 +174,7 @@ class Rescaling(Elementwise):
 
 
 class Softmax(Elementwise):
-    """Numbers above 0 that add up to 1 along an axis."""
+    """exp(x) / sum(exp(x)) along `axis`."""
 
     def __init__(self, axis: int = -1, **kwargs: Any):
         super().__init__(**kwargs)
@@ -170,7 +185,12 @@ class Softmax(Elementwise):
 
 
 class Dropout(Elementwise):
-    """In training, zeros at random places, and the rest scaled up so that the sum stays."""
+    """Dropout (Srivastava et al., 2014): in training, sets a random fraction of elements to 0.
+
+    `rate` in [0, 1) is the fraction; the other elements are multiplied by 1 / (1 - rate), which
+    keeps the expected sum. Along the axes of size 1 in `noise_shape` all elements share one random
+    decision; None stands for the size of the input. Raises InvalidArgumentError for another rate.
+    """
 
     def __init__(self, rate: float, noise_shape: Any = None, seed: int | None = None,
                  **kwargs: Any):
@@ -186,5 +206,5 @@ class Dropout(Elementwise):
         noise_shape = tuple(
             n if k is None else k for k, n in zip(self.noise_shape or (None,) * x.ndim, x.shape))
         generator = self._random or tf.random.get_global_generator()
-        kept = generator.uniform(noise_shape) >= self.rate
-        return tf.where(kept, x * (1.0 / (1.0 - self.rate)), 0.0)
+        is_kept = generator.uniform(noise_shape) >= self.rate
+        return tf.where(is_kept, x * (1.0 / (1.0 - self.rate)), 0.0)

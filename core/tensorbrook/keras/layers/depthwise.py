@@ -1,4 +1,4 @@
-"""Convolution of each channel by itself, and of channels by themselves and then with each other."""
+"""Depthwise and separable convolution of images."""
 
 from __future__ import annotations
 
@@ -7,35 +7,39 @@ from typing import Any
 import tensorbrook as tf
 
 from .. import activations, argument_checks, initializers
-from .layer import Shape
 from .conv2d import Windowed
+from .layer import Shape
 
 
 class _Depthwise(Windowed):
-    """What both share: a small kernel for each channel."""
+    """Base class of depthwise and separable convolution."""
 
     def set_arguments(self, kernel_size: Any, strides: Any, padding: str, data_format: Any,
-             dilation_rate: Any, depth_multiplier: int, activation: Any, use_bias: bool,
-             depthwise_initializer: Any, bias_initializer: Any) -> None:
-        """Keep the arguments that both have."""
-        self.kernel_size = argument_checks.require_pair(self.display_name, "kernel_size", kernel_size)
+                      dilation_rate: Any, depth_multiplier: int, activation: Any, use_bias: bool,
+                      depthwise_initializer: Any, bias_initializer: Any) -> None:
+        """Check and set the arguments that both layers have."""
+        self.kernel_size = argument_checks.require_pair(
+            self.display_name, "kernel_size", kernel_size)
         self.strides = argument_checks.require_pair(self.display_name, "strides", strides)
-        self.padding = argument_checks.require_choice(self.display_name, "padding", padding, ("valid", "same"))
+        self.padding = argument_checks.require_choice(
+            self.display_name, "padding", padding, ("valid", "same"))
         self.data_format = self.check_data_format(data_format)
-        self.dilation_rate = argument_checks.require_pair(self.display_name, "dilation_rate", dilation_rate)
-        self.depth_multiplier = argument_checks.require_int(self.display_name, "depth_multiplier", depth_multiplier)
+        self.dilation_rate = argument_checks.require_pair(
+            self.display_name, "dilation_rate", dilation_rate)
+        self.depth_multiplier = argument_checks.require_int(
+            self.display_name, "depth_multiplier", depth_multiplier)
         self.activation = activations.get(activation)
         self.use_bias = use_bias
         self.depthwise_initializer = initializers.get(depthwise_initializer)
         self.bias_initializer = initializers.get(bias_initializer)
 
     def add_depthwise_kernel(self, input_shape: Any, name: str) -> tf.Variable:
-        """The kernel for inputs of that shape."""
+        """Create the depthwise kernel: (rows, columns, channels, depth_multiplier)."""
         shape = self.checked_input_shape(input_shape)
         self.output_size(shape, self.kernel_size)
         channels = shape[-1]
         if channels is None:
-            raise self.error(f"the input has shape {shape}", "its channels must be known")
+            raise self.error(f"the input has shape {shape}", "its last size must be known")
         self.channels = channels
         return self.add_weight((*self.kernel_size, self.channels, self.depth_multiplier),
                                self.depthwise_initializer, name=name)
@@ -47,7 +51,7 @@ class _Depthwise(Windowed):
     def depthwise(self, x: tf.Tensor, kernel: tf.Variable) -> tf.Tensor:
         if x.shape[-1] != self.channels:
             raise self.error(f"the input has shape {tuple(x.shape)}",
-                               f"it was built for {self.channels} channels in the last axis")
+                             f"the layer was built for {self.channels} channels in the last axis")
         self.output_size(x.shape, self.kernel_size)
         return tf.nn.depthwise_conv2d(x, kernel, self.strides, self.padding.upper(),
                                       self.dilation_rate)
@@ -57,7 +61,12 @@ class _Depthwise(Windowed):
 
 
 class DepthwiseConv2D(_Depthwise):
-    """activation(each channel convolved with `depth_multiplier` kernels of its own + bias)."""
+    """Depthwise 2-D convolution: convolves each channel with `depth_multiplier` kernels.
+
+    Input (batch, height, width, channels), output (batch, new_height, new_width, channels *
+    depth_multiplier), kernel (rows, columns, channels, depth_multiplier). A bias and an activation
+    follow. Raises InvalidArgumentError unless the sizes are positive integers.
+    """
 
     def __init__(self, kernel_size: Any, strides: Any = (1, 1), padding: str = "valid",
                  depth_multiplier: int = 1, data_format: str | None = None,
@@ -65,8 +74,9 @@ class DepthwiseConv2D(_Depthwise):
                  depthwise_initializer: Any = "glorot_uniform", bias_initializer: Any = "zeros",
                  **kwargs: Any):
         super().__init__(**kwargs)
-        self.set_arguments(kernel_size, strides, padding, data_format, dilation_rate, depth_multiplier,
-                  activation, use_bias, depthwise_initializer, bias_initializer)
+        self.set_arguments(
+            kernel_size, strides, padding, data_format, dilation_rate, depth_multiplier,
+            activation, use_bias, depthwise_initializer, bias_initializer)
 
     def build(self, input_shape: Any = None) -> None:
         self.kernel = self.add_depthwise_kernel(input_shape, "kernel")
@@ -83,7 +93,11 @@ class DepthwiseConv2D(_Depthwise):
 
 
 class SeparableConv2D(_Depthwise):
-    """A convolution of each channel by itself, then one of all channels at each place."""
+    """Separable 2-D convolution: a depthwise convolution, then a 1 x 1 convolution.
+
+    Input (batch, height, width, channels), output (batch, new_height, new_width, filters). A bias
+    and an activation follow. Raises InvalidArgumentError unless the sizes are positive integers.
+    """
 
     def __init__(self, filters: int, kernel_size: Any, strides: Any = (1, 1),
                  padding: str = "valid", data_format: str | None = None,
@@ -92,8 +106,9 @@ class SeparableConv2D(_Depthwise):
                  pointwise_initializer: Any = "glorot_uniform", bias_initializer: Any = "zeros",
                  **kwargs: Any):
         super().__init__(**kwargs)
-        self.set_arguments(kernel_size, strides, padding, data_format, dilation_rate, depth_multiplier,
-                  activation, use_bias, depthwise_initializer, bias_initializer)
+        self.set_arguments(
+            kernel_size, strides, padding, data_format, dilation_rate, depth_multiplier,
+            activation, use_bias, depthwise_initializer, bias_initializer)
         self.filters = argument_checks.require_int(self.display_name, "filters", filters)
         self.pointwise_initializer = initializers.get(pointwise_initializer)
 
@@ -105,8 +120,8 @@ class SeparableConv2D(_Depthwise):
         self.bias = self.add_bias(self.filters)
 
     def call(self, x: tf.Tensor) -> tf.Tensor:
-        between = self.depthwise(x, self.depthwise_kernel)
-        return self.add_bias_and_activate(tf.nn.conv2d(between, self.pointwise_kernel), self.bias)
+        out = tf.nn.conv2d(self.depthwise(x, self.depthwise_kernel), self.pointwise_kernel)
+        return self.add_bias_and_activate(out, self.bias)
 
     def compute_output_shape(self, input_shape: Any) -> Shape:
         shape = self.checked_input_shape(input_shape)

@@ -1,4 +1,4 @@
-"""Embedding: a row of numbers for each whole number."""
+"""Embedding layer: a trainable vector for each integer."""
 
 from __future__ import annotations
 
@@ -11,15 +11,18 @@ from .layer import Layer, Shape
 
 
 class Embedding(Layer):
-    """The row of a learnt table that each whole number names: (batch, ...) becomes
-    (batch, ..., output_dim). A number outside of the table gives zeros.
+    """Looks up the rows of a trainable table (input_dim, output_dim) by index.
+
+    Input (batch, ...) of integers in [0, input_dim), output (batch, ..., output_dim); an index
+    outside of the range gives zeros. `weights` sets the table. Raises InvalidArgumentError for
+    `mask_zero=True`, which is not supported.
 
     >>> tf.keras.layers.Embedding(1000, 64)(tf.constant([[4, 7, 1]])).shape
     (1, 3, 64)
     """
 
-    input_rank, input_format = (1, None), "(batch, ...) of whole numbers"
-    autocast = False  # float16 would not hold the numbers; and of the table only what is looked up
+    input_rank, input_format = (1, None), "(batch, ...) of integers"
+    autocast = False  # float16 cannot represent large indices; only the result is cast
 
     def __init__(self, input_dim: int, output_dim: int, embeddings_initializer: Any = "uniform",
                  mask_zero: bool = False, weights: Any = None, **kwargs: Any):
@@ -28,8 +31,8 @@ class Embedding(Layer):
         self.output_dim = argument_checks.require_int(self.display_name, "output_dim", output_dim)
         self.embeddings_initializer = initializers.get(embeddings_initializer)
         if mask_zero:
-            raise self.error("mask_zero is True, and layers pass no masks on",
-                               "leave it out, and give attention a mask: tokens != 0")
+            raise self.error("mask_zero is True, but layers do not propagate masks",
+                             "omit it, and pass a mask to the attention layer: tokens != 0")
         self.mask_zero = mask_zero
         if weights is not None:
             self.build()

@@ -1,4 +1,4 @@
-"""Layer: weights that are made on first use, and what is computed with them."""
+"""Layer base class: weights that are created on the first call, and a `call` that uses them."""
 
 from __future__ import annotations
 
@@ -12,21 +12,22 @@ from typing import Any
 import tensorbrook as tf
 
 from ...base import dtypes
-from ...base.task_local import register_stack
 from ...base.errors import InvalidArgumentError, ResourceExhaustedError
+from ...base.task_local import register_stack
 from ...ir import TensorSpec
 from ...tensor import context
 from ...trace import Trace
-from .. import activations, data_conversion, argument_checks, initializers, auto_names, dtype_policies
+from .. import (
+    activations, argument_checks, auto_names, data_conversion, dtype_policies, initializers)
 
 Shape = tuple[int | None, ...]
 
-# Whether the calls under way are for training; the innermost one is last.
-_training: list[bool] = register_stack([])
+# The `training` flag of each nested call, the innermost last.
+_training_flags: list[bool] = register_stack([])
 
 
 class KerasTensor:
-    """What `Input` gives: the shape and kind of data that is to come."""
+    """A placeholder for the input of a model, made by `Input`: shape with the batch, and dtype."""
 
     def __init__(self, shape: Shape, dtype: Any = "float32", name: str | None = None):
         self.shape, self.dtype = tuple(shape), dtype
@@ -37,7 +38,7 @@ class KerasTensor:
 
 
 def _eager_build(build: Callable) -> Callable:
-    """A `build` that makes its weights at once, even while a step is being traced."""
+    """Wrap `build` so that it creates its weights eagerly, even while a step is traced."""
     @functools.wraps(build)
     def wrapped(self: Layer, input_shape: Any = None) -> None:
         with tf.init_scope(), dtype_policies.autocast(None):
@@ -48,7 +49,10 @@ def _eager_build(build: Callable) -> Callable:
 
 
 class Layer:
-    """A part of a network. Write `build` to make weights and `call` to compute with them.
+    """Base class of layers: override `build` to create weights and `call` to compute with them.
+
+    The first call builds the layer. `dtype` is a dtype or a policy such as "mixed_float16".
+    `call` receives `training` if it has an argument of that name.
 
     >>> class Scale(tf.keras.layers.Layer):
     ...     def build(self, input_shape):
@@ -57,10 +61,10 @@ class Layer:
     ...         return x * self.factor
     """
 
-    casts_to_float = False  # whether whole numbers become floats on the way in
-    autocast = True  # whether floats that come in, and weights, become what it computes in
-    input_rank: tuple[int, int | None] = (0, None)  # fewest and most axes of the input
-    input_format = ""  # these axes in words
+    casts_to_float = False  # cast integer inputs to the compute dtype
+    autocast = True  # cast floating-point inputs and weights to the compute dtype
+    input_rank: tuple[int, int | None] = (0, None)  # minimum and maximum rank of the input
+    input_format = ""  # description of the input's axes, for errors
 
     def __init_subclass__(cls, **kwargs: Any):
         super().__init_subclass__(**kwargs)
@@ -77,17 +81,19 @@ class Layer:
         self._weights: list[tf.Variable] = []
         self._input_shape_argument = None if input_shape is None else (None, *input_shape)
 
-    # ── to be written by each kind of layer ──
+    # ── overridden by each kind of layer ──
 
     def build(self, input_shape: Any = None) -> None:
-        """Make the weights for inputs of that shape; its first size, the batch, is None."""
+        """Create the weights for inputs of a shape, whose first size (the batch) is None."""
         self.built = True
 
     def call(self, *args: Any, **kwargs: Any) -> Any:
-        raise NotImplementedError(f"{self.display_name}: write what it computes as `def call(self, x)`")
+        """Compute the output from the inputs."""
+        raise NotImplementedError(f"{self.display_name}: the layer has no `call`; override "
+                                  "`def call(self, x)`")
 
     def compute_output_shape(self, input_shape: Any) -> Shape:
-        """The shape that an input of that shape becomes: found by tracing `call`."""
+        """The output shape for an input shape; by default found by tracing `call`."""
         shape = self.checked_input_shape(input_shape)
         if not self.built:
             self.build(shape)
@@ -108,16 +114,16 @@ class Layer:
             shape = args[0].shape if args and hasattr(args[0], "shape") else None
             self.build(None if shape is None else (None, *shape[1:]))
         if training is None:
-            training = bool(_training and _training[-1])
+            training = bool(_training_flags and _training_flags[-1])
         if self._call_takes_training:
             kwargs["training"] = training
         with _training_scope(training), self._autocast_scope():
             return self.call(*args, **kwargs)
 
     def _autocast_scope(self) -> Any:
-        """Within the block weights are read as what the layer computes in."""
-        mixed = self.autocast and self.compute_dtype != self.variable_dtype
-        return dtype_policies.autocast(self._compute_tf_dtype if mixed else None)
+        """Within the block, weights are read as the layer's compute dtype."""
+        is_mixed = self.autocast and self.compute_dtype != self.variable_dtype
+        return dtype_policies.autocast(self._compute_tf_dtype if is_mixed else None)
 
     @functools.cached_property
     def _call_takes_training(self) -> bool:
@@ -125,10 +131,10 @@ class Layer:
         return any(p.name == "training" or p.kind is p.VAR_KEYWORD for p in parameters)
 
     def prepare_input(self, x: Any) -> Any:
-        """The input as a tensor that fits."""
+        """The input as a Tensor of a valid rank; lists and dicts of tensors are unchanged."""
         if isinstance(x, KerasTensor):
             raise InvalidArgumentError(self.display_name, "it was called on tf.keras.Input",
-                                       "put both into a tf.keras.Sequential([...])")
+                                       "pass both to tf.keras.Sequential([...])")
         if isinstance(x, dict) or isinstance(x, list | tuple) and _is_tensor_list(x):
             return x
         x = self.to_compute_dtype(x) if self.casts_to_float else \
@@ -137,14 +143,14 @@ class Layer:
         return x
 
     def to_compute_dtype(self, x: Any) -> tf.Tensor:
-        """Numbers as a tensor of what the layer computes in."""
+        """Scalars, lists, arrays or tensors as a Tensor of the layer's compute dtype."""
         return data_conversion.to_float(x, self._compute_tf_dtype)
 
     # ── dtypes ──
 
     @property
     def dtype_policy(self) -> dtype_policies.DTypePolicy:
-        """What it computes in and what its weights are; to be set before it is built."""
+        """The compute dtype and the variable dtype; set it before the layer is built."""
         return self._policy
 
     @dtype_policy.setter
@@ -168,23 +174,24 @@ class Layer:
 
     @property
     def display_name(self) -> str:
-        """How errors call it: `Conv2D conv2d_1`."""
+        """Class and name, as errors show them: `Conv2D conv2d_1`."""
         return f"{type(self).__name__} {self.name}"
 
-    def error(self, what: str, way_out: str) -> InvalidArgumentError:
-        return InvalidArgumentError(self.display_name, what, way_out)
+    def error(self, problem: str, hint: str) -> InvalidArgumentError:
+        return InvalidArgumentError(self.display_name, problem, hint)
 
     def check_data_format(self, data_format: Any) -> str:
-        """The one order of axes that layers take."""
-        return argument_checks.require_choice(self.display_name, "data_format", data_format or "channels_last",
-                             ("channels_last",))
+        """The `data_format` argument; layers support "channels_last" alone."""
+        return argument_checks.require_choice(
+            self.display_name, "data_format", data_format or "channels_last", ("channels_last",))
 
     def checked_input_shape(self, shape: Any) -> Shape:
-        """The input's shape as a tuple, if it has as many axes as the layer takes."""
+        """The input's shape as a tuple; InvalidArgumentError unless its rank is valid."""
         shape = tuple(shape)
-        least, most = self.input_rank
-        if len(shape) < least or most is not None and len(shape) > most:
-            raise self.error(f"the input has shape {format_shape(shape)}", f"it takes {self.input_format}")
+        minimum, maximum = self.input_rank
+        if len(shape) < minimum or maximum is not None and len(shape) > maximum:
+            raise self.error(f"the input has shape {format_shape(shape)}",
+                             f"it must be {self.input_format}")
         return shape
 
     # ── weights ──
@@ -192,43 +199,50 @@ class Layer:
     def add_weight(self, shape: Any = None, initializer: Any = None, dtype: Any = None,
                    trainable: bool = True, *, name: str | None = None,
                    autocast: bool = True) -> tf.Variable:
-        """A new Variable of that shape that belongs to this layer. Without `autocast` it is read as
-        what it is, whatever the layer computes in."""
+        """Create a Variable that belongs to this layer: `self.add_weight((3, 4), name="kernel")`.
+
+        The default initializer is "glorot_uniform", the default dtype the policy's variable dtype.
+        Without `autocast` the weight is read in its own dtype, whatever the compute dtype.
+        Raises InvalidArgumentError for an unknown size in the shape, and ResourceExhaustedError if
+        the weight does not fit into memory.
+        """
         shape = (shape,) if isinstance(shape, int) else tuple(shape or ())
         name = name or "variable"
         if any(not isinstance(n, int) or n < 0 for n in shape):
             raise self.error(f"{name} would have shape {format_shape(shape)}",
-                               "every size of a weight is a whole number; give the input's shape")
-        kind = dtypes.as_dtype(dtype or self.variable_dtype)
-        size_bytes = kind.size * prod(shape)
+                             "every size must be an integer; define the input's shape")
+        variable_dtype = dtypes.as_dtype(dtype or self.variable_dtype)
+        size_bytes = variable_dtype.size * prod(shape)
         try:
             if size_bytes >= argument_checks.MAX_TENSOR_BYTES:
                 raise MemoryError
             with tf.init_scope():
                 value = initializers.get(initializer or "glorot_uniform")(shape)
-                weight = dtype_policies.AutocastVariable(tf.cast(value, kind), trainable, name=name,
-                                         casts=autocast)
+                weight = dtype_policies.AutocastVariable(
+                    tf.cast(value, variable_dtype), trainable, name=name, autocast=autocast)
         except MemoryError:
+            size = argument_checks.readable_size(size_bytes)
             raise ResourceExhaustedError(
-                self.display_name, f"{name} of shape {shape} needs {argument_checks.readable_size(size_bytes)}",
+                self.display_name, f"{name} of shape {shape} needs {size}",
                 "use fewer units or filters, or pool the input first") from None
         self._weights.append(weight)
         return weight
 
     def _tracked(self, kind: type) -> list[Any]:
-        """The Variables or the layers that this layer holds in its attributes, each once."""
-        held = {id(v): v for v in _walk_nested(self.__dict__) if isinstance(v, kind)}
-        return list(held.values())
+        """The Variables or the layers in the attributes of this layer, without duplicates."""
+        by_id = {id(v): v for v in _walk_nested(self.__dict__) if isinstance(v, kind)}
+        return list(by_id.values())
 
     @property
     def weights(self) -> list[tf.Variable]:
-        """All weights: its own, the trainable first, then those of the layers within."""
+        """All weights: its own, trainable ones first, then the weights of the layers within."""
         own = sorted(self._tracked(tf.Variable), key=lambda v: not v.trainable)
         inner = [w for layer in self._tracked(Layer) for w in layer.weights]
         return list({id(w): w for w in own + inner}.values())
 
     @property
     def trainable_weights(self) -> list[tf.Variable]:
+        """The weights that training updates; empty if the layer is not trainable."""
         if not self.trainable:
             return []
         own = [v for v in self._tracked(tf.Variable) if v.trainable]
@@ -237,6 +251,7 @@ class Layer:
 
     @property
     def non_trainable_weights(self) -> list[tf.Variable]:
+        """The weights that training does not update."""
         trainable = set(map(id, self.trainable_weights))
         return [w for w in self.weights if id(w) not in trainable]
 
@@ -246,7 +261,7 @@ class Layer:
 
     @property
     def trainable(self) -> bool:
-        """Whether training changes its weights."""
+        """Whether training updates the weights; set for the layers within too."""
         return self._trainable
 
     @trainable.setter
@@ -256,35 +271,36 @@ class Layer:
             layer.trainable = value
 
     def count_params(self) -> int:
-        """How many numbers its weights hold."""
+        """The number of elements of all weights; InvalidArgumentError if it is not built."""
         if not self.built:
-            raise self.error("its weights are not made yet",
-                               "call it on data or build(input_shape) first")
+            raise self.error("its weights are not created yet",
+                             "call it on data or call build(input_shape) first")
         return sum(prod(w.shape) for w in self.weights)
 
     def get_weights(self) -> list[Any]:
-        """The weights as arrays; Tensors where there is no NumPy."""
+        """The values of `weights`: NumPy arrays, or Tensors if NumPy is not installed."""
         return data_conversion.to_results(self.weights)
 
     def set_weights(self, weights: Any) -> None:
+        """Assign a list of arrays to `weights`; InvalidArgumentError if a shape differs."""
         own = self.weights
         if len(own) != len(weights):
-            raise self.error(f"{len(weights)} arrays came for {len(own)} weights",
-                               "give one for each of layer.weights, in that order")
+            raise self.error(f"{len(weights)} arrays were passed for {len(own)} weights",
+                             "pass one array for each of layer.weights, in the same order")
         values = [data_conversion.to_tensor(value) for value in weights]
         for weight, value in zip(own, values):
             if tuple(weight.shape) != tuple(value.shape):
-                raise self.error(f"{weight.name} has shape {tuple(weight.shape)}, the array that "
-                                   f"came {tuple(value.shape)}", "shapes must agree")
+                raise self.error(f"{weight.name} has shape {tuple(weight.shape)}, its array "
+                                 f"{tuple(value.shape)}", "the shapes must be equal")
         for weight, value in zip(own, values):
             weight.assign(tf.cast(value, weight.dtype))
 
     # ── configuration ──
 
     def get_config(self) -> dict[str, Any]:
-        """The arguments that make the same layer again, with new weights."""
-        known = argument_checks.constructor_arguments(type(self))
-        config = {n: _to_config_value(getattr(self, n)) for n in known if hasattr(self, n)}
+        """The arguments of the constructor as plain data, without the weights."""
+        names = argument_checks.constructor_arguments(type(self))
+        config = {n: _to_config_value(getattr(self, n)) for n in names if hasattr(self, n)}
         own = {"name": self.name, "trainable": self.trainable}
         return own | config | {"dtype": self.dtype_policy.name}
 
@@ -298,22 +314,22 @@ class Layer:
 
 @contextmanager
 def _training_scope(training: bool) -> Iterator[None]:
-    """Layers called within the block are in training, or are not."""
-    outside = len(_training)
+    """Set the `training` flag of the layers called within the block."""
+    depth = len(_training_flags)
     try:
-        _training.append(bool(training))
+        _training_flags.append(bool(training))
         yield
     finally:
-        del _training[outside:]              # whenever an interrupt came
+        del _training_flags[depth:]  # correct even if an interrupt came before the append
 
 
 def _walk_nested(value: Any) -> Iterator[Any]:
-    """What is held in nested lists, tuples and dicts."""
+    """The leaves of nested lists, tuples and dicts."""
     if isinstance(value, dict):
         value = list(value.values())
     if isinstance(value, list | tuple):
-        for each in value:
-            yield from _walk_nested(each)
+        for element in value:
+            yield from _walk_nested(element)
     else:
         yield value
 
@@ -323,12 +339,12 @@ def _is_tensor_list(values: Any) -> bool:
 
 
 def _to_config_value(value: Any) -> Any:
-    """An argument as plain data, as Keras writes it."""
+    """An argument as plain data, in Keras's format."""
     if isinstance(value, initializers.Initializer):
         return initializers.serialize(value)
     return activations.serialize(value) if callable(value) else value
 
 
 def format_shape(shape: Any) -> str:
-    """A shape as Python writes it."""
+    """A shape as Python prints a tuple."""
     return str(tuple(shape))

@@ -1,4 +1,4 @@
-"""Layers that add a border to images, cut one off, or enlarge them."""
+"""Padding, cropping and upsampling of images (batch, height, width, channels)."""
 
 from __future__ import annotations
 
@@ -6,44 +6,51 @@ from typing import Any
 
 import tensorbrook as tf
 
+from ...base.errors import InvalidArgumentError
 from .. import argument_checks
-from .layer import Layer, Shape
 from .conv2d import IMAGE_FORMAT
+from .layer import Layer, Shape
 
-Sides = tuple[tuple[int, int], tuple[int, int]]
+Border = tuple[tuple[int, int], tuple[int, int]]  # ((top, bottom), (left, right))
 
 
 class _BorderLayer(Layer):
-    """What padding and cropping share: numbers of rows and columns on each side."""
+    """Base class of padding and cropping, with a border on each side of the image."""
 
     input_rank, input_format = (4, 4), IMAGE_FORMAT
-    name_of_sides = ""
+    border_argument = ""  # the constructor's name of the border
 
-    def set_arguments(self, sides: Any, data_format: str | None) -> None:
-        """Keep the arguments that both have."""
+    def set_arguments(self, border: Any, data_format: str | None) -> None:
+        """Check and set the arguments that both layers have."""
         self.data_format = self.check_data_format(data_format)
-        self.border = self.parse_border(sides)
+        self.border = self.parse_border(border)
 
-    def parse_border(self, sides: Any) -> Sides:
-        """((above, below), (left, right)) of one number, of one for rows and one for columns, or of
-        two for each."""
-        both = (sides, sides) if hasattr(sides, "__index__") else sides
-        if not isinstance(both, tuple | list) or len(both) != 2:
-            raise self.error(f"{self.name_of_sides} is {sides!r}",
-                               "it takes a number, two of them, or ((above, below), (left, right))")
-        rows, columns = ((n, n) if hasattr(n, "__index__") else tuple(n) for n in both)
+    def parse_border(self, border: Any) -> Border:
+        """The border from an integer, a pair (rows, columns), or ((top, bottom), (left, right))."""
+        pair = (border, border) if hasattr(border, "__index__") else border
+        if not isinstance(pair, tuple | list) or len(pair) != 2:
+            raise self._border_error(border)
+        rows, columns = ((n, n) if hasattr(n, "__index__") else tuple(n) for n in pair)
         if len(rows) != 2 or len(columns) != 2:
-            raise self.error(f"{self.name_of_sides} is {sides!r}",
-                               "it takes a number, two of them, or ((above, below), (left, right))")
-        above, below, left, right = (argument_checks.require_int(self.display_name, self.name_of_sides, n, least=0)
-                                     for n in (*rows, *columns))
-        return (above, below), (left, right)
+            raise self._border_error(border)
+        top, bottom, left, right = (
+            argument_checks.require_int(self.display_name, self.border_argument, n, minimum=0)
+            for n in (*rows, *columns))
+        return (top, bottom), (left, right)
+
+    def _border_error(self, border: Any) -> InvalidArgumentError:
+        return self.error(f"{self.border_argument} is {border!r}",
+                          "it must be an integer, a pair, or ((top, bottom), (left, right))")
 
 
 class ZeroPadding2D(_BorderLayer):
-    """Rows and columns of zeros around images: `ZeroPadding2D(1)`, or `((0, 1), (0, 1))`."""
+    """Adds rows and columns of zeros: `ZeroPadding2D(1)`, or `((top, bottom), (left, right))`.
 
-    name_of_sides = "padding"
+    >>> tf.keras.layers.ZeroPadding2D(((0, 1), (0, 1)))(tf.zeros((1, 4, 4, 3))).shape
+    (1, 5, 5, 3)
+    """
+
+    border_argument = "padding"
 
     def __init__(self, padding: Any = (1, 1), data_format: str | None = None, **kwargs: Any):
         super().__init__(**kwargs)
@@ -60,9 +67,12 @@ class ZeroPadding2D(_BorderLayer):
 
 
 class Cropping2D(_BorderLayer):
-    """Images without some rows and columns of their border."""
+    """Removes rows and columns: `Cropping2D(1)`, or `((top, bottom), (left, right))`.
 
-    name_of_sides = "cropping"
+    Raises InvalidArgumentError if nothing remains of the image.
+    """
+
+    border_argument = "cropping"
 
     def __init__(self, cropping: Any = (0, 0), data_format: str | None = None, **kwargs: Any):
         super().__init__(**kwargs)
@@ -71,20 +81,23 @@ class Cropping2D(_BorderLayer):
 
     def call(self, x: tf.Tensor) -> tf.Tensor:
         self.compute_output_shape(x.shape)
-        (above, below), (left, right) = self.border
-        return x[:, above:x.shape[1] - below, left:x.shape[2] - right]
+        (top, bottom), (left, right) = self.border
+        return x[:, top:x.shape[1] - bottom, left:x.shape[2] - right]
 
     def compute_output_shape(self, input_shape: Any) -> Shape:
         batch, *sizes, channels = self.checked_input_shape(input_shape)
-        left = [None if n is None else n - sum(s) for n, s in zip(sizes, self.border)]
-        if any(n is not None and n < 1 for n in left):
+        remaining = [None if n is None else n - sum(s) for n, s in zip(sizes, self.border)]
+        if any(n is not None and n < 1 for n in remaining):
             raise self.error(f"the input has shape {tuple(input_shape)}, cropping is "
-                               f"{self.border}", "nothing would be left; crop less")
-        return (batch, *left, channels)
+                             f"{self.border}, and no pixel remains", "crop less")
+        return (batch, *remaining, channels)
 
 
 class UpSampling2D(Layer):
-    """Each pixel repeated `size` times along rows and columns."""
+    """Repeats each pixel: (batch, height, width, channels) to `size` times as many pixels.
+
+    `size` is an integer or a pair (rows, columns); the interpolation is "nearest".
+    """
 
     input_rank, input_format = (4, 4), IMAGE_FORMAT
 
@@ -93,13 +106,14 @@ class UpSampling2D(Layer):
         super().__init__(**kwargs)
         self.size = argument_checks.require_pair(self.display_name, "size", size)
         self.data_format = self.check_data_format(data_format)
-        self.interpolation = argument_checks.require_choice(self.display_name, "interpolation", interpolation, ("nearest",))
+        self.interpolation = argument_checks.require_choice(
+            self.display_name, "interpolation", interpolation, ("nearest",))
 
     def call(self, x: tf.Tensor) -> tf.Tensor:
-        (batch, rows, columns, channels), (down, across) = x.shape, self.size
-        thin = tf.reshape(x, (batch, rows, 1, columns, 1, channels))
-        wide = tf.broadcast_to(thin, (batch, rows, down, columns, across, channels))
-        return tf.reshape(wide, (batch, rows * down, columns * across, channels))
+        (batch, height, width, channels), (rows, columns) = x.shape, self.size
+        out = tf.reshape(x, (batch, height, 1, width, 1, channels))
+        out = tf.broadcast_to(out, (batch, height, rows, width, columns, channels))
+        return tf.reshape(out, (batch, height * rows, width * columns, channels))
 
     def compute_output_shape(self, input_shape: Any) -> Shape:
         batch, *sizes, channels = self.checked_input_shape(input_shape)

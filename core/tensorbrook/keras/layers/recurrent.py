@@ -1,4 +1,4 @@
-"""SimpleRNN, LSTM and GRU: layers that go along the steps of a sequence, as one compiled loop."""
+"""Recurrent layers: SimpleRNN, LSTM and GRU, each a compiled loop (scan) over the steps."""
 
 from __future__ import annotations
 
@@ -14,16 +14,21 @@ States = tuple[tf.Tensor, ...]
 
 
 class Recurrent(Layer):
-    """What the recurrent layers share: weights for all gates side by side, and the way along.
+    """Base class of recurrent layers: concatenated weights of all gates, and the loop over steps.
 
-    The input's products are those of all steps at once, before the loop. `dropout` falls on the
-    inputs and `recurrent_dropout` on the states, the same at every step. `unroll` and `use_cudnn`
-    are Keras's, and change nothing here."""
+    Input (batch, steps, features), output (batch, units), or (batch, steps, units) with
+    `return_sequences`. With `return_state` the result is a list of the output and the final states,
+    which can be passed as `initial_state`. `dropout` applies to the inputs and `recurrent_dropout`
+    to the states, with the same mask at every step. `unroll` and `use_cudnn` have no effect. Raises
+    InvalidArgumentError for `stateful=True`, which is not supported.
+
+    The products of the inputs with the kernel are computed for all steps at once, before the loop.
+    """
 
     casts_to_float = True
     input_rank, input_format = (3, 3), "(batch, steps, features)"
-    num_gates = 1  # how many parts of `units` columns the kernels have
-    num_states = 1  # how many tensors go from step to step
+    num_gates = 1  # the kernels have num_gates * units columns
+    num_states = 1  # tensors that are carried from step to step
 
     def __init__(self, units: int, activation: Any = "tanh", use_bias: bool = True,
                  kernel_initializer: Any = "glorot_uniform",
@@ -40,20 +45,21 @@ class Recurrent(Layer):
         self.recurrent_initializer = initializers.get(recurrent_initializer)
         self.bias_initializer = initializers.get(bias_initializer)
         self.dropout = argument_checks.require_fraction(self.display_name, "dropout", dropout)
-        self.recurrent_dropout = argument_checks.require_fraction(self.display_name, "recurrent_dropout", recurrent_dropout)
+        self.recurrent_dropout = argument_checks.require_fraction(
+            self.display_name, "recurrent_dropout", recurrent_dropout)
         self.seed = seed
         self._random = None if seed is None else tf.random.Generator(seed)
         self.return_sequences, self.return_state = return_sequences, return_state
         self.go_backwards, self.stateful, self.unroll = go_backwards, stateful, unroll
         if stateful:
-            raise self.error("stateful=True", "use return_state=True, and give what it returns "
-                               "to the next call as initial_state")
+            raise self.error("stateful is True, which is not supported",
+                             "use return_state=True and pass the states as initial_state")
 
     def build(self, input_shape: Any = None) -> None:
         features = self.checked_input_shape(input_shape)[-1]
         if features is None:
             raise self.error(f"the input has shape {format_shape(input_shape)}",
-                               "its last size must be known")
+                             "its last size must be known")
         columns = self.num_gates * self.units
         self.kernel = self.add_weight((features, columns), self.kernel_initializer, name="kernel")
         self.recurrent_kernel = self.add_weight((self.units, columns), self.recurrent_initializer,
@@ -69,58 +75,62 @@ class Recurrent(Layer):
         return self.bias_initializer(shape)
 
     def input_bias(self) -> tf.Tensor | tf.Variable | None:
-        """What is added to the inputs' products, before the loop."""
+        """The bias that is added to the products of the inputs, before the loop."""
         return self.bias
 
     def step(self, x: tf.Tensor, h: tf.Tensor, *states: tf.Tensor) -> States:
-        """The next states, the output first, from the inputs' products at this step and the
-        states; `h` is the output before, with what dropped out."""
+        """The next states, of which the first is the output.
+
+        `x` holds the products of the inputs of this step, `states` the previous states, and `h` the
+        previous output after dropout.
+        """
         raise NotImplementedError
 
     def call(self, x: tf.Tensor, initial_state: Any = None, training: bool = False) -> Any:
         batch, _, features = x.shape
         if features != self.kernel.shape[0]:
-            raise self.error(f"the input has shape {format_shape(x.shape)}",
-                               f"it was built for {self.kernel.shape[0]} features in the last axis")
-        first = self.initial_states(batch, initial_state, x.dtype)
-        steps = tf.transpose(x, (1, 0, 2))
+            raise self.error(
+                f"the input has shape {format_shape(x.shape)}",
+                f"the layer was built for {self.kernel.shape[0]} features in the last axis")
+        initial = self.initial_states(batch, initial_state, x.dtype)
+        inputs = tf.transpose(x, (1, 0, 2))
         if training and self.dropout:
-            steps = steps * self.dropout_mask(self.dropout, (batch, features), x.dtype)
-        products, bias = tf.matmul(steps, self.kernel), self.input_bias()
+            inputs = inputs * self.dropout_mask(self.dropout, (batch, features), x.dtype)
+        products, bias = tf.matmul(inputs, self.kernel), self.input_bias()
         if bias is not None:
             products = products + bias
-        dropped = self.dropout_mask(self.recurrent_dropout, (batch, self.units), x.dtype) \
+        state_mask = self.dropout_mask(self.recurrent_dropout, (batch, self.units), x.dtype) \
             if training and self.recurrent_dropout else None
 
-        def turn(states: States, x: tf.Tensor):
-            h = states[0] if dropped is None else states[0] * dropped
+        def loop_body(states: States, x: tf.Tensor):
+            h = states[0] if state_mask is None else states[0] * state_mask
             states = self.step(x, h, *states)
             return states, states[0] if self.return_sequences else ()
 
-        last, outs = scan_loop(turn, first, products, reverse=self.go_backwards)
-        out = last[0]
+        final, outputs = scan_loop(loop_body, initial, products, reverse=self.go_backwards)
+        out = final[0]
         if self.return_sequences:
-            # Going backwards, the first output is that of the last step.
-            out = tf.transpose(outs[::-1] if self.go_backwards else outs, (1, 0, 2))
-        return [out, *last] if self.return_state else out
+            # As in Keras, the outputs are in the order of computation: last step first.
+            out = tf.transpose(outputs[::-1] if self.go_backwards else outputs, (1, 0, 2))
+        return [out, *final] if self.return_state else out
 
-    def initial_states(self, batch: int, given: Any, dtype: tf.DType) -> States:
-        """The states that the first step meets: those given, or zeros."""
-        if given is None:
+    def initial_states(self, batch: int, initial_state: Any, dtype: tf.DType) -> States:
+        """The `initial_state` argument as a tuple of Tensors; zeros if it is None."""
+        if initial_state is None:
             return (tf.zeros((batch, self.units), dtype),) * self.num_states
-        given = given if isinstance(given, list | tuple) else [given]
-        found = tuple(tf.convert_to_tensor(s) for s in given)
-        wanted = [(batch, self.units)] * self.num_states
-        if [tuple(s.shape) for s in found] != wanted:
-            raise self.error(f"initial_state has shapes {[tuple(s.shape) for s in found]}",
-                               f"it takes {self.num_states} of shape {wanted[0]}")
-        return found
+        is_sequence = isinstance(initial_state, list | tuple)
+        states = tuple(map(tf.convert_to_tensor, initial_state if is_sequence else [initial_state]))
+        shape = (batch, self.units)
+        if [tuple(s.shape) for s in states] != [shape] * self.num_states:
+            raise self.error(f"initial_state has shapes {[tuple(s.shape) for s in states]}",
+                             f"it must be {self.num_states} of shape {shape}")
+        return states
 
     def dropout_mask(self, rate: float, shape: tuple[int, int], dtype: tf.DType) -> tf.Tensor:
-        """Zeros at random places, and elsewhere what keeps the sum."""
+        """A random mask: 0 for a fraction `rate` of the elements, 1 / (1 - rate) for the others."""
         generator = self._random or tf.random.get_global_generator()
-        kept = tf.constant(1.0 / (1.0 - rate), dtype)
-        return tf.where(generator.uniform(shape) >= rate, kept, 0.0)
+        scale = tf.constant(1.0 / (1.0 - rate), dtype)
+        return tf.where(generator.uniform(shape) >= rate, scale, 0.0)
 
     def compute_output_shape(self, input_shape: Any) -> Any:
         batch, steps, _ = self.checked_input_shape(input_shape)
@@ -129,15 +139,21 @@ class Recurrent(Layer):
 
 
 class SimpleRNN(Recurrent):
-    """h = activation(x @ kernel + h @ recurrent_kernel + bias), step by step."""
+    """Simple recurrent layer: h = activation(x @ kernel + h @ recurrent_kernel + bias).
+
+    See `Recurrent` for shapes and arguments.
+    """
 
     def step(self, x: tf.Tensor, h: tf.Tensor, *states: tf.Tensor) -> States:
         return (self.activation(x + tf.matmul(h, self.recurrent_kernel)),)
 
 
 class LSTM(Recurrent):
-    """Long short-term memory (Hochreiter and Schmidhuber, 1997), with a forget gate (Gers et al.,
-    2000); gates in the order input, forget, cell, output. Its states are the output and the cell.
+    """Long short-term memory (Hochreiter and Schmidhuber, 1997; forget gate: Gers et al., 2000).
+
+    The gates are in the order input, forget, cell, output; the states are the output and the cell.
+    `unit_forget_bias` initializes the bias of the forget gate to 1. See `Recurrent` for shapes and
+    arguments.
 
     >>> tf.keras.layers.LSTM(4)(tf.zeros((2, 5, 3))).shape
     (2, 4)
@@ -169,9 +185,12 @@ class LSTM(Recurrent):
 
 
 class GRU(Recurrent):
-    """Gated recurrent unit (arXiv:1406.1078); gates in the order update, reset, candidate. With
-    `reset_after` (as Keras, and cuDNN, do) the reset gate falls on the product, which has a bias
-    of its own; without it, on the state before the product."""
+    """Gated recurrent unit (arXiv:1406.1078); the gates are in the order update, reset, candidate.
+
+    With `reset_after` (the default, as in Keras and cuDNN) the reset gate multiplies the product of
+    the state, which has a separate bias; without it, the state before the product. See `Recurrent`
+    for shapes and arguments.
+    """
 
     num_gates = 3
 

@@ -1,4 +1,4 @@
-"""Layers that act in training alone, by chance, beside Dropout."""
+"""Regularization layers besides Dropout: random, and active in training only."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .normalization import require_positive
 
 
 class SpatialDropout1D(Dropout):
-    """Dropout of whole channels of a sequence."""
+    """Dropout of whole channels of sequences (batch, steps, channels)."""
 
     input_rank, input_format = (3, 3), "(batch, steps, channels)"
 
@@ -21,7 +21,7 @@ class SpatialDropout1D(Dropout):
 
 
 class SpatialDropout2D(Dropout):
-    """Dropout of whole channels of an image."""
+    """Dropout of whole channels of images (batch, height, width, channels)."""
 
     input_rank, input_format = (4, 4), "(batch, height, width, channels)"
 
@@ -31,7 +31,7 @@ class SpatialDropout2D(Dropout):
 
 
 class GaussianNoise(Elementwise):
-    """In training, normal noise of that deviation added."""
+    """In training, adds normal noise of standard deviation `stddev`, which must be positive."""
 
     def __init__(self, stddev: float, seed: int | None = None, **kwargs: Any):
         super().__init__(**kwargs)

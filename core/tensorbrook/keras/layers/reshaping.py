@@ -1,4 +1,4 @@
-"""Layers that give the same numbers another shape."""
+"""Reshaping layers: Flatten, Reshape, Permute and RepeatVector."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .layer import Layer, Shape
 
 
 class Flatten(Layer):
-    """All numbers of a sample in one row."""
+    """Reshapes each sample to one axis: (batch, ...) to (batch, elements)."""
 
     input_rank, input_format = (1, None), "(batch, ...)"
 
@@ -26,13 +26,16 @@ class Flatten(Layer):
         return tf.reshape(x, (x.shape[0], prod(x.shape[1:])))
 
     def compute_output_shape(self, input_shape: Any) -> Shape:
-        batch, *rest = self.checked_input_shape(input_shape)
-        known = [n for n in rest if n is not None]
-        return (batch, prod(known) if len(known) == len(rest) else None)
+        batch, *sizes = self.checked_input_shape(input_shape)
+        known = [n for n in sizes if n is not None]
+        return (batch, prod(known) if len(known) == len(sizes) else None)
 
 
 class Reshape(Layer):
-    """The numbers of a sample under another shape; one size may be -1."""
+    """Reshapes each sample to `target_shape`, in which one size may be -1.
+
+    Raises InvalidArgumentError if the number of elements differs.
+    """
 
     input_rank, input_format = (1, None), "(batch, ...)"
 
@@ -44,14 +47,15 @@ class Reshape(Layer):
         return tf.reshape(x, (x.shape[0], *self.resolved_target_shape(x.shape)))
 
     def resolved_target_shape(self, shape: Shape) -> tuple[int, ...]:
-        """The target shape without -1, for inputs of that shape."""
+        """The target shape with -1 resolved, for an input shape."""
         count = prod(n or 1 for n in shape[1:])
         try:
             return shapes.infer_reshape(self.display_name, self.target_shape, count)
         except InvalidArgumentError:
             raise self.error(
-                f"{count} numbers of an input {tuple(shape)} do not fill {self.target_shape}",
-                "the sizes must multiply to as many") from None
+                f"the input of shape {tuple(shape)} has {count} elements for each sample, which "
+                f"do not fill {self.target_shape}",
+                f"the product of the sizes must be {count}") from None
 
     def compute_output_shape(self, input_shape: Any) -> Shape:
         shape = self.checked_input_shape(input_shape)
@@ -61,7 +65,10 @@ class Reshape(Layer):
 
 
 class Permute(Layer):
-    """The axes of a sample in another order, counted from 1: `Permute((2, 1))`."""
+    """Permutes the axes of each sample, counted from 1: `Permute((2, 1))`.
+
+    Raises InvalidArgumentError unless `dims` is a permutation of 1 to the number of axes.
+    """
 
     input_rank, input_format = (2, None), "(batch, ...)"
 
@@ -69,13 +76,14 @@ class Permute(Layer):
         super().__init__(**kwargs)
         self.dims = tuple(dims)
         if sorted(self.dims) != list(range(1, len(self.dims) + 1)):
-            raise self.error(f"dims is {dims!r}", "it takes each number from 1 on once: (2, 1)")
+            raise self.error(f"dims is {dims!r}",
+                             "it must be a permutation of 1, 2, ..., such as (2, 1)")
 
     def checked_input_shape(self, shape: Any) -> Shape:
         shape = super().checked_input_shape(shape)
         if len(shape) != len(self.dims) + 1:
             raise self.error(f"the input has shape {shape} and dims is {self.dims}",
-                               f"it takes {len(self.dims)} axes after the batch")
+                             f"the input must have {len(self.dims)} axes after the batch")
         return shape
 
     def call(self, x: tf.Tensor) -> tf.Tensor:
@@ -87,7 +95,7 @@ class Permute(Layer):
 
 
 class RepeatVector(Layer):
-    """Each sample's row `n` times: (batch, features) becomes (batch, n, features)."""
+    """Repeats each sample `n` times: (batch, features) to (batch, n, features)."""
 
     input_rank, input_format = (2, 2), "(batch, features)"
 

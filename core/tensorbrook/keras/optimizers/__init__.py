@@ -1,4 +1,4 @@
-"""`tf.keras.optimizers`."""
+"""Optimizers: `tf.keras.optimizers.Adam`, or by name: `compile("adam")`."""
 
 from __future__ import annotations
 
@@ -7,18 +7,20 @@ from typing import Any, cast
 
 from .. import argument_checks
 from . import schedules
+from .algorithms import SGD, Adadelta, Adagrad, Adam, Adamax, AdamW, Lion, RMSprop
 from .loss_scale import LossScaleOptimizer
 from .optimizer import Optimizer
-from .algorithms import SGD, Adadelta, Adagrad, Adam, Adamax, AdamW, Lion, RMSprop
 
 BY_NAME: dict[str, Callable[..., Optimizer]] = {
     "adadelta": Adadelta, "adagrad": Adagrad, "adam": Adam, "adamax": Adamax, "adamw": AdamW,
     "lion": Lion, "rmsprop": RMSprop, "sgd": SGD}
 
 
-
 def get(identifier: Any) -> Optimizer:
-    """The optimizer of that name with its usual arguments; an Optimizer is itself."""
+    """The optimizer of a name or a class with default arguments; an Optimizer is returned.
+
+    Raises InvalidArgumentError for an unknown name.
+    """
     if isinstance(identifier, Optimizer):
         return identifier
     if isinstance(identifier, type) and issubclass(identifier, Optimizer):

@@ -1,6 +1,8 @@
-"""The optimizers, by Keras's names and formulas. The update of one Variable is one chain of
-elementwise operations, so that the compiler makes one pass over it; what is the same for all is a
-scalar."""
+"""Optimizer algorithms, with Keras's names and formulas.
+
+The update of a Variable is a chain of elementwise operations, which the compiler fuses into one
+loop. Factors that are the same for all elements are computed as scalars, outside of the loop.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,13 @@ from .optimizer import Optimizer
 
 
 class SGD(Optimizer):
-    """w -= rate * g, or with a velocity that remembers the steps before."""
+    """Stochastic gradient descent: w -= learning_rate * gradient, optionally with momentum.
+
+    With momentum, v = momentum * v - learning_rate * gradient and w += v; `nesterov` uses the
+    Nesterov form. Raises InvalidArgumentError unless momentum is in [0, 1].
+
+    >>> optimizer = tf.keras.optimizers.SGD(0.1, momentum=0.9)
+    """
 
     def __init__(self, learning_rate: Any = 0.01, momentum: float = 0.0, nesterov: bool = False,
                  weight_decay: float | None = None, clipnorm: float | None = None,
@@ -24,7 +32,7 @@ class SGD(Optimizer):
         super().__init__(learning_rate, weight_decay=weight_decay, clipnorm=clipnorm,
                          clipvalue=clipvalue, global_clipnorm=global_clipnorm, name=name, **kwargs)
         if not 0 <= momentum <= 1:
-            raise InvalidArgumentError("SGD", f"momentum is {momentum}", "it takes 0 to 1")
+            raise InvalidArgumentError("SGD", f"momentum is {momentum}", "it must be 0 to 1")
         self.momentum, self.nesterov = float(momentum), nesterov
 
     def slots(self) -> tuple[str, ...]:
@@ -42,8 +50,14 @@ class SGD(Optimizer):
 
 
 class Adam(Optimizer):
-    """Steps by the mean of the gradients, divided by their size (Kingma and Ba, 2015,
-    arXiv:1412.6980), with the corrections of both means drawn into the rate."""
+    """Adam (Kingma and Ba, 2015, arXiv:1412.6980): steps m / (sqrt(v) + epsilon).
+
+    m and v are moving averages of the gradient and of its square. The bias corrections of both are
+    factors of the learning rate. With `amsgrad` the largest v so far is used. Raises
+    InvalidArgumentError unless beta_1 and beta_2 are in [0, 1).
+
+    >>> optimizer = tf.keras.optimizers.Adam(learning_rate=0.001)
+    """
 
     def __init__(self, learning_rate: Any = 0.001, beta_1: float = 0.9, beta_2: float = 0.999,
                  epsilon: float = 1e-7, amsgrad: bool = False, weight_decay: float | None = None,
@@ -51,9 +65,8 @@ class Adam(Optimizer):
                  global_clipnorm: float | None = None, name: str | None = None, **kwargs: Any):
         super().__init__(learning_rate, weight_decay=weight_decay, clipnorm=clipnorm,
                          clipvalue=clipvalue, global_clipnorm=global_clipnorm, name=name, **kwargs)
-        for each, value in (("beta_1", beta_1), ("beta_2", beta_2)):
-            argument_checks.require_fraction("Adam", each, value)
-        self.beta_1, self.beta_2 = float(beta_1), float(beta_2)
+        self.beta_1 = argument_checks.require_fraction("Adam", "beta_1", beta_1)
+        self.beta_2 = argument_checks.require_fraction("Adam", "beta_2", beta_2)
         self.epsilon, self.amsgrad = float(epsilon), amsgrad
 
     def slots(self) -> tuple[str, ...]:
@@ -79,12 +92,12 @@ class Adam(Optimizer):
 
 
 def _one_minus_power(base: float, t: tf.Tensor) -> Any:
-    """1 - base ** t, exact in float32 also where the power is close to 1."""
+    """1 - base ** t, accurate in float32 where the power is close to 1."""
     return -tf.math.expm1(t * log(base)) if base else 1.0
 
 
 class AdamW(Adam):
-    """Adam whose weights also shrink a little each step (arXiv:1711.05101)."""
+    """Adam with decoupled weight decay (arXiv:1711.05101)."""
 
     def __init__(self, learning_rate: Any = 0.001, weight_decay: float = 0.004,
                  beta_1: float = 0.9, beta_2: float = 0.999, epsilon: float = 1e-7,
@@ -93,30 +106,36 @@ class AdamW(Adam):
 
 
 class RMSprop(Optimizer):
-    """Steps divided by the size that gradients had lately."""
+    """RMSprop: steps gradient / sqrt(v + epsilon), with v a moving average of gradient ** 2.
+
+    `rho` in [0, 1) is the decay of the average. With `centered` v is an estimate of the variance of
+    the gradient, and with `momentum` the steps are accumulated.
+    """
 
     def __init__(self, learning_rate: Any = 0.001, rho: float = 0.9, momentum: float = 0.0,
                  epsilon: float = 1e-7, centered: bool = False, **kwargs: Any):
         super().__init__(learning_rate, **kwargs)
-        self.rho, self.momentum = argument_checks.require_fraction("RMSprop", "rho", rho), float(momentum)
-        self.epsilon, self.centered = float(epsilon), centered
+        self.rho = argument_checks.require_fraction("RMSprop", "rho", rho)
+        self.momentum, self.epsilon = float(momentum), float(epsilon)
+        self.centered = centered
 
     def slots(self) -> tuple[str, ...]:
-        wanted = {"velocity": True, "momentum": self.momentum, "average_gradient": self.centered}
-        return tuple(name for name, is_wanted in wanted.items() if is_wanted)
+        is_used = {"velocity": True, "momentum": self.momentum, "average_gradient": self.centered}
+        return tuple(name for name, used in is_used.items() if used)
 
     def moving_average(self, name: str, variable: tf.Variable, value: Any) -> Any:
-        """The running mean under that name, moved towards a value."""
+        """Update the moving average in a slot with a value; returns the new average."""
         slot = self.slot(name, variable)
         mean = slot * self.rho + value * (1.0 - self.rho)
         slot.assign(mean)
         return mean
 
     def update_step(self, gradient: Any, variable: tf.Variable, learning_rate: Any) -> None:
-        size = self.moving_average("velocity", variable, gradient * gradient)
+        velocity = self.moving_average("velocity", variable, gradient * gradient)
         if self.centered:
-            size = size - tf.square(self.moving_average("average_gradient", variable, gradient))
-        step = gradient * learning_rate / tf.sqrt(size + self.epsilon)
+            mean = self.moving_average("average_gradient", variable, gradient)
+            velocity = velocity - tf.square(mean)
+        step = gradient * learning_rate / tf.sqrt(velocity + self.epsilon)
         if self.momentum:
             momentum = self.slot("momentum", variable)
             step = momentum * self.momentum + step
@@ -125,7 +144,7 @@ class RMSprop(Optimizer):
 
 
 class Adagrad(Optimizer):
-    """Steps divided by the size of all gradients so far (Duchi, Hazan and Singer, 2011)."""
+    """Adagrad (Duchi, Hazan and Singer, 2011): steps gradient / sqrt(sum of gradient ** 2)."""
 
     def __init__(self, learning_rate: Any = 0.001, initial_accumulator_value: float = 0.1,
                  epsilon: float = 1e-7, **kwargs: Any):
@@ -147,28 +166,31 @@ class Adagrad(Optimizer):
 
 
 class Adadelta(Optimizer):
-    """Steps as large as those before, divided by the size that gradients had lately (Zeiler, 2012,
-    arXiv:1212.5701)."""
+    """Adadelta (Zeiler, 2012, arXiv:1212.5701): steps gradient * RMS(steps) / RMS(gradients).
+
+    Both are root mean squares of moving averages, whose decay `rho` is in [0, 1).
+    """
 
     def __init__(self, learning_rate: Any = 0.001, rho: float = 0.95, epsilon: float = 1e-7,
                  **kwargs: Any):
         super().__init__(learning_rate, **kwargs)
-        self.rho, self.epsilon = argument_checks.require_fraction("Adadelta", "rho", rho), float(epsilon)
+        self.rho = argument_checks.require_fraction("Adadelta", "rho", rho)
+        self.epsilon = float(epsilon)
 
     def slots(self) -> tuple[str, ...]:
         return "accumulated_grad", "accumulated_delta_var"
 
     def update_step(self, gradient: Any, variable: tf.Variable, learning_rate: Any) -> None:
-        sizes, steps = (self.slot(name, variable) for name in self.slots())
-        size = sizes * self.rho + gradient * gradient * (1.0 - self.rho)
-        step = gradient * tf.sqrt(steps + self.epsilon) / tf.sqrt(size + self.epsilon)
-        sizes.assign(size)
-        steps.assign(steps * self.rho + step * step * (1.0 - self.rho))
+        square_gradients, square_steps = (self.slot(name, variable) for name in self.slots())
+        mean = square_gradients * self.rho + gradient * gradient * (1.0 - self.rho)
+        step = gradient * tf.sqrt(square_steps + self.epsilon) / tf.sqrt(mean + self.epsilon)
+        square_gradients.assign(mean)
+        square_steps.assign(square_steps * self.rho + step * step * (1.0 - self.rho))
         variable.assign(variable - step * learning_rate)
 
 
 class Adamax(Optimizer):
-    """Adam with the largest gradient lately in place of their size (section 7.1 there)."""
+    """Adamax: Adam with a decaying maximum of |gradient| (arXiv:1412.6980, section 7.1)."""
 
     def __init__(self, learning_rate: Any = 0.001, beta_1: float = 0.9, beta_2: float = 0.999,
                  epsilon: float = 1e-7, **kwargs: Any):
@@ -194,7 +216,7 @@ class Adamax(Optimizer):
 
 
 class Lion(Optimizer):
-    """Steps of one size in the direction that gradients had lately (arXiv:2302.06675)."""
+    """Lion (arXiv:2302.06675): steps of the sign of an average of past and present gradients."""
 
     def __init__(self, learning_rate: Any = 0.001, beta_1: float = 0.9, beta_2: float = 0.99,
                  **kwargs: Any):
@@ -207,6 +229,6 @@ class Lion(Optimizer):
 
     def update_step(self, gradient: Any, variable: tf.Variable, learning_rate: Any) -> None:
         m = self.slot("momentum", variable)
-        towards = tf.sign(m * self.beta_1 + gradient * (1.0 - self.beta_1))
-        variable.assign(variable - towards * learning_rate)
+        direction = tf.sign(m * self.beta_1 + gradient * (1.0 - self.beta_1))
+        variable.assign(variable - direction * learning_rate)
         m.assign(m * self.beta_2 + gradient * (1.0 - self.beta_2))

@@ -1,5 +1,7 @@
-"""LossScaleOptimizer: gradients so large that float16 holds them, and steps that leave out those it
-did not (Micikevicius et al., 2018, arXiv:1710.03740)."""
+"""Dynamic loss scaling: keeps float16 gradients from underflow, and skips steps that overflowed.
+
+Source: Micikevicius et al., 2018, arXiv:1710.03740.
+"""
 
 from __future__ import annotations
 
@@ -15,12 +17,13 @@ from .optimizer import Optimizer
 
 
 class LossScaleOptimizer(Optimizer):
-    """Another optimizer, for a loss that was multiplied by a scale, which it finds itself.
+    """Applies an inner optimizer to the gradients of a scaled loss, and adjusts the scale.
 
-    Gradients are divided by the scale again. If one of them is not finite, nothing changes but the
-    scale, which is halved; after `dynamic_growth_steps` steps that were, it is doubled. All of it
-    is part of the compiled step. `compile` puts it around the optimizer of a model whose policy is
-    "mixed_float16".
+    The gradients are divided by the scale before the step. If one of them is not finite, the step
+    is skipped and the scale is halved; after `dynamic_growth_steps` finite steps in a row the scale
+    is doubled. All of this is part of the compiled step. `compile` wraps the optimizer of a model
+    with the policy "mixed_float16". Raises InvalidArgumentError unless `inner_optimizer` is another
+    kind of Optimizer and `initial_scale` is positive.
 
     >>> optimizer = tf.keras.optimizers.LossScaleOptimizer(tf.keras.optimizers.Adam())
     >>> float(optimizer.scale_loss(tf.constant(2.0)))
@@ -34,20 +37,20 @@ class LossScaleOptimizer(Optimizer):
                 isinstance(inner_optimizer, LossScaleOptimizer):
             raise InvalidArgumentError("LossScaleOptimizer",
                                        f"inner_optimizer is {inner_optimizer!r}",
-                                       "give it a plain optimizer, such as Adam()")
+                                       "pass another optimizer, such as Adam()")
         if not float(initial_scale) > 0:
             raise InvalidArgumentError("LossScaleOptimizer", f"initial_scale is {initial_scale!r}",
-                                       "it takes a number above 0, such as 2.0**15")
+                                       "it must be a positive number, such as 2.0**15")
         self.name = name or unique_name("loss_scale_optimizer")
         self.inner_optimizer, self.initial_scale = inner_optimizer, float(initial_scale)
-        self.dynamic_growth_steps = argument_checks.require_int("LossScaleOptimizer", "dynamic_growth_steps",
-                                                 dynamic_growth_steps)
+        self.dynamic_growth_steps = argument_checks.require_int(
+            "LossScaleOptimizer", "dynamic_growth_steps", dynamic_growth_steps)
         with tf.init_scope():
             self.step_counter = tf.Variable(0, trainable=False, name="step_counter")
             self.dynamic_scale = tf.Variable(self.initial_scale, trainable=False,
                                              name="dynamic_scale")
 
-    # ── what is the inner optimizer's ──
+    # ── delegated to the inner optimizer ──
 
     @property
     def built(self) -> bool:
@@ -55,7 +58,7 @@ class LossScaleOptimizer(Optimizer):
 
     @property
     def iterations(self) -> tf.Variable:
-        """The steps that changed something."""
+        """The number of steps that were not skipped."""
         return self.inner_optimizer.iterations
 
     @property
@@ -79,41 +82,44 @@ class LossScaleOptimizer(Optimizer):
     # ── steps ──
 
     def scale_loss(self, loss: Any) -> tf.Tensor:
-        """What to take the gradient of: in float32, for float16 would not hold it."""
+        """The scaled loss, from which to compute gradients; float32, since float16 may overflow."""
         return tf.cast(loss, tf.float32) * self.dynamic_scale
 
     get_scaled_loss = scale_loss
 
     def get_unscaled_gradients(self, grads: list[Any]) -> list[Any]:
         raise FailedPreconditionError(
-            self.name, "its steps divide gradients by the scale themselves, as in Keras 3",
-            "hand the gradients of the scaled loss to apply_gradients")
+            self.name, "apply_gradients divides the gradients by the scale, as in Keras 3",
+            "pass the gradients of the scaled loss to apply_gradients")
 
     def apply(self, grads: list[Any], trainable_variables: list[tf.Variable]) -> None:
-        """One step, or none if a gradient is not finite."""
+        """Apply one step, or only update the scale if a gradient is not finite."""
         pairs = [(g, v) for g, v in zip(grads, trainable_variables) if g is not None]
-        finite = _all_finite([g for g, _ in pairs])
-        # It hangs on the check, so that an update is one pass after that, and no new value waits in
-        # memory for it; and it says how the check went, so that the pass reads one number.
-        smaller = tf.where(finite, 1.0 / self.dynamic_scale, 0.0)
-        changes = tf.greater(smaller, 0.0)
+        is_finite = _all_finite([g for g, _ in pairs])
+        # The inverse scale depends on the check, so each update is one loop that runs after it, and
+        # no new value is stored before. It also holds the result of the check (0: skip the step),
+        # so the loop reads one scalar.
+        inverse_scale = tf.where(is_finite, 1.0 / self.dynamic_scale, 0.0)
+        is_applied = tf.greater(inverse_scale, 0.0)
         self.inner_optimizer.build(v for _, v in pairs)
-        self.inner_optimizer.step_learning_rate()      # before what reads it, for the pass to take it in
-        unscaled = [g if g is None else g * tf.cast(smaller, g.dtype) for g in grads]
-        changing = [*(v for _, v in pairs), *self.inner_optimizer.mutable_state]
-        before = [v.value() for v in changing]
+        # Traced before the updates, so that their loops can fuse it; the equal equations that
+        # `apply` traces again are common subexpressions.
+        self.inner_optimizer.step_learning_rate()
+        unscaled = [g if g is None else g * tf.cast(inverse_scale, g.dtype) for g in grads]
+        updated = [*(v for _, v in pairs), *self.inner_optimizer.mutable_state]
+        old_values = [v.value() for v in updated]
         self.inner_optimizer.apply(unscaled, trainable_variables)
-        for variable, old in zip(changing, before):
-            variable.assign(tf.where(changes, variable.value(), old))
-        self._update_scale(changes)
+        for variable, old in zip(updated, old_values):
+            variable.assign(tf.where(is_applied, variable.value(), old))
+        self._update_scale(is_applied)
 
-    def _update_scale(self, finite: tf.Tensor) -> None:
+    def _update_scale(self, is_finite: tf.Tensor) -> None:
         scale, steps = self.dynamic_scale.value(), self.step_counter.value()
-        grows = tf.logical_and(finite, tf.equal(steps, self.dynamic_growth_steps - 1))
+        grows = tf.logical_and(is_finite, tf.equal(steps, self.dynamic_growth_steps - 1))
         self.dynamic_scale.assign(
-            scale * tf.where(finite, tf.where(grows, 2.0, 1.0), 0.5))
-        self.step_counter.assign(tf.where(tf.logical_and(finite, grows), 0,
-                                          tf.where(finite, steps + 1, 0)))
+            scale * tf.where(is_finite, tf.where(grows, 2.0, 1.0), 0.5))
+        self.step_counter.assign(tf.where(tf.logical_and(is_finite, grows), 0,
+                                          tf.where(is_finite, steps + 1, 0)))
 
     def get_config(self) -> dict[str, Any]:
         inner = self.inner_optimizer
@@ -130,7 +136,7 @@ class LossScaleOptimizer(Optimizer):
 
 
 def _subclasses(kind: type[Optimizer]) -> Iterator[type[Optimizer]]:
-    """An optimizer's class and those derived from it, the user's among them."""
+    """A class of optimizers and all classes derived from it, including the user's."""
     yield kind
     for derived in kind.__subclasses__():
         yield from _subclasses(derived)
@@ -138,7 +144,7 @@ def _subclasses(kind: type[Optimizer]) -> Iterator[type[Optimizer]]:
 
 def _all_finite(gradients: list[Any]) -> tf.Tensor:
     """Whether every element of all gradients is finite."""
-    finite = tf.constant(True)
-    for g in gradients:                  # each fold takes in what those before it have found
-        finite = tf.logical_and(tf.reduce_all(tf.math.is_finite(g)), finite)
-    return finite
+    is_finite = tf.constant(True)
+    for g in gradients:  # the epilogue of each reduction combines it with the previous results
+        is_finite = tf.logical_and(tf.reduce_all(tf.math.is_finite(g)), is_finite)
+    return is_finite
