@@ -10,7 +10,7 @@ from backends import gpu, on
 from tensorbrook.backends.webgpu import WebGPU, host_wgpu
 from tensorbrook.backends.webgpu.profile import GpuProfile, timestamps_are_valid, serialized_spans
 from tensorbrook.eager import EAGER
-from tensorbrook.studio.profile_runner import rows, table, trace_of
+from tensorbrook.studio.profile_runner import chrome_trace, format_table, kernel_rows
 
 RUNS = 3
 
@@ -53,7 +53,7 @@ def recurrent() -> tuple[list[bytes], int]:
 
 
 def spans(profile) -> list[dict]:
-    return [e for e in trace_of([profile])["traceEvents"] if e["ph"] == "X"]
+    return [e for e in chrome_trace([profile])["traceEvents"] if e["ph"] == "X"]
 
 
 @pytest.mark.parametrize("program", [training, recurrent])
@@ -67,7 +67,8 @@ def test_every_kernel_has_times_and_results_are_the_same(program):
     assert times.runs == RUNS and [t.calls for t in times.steps] == [RUNS] * kernels
     assert all(t.busy_ms > 0 for t in times.steps)
     assert sum(t.busy_ms for t in times.steps) <= times.total_ms * (1 + 1e-9)
-    assert {row.name for row in rows(profile)} == {n for p in profile.programs for n in p.names}
+    names = {n for p in profile.programs for n in p.names}
+    assert {row.name for row in kernel_rows(profile)} == names
 
 
 @pytest.mark.parametrize("program", [training, recurrent])
@@ -139,12 +140,12 @@ def test_stamps_go_on_where_a_set_of_queries_is_full(monkeypatch):
 def test_a_gpu_without_timestamps_tells_of_whole_programs():
     with profiled(timestamp_period_ns=0.0) as profile:
         _, kernels = training()
-        shown = table(profile, top=40)
+        shown = format_table(profile, top=40)
     times = profile.programs[-1]
-    whole = next(row for row in rows(profile) if row.name == times.summary)
+    whole = next(row for row in kernel_rows(profile) if row.name == times.summary)
     assert whole.calls == RUNS and whole.ms > 0
     assert f"{times.number} {kernels} kernels, " in whole.name and "dispatches" in whole.name
-    assert "it has no timestamp-query" in shown and "ceilings are not known" in shown
+    assert "it has no timestamp-query" in shown and "peak rates are unknown" in shown
     assert not profile.events
 
 
@@ -161,8 +162,8 @@ def test_what_another_device_carries_out_anew_has_times_and_what_the_cpu_does_ha
                 values.append(f(x).numpy().tobytes())
             runs.append(next(p.runs for p in profile.programs if "exp" in p.names[0]))
             if lose: monkeypatch.setattr(host, "reopen_device", none)
-        shown = table(profile, top=40)
-    assert runs == [1, 2, 2] and "ceilings are not known" in shown
+        shown = format_table(profile, top=40)
+    assert runs == [1, 2, 2] and "peak rates are unknown" in shown
     assert values[0] == values[1]
 
 

@@ -101,37 +101,34 @@ def test_reported_sizes_are_those_of_the_built_network():
 
 INVALID_LAYERS = {
     "an unknown layer": (
-        [layer("Danse", units=10)], "there is no layer 'Danse'; use Conv2D"),
+        [layer("Danse", units=10)], "unknown layer 'Danse'; use Conv2D"),
     "an unknown argument": (
-        [layer("Dense", unit=10)], "Dense: there is no argument 'unit'; did you mean units?"),
+        [layer("Dense", unit=10)], "Dense: unknown argument 'unit'; did you mean units?"),
     "an argument of a layer without any": (
-        [layer("Flatten", axis=1)], "Flatten: there is no argument 'axis'; it takes none"),
-    "a missing argument": ([layer("Dense")], "Dense: units is missing; it takes a whole number"),
-    "no units": ([layer("Dense", units=0)], "Dense: units is 0; it takes a whole number from 1"),
-    "a fractional number of filters": (
-        [layer("Conv2D", filters=1.5, kernel_size=3)], "Conv2D: filters is 1.5;"),
-    "a string for a number": (
-        [layer("Dropout", rate="half")], "Dropout: rate is 'half'; it takes"),
-    "a dropout rate of 1": (
-        [layer("Dropout", rate=1)], "Dropout: rate is 1; it takes a number from 0"),
+        [layer("Flatten", axis=1)], "Flatten: unknown argument 'axis'; the layer has no arguments"),
+    "a missing argument": ([layer("Dense")], "Dense: units is missing; it must be a whole number"),
+    "no units": ([layer("Dense", units=0)], "Dense: units is 0; it must be a whole number from 1"),
+    "a fractional number of filters": ([layer("Conv2D", filters=1.5, kernel_size=3)], "Conv2D: filters is 1.5;"),
+    "a string for a number": ([layer("Dropout", rate="half")], "Dropout: rate is 'half'; it must be"),
+    "a dropout rate of 1": ([layer("Dropout", rate=1)], "Dropout: rate is 1; it must be a number from 0"),
     "an unknown activation": (
-        [layer("Dense", units=9, activation="rely")], "activation is 'rely'; it takes one of"),
+        [layer("Dense", units=9, activation="rely")], "activation is 'rely'; it must be one of"),
     "a kernel larger than the image": (
         [layer("Conv2D", filters=4, kernel_size=9)],
-        "Conv2D: a window over 9 x 9 does not fit into an input of 8 x 8; use padding"),
+        "Conv2D: a window of 9 x 9 does not fit into an input of 8 x 8; use padding"),
     "a pooling window larger than the image": (
         [layer("MaxPooling2D", pool_size=9)],
-        "MaxPooling2D: a window over 9 x 9 does not fit into an input of 8 x 8"),
+        "MaxPooling2D: a window of 9 x 9 does not fit into an input of 8 x 8"),
     "a convolution after Flatten": (
         [layer("Flatten"), layer("Conv2D", filters=4, kernel_size=3)],
-        "Conv2D: the input has shape (None, 64); it takes (batch, height, width, channels)"),
+        "Conv2D: the input has shape (None, 64); it must be (batch, height, width, channels)"),
     "an output that is not flat": (
         [layer("Dense", units=10)],
-        "output: the last layer gives 8 × 8 × 10, not one number for each of 10 digits; "
+        "output: the last layer has 8 × 8 × 10 outputs, not one for each of 10 digits; "
         "end with Flatten and Dense of 10 units"),
     "an output of 9 units": (
         [layer("Flatten"), layer("Dense", units=9)],
-        "output: the last layer gives 9, not one number for each of 10 digits; "
+        "output: the last layer has 9 outputs, not one for each of 10 digits; "
         "end with Dense of 10 units"),
 }
 
@@ -145,7 +142,7 @@ def test_an_invalid_layer_has_an_error(layers, message):
     assert "\n" not in event["layers"][-1]["error"]
     driver.send("train")
     assert driver.last("refused")["message"] == (
-        "train: the layers do not fit together; mend the layer that is marked")
+        "train: the layers do not fit together; correct the marked layer")
 
 
 def test_layers_after_an_invalid_layer_have_no_shape():
@@ -165,10 +162,10 @@ def test_a_model_without_layers_is_not_trainable():
 
 
 @pytest.mark.parametrize("settings, message", [
-    ({"learning_rate": 0}, "learning_rate: it is 0; it takes a number above 0, such as 0.001"),
-    ({"learning_rate": "fast"}, "learning_rate: it is 'fast'; it takes a number above 0"),
-    ({"batch_size": 0.5}, "batch_size: it is 0.5; it takes a whole number from 1"),
-    ({"optimizer": "magic"}, "optimizer: there is no 'magic'; use adam or sgd"),
+    ({"learning_rate": 0}, "learning_rate: it is 0; it must be a number above 0, such as 0.001"),
+    ({"learning_rate": "fast"}, "learning_rate: it is 'fast'; it must be a number above 0"),
+    ({"batch_size": 0.5}, "batch_size: it is 0.5; it must be a whole number of at least 1"),
+    ({"optimizer": "magic"}, "optimizer: unknown optimizer 'magic'; use adam or sgd"),
 ])
 def test_invalid_settings_are_refused(settings, message):
     driver = Driver()
@@ -352,7 +349,7 @@ def test_training_continues_on_another_device():
     driver.send("device", device="cpu")
     assert driver.last("progress")["device"] == "CPU" and driver.session.trainer is trainer
     driver.send("device", device="abacus")
-    assert driver.last("refused")["message"] == ("device: there is no 'abacus'; it is one of "
+    assert driver.last("refused")["message"] == ("device: unknown device 'abacus'; use one of "
                                                  "auto, cpu, gpu")
 
 
@@ -416,13 +413,13 @@ def test_a_batch_larger_than_the_data_has_all_samples():
 
 
 @pytest.mark.parametrize("pixels, message", [
-    ([0.0] * 63, "predict: 63 values came; a picture is 64 numbers in 0..1"),
-    ("a seven", "predict: 'a seven' came; a picture is 64 numbers in 0..1"),
-    (["dark"] + [0.0] * 63, "predict: cell 0 is 'dark'; each is a number in 0..1"),
-    ([0.0] * 5 + [None] + [0.0] * 58, "predict: cell 5 is None; each is a number in 0..1"),
-    ([0.0, math.nan] + [0.0] * 62, "predict: cell 1 is nan; each is a number in 0..1"),
-    ([math.inf] + [0.0] * 63, "predict: cell 0 is inf; each is a number in 0..1"),
-    ([True] + [0.0] * 63, "predict: cell 0 is True; each is a number in 0..1"),
+    ([0.0] * 63, "predict: the picture is 63 values; it must be 64 numbers in 0..1"),
+    ("a seven", "predict: the picture is 'a seven'; it must be 64 numbers in 0..1"),
+    (["dark"] + [0.0] * 63, "predict: pixel 0 is 'dark'; it must be a number in 0..1"),
+    ([0.0] * 5 + [None] + [0.0] * 58, "predict: pixel 5 is None; it must be a number in 0..1"),
+    ([0.0, math.nan] + [0.0] * 62, "predict: pixel 1 is nan; it must be a number in 0..1"),
+    ([math.inf] + [0.0] * 63, "predict: pixel 0 is inf; it must be a number in 0..1"),
+    ([True] + [0.0] * 63, "predict: pixel 0 is True; it must be a number in 0..1"),
 ])
 def test_invalid_pixels_are_refused(pixels, message):
     driver = Driver()
@@ -441,7 +438,7 @@ def test_a_loss_that_is_not_finite_stops_training():
         await driver.wait_for(lambda: bool(driver.events_named("stopped")))
         assert not driver.session.running
         assert len(driver.events_named("stopped")) == 1
-        assert "the loss is no number any more at step" in driver.last("stopped")["message"]
+        assert "the loss is not a finite number at step" in driver.last("stopped")["message"]
         assert "lower the learning rate from 1e+30" in driver.last("stopped")["message"]
         driver.set_model(LAYERS, 2)
         driver.send("reset")

@@ -145,7 +145,7 @@ TAKEN_OVER = "another device has taken over, and nothing is lost"
 @pytest.fixture
 def own_browser(browser: Browser) -> Iterator[Browser]:
     chromium = browser.browser_type
-    launched = chromium.launch(**launch_options(chromium.executable_path, more=SOFTWARE_GPU))
+    launched = chromium.launch(**launch_options(chromium.executable_path, extra_flags=SOFTWARE_GPU))
     yield launched
     launched.close()
 

@@ -99,5 +99,5 @@ def test_an_error_of_the_script_is_reported_after_the_profile(tmp_path: Path):
     path.write_text("import tensorbrook as tf\ntf.exp(tf.ones(3))\n1 / 0\n", encoding="utf-8")
     process = profile(path)
     assert process.returncode == 1 and "ZeroDivisionError" in process.stderr
-    assert f'File "{path}", line 3' in process.stderr and "profiled.py" not in process.stderr
+    assert f'File "{path}", line 3' in process.stderr and "profile_runner.py" not in process.stderr
     assert "loop (3,): exp" in process.stdout

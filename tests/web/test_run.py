@@ -151,7 +151,7 @@ def test_the_error_of_an_unknown_backend_is_one_line(script, options: list[str])
 def test_an_invalid_thread_count(script, threads: str):
     code, out, err = run(script("print(1)"), f"--threads={threads}")
     assert (code, out) == (2, "")
-    assert f"it is '{threads}'; it takes a whole number from 1" in err
+    assert f"'{threads}' is not a positive integer" in err
 
 
 @NATIVE_AND_PAGE
@@ -182,6 +182,6 @@ def test_a_missing_browser(script, tmp_path: Path, monkeypatch):
     monkeypatch.setenv("TENSORBROOK_CHROMIUM", str(tmp_path / "no-chromium"))
     code, out, err = run(script("print(1)"), *IN_PAGE)
     assert (code, out) == (2, "")
-    assert err == (f"tensorbrook run: TENSORBROOK_CHROMIUM is {tmp_path / 'no-chromium'}, and "
-                   "there is nothing; set it to the path of a Chromium, or unset it to let us "
-                   "look for one\n")
+    assert err == (f"tensorbrook run: TENSORBROOK_CHROMIUM is {tmp_path / 'no-chromium'}, which "
+                   "does not exist; set it to the path of Chromium, or unset it to search for "
+                   "Chromium\n")

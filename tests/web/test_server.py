@@ -117,4 +117,4 @@ def test_the_error_of_a_port_in_use(server):
         capture_output=True, text=True, check=False)
     assert process.returncode == 1
     assert process.stderr.startswith(f"studio: port {server.port} cannot be used")
-    assert process.stderr.endswith("or 0 for a free one\n")
+    assert process.stderr.endswith("or 0 for a free port\n")

@@ -239,10 +239,11 @@ def test_the_error_of_a_shape_is_shown_at_its_layer(page: Page):
 
 def test_the_error_of_an_invalid_number(page: Page):
     edit_argument(page, 0, "Filters", "")
-    hint = "takes a whole number from 1 to 100,000,000"
+     "takes=hint = "takes= "takes a whole number from 1 to 100,000,000"
     expect(layer_row(page, 0)).to_contain_text(f"Filters {hint}")
     edit_argument(page, 0, "Filters", "0")
-    expect(layer_row(page, 0).get_by_role("alert")).to_contain_text(f"filters is 0; it {hint}")
+    expect(layer_row(page, 0).get_by_role("alert")).to_contain_text(
+        "filters is 0; it must be a whole number from 1 to 100,000,000")
 
 
 def test_the_status_without_layers_is_a_hint(page: Page):

@@ -1,1 +1,1 @@
-"""The Studio: its training session in the page, and the programs that serve and drive the page."""
+"""The Studio: the training session of the page, and the commands that serve and run the page."""

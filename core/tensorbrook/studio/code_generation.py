@@ -1,4 +1,4 @@
-"""The Studio's model as a program: what the layers are in Python, ready to run anywhere."""
+"""Code generation: the Studio's model as a Python program that builds and trains it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ EPOCHS = 10
 DEFAULTS = {"activation": "linear", "padding": "valid", "strides": 1}
 POSITIONAL = ("filters", "kernel_size", "pool_size", "units", "rate")
 
-PROGRAM = """\
+TEMPLATE = """\
 import tensorbrook as tf
 from tensorbrook.keras import Sequential, layers, losses, optimizers
 
@@ -35,34 +35,35 @@ model.fit(
 """
 
 
-def program(specs: Sequence[LayerSpec], settings: Any) -> str:
+def program_source(specs: Sequence[LayerSpec], settings: Any) -> str:
     """A complete program that builds the model and trains it as the Studio does."""
-    return PROGRAM.format(
-        seed=settings.seed, image=IMAGE, layers="".join(f"    {line(s)},\n" for s in specs),
+    layers = "".join(f"    {layer_source(spec)},\n" for spec in specs)
+    return TEMPLATE.format(
+        seed=settings.seed, image=IMAGE, layers=layers,
         optimizer=OPTIMIZERS[settings.optimizer], learning_rate=settings.learning_rate,
         from_logits=not gives_probabilities(specs), batch_size=settings.batch_size, epochs=EPOCHS)
 
 
 def gives_probabilities(specs: Sequence[LayerSpec]) -> bool:
-    """Whether the last layer ends in softmax; otherwise its numbers are logits."""
+    """Whether the activation of the last layer is softmax; else its outputs are logits."""
     return bool(specs) and specs[-1].args.get("activation") == "softmax"
 
 
-def line(spec: LayerSpec) -> str:
-    """One layer as Python writes it, without the arguments that say what is so anyway.
+def layer_source(spec: LayerSpec) -> str:
+    """The constructor call of a layer, without arguments that have their default value.
 
-    >>> line(LayerSpec("Dense", {"units": 10, "activation": "linear"}))
+    >>> layer_source(LayerSpec("Dense", {"units": 10, "activation": "linear"}))
     'layers.Dense(10)'
     """
-    told = {name: spec.args[name] for name in TYPES[spec.type]
-            if name in spec.args and spec.args[name] != default_value(spec, name)}
-    words = [repr(value) if name in POSITIONAL else f"{name}={to_source(value)}"
-             for name, value in told.items()]
-    return f"layers.{spec.type}({', '.join(words)})"
+    arguments = {name: spec.args[name] for name in TYPES[spec.type]
+                 if name in spec.args and spec.args[name] != default_value(spec, name)}
+    sources = [repr(value) if name in POSITIONAL else f"{name}={to_source(value)}"
+               for name, value in arguments.items()]
+    return f"layers.{spec.type}({', '.join(sources)})"
 
 
 def default_value(spec: LayerSpec, name: str) -> Any:
-    """The value that an argument has when it is left out; None where there is none."""
+    """The default value of an argument; None if it is required."""
     if name == "strides" and spec.type == "MaxPooling2D":
         return spec.args.get("pool_size", 2)
     return DEFAULTS.get(name)

@@ -1,4 +1,4 @@
-"""The layers the Studio can build: what each argument may be, and what a list of them comes to."""
+"""Layer specs: the Studio's layers as data, with validation and shape inference."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ CLASSES = 10
 
 @dataclass(frozen=True)
 class Argument:
-    """What one argument takes, in words and as a test."""
+    """The valid values of an argument: a description and a predicate."""
 
-    takes: str
-    fits: Callable[[Any], bool]
+    description: str
+    is_valid: Callable[[Any], bool]
 
 
 def is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
-def whole(most: int) -> Argument:
-    """A whole number from 1; JSON does not tell 3 from 3.0."""
-    return Argument(f"a whole number from 1 to {most:,}",
-                    lambda v: is_number(v) and v == int(v) and 1 <= v <= most)
+def whole_number(maximum: int) -> Argument:
+    """An integer from 1 to `maximum`, also as a float: JSON does not distinguish 3 and 3.0."""
+    return Argument(f"a whole number from 1 to {maximum:,}",
+                    lambda v: is_number(v) and v == int(v) and 1 <= v <= maximum)
 
 
 def one_of(*names: str) -> Argument:
@@ -41,10 +41,10 @@ ACTIVATION = one_of("linear", "relu", "tanh", "sigmoid", "softmax")
 PADDING = one_of("valid", "same")
 RATE = Argument("a number from 0 up to, but not including, 1",
                 lambda v: is_number(v) and 0 <= v < 1)
-SIZE = whole(1024)
+SIZE = whole_number(1024)
 
-# More units than any memory of a page holds weights for, so that a typing slip is told as one.
-UNITS = whole(100_000_000)
+# The weights of this many units exceed the memory of a page, so a larger value is a typing error.
+UNITS = whole_number(100_000_000)
 
 TYPES: dict[str, dict[str, Argument]] = {
     "Conv2D": {"filters": UNITS, "kernel_size": SIZE, "strides": SIZE, "padding": PADDING,
@@ -54,23 +54,24 @@ TYPES: dict[str, dict[str, Argument]] = {
     "Dense": {"units": UNITS, "activation": ACTIVATION},
     "Dropout": {"rate": RATE},
 }
-NEEDED = {"Conv2D": ("filters", "kernel_size"), "Dense": ("units",), "Dropout": ("rate",)}
+REQUIRED = {"Conv2D": ("filters", "kernel_size"), "Dense": ("units",), "Dropout": ("rate",)}
 
 
 @dataclass(frozen=True)
 class LayerSpec:
-    """A layer as the page describes it: Keras's name and arguments, checked."""
+    """A valid layer: its Keras class name and arguments."""
 
     type: str
     args: dict[str, Any]
 
     def layer(self) -> Any:
+        """Create the Keras layer."""
         return getattr(layers, self.type)(**self.args)
 
 
 @dataclass(frozen=True)
 class Report:
-    """A layer's output shape without the batch, and its size; or why it does not fit."""
+    """A layer's output shape without the batch and its number of parameters, or an error."""
 
     output_shape: tuple[int, ...] | None = None
     parameters: int = 0
@@ -78,85 +79,88 @@ class Report:
 
 
 def parse(raw: Any) -> LayerSpec:
-    """A checked spec of what came as JSON; raises one sentence that says what goes instead."""
+    """The LayerSpec of a JSON object; InvalidArgumentError if it is not valid."""
     kind, args = raw["type"], raw["args"]
     if kind not in TYPES:
-        raise InvalidArgumentError("studio", f"there is no layer {kind!r}",
+        raise InvalidArgumentError("studio", f"unknown layer {kind!r}",
                                    f"use {', '.join(TYPES)}")
     for name, value in args.items():
         check(kind, name, value)
-    for name in NEEDED.get(kind, ()):
+    for name in REQUIRED.get(kind, ()):
         if name not in args:
             raise InvalidArgumentError(kind, f"{name} is missing",
-                                       f"it takes {TYPES[kind][name].takes}")
+                                       f"it must be {TYPES[kind][name].description}")
     return LayerSpec(kind, {name: int_if_whole(value) for name, value in args.items()})
 
 
 def specs_as_entered(raws: Sequence[Any]) -> list[LayerSpec]:
-    """The layers as they stand, fitting or not: a program is shown of what is being worked on."""
+    """The layers of known type without validation, for the source code shown during editing."""
     return [LayerSpec(raw["type"], raw["args"]) for raw in raws if raw["type"] in TYPES]
 
 
 def check(kind: str, name: str, value: Any) -> None:
-    """That the layer has such an argument, and that it takes such a value."""
+    """Raise InvalidArgumentError unless the layer has the argument and the value is valid."""
     known = TYPES[kind]
     if name not in known:
         close = get_close_matches(name, known, 1)
-        way_out = f"did you mean {close[0]}?" if close else f"it takes {', '.join(known) or 'none'}"
-        raise InvalidArgumentError(kind, f"there is no argument {name!r}", way_out)
-    if not known[name].fits(value):
-        raise InvalidArgumentError(kind, f"{name} is {value!r}", f"it takes {known[name].takes}")
+        hint = f"did you mean {close[0]}?" if close else \
+            f"the arguments are {', '.join(known)}" if known else "the layer has no arguments"
+        raise InvalidArgumentError(kind, f"unknown argument {name!r}", hint)
+    if not known[name].is_valid(value):
+        raise InvalidArgumentError(kind, f"{name} is {value!r}",
+                                   f"it must be {known[name].description}")
 
 
 def int_if_whole(value: Any) -> Any:
-    """3.0 as 3: Keras takes sizes as whole numbers."""
+    """A float of integral value, such as 3.0, as an int, because Keras requires int sizes."""
     return int(value) if isinstance(value, float) and value.is_integer() and value >= 1 else value
 
 
-def report(raws: Sequence[Any]) -> list[Report]:
-    """A report for each layer; after the first that does not fit, nothing is known."""
+def report_layers(raws: Sequence[Any]) -> list[Report]:
+    """A Report for each layer; the shapes after a layer with an error are unknown."""
     reports: list[Report] = []
     shape: tuple[int, ...] | None = IMAGE
     for raw in raws:
-        reports.append(one_report(raw, shape))
+        reports.append(report_layer(raw, shape))
         shape = reports[-1].output_shape
     return reports[:-1] + [check_output_layer(reports[-1])] if reports else []
 
 
-def one_report(raw: Any, shape: tuple[int, ...] | None) -> Report:
+def report_layer(raw: Any, shape: tuple[int, ...] | None) -> Report:
     try:
         spec = parse(raw)
-        return Report() if shape is None else report_for(spec, shape)
+        return Report() if shape is None else infer_shape(spec, shape)
     except (OpError, ValueError, TypeError) as error:
         return Report(error=str(error))
 
 
-def report_for(spec: LayerSpec, shape: tuple[int, ...]) -> Report:
+def infer_shape(spec: LayerSpec, shape: tuple[int, ...]) -> Report:
+    """The Report of a valid layer for an input shape without the batch."""
     layer = spec.layer()
     try:
         out = tuple(layer.compute_output_shape((None, *shape)))[1:]
     except OpError as error:
-        # The row it is shown in says which of them it is; Keras's number would only confuse.
+        # The page shows the error at its layer, so the automatic name (`dense_3`) is omitted.
         return Report(error=str(error).replace(f"{spec.type} {layer.name}", spec.type))
-    return Report(out, parameters(spec, shape))
+    return Report(out, count_parameters(spec, shape))
 
 
 def check_output_layer(last: Report) -> Report:
-    """The last layer's report, wrong where it does not give one number for each digit."""
+    """The last layer's report, with an error unless it has one output for each digit."""
     if last.output_shape in (None, (CLASSES,)):
         return last
-    flat = "" if last.output_shape and len(last.output_shape) == 1 else "Flatten and "
+    flatten = "" if last.output_shape and len(last.output_shape) == 1 else "Flatten and "
     return Report(last.output_shape, last.parameters,
-                  f"output: the last layer gives {format_shape(last.output_shape)}, not one number for "
-                  f"each of {CLASSES} digits; end with {flat}Dense of {CLASSES} units")
+                  f"output: the last layer has {format_shape(last.output_shape)} outputs, not one "
+                  f"for each of {CLASSES} digits; end with {flatten}Dense of {CLASSES} units")
 
 
 def format_shape(shape: Sequence[int] | None) -> str:
     return " × ".join(map(str, shape or ()))
 
 
-def parameters(spec: LayerSpec, shape: Sequence[int]) -> int:
-    """How many weights the layer has on such an input, told without making them."""
+def count_parameters(spec: LayerSpec, shape: Sequence[int]) -> int:
+    """The number of elements of a layer's weights, computed without creating them."""
     if spec.type == "Dense":
         return (shape[-1] + 1) * spec.args["units"]
     if spec.type == "Conv2D":

@@ -1,4 +1,4 @@
-"""`tensorbrook profile`: run a script and time every kernel, natively or in a page."""
+"""`tensorbrook profile`: runs a script and times every kernel, natively or in a page."""
 
 from __future__ import annotations
 
@@ -11,26 +11,26 @@ from . import run
 
 MODULE = "tensorbrook.studio.profile_runner"
 TOP = 40
-BESIDE = "tensorbrook_profile.json"      # where a page leaves the trace: in the script's folder
-LAUNCHER = """\
+PAGE_TRACE_NAME = "tensorbrook_profile.json"  # the trace of a page, written to the script's folder
+LAUNCHER_SOURCE = """\
 import os, sys
 from {module} import main
-sys.exit(main(os.path.abspath({name!r}), {shown!r}, {words!r}, {trace!r}, {top}))
+sys.exit(main(os.path.abspath({name!r}), {displayed!r}, {argv!r}, {trace!r}, {top}))
 """
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    parser.add_argument("script", type=Path, help="the Python script; its folder is where it runs")
-    parser.add_argument("--page", action="store_true", help="run it in a page, in a browser")
-    parser.add_argument("--backend", metavar="NAME", help="the backend to compute on")
-    parser.add_argument("--threads", type=run.positive, metavar="N", help="threads to compute on")
+    parser.add_argument("script", type=Path, help="the Python script; it runs in its folder")
+    parser.add_argument("--page", action="store_true", help="run it in a headless browser")
+    parser.add_argument("--backend", metavar="NAME", help="the backend that computes")
+    parser.add_argument("--threads", type=run.positive, metavar="N", help="the number of threads")
     parser.add_argument("--trace", type=Path, metavar="FILE",
-                        help="also write every run as a trace for chrome://tracing or Perfetto")
+                        help="also write a trace of all runs for chrome://tracing or Perfetto")
     parser.add_argument("--top", type=run.positive, metavar="N", default=TOP,
-                        help=f"how many kernels the table shows, {TOP} if not given")
+                        help=f"the number of kernels in the table (default: {TOP})")
     parser.add_argument("--software-gpu", action="store_true",
-                        help="with --page: let the processor play the GPU, for tests")
-    parser.epilog = "What stands after -- is handed to the script."
+                        help="with --page: use the software WebGPU adapter, for tests")
+    parser.epilog = "Arguments after -- are passed to the script."
 
 
 def main(args: Namespace) -> int:
@@ -39,10 +39,10 @@ def main(args: Namespace) -> int:
         print(f"tensorbrook profile: there is no script {args.script}; name a Python file",
               file=sys.stderr)
         return run.FAILED
-    return in_page(script, args) if args.page else natively(script, args)
+    return profile_in_page(script, args) if args.page else profile_natively(script, args)
 
 
-def natively(script: Path, args: Namespace) -> int:
+def profile_natively(script: Path, args: Namespace) -> int:
     trace = str(args.trace.resolve()) if args.trace else ""
     command = [sys.executable, "-m", MODULE, str(script), trace, str(args.top), *args.rest]
     with subprocess.Popen(command, cwd=script.parent,
@@ -50,14 +50,15 @@ def natively(script: Path, args: Namespace) -> int:
         return run.exit_code(run.wait(child))
 
 
-def in_page(script: Path, args: Namespace) -> int:
-    """The page runs a launcher beside the script; the trace comes back as a file of its folder."""
-    launcher = LAUNCHER.format(module=MODULE, name=script.name, shown=script.as_posix(),
-                               words=list(args.rest), trace=BESIDE if args.trace else "",
-                               top=args.top)
-    code = run.in_browser(script, args.rest, source=launcher, backend=args.backend,
-                          threads=args.threads, software_gpu=args.software_gpu, clock=True)
-    left = script.parent / BESIDE
-    if args.trace and left.is_file():
-        left.replace(args.trace)
+def profile_in_page(script: Path, args: Namespace) -> int:
+    """Run a launcher in the script's folder, from which the page writes back the trace."""
+    launcher = LAUNCHER_SOURCE.format(
+        module=MODULE, name=script.name, displayed=script.as_posix(), argv=list(args.rest),
+        trace=PAGE_TRACE_NAME if args.trace else "", top=args.top)
+    code = run.run_in_page(
+        script, args.rest, source=launcher, backend=args.backend, threads=args.threads,
+        software_gpu=args.software_gpu, precise_timestamps=True)
+    trace = script.parent / PAGE_TRACE_NAME
+    if args.trace and trace.is_file():
+        trace.replace(args.trace)
     return code

@@ -1,4 +1,4 @@
-"""Runs one script in the page as `python script.py` would, and words what went wrong."""
+"""Script runner: runs a script in the page as `python script.py` does, and formats its errors."""
 
 import asyncio
 import linecache
@@ -13,17 +13,20 @@ from ..tensor import reset_context_stacks
 
 STOPPED = 130  # the exit code of a shell command that Ctrl-C ended
 PACKAGE = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "")
-PATH = list(sys.path)  # every script starts from the same one
-TRAINING = "tensorbrook training"  # the name of a task that is not a script's
+PATH = list(sys.path)  # the initial sys.path of every script
+TRAINING = "tensorbrook training"  # the name of the session's task
 SLEEP_SECONDS = 0.01
 
-no_script_running = asyncio.Event()  # whether no script runs: training waits for it
+no_script_running = asyncio.Event()  # the training session waits for it between slices
 no_script_running.set()
 system_sleep = time.sleep
 
 
 def run(path: str, filename: str, argv: list[str]) -> tuple[str | None, int]:
-    """Run a script in a fresh __main__; returns (traceback or None, exit code)."""
+    """Run a script in a new __main__ module; returns (traceback or None, exit code).
+
+    `path` is the script's path in the page, `filename` its path in tracebacks.
+    """
     with Interrupts() as interrupts:
         _prepare_environment(os.path.dirname(path), [path, *argv])
         no_script_running.clear()
@@ -46,45 +49,52 @@ def run(path: str, filename: str, argv: list[str]) -> tuple[str | None, int]:
 
 
 class Interrupts:
-    """Ctrl-C is for a script's lines: one that comes before the first waits for it, and one after
-    the last is late. Neither may end what makes ready and tidies up."""
+    """A SIGINT handler that interrupts the lines of a script, but not its set-up and clean-up.
+
+    An interrupt before the first line is raised at the first line; an interrupt after the last line
+    is ignored.
+    """
 
     def __enter__(self) -> "Interrupts":
-        self.open = self.waiting = False
-        self.before = signal.signal(signal.SIGINT, self.on_signal)
+        self.is_running = self.is_pending = False
+        self.previous_handler = signal.signal(signal.SIGINT, self.on_signal)
         return self
 
     def __exit__(self, *exception: object) -> None:
-        signal.signal(signal.SIGINT, self.before)
+        signal.signal(signal.SIGINT, self.previous_handler)
 
     def on_signal(self, number: int, frame: types.FrameType | None) -> None:
-        self.waiting = not self.open
-        if self.open:
+        self.is_pending = not self.is_running
+        if self.is_running:
             raise KeyboardInterrupt
 
-    def run_interruptible(self, code: types.CodeType, main: dict[str, object]) -> None:
-        self.open = True
+    def run_interruptible(self, code: types.CodeType, namespace: dict[str, object]) -> None:
+        """Execute the script's code; only here interrupts are raised."""
+        self.is_running = True
         try:
-            if self.waiting:
+            if self.is_pending:
                 raise KeyboardInterrupt
-            exec(code, main)
+            exec(code, namespace)
         finally:
-            self.open = False
+            self.is_running = False
 
 
 def cancel_awaiting_script() -> bool:
-    """End a script that awaits something, as none of its lines runs; tells whether it did."""
+    """Cancel the tasks of a script that awaits a promise; returns whether there were any.
+
+    While a script awaits, none of its lines runs, so SIGINT cannot interrupt it.
+    """
     tasks = [task for task in asyncio.all_tasks() if task.get_name() != TRAINING]
     return any([task.cancel() for task in tasks])
 
 
 def sleep(seconds: float) -> None:
-    """time.sleep in a page, whose own hears no interrupt before it is over."""
+    """time.sleep for a page, in short intervals, because Pyodide's sleep ignores interrupts."""
     end = time.monotonic() + seconds
-    while (left := end - time.monotonic()) > SLEEP_SECONDS:
+    while (remaining := end - time.monotonic()) > SLEEP_SECONDS:
         system_sleep(SLEEP_SECONDS)
-    # Below 0 it says why it takes none.
-    system_sleep(max(left, 0.0) if seconds >= 0 else seconds)
+    # A negative argument is passed on, so that time.sleep raises its own error.
+    system_sleep(max(remaining, 0.0) if seconds >= 0 else seconds)
 
 
 if sys.platform == "emscripten":
@@ -92,40 +102,43 @@ if sys.platform == "emscripten":
 
 
 def describe(error: BaseException, path: str, filename: str) -> str:
-    """The traceback as the user should read it: their own paths, and none of our frames."""
+    """The traceback with the user's paths, and without the frames of this module.
+
+    An error of this package explains itself, so the frames of the package are omitted too.
+    """
     report = traceback.TracebackException.from_exception(error)
     name = os.path.basename(path)
-    _trim(report, ours=type(error).__module__.partition(".")[0] == "tensorbrook")
-    _rename(report, path.removesuffix(name), filename.removesuffix(name))
+    is_package_error = type(error).__module__.partition(".")[0] == "tensorbrook"
+    _remove_frames(report, is_package_error)
+    _replace_folder(report, path.removesuffix(name), filename.removesuffix(name))
     return "".join(report.format())
 
 
-def _trim(report, ours):
+def _remove_frames(report, is_package_error):
     frames = [f for f in report.stack if f.filename != __file__]
-    if ours:
-        # Such an error explains itself; the way it took through the package would hide the line.
+    if is_package_error:
         frames = [f for f in frames if not f.filename.startswith(PACKAGE)]
     report.stack[:] = frames
-    for inner in _inner(report):
-        _trim(inner, ours)
+    for nested in _nested_reports(report):
+        _remove_frames(nested, is_package_error)
 
 
-def _rename(report, folder, shown):
-    for place in (*report.stack, report):
-        name = getattr(place, "filename", None)  # the report itself has one for a SyntaxError
+def _replace_folder(report, folder, displayed_folder):
+    for entry in (*report.stack, report):
+        name = getattr(entry, "filename", None)  # the report of a SyntaxError has one too
         if name and name.startswith(folder):
-            place.filename = shown + name.removeprefix(folder)
-    for inner in _inner(report):
-        _rename(inner, folder, shown)
+            entry.filename = displayed_folder + name.removeprefix(folder)
+    for nested in _nested_reports(report):
+        _replace_folder(nested, folder, displayed_folder)
 
 
-def _inner(report):
+def _nested_reports(report):
     members = report.exceptions or ()  # of an ExceptionGroup
     return [r for r in (report.__cause__, report.__context__, *members) if r is not None]
 
 
 def _prepare_environment(folder, argv):
-    # Modules that an earlier script brought along must not answer for this one's.
+    # Discard the folder's modules that an earlier script imported: the files may have changed.
     for name, module in list(sys.modules.items()):
         if (getattr(module, "__file__", None) or "").startswith(folder + "/"):
             del sys.modules[name]

@@ -94,9 +94,10 @@ class Cropping2D(_BorderLayer):
 
 
 class UpSampling2D(Layer):
-    """Repeats each pixel: (batch, height, width, channels) to `size` times as many pixels.
+    """Repeats each pixel `size` times along rows and columns (nearest-neighbour interpolation).
 
-    `size` is an integer or a pair (rows, columns); the interpolation is "nearest".
+    Input (batch, height, width, channels), output (batch, height * rows, width * columns,
+    channels); `size` is an integer or a pair (rows, columns).
     """
 
     input_rank, input_format = (4, 4), IMAGE_FORMAT
