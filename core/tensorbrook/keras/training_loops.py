@@ -32,12 +32,14 @@ class TrainingLoops:
         x, y and `sample_weight` are arrays with the samples along their first axis. `class_weight`
         maps class indices to weights. `validation_split` holds out the last samples, as a fraction
         in [0, 1); `validation_data` is (x, y) or (x, y, sample_weight). The batch size is 32 by
-        default. Raises InvalidArgumentError if the arguments do not match,
-        FailedPreconditionError if the model is not compiled, and ResourceExhaustedError if memory
-        runs out.
+        default. Raises InvalidArgumentError if the arguments do not match, FailedPreconditionError
+        before `compile`, and ResourceExhaustedError if memory runs out.
 
-        >>> history = model.fit(x, y, epochs=5, validation_split=0.1)
-        >>> history.history["val_loss"][-1]
+        >>> model = tf.keras.Sequential([tf.keras.layers.Dense(1)])
+        >>> model.compile("sgd", "mse")
+        >>> history = model.fit(tf.ones((8, 2)), tf.ones((8, 1)), epochs=2, verbose=0)
+        >>> len(history.history["loss"])
+        2
         """
         self.require_compiled("fit")
         batch_size = argument_checks.require_int("fit", "batch_size", batch_size or BATCH_SIZE)

@@ -119,8 +119,8 @@ def default_or_free_port() -> int:
 def wait(thread: threading.Thread) -> None:
     """Wait until the thread ends, or until SIGINT or SIGTERM."""
     # A shell starts background jobs with SIGINT ignored.
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.default_int_handler)
+    for signum in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(signum, signal.default_int_handler)
     try:
         while thread.is_alive():
             thread.join(timeout=1)  # on Windows Ctrl-C does not interrupt an unbounded join

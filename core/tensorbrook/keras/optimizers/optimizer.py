@@ -162,6 +162,7 @@ class Optimizer:
 
         Raises FailedPreconditionError after the first step.
 
+        >>> optimizer = tf.keras.optimizers.AdamW()
         >>> optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
         """
         if self._slots:
