@@ -52,7 +52,7 @@ class SuspendedCall(layers.Layer):
         with suspended_stacks():
             self.in_other_task = layers.Dropout(0.5)(x).numpy(), self.scale.dtype
         self.in_this_task = layers.Dropout(0.5)(x).numpy(), self.scale.dtype
-        dtype_policies._autocast_dtype.append(tf.float16)
+        dtype_policies._autocast_dtypes.append(tf.float16)
         return x
 
     def build(self, input_shape):

@@ -68,7 +68,7 @@ def browser() -> Iterator[Browser]:
 def gpu_browser(browser: Browser) -> Iterator[Browser]:
     """A browser with a software adapter (SwiftShader) as its GPU."""
     chromium = browser.browser_type
-    launched = chromium.launch(**launch_options(chromium.executable_path, SOFTWARE_GPU==SOFTWARE_GPU))
+    launched = chromium.launch(**launch_options(chromium.executable_path, extra_flags=SOFTWARE_GPU))
     yield launched
     launched.close()
 
