@@ -124,6 +124,6 @@ def test_the_learning_rate_of_a_schedule_cannot_be_set():
         optimizer.learning_rate = 0.5
     assert str(caught.value) == "sgd: its learning rate <CosineDecay> cannot be replaced by " \
         "0.5, because compiled steps contain it; create a new optimizer"
-     optimizers=constant = optimizers= optimizers.SGD(0.1)
+    constant = optimizers.SGD(0.1)
     with pytest.raises(tf.errors.FailedPreconditionError):
         constant.learning_rate = schedules.CosineDecay(0.1, 9)

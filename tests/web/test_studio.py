@@ -239,7 +239,7 @@ def test_the_error_of_a_shape_is_shown_at_its_layer(page: Page):
 
 def test_the_error_of_an_invalid_number(page: Page):
     edit_argument(page, 0, "Filters", "")
-     "takes=hint = "takes= "takes a whole number from 1 to 100,000,000"
+    hint = "takes a whole number from 1 to 100,000,000"
     expect(layer_row(page, 0)).to_contain_text(f"Filters {hint}")
     edit_argument(page, 0, "Filters", "0")
     expect(layer_row(page, 0).get_by_role("alert")).to_contain_text(
