@@ -25,6 +25,11 @@ def measure_digits(page: BenchmarkPage, timing: Timing) -> dict:
     return page.python("digits", "train(0.9, 3)" if timing is QUICK else "train(0.98, 40)")
 
 
+def measure_compile_time(page: BenchmarkPage, timing: Timing) -> dict:
+    """Milliseconds of the first training step by the depth of the model, and of other sizes."""
+    return page.python("compile_time", "measure((4, 8), (1, 2))" if timing is QUICK else "measure()")
+
+
 def measure_memory(page: BenchmarkPage, timing: Timing) -> dict:
     """Arena size of each training step, and its ratio to the peak of the live bytes."""
     results = {}
@@ -51,7 +56,7 @@ def call_with_step(page: BenchmarkPage, workload: Workload, call: str) -> Any:
 
 MEASUREMENTS: dict[str, Callable[[BenchmarkPage, Timing], dict]] = {
     "peak rates": measure_peak_rates, "overhead": measure_overhead, "digits": measure_digits,
-    "memory": measure_memory}
+    "memory": measure_memory, "compile time": measure_compile_time}
 
 
 def kernel_times(page: BenchmarkPage, workload: Workload, timing: Timing) -> list:

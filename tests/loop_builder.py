@@ -6,6 +6,7 @@ from tensorbrook.base import dtypes
 from tensorbrook.base.dtypes import bool_, float32, int32, uint8
 from tensorbrook.base.views import View
 from tensorbrook.ir import ElementwiseOp, Load, LoopKernel, RowPass, Store
+from tensorbrook.ir.scalar_expression import scalar_expression
 
 
 def random_array(shape, dtype=float32, seed=0):
@@ -52,7 +53,7 @@ class LoopBuilder:
         return (self.post_reduce if post_reduce else self.value)(Load(source, view, dtype))
 
     def apply(self, expression, *args, dtype=float32, post_reduce=False) -> int:
-        value = ElementwiseOp(expression, args, dtype)
+        value = ElementwiseOp(scalar_expression(expression), args, dtype)
         return (self.post_reduce if post_reduce else self.value)(value)
 
     def store(self, value, view=None, count=None):

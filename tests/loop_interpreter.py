@@ -39,7 +39,7 @@ def _evaluate(value, space, values, arrays, loop):
             return (value.offset + (indices * strides).sum(0, np.int32)).astype(np.int32)
         case ElementwiseOp():
             args = [np.broadcast_to(values[i], space) for i in value.args]
-            return _apply(value.expression, args, value.dtype)
+            return _apply(value.expression.text, args, value.dtype)
         case ReduceOp():
             return _reduce(values[value.arg], value, loop.reduction_axes)
 
@@ -63,7 +63,7 @@ def _reduce(x, value, axes):
     rows = rows.reshape(count, *[x.shape[i] for i in kept_axes])
     out = np.full(rows.shape[1:], init, accumulator_dtype)
     for row in rows:
-        out = eval(value.reduction.combiner, FUNCTIONS | {"x": out, "y": row})
+        out = eval(value.reduction.combiner.text, FUNCTIONS | {"x": out, "y": row})
     return out.astype(x.dtype).reshape([1 if i in axes else n for i, n in enumerate(x.shape)])
 
 

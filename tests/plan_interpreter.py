@@ -5,7 +5,7 @@ import numpy as np
 from loop_interpreter import interpret
 
 from tensorbrook.backends.wasm import Wasm
-from tensorbrook.compiler import fuse, build_plan, simplify
+from tensorbrook.compiler import lower, optimize
 from tensorbrook.ir import KernelCall, Const, Graph, LoopKernel, Plan, ScanKernel, as_tuple
 from tensorbrook.ir.verifier import verify_graph, verify_plan
 
@@ -13,10 +13,10 @@ from tensorbrook.ir.verifier import verify_graph, verify_plan
 def compile_graph(graph: Graph, max_buffers: int = 1 << 30, **changes) -> Plan:
     """The plan of a graph for the target info of `wasm` with `changes`, verified at every step."""
     verify_graph(graph)
-    simplified = simplify(graph)
-    verify_graph(simplified)
+    optimized = optimize(graph)
+    verify_graph(optimized)
     target = replace(Wasm.target, max_buffers_per_kernel=max_buffers, **changes)
-    plan = build_plan(simplified, *fuse(simplified, target), target)
+    plan = lower(optimized, target)
     verify_plan(plan)
     return plan
 

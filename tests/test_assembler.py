@@ -22,6 +22,7 @@ from tensorbrook.backends.wasm.module_codegen import disassemble_plan
 from tensorbrook.base.dtypes import float32
 from tensorbrook.base.views import View
 from tensorbrook.ir import ElementwiseOp, Load, LoopKernel, ReduceOp, Reduction, RowPass, Store
+from tensorbrook.ir.scalar_expression import scalar_expression
 
 # The immediates of instructions in the text format.
 IMMEDIATES = {"br": "0", "br_if": "0", "call": "0", "local.get": "0", "local.set": "0",
@@ -163,39 +164,41 @@ def statements(module: Module) -> list[str]:
 
 ROW_SUMS = """\
 function 0
-  takes i32 i32
+  takes i32 i32 i32 i32
   locals 4 i32, 5 v128
-  $1 i32.load 8 =$2
-  $1 i32.load 12 =$3
-  v128 0x40000000 =$4
-  3 =$5
+  $2 =$4
+  $3 =$5
+  v128 0x40000000 =$6
+  3 =$7
   loop
-    v128 0x00000000 =$6
-    v128 0x00000000 =$7
     v128 0x00000000 =$8
-    $2 =$9
-    $9 v128.load 0 $4 $6 f32x4.relaxed_madd =$6
-    $9 v128.load 16 $4 $7 f32x4.relaxed_madd =$7
-    $9 32 i32.add =$9
-    $9 v128.load32_splat 0 $4 $8 f32x4.relaxed_madd =$8
-    $9 4 i32.add =$9
-    $6 $7 f32x4.add =$6
-    $6 $6 shuffle 2 3 0 1 =$10
-    $6 $10 f32x4.add =$6
-    $6 $6 shuffle 1 0 3 2 =$10
-    $6 $10 f32x4.add =$6
-    $8 $6 f32x4.add =$8
-    $3 $8 v128.store32_lane 0 0
-    $2 36 i32.add =$2
-    $3 4 i32.add =$3
-    $5 -1 i32.add :=$5 br_if 0
+    v128 0x00000000 =$9
+    v128 0x00000000 =$10
+    $4 =$11
+    $11 v128.load 0 $6 $8 f32x4.relaxed_madd =$8
+    $11 v128.load 16 $6 $9 f32x4.relaxed_madd =$9
+    $11 32 i32.add =$11
+    $11 v128.load32_splat 0 $6 $10 f32x4.relaxed_madd =$10
+    $11 4 i32.add =$11
+    $8 $9 f32x4.add =$8
+    $8 $8 shuffle 2 3 0 1 =$12
+    $8 $12 f32x4.add =$8
+    $8 $8 shuffle 1 0 3 2 =$12
+    $8 $12 f32x4.add =$8
+    $10 $8 f32x4.add =$10
+    $5 $10 v128.store32_lane 0 0
+    $4 36 i32.add =$4
+    $5 4 i32.add =$5
+    $7 -1 i32.add :=$7 br_if 0
   end
 
 function 1
   takes i32 i32
-  locals none
+  locals 2 i32
+  $1 i32.load 0 =$2
+  $1 i32.load 4 =$3
   $0 i32.eqz if
-    $0 $1 call 0
+    0 1 $1 i32.load 8 $1 i32.load 12 call 0
   end
 """
 
@@ -203,8 +206,8 @@ function 1
 def test_disassembly_of_a_program():
     x, out = np.zeros((3, 9), np.float32), np.zeros((3, 1), np.float32)
     load = Load(var_like(x, float32), View.of((3, 9)), float32)
-    body = load, ElementwiseOp("x * 2", (0,), float32)
-    total = ReduceOp(1, Reduction("x + y", 0), float32)
+    body = load, ElementwiseOp(scalar_expression("x * 2"), (0,), float32)
+    total = ReduceOp(1, Reduction(scalar_expression("x + y"), 0), float32)
     store = Store(2, var_like(out, float32), View.of((3, 1)))
     plan = plan_of_loop(LoopKernel((3, 9), (1,), (RowPass(body, (total,)),), (store,), ()))
     assert disassemble_plan(plan) == ROW_SUMS

@@ -3,7 +3,7 @@ import pytest
 
 import tensorbrook as tf
 from tensorbrook import keras
-from tensorbrook.compiler import simplify
+from tensorbrook.compiler import optimize
 from tensorbrook.compiler.cost_model import CPU_THREAD, GPU, prefers_gpu, estimate
 from tensorbrook.ir import Graph
 from tensorbrook.keras import layers
@@ -23,7 +23,7 @@ def training_step(model, x: tf.Tensor, y: tf.Tensor) -> Graph:
         optimizer.apply_gradients(zip(tape.gradient(out, weights), weights))
         return out
 
-    return simplify(tf.function(step).get_concrete_function(x, y).graph)
+    return optimize(tf.function(step).get_concrete_function(x, y).graph)
 
 
 def int_zeros(*shape: int) -> tf.Tensor:
@@ -94,7 +94,7 @@ def lstm() -> Graph:
 
 
 def graph_of(f, *shape: int) -> Graph:
-    return simplify(tf.function(f).get_concrete_function(tf.zeros(shape)).graph)
+    return optimize(tf.function(f).get_concrete_function(tf.zeros(shape)).graph)
 
 
 # name: (graph, whether the GPU is preferred to 2 CPU threads, and to 8)

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 import environment
+from tensorbrook.ir import PRIMITIVES
 
 ROOT = environment.ROOT
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -23,8 +24,17 @@ def blocks(page: Path) -> list[str]:
     return ["\n" * text.count("\n", 0, m.start(1)) + m.group(1) for m in BLOCK.finditer(text)]
 
 
+@pytest.fixture
+def own_primitives():
+    """Removes the primitives that a page registers."""
+    before = set(PRIMITIVES)
+    yield
+    for name in set(PRIMITIVES) - before:
+        del PRIMITIVES[name]
+
+
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
-def test_python_runs(page, tmp_path, monkeypatch):
+def test_python_runs(page, tmp_path, monkeypatch, own_primitives):
     monkeypatch.chdir(tmp_path)
     namespace = {"__name__": "__main__"}
     for block in blocks(page):

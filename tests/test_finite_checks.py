@@ -6,7 +6,7 @@ import tensorbrook as tf
 from backends import on
 from tensorbrook.backends.webgpu import target_info
 from tensorbrook.backends.webgpu.device_info import DeviceInfo
-from tensorbrook.compiler import fuse, build_plan, simplify, lower_float16
+from tensorbrook.compiler import lower, optimize
 from tensorbrook.ir import LoopKernel, FiniteCheckStore
 from tensorbrook.ir.verifier import verify_plan
 
@@ -70,7 +70,7 @@ def test_checks_move_to_the_operands(name):
     f, expected = CHECKED[name]
     with on("reference"):
         graph = tf.function(lambda *xs: finite(*f(*xs))).get_concrete_function(*arguments()).graph
-    graph = simplify(lower_float16(graph, TARGET))
+    graph = optimize(graph, TARGET)
     check, = (e for e in graph.eqns if e.prim.name == "all_finite")
     names = {e.out: "sum" if e.prim.name == "reduce_sum" else "result" for e in graph.eqns}
     names |= dict(zip(graph.inputs, "xyz"))
@@ -96,8 +96,8 @@ def test_every_non_finite_element_clears_the_flag(name, bad):
 
 
 def plan_on_gpu(f, *xs):
-    graph = simplify(lower_float16(tf.function(f).get_concrete_function(*xs).graph, TARGET))
-    plan = build_plan(graph, *fuse(graph, TARGET), TARGET)
+    graph = optimize(tf.function(f).get_concrete_function(*xs).graph, TARGET)
+    plan = lower(graph, TARGET)
     verify_plan(plan)
     return plan
 

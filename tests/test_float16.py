@@ -14,8 +14,9 @@ from tensorbrook.backends import get_backend
 from tensorbrook.backends.webgpu import target_info
 from tensorbrook.backends.webgpu.device_info import DeviceInfo
 from tensorbrook.base import tree
-from tensorbrook.compiler import fuse, build_plan, simplify, lower_float16
-from tensorbrook.ir import TargetInfo, FiniteCheckStore, Plan
+from tensorbrook.compiler import lower, optimize
+from tensorbrook.compiler.pipeline import LEGALIZATION, new_context, run_passes
+from tensorbrook.ir import FiniteCheckStore, Graph, Plan, TargetInfo
 from tensorbrook.ir.verifier import verify_plan
 
 FLOAT16_BACKENDS = ("reference", "webgpu")
@@ -226,6 +227,10 @@ def scan_of(graph):
     return e
 
 
+def legalized(graph: Graph, target: TargetInfo) -> Graph:
+    return run_passes(LEGALIZATION, graph, new_context(target))
+
+
 def graph_of(f, *shapes):
     xs = (tf.constant(np.zeros(shape, "float16")) for shape in shapes)
     return tf.function(f).get_concrete_function(*xs).graph
@@ -254,13 +259,13 @@ LOWERED = {
 @pytest.mark.parametrize("name", LOWERED)
 def test_lowered_equations(name):
     f, kernels, shapes, expected = LOWERED[name]
-    graph = lower_float16(graph_of(f, *shapes), TargetInfo(float16_kernels=kernels))
+    graph = legalized(graph_of(f, *shapes), TargetInfo(float16_kernels=kernels))
     assert equations(graph) == expected
 
 
 def test_scan_bodies_are_lowered():
     graph = graph_of(lambda x: tf.scan(lambda a, x: a + tf.reduce_sum(x), x), (4, 3))
-    e = scan_of(lower_float16(graph, NO_FLOAT16_KERNELS))
+    e = scan_of(legalized(graph, NO_FLOAT16_KERNELS))
     assert "reduce_sum float32" in equations(e.attrs["body"].graph)
 
 
@@ -270,7 +275,7 @@ def test_loop_invariant_casts_are_hoisted():
     def f(x):
         return tf.scan(lambda a, x: tf.matmul(a, tf.cast(w, tf.float16)) + x, x)
 
-    graph = lower_float16(graph_of(f, (4, 2, 2)), TargetInfo(float16_kernels=frozenset({"gemm"})))
+    graph = legalized(graph_of(f, (4, 2, 2)), TargetInfo(float16_kernels=frozenset({"gemm"})))
     assert equations(graph).count("cast float16") == 1
     assert "cast float16" not in equations(scan_of(graph).attrs["body"].graph)
     with on("webgpu"):
@@ -284,20 +289,20 @@ def test_loop_invariant_casts_are_hoisted():
 
 def test_misaligned_slices_are_float32():
     graph = graph_of(lambda x: tf.scan(lambda a, x: a + x, x), (4, 3))
-    e = scan_of(lower_float16(graph, NO_FLOAT16_KERNELS))
+    e = scan_of(legalized(graph, NO_FLOAT16_KERNELS))
     assert [str(a.spec) for a in e.args] == ["float16[3]", "float32[3,3]"]
     assert [str(v.spec) for v in e.outs] == ["float16[3]", "float32[3,3]"]
 
 
 def test_a_graph_without_float16_is_unchanged():
     graph = tf.function(tf.matmul).get_concrete_function(tf.ones((2, 2)), tf.ones((2, 2))).graph
-    assert lower_float16(graph, NO_FLOAT16_KERNELS) is graph
+    assert legalized(graph, NO_FLOAT16_KERNELS) is graph
 
 
 def plan_on_gpu(f, *xs, **changes) -> Plan:
     target = replace(target_info(DeviceInfo(f16=True)), **changes)
-    graph = simplify(lower_float16(tf.function(f).get_concrete_function(*xs).graph, target))
-    plan = build_plan(graph, *fuse(graph, target), target)
+    graph = optimize(tf.function(f).get_concrete_function(*xs).graph, target)
+    plan = lower(graph, target)
     verify_plan(plan)
     return plan
 

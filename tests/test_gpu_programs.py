@@ -16,7 +16,7 @@ from tensorbrook.backends.webgpu.compiled_program import (Binding, Commands, Com
 from tensorbrook.backends.webgpu.buffer_pool import size_class
 from tensorbrook.backends.webgpu.command_builder import compile_plan
 from tensorbrook.base.host_array import from_python
-from tensorbrook.compiler import fuse, build_plan, simplify
+from tensorbrook.compiler import lower, optimize
 from tensorbrook.ir import Plan
 from tensorbrook.ops.control_flow import scan_loop
 
@@ -33,9 +33,9 @@ def gpu():
 def planned(name: str, device_info: DeviceInfo) -> Plan:
     make = PROGRAMS[name]
     f, arguments = make()
-    graph = simplify(tf.function(f).get_concrete_function(*arguments).graph)
+    graph = optimize(tf.function(f).get_concrete_function(*arguments).graph)
     target = target_info(device_info)
-    return build_plan(graph, *fuse(graph, target), target)
+    return lower(graph, target)
 
 
 @pytest.mark.parametrize("device_info", DEVICES, ids=("least", "more"))
@@ -65,10 +65,8 @@ def test_folds_of_two_types_find_room_in_a_workgroup():
 
     x = np.random.default_rng(0).integers(-9, 9, (4, 1024)).astype(np.float32)
     device_info = DeviceInfo()
-    graph = simplify(tf.function(f).get_concrete_function(tf.constant(x)).graph)
-    kernels, outputs = fuse(graph, target_info(device_info))
-    plan = build_plan(graph, kernels, outputs, target_info(device_info))
-    shader, = compile_plan(plan, device_info).shaders
+    graph = optimize(tf.function(f).get_concrete_function(tf.constant(x)).graph)
+    shader, = compile_plan(lower(graph, target_info(device_info)), device_info).shaders
     cells = re.findall(r"^var<workgroup> \w+: array<[fi]32, (\d+)>", shader, re.M)
     assert len(cells) == 32 and 4 * sum(map(int, cells)) <= device_info.workgroup_bytes
     with least_gpu():
@@ -284,8 +282,8 @@ def test_more_than_a_device_binds_is_refused():
     small = DeviceInfo(binding_bytes=1 << 20)
     f = tf.function(lambda x, i: tf.gather(x * 2.0, i))
     arguments = tf.zeros((600, 512)), tf.zeros((4,), tf.int32)
-    graph = simplify(f.get_concrete_function(*arguments).graph)
-    made = build_plan(graph, *fuse(graph, target_info(small)), target_info(small))
+    graph = optimize(f.get_concrete_function(*arguments).graph)
+    made = lower(graph, target_info(small))
     with pytest.raises(tf.errors.ResourceExhaustedError) as caught:
         compile_plan(made, small)
     assert str(caught.value) == (

@@ -286,8 +286,8 @@ ERRORS = [
     (lambda: GaussianNoise(-1),
      "GaussianNoise gaussian_noise: stddev is -1; it must be a positive number"),
     (lambda: tf.nn.conv2d_transpose(tf.ones((1, 3, 3, 2)), tf.ones((3, 3, 4, 2)), (1, 9, 9, 4), 2),
-     "conv2d_transpose: a convolution makes (5, 5) of output_shape (1, 9, 9, 4), the input is "
-     "(3, 3); with strides (2, 2) choose a size that gives it"),
+     "conv2d_transpose: a convolution of output_shape (1, 9, 9, 4) has size (5, 5), but the input "
+     "has size (3, 3); choose an output_shape that matches strides (2, 2)"),
 ]
 
 

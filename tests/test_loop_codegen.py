@@ -24,10 +24,13 @@ from tensorbrook.ir import (
     ScalarConstant,
     Store,
 )
+from tensorbrook.ir.scalar_expression import scalar_expression
 
 SIZES = (0, 1, 2, 3, 4, 5, 7, 13, 16, 17, 64, 67)
-SUM, MAX = Reduction("x + y", 0), Reduction("max(x, y)", "lowest")
-MIN, ANY = Reduction("min(x, y)", "highest"), Reduction("x | y", False)
+SUM = Reduction(scalar_expression("x + y"), 0)
+MAX = Reduction(scalar_expression("max(x, y)"), "lowest")
+MIN = Reduction(scalar_expression("min(x, y)"), "highest")
+ANY = Reduction(scalar_expression("x | y"), False)
 
 
 def check(builder: LoopBuilder, threads=(1, 2, 3), rtol=0.0, atol=0.0, fused=0.0):
@@ -240,8 +243,8 @@ def test_sums_of_transposed_loads(perm, axes):
 
 REDUCTIONS = [(float32, SUM), (float32, MAX), (float32, MIN), (int32, SUM), (int32, MAX),
               (int32, MIN), (uint8, SUM), (uint8, MAX), (uint8, MIN), (bool_, ANY),
-              (bool_, MAX), (bool_, MIN), (bool_, Reduction("x & y", True)),
-              (float32, Reduction("x * y", 1))]
+              (bool_, MAX), (bool_, MIN), (bool_, Reduction(scalar_expression("x & y"), True)),
+              (float32, Reduction(scalar_expression("x * y"), 1))]
 
 
 REDUCED_SHAPES = [((3, 19), (1,)), ((19, 3), (0,)), ((7, 18), (0,)), ((0, 5), (0,)), ((5, 0), (1,)),

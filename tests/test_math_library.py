@@ -10,6 +10,7 @@ from wgsl_runner import run_plan
 from tensorbrook.base import dtypes
 from tensorbrook.base.views import View
 from tensorbrook.ir import ElementwiseOp, Load, LoopKernel, RowPass, Store
+from tensorbrook.ir.scalar_expression import scalar_expression
 
 COUNT = 20003
 POSITIVE = np.array([0, 1e-45, 1e-40, 1e-20, 0.5, 1, 1.5, 2, 3, 4, 1e8, 3.4e38, np.inf], np.float32)
@@ -33,7 +34,8 @@ def apply(expression: str, arrays, dtype) -> np.ndarray:
     loads = [Load(v, view, v.spec.dtype) for v in inputs]
     out = np.zeros(arrays[0].shape, dtype.as_numpy_dtype)
     store = Store(len(loads), var_like(out, dtype), view)
-    body = (*loads, ElementwiseOp(expression, tuple(range(len(loads))), dtype))
+    operation = ElementwiseOp(scalar_expression(expression), tuple(range(len(loads))), dtype)
+    body = (*loads, operation)
     plan = plan_of_loop(LoopKernel(view.shape, (), (RowPass(body),), (store,), ()))
     arguments = [arrays[inputs.index(v)] for v in plan.inputs]
     if TARGET == "wgsl":

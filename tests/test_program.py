@@ -23,6 +23,7 @@ from tensorbrook.ir import (
     Store,
     Var,
 )
+from tensorbrook.ir.scalar_expression import scalar_expression
 
 M, K, N = 37, 29, 43
 
@@ -38,9 +39,9 @@ def dense_layer(parallel: bool) -> Plan:
     gemm = KernelCall("gemm", (x, w), (product,), (1, M, N, K, 0, 0, 0, 0), M * N * K, ())
     space = M, N
     body = (broadcast_load(product, space), broadcast_load(b, space),
-            ElementwiseOp("max(x + y, 0)", (0, 1), float32))
+            ElementwiseOp(scalar_expression("max(x + y, 0)"), (0, 1), float32))
     relu = LoopKernel(space, (), (RowPass(body),), (Store(2, out, View.of(space)),), ())
-    total = ReduceOp(0, Reduction("x + y", 0), float32)
+    total = ReduceOp(0, Reduction(scalar_expression("x + y"), 0), float32)
     passes = (RowPass((broadcast_load(out, space),), (total,)),)
     column_sums = LoopKernel(space, (0,), passes, (Store(1, sums, View.of((1, N))),), ())
     locations = {v: BufferLocation("slot", i) for i, v in enumerate((x, w, b, out, sums))}

@@ -4,7 +4,7 @@ import pytest
 import backends
 import tensorbrook as tf
 from tensorbrook.backends.wasm.compiled_program import CompiledProgram
-from tensorbrook.compiler import simplify
+from tensorbrook.compiler import optimize
 from tensorbrook.eager import EAGER, EagerContext, compile
 from tensorbrook.ir import PRIMITIVES, digest
 
@@ -26,7 +26,7 @@ def cached(monkeypatch):
 
 
 def graph_of(f, *args):
-    return simplify(tf.function(f).get_concrete_function(*args).graph)
+    return optimize(tf.function(f).get_concrete_function(*args).graph)
 
 
 X, Y = tf.ones((3, 5)), tf.ones((5,))

@@ -1,6 +1,4 @@
 """Random programs: compiled programs give the results of eager execution on the reference."""
-import sys
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -10,6 +8,8 @@ import tensorbrook as tf
 from backends import least_gpu, on
 from plan_interpreter import compile_graph, execute_plan, kernels_over_limit
 from random_programs import RandomProgram
+from tensorbrook.compiler import cost_model
+from tensorbrook.compiler.schedule import single_thread
 
 SEEDS, LENGTHS = st.integers(0, 2**32), st.integers(0, 25)
 CALLS = 3          # the first call reads initial values; the later calls update Variables in place
@@ -93,9 +93,8 @@ def test_parallel_kernels_are_synchronized(seed, length):
     """With parallel kernels of any size, so that every barrier is needed."""
     program = RandomProgram(seed, length)
     with pytest.MonkeyPatch.context() as patch:
-        planner = sys.modules["tensorbrook.compiler.planner"]
-        patch.setattr(planner, "MIN_PARALLEL_WORK", 0)
-        patch.setattr(planner, "SINGLE_THREAD_NS", 0)
+        patch.setattr(cost_model, "MIN_PARALLEL_NS", 0)
+        patch.setattr(single_thread, "SINGLE_THREAD_NS", 0)
         assert_close(run(program, "wasm"), run_eagerly(program), program)
 
 

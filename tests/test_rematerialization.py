@@ -15,8 +15,8 @@ from random_programs import RandomProgram
 from tensorbrook.backends import get_backend
 from tensorbrook.backends.webgpu import target_info
 from tensorbrook.backends.webgpu.device_info import DeviceInfo
-from tensorbrook.compiler import fuse
-from tensorbrook.compiler.buffer_assignment import live_bytes, live_intervals
+from tensorbrook.compiler import lower_to_kernels
+from tensorbrook.compiler.memory.liveness import Timeline, live_intervals, peak_live_bytes
 from tensorbrook.eager import plan_for, simplify_for
 from tensorbrook.ir import ElementwiseOp, Plan, generated_loop
 from test_gpu_counts import STEPS
@@ -33,15 +33,17 @@ def bytes_moved(plan: Plan) -> int:
 
 def peak_bytes(plan: Plan) -> int:
     """The maximum of the live bytes, in the order of the equations."""
-    kernels, outputs = fuse(plan.graph, plan.target)
-    arguments_and_outputs = dict.fromkeys((*plan.graph.inputs, *outputs))
-    return live_bytes(live_intervals(kernels, arguments_and_outputs, plan.target))
+    lowering = lower_to_kernels(plan.graph, plan.target)
+    arguments_and_outputs = dict.fromkeys((*plan.graph.inputs, *lowering.outputs))
+    intervals = live_intervals(Timeline(lowering.kernels), arguments_and_outputs, plan.target)
+    return peak_live_bytes(intervals)
 
 
 def expressions(plan: Plan) -> list[list[str]]:
     """The scalar expressions of each generated loop."""
     loops = filter(None, (generated_loop(step.kernel) for step in plan.steps))
-    return [[v.expression for v in loop.values if isinstance(v, ElementwiseOp)] for loop in loops]
+    return [[v.expression.text for v in loop.values if isinstance(v, ElementwiseOp)]
+            for loop in loops]
 
 
 # ── bit-exactness ─────────────────────────────────────────────────────────────────────────────

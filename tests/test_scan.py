@@ -100,7 +100,7 @@ def test_loop_invariants_are_hoisted():
     scan, = scans(plan)
     matmul, = scan.kernels
     operations = [v for v in matmul.epilogue.values if isinstance(v, ElementwiseOp)]
-    assert operations[0].expression == "x + y"
+    assert operations[0].expression.text == "x + y"
 
 
 def test_scans_with_the_same_body_and_different_arguments_are_not_merged():

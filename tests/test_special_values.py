@@ -87,7 +87,7 @@ ELEMENTWISE = [name for name, prim in PRIMITIVES.items() if prim.kind == "elemen
 
 def arity(name: str) -> int:
     """The number of arguments of an elementwise primitive."""
-    return len(set(re.findall(r"\b[xyz]\b", PRIMITIVES[name].expression)))
+    return len(set(re.findall(r"\b[xyz]\b", PRIMITIVES[name].expression.text)))
 
 
 def arguments(name: str, dtype: str) -> list[np.ndarray]:
@@ -126,7 +126,7 @@ def test_elementwise_operations(name, dtype, compiled):
     try:
         expected, actual = run_on_both(lambda *xs: bind(name, *xs), xs, compiled)
     except tf.errors.DTypeError as error:
-        assert "not defined for" in str(error)
+        assert "is not supported" in str(error)
     else:
         assert_agree(expected, actual, xs)
 

@@ -33,7 +33,8 @@ def measure_step(make: Callable[[], Callable[[], object]]) -> dict:
         WebGPU.profile = None
     kernels = [{"kernel": row.name, "ms": row.ms / STEPS, "calls": row.calls / STEPS,
                 "gflops": row.flops / row.ms / 1e6 if row.ms else None,
-                "gbytes": row.bytes / row.ms / 1e6 if row.ms else None} for row in kernel_rows(profile)]
+                "gbytes": row.bytes / row.ms / 1e6 if row.ms else None}
+               for row in kernel_rows(profile)]
     return {"ms": sum(p.total_ms for p in profile.programs) / STEPS,
             "busy_ms": sum(row["ms"] for row in kernels), "kernels": kernels}
 

@@ -15,7 +15,7 @@ def times(function, repeats):
     names, plan, program = ValueNames(), function.plan, function.program
     return [(minimum_us(program, plan, step, repeats),
              "all threads" if step.parallel else "one thread",
-             format_kernel(step.kernel, names, plan)) for step in plan.steps]
+             format_kernel(step.kernel, names, plan.buffer_locations)) for step in plan.steps]
 
 
 def minimum_us(program, plan, step, repeats):

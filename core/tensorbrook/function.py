@@ -12,13 +12,13 @@ from .autodiff import GradientTape
 from .backends import Program
 from .base import tree
 from .base.errors import FailedPreconditionError, InvalidArgumentError
+from .base.garbage import collection_paused
 from .base.host_array import is_array
-from .compiler import simplify
 from .compiler.cost_model import prefers_gpu
 from .devices import device
 from .eager import EAGER
-from .ir import Plan, TensorSpec
-from .placement import BackendChain, plan_for, simplify_for
+from .ir import Plan, TargetInfo, TensorSpec
+from .placement import BackendChain, optimized, plan_for, simplify_for
 from .tensor import Tensor, Variable, active_tapes, as_tensor, context, context_stack, tapes_paused
 from .trace import Trace, inline_graph
 
@@ -86,7 +86,7 @@ class ConcreteFunction:
     def prefers_gpu(self, threads: int) -> bool:
         """Whether the cost model favors a GPU over that number of CPU threads; computed once."""
         if self._prefers_gpu is None:
-            self._prefers_gpu = prefers_gpu(simplify(self.graph), threads)
+            self._prefers_gpu = prefers_gpu(optimized(self.graph, TargetInfo()), threads)
         return self._prefers_gpu
 
     def call(self, args: list[Tensor]):
@@ -209,7 +209,8 @@ class Function:
         if key not in self._cache:
             if len(self._cache) >= self.MAX_SIGNATURES:
                 self._evict_oldest()
-            self._cache[key] = ConcreteFunction(self._f, structure, specs, leaves)
+            with collection_paused():
+                self._cache[key] = ConcreteFunction(self._f, structure, specs, leaves)
         return self._cache[key], [x for x in leaves if isinstance(x, Tensor)]
 
     def _evict_oldest(self) -> None:

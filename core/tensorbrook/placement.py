@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import warnings
+import weakref
 from collections.abc import Callable, Iterable
 from functools import cached_property
 from typing import Any
@@ -10,9 +11,10 @@ from . import backends
 from .backends import Backend, Program, Storage
 from .base.errors import (
     InternalError, OpError, ResourceExhaustedError, UnavailableError, UnimplementedError)
+from .base.garbage import collection_paused
 from .base.task_local import register_stack
-from .compiler import build_plan, fuse, lower_float16, simplify
-from .ir import Graph, Plan, TensorSpec
+from .compiler import lower, optimize
+from .ir import Graph, Plan, TargetInfo, TensorSpec
 from .tensor import Variable
 
 CPU, GPU = "CPU", "GPU"
@@ -22,19 +24,35 @@ BACKEND_FOR_DEVICE = {CPU: WASM, GPU: WEBGPU}
 
 def compile(graph: Graph, backend: Backend) -> Program:
     """Compile a graph, or load the program from the backend's program cache."""
-    graph = simplify_for(graph, backend)
-    return backend.load_cached(graph) or backend.load(plan_for(graph, backend))
+    with collection_paused():
+        graph = simplify_for(graph, backend)
+        return backend.load_cached(graph) or backend.load(plan_for(graph, backend))
 
 
 def simplify_for(graph: Graph, backend: Backend) -> Graph:
     """Run the graph passes: legalization for the backend and simplification."""
-    return simplify(lower_float16(graph, backend.target))
+    return optimized(graph, backend.target)
+
+
+# The graph that was optimized last: choosing a device for a program and compiling it need the same
+# optimized graph, one right after the other.
+_last_optimized: tuple[Any, tuple, Graph] | None = None
+
+
+def optimized(graph: Graph, target: TargetInfo) -> Graph:
+    """Optimize a graph for a target, or return the result of the last call if it was the same."""
+    global _last_optimized
+    last, key = _last_optimized, target.graph_key
+    if last is not None and last[0]() is graph and last[1] == key:
+        return last[2]
+    result = optimize(graph, target)
+    _last_optimized = weakref.ref(graph), key, result
+    return result
 
 
 def plan_for(graph: Graph, backend: Backend) -> Plan:
-    """Run the kernel passes on a simplified graph."""
-    kernels, outputs = fuse(graph, backend.target)
-    return build_plan(graph, kernels, outputs, backend.target)
+    """Run the kernel passes on an optimized graph."""
+    return lower(graph, backend.target)
 
 
 class BackendChain:

@@ -233,9 +233,9 @@ class _ScanBodyVjp:
         e = self._forward_producer.get(var)
         if e is None or e.prim.kind not in ("view", "iota", "elementwise"):
             return False
-        is_simple = "(" not in e.prim.expression and "/" not in e.prim.expression
-        return e.prim.kind != "elementwise" or is_simple and all(
-            isinstance(a, Const) or a in available for a in e.args)
+        is_simple = e.prim.kind != "elementwise" or e.prim.expression.cost <= 1
+        return is_simple and (e.prim.kind != "elementwise" or all(
+            isinstance(a, Const) or a in available for a in e.args))
 
     # ── results ──
 

@@ -1,24 +1,15 @@
-"""The scalar expression language: parsing, and the traversal that code generators share.
+"""The traversal of scalar expressions that code generators share.
 
-Primitives contain scalar expressions as text. Names, operators, comparisons and literals have their
-meaning in Python; a literal takes the kind of the operand beside it. wasm/expression_codegen.py
-compiles expressions to instructions, webgpu/expression_codegen.py to WGSL.
+wasm/expression_codegen.py compiles expressions to instructions, webgpu/expression_codegen.py to
+WGSL. ir/scalar_expression.py defines the notation.
 """
-import ast
-from functools import cache
-from math import copysign, inf, nan
+from math import copysign, inf
 from struct import pack
 from typing import Generic, TypeVar
 
-# Operators that are compiled as calls of these functions.
-OPERATOR_FUNCTIONS = {ast.FloorDiv: "floordiv", ast.Mod: "mod", ast.Pow: "pow"}
+from ..ir.scalar_expression import ARITHMETIC, BITWISE, COMPARISONS, SHIFTS, Literal, Name, Node
 
 V = TypeVar("V")                         # a code generator's representation of a value
-
-
-@cache
-def parse_expression(expression: str) -> ast.expr:
-    return ast.parse(expression, mode="eval").body
 
 
 def float32(x: float) -> bytes:
@@ -29,51 +20,43 @@ def float32(x: float) -> bytes:
         return pack("<f", copysign(inf, x))
 
 
-def fold_unary(op: ast.unaryop, x: float) -> float:
-    """Constant folding: apply a unary operator to a literal."""
-    return -x if isinstance(op, ast.USub) else ~int(x)
-
-
 class ExpressionVisitor(Generic[V]):
     """Visits an expression bottom-up; the other methods compile one operation each."""
 
-    def visit(self, node: ast.expr, names: dict[str, V], expected_kind: str) -> V:
+    def visit(self, node: Node, names: dict[str, V], expected_kind: str) -> V:
         """Compile an expression; `expected_kind` is the kind of literals without a typed operand
         beside them."""
-        def visit(child: ast.expr) -> V:
-            return self.visit(child, names, expected_kind)
-        match node:
-            case ast.Constant():
-                return self.number(node.value)
-            case ast.Name(id="inf"):
-                return self.number(inf)
-            case ast.Name(id="nan"):
-                return self.number(nan)
-            case ast.Name():
-                return names[node.id]
-            case ast.UnaryOp():
-                return self.unary(node.op, visit(node.operand))
-            case ast.BinOp():
-                return self.binary(node.op, visit(node.left), visit(node.right), expected_kind)
-            case ast.Compare(left=left, ops=[op], comparators=[right]):
-                return self.compare(op, visit(left), visit(right))
-            case ast.Call(func=ast.Attribute(value=ast.Name(id=shape), attr=name)):
-                return self.intrinsic(shape, name, [visit(a) for a in node.args])
-            case ast.Call(func=ast.Name(id=name)):
-                return self.call(name, [visit(a) for a in node.args], expected_kind)
-        raise AssertionError(f"{ast.unparse(node)} is not a scalar expression")
+        if isinstance(node, Literal):
+            return self.literal(node.value)
+        if isinstance(node, Name):
+            return names[node.name]
+        args = [self.visit(operand, names, expected_kind) for operand in node.operands]
+        op = node.op
+        if op in ARITHMETIC or op in BITWISE or op in SHIFTS:
+            x, y = args
+            return self.binary(op, x, y, expected_kind)
+        if op in COMPARISONS:
+            x, y = args
+            return self.compare(op, x, y)
+        if op in ("neg", "not"):
+            x, = args
+            return self.unary(op, x)
+        if "." in op:
+            shape, name = op.split(".")
+            return self.intrinsic(shape, name, args)
+        return self.call(op, args, expected_kind)
 
-    def number(self, number: float) -> V:
+    def literal(self, value: float) -> V:
         """A literal, which has no kind until it is combined with a typed operand."""
         raise NotImplementedError
 
-    def unary(self, op: ast.unaryop, x: V) -> V:
+    def unary(self, op: str, x: V) -> V:
         raise NotImplementedError
 
-    def binary(self, op: ast.operator, x: V, y: V, expected_kind: str) -> V:
+    def binary(self, op: str, x: V, y: V, expected_kind: str) -> V:
         raise NotImplementedError
 
-    def compare(self, op: ast.cmpop, x: V, y: V) -> V:
+    def compare(self, op: str, x: V, y: V) -> V:
         raise NotImplementedError
 
     def call(self, name: str, args: list[V], expected_kind: str) -> V:

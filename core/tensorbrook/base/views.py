@@ -1,5 +1,6 @@
 """Strided views: the map from an index to an element offset in a buffer."""
 from dataclasses import dataclass
+from functools import cached_property, lru_cache
 from math import prod
 
 from .shapes import Shape
@@ -25,9 +26,9 @@ class View:
     @staticmethod
     def of(shape: Shape) -> "View":
         """The contiguous view of a whole buffer."""
-        return View(tuple(shape), row_major_strides(shape))
+        return _contiguous_view(tuple(shape))
 
-    @property
+    @cached_property
     def contiguous(self) -> bool:
         """Whether the view is the whole buffer in row-major order."""
         steps = row_major_strides(self.shape)
@@ -52,24 +53,39 @@ class View:
 
     def reshape(self, shape: Shape) -> "View | None":
         """The same elements in the same order, or None if that needs more than strides."""
-        if prod(shape) == 0:
-            return View(tuple(shape), (0,) * len(shape), self.offset)
-        old = [(n, s) for n, s in zip(self.shape, self.strides) if n != 1]
-        strides: list[int] = [0] * len(shape)
-        axis = len(shape)
-        while old:
-            # Coalesce contiguous axes of the old shape, then split them into axes of the new shape.
-            n, s = old.pop()
-            while old and old[-1][1] == n * s:
-                n *= old.pop()[0]
-            while n > 1:
-                axis -= 1
-                if n % shape[axis]:
-                    return None
-                strides[axis] = s
-                s *= shape[axis]
-                n //= shape[axis]
-        return View(tuple(shape), tuple(strides), self.offset)
+        shape = tuple(shape)
+        if shape == self.shape:
+            return self
+        strides = _reshaped_strides(self.shape, self.strides, shape)
+        return None if strides is None else View(shape, strides, self.offset)
+
+
+@lru_cache(1 << 12)
+def _contiguous_view(shape: Shape) -> View:
+    return View(shape, row_major_strides(shape))
+
+
+@lru_cache(1 << 14)
+def _reshaped_strides(old_shape: Shape, old_strides: Shape, shape: Shape) -> Shape | None:
+    """The strides of `View.reshape`. Repeated layers of a model share the cached result."""
+    if prod(shape) == 0:
+        return (0,) * len(shape)
+    old = [(n, s) for n, s in zip(old_shape, old_strides) if n != 1]
+    strides: list[int] = [0] * len(shape)
+    axis = len(shape)
+    while old:
+        # Coalesce contiguous axes of the old shape, then split them into axes of the new shape.
+        n, s = old.pop()
+        while old and old[-1][1] == n * s:
+            n *= old.pop()[0]
+        while n > 1:
+            axis -= 1
+            if n % shape[axis]:
+                return None
+            strides[axis] = s
+            s *= shape[axis]
+            n //= shape[axis]
+    return tuple(strides)
 
 
 def coalesce_axes(shape: Shape, views: list[View], labels: tuple) -> tuple[tuple[int, ...], ...]:

@@ -1,7 +1,5 @@
-"""Layer 4: pure passes over plain data, Graph -> Graph -> Kernels -> Plan."""
-from .loop_fusion import fuse
-from .float16_lowering import uses_float16, lower_float16
-from .planner import build_plan
-from .simplify import simplify
+"""Layer 4: pure passes over plain data, from a graph to kernels to a plan. See pipeline.py."""
+from .graph.float16_lowering import uses_float16
+from .pipeline import lower, lower_to_kernels, optimize
 
-__all__ = ["fuse", "uses_float16", "build_plan", "simplify", "lower_float16"]
+__all__ = ["lower", "lower_to_kernels", "optimize", "uses_float16"]

@@ -1,20 +1,73 @@
-"""Whether a program is large enough for a GPU: an estimate from its equations alone.
+"""The cost model: how long expressions, kernels and programs take, as estimates from their sizes.
 
-It must be right about programs that differ much: a GPU wins large ones by ten times, and loses
-small ones by as much, as every dispatch costs it more than a small kernel takes on the CPU.
+Expressions have their own cost (`ScalarExpression.cost`, in additions), kernels a number of
+operations and bytes (ir/kernel_stats.py). This module turns both into time, on one thread of the
+CPU backend for scheduling, and on CPU or GPU to choose a device.
 """
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
+from math import prod
 
-from ..ir import Eqn, Graph
-from .float16_lowering import uses_float16
+from ..ir import Eqn, Graph, Kernel, KernelCall, LoopKernel, ScanKernel
+from ..ir.kernel_stats import bytes_moved
+from .graph.float16_lowering import uses_float16
+
+# ── kernels on the CPU ────────────────────────────────────────────────────────────────────────
+
+# A shorter kernel runs on one thread. In Chromium a barrier at which the other thread spins takes
+# 0.1 us and a launch on two threads 0.2 us more than on one, so little depends on the threshold:
+# MLP training, batch 8, two threads, with 1 / 8 / 66 us 250 / 241 / 255 us a step. But a parallel
+# kernel waits for threads that sleep, 10 to 50 us.
+MIN_PARALLEL_NS = 8_192
+MIN_PARALLEL_ROWS = 32      # a reduction to fewer results has too little to partition
+
+# Rates of one thread in operations and bytes a nanosecond (docs/performance.md).
+VISITS_PER_NS, TILED_FLOPS_PER_NS, TILED_BYTES_PER_NS = 4, 60, 20
+TILED_KERNELS = frozenset({"gemm", "conv2d", "conv2d_input_grad", "conv2d_filter_grad",
+                           "attention", "attention_grad"})
+
+
+def estimated_ns(k: Kernel) -> float:
+    """The estimated time of a kernel on one thread."""
+    if isinstance(k, ScanKernel):
+        return k.count * sum(map(estimated_ns, k.kernels))
+    if isinstance(k, KernelCall):
+        epilogue = estimated_ns(k.epilogue) if k.epilogue else 0
+        if k.kernel in TILED_KERNELS:
+            return epilogue + max(k.flops / TILED_FLOPS_PER_NS, bytes_moved(k) / TILED_BYTES_PER_NS)
+        return epilogue + k.flops / VISITS_PER_NS
+    return element_visits(k) / VISITS_PER_NS
+
+
+def element_visits(loop: LoopKernel) -> int:
+    """How many values a loop computes or loads, at all indices."""
+    return sum(prod(loop.iteration_space) * len(p.elementwise)
+               + prod(loop.reduced_space) * len(p.post_reduce) for p in loop.passes)
+
+
+def is_parallel(k: Kernel) -> bool:
+    """Whether all threads share a kernel."""
+    if isinstance(k, ScanKernel):
+        return any(map(is_parallel, k.kernels))
+    if isinstance(k, KernelCall):
+        return k.flops + _epilogue_visits(k) >= MIN_PARALLEL_NS * VISITS_PER_NS
+    return estimated_ns(k) >= MIN_PARALLEL_NS and prod(k.reduced_space) >= MIN_PARALLEL_ROWS
+
+
+def _epilogue_visits(k: KernelCall) -> int:
+    return element_visits(k.epilogue) if k.epilogue else 0
+
+
+# ── programs on CPU or GPU ────────────────────────────────────────────────────────────────────
+#
+# The estimate must separate programs that differ much: a GPU wins large ones by ten times, and
+# loses small ones by as much, as a dispatch costs more than a small kernel takes on the CPU.
 
 
 @dataclass(frozen=True)
 class DeviceRates:
-    """What a device does in a second, and what it takes beside: in seconds."""
+    """What a device does in a second, and its fixed costs in seconds."""
 
     operations: float                # arithmetic operations a second
     bytes: float                     # to and from memory, a second
@@ -26,25 +79,17 @@ class DeviceRates:
 # 6 to 8 us, and about 10 us from Python and back (docs/performance.md).
 CPU_THREAD = DeviceRates(operations=50e9, bytes=40e9, kernel=8e-6, run=10e-6)
 
-# A GPU as laptops have had it since 2020, as pages do not tell how fast theirs is: an Apple M1
-# multiplies matrices at 900 GFLOP/s through WebGPU (jott.live/markdown/m1_webgpu_perf) and moves
-# 67 GB/s; a dispatch takes 24 to 71 us (arXiv:2604.02344, four vendors); the run is our estimate.
+# An integrated GPU of 2020, as pages do not report how fast theirs is: an Apple M1 multiplies
+# matrices at 900 GFLOP/s through WebGPU (jott.live/markdown/m1_webgpu_perf) and moves 67 GB/s; a
+# dispatch takes 24 to 71 us (arXiv:2604.02344, four vendors). The time of a run is a heuristic.
 GPU = DeviceRates(operations=900e9, bytes=60e9, kernel=36e-6, run=500e-6)
 
-# The instructions of functions in formulas (backends/wasm/functions.py; functions.wgsl is alike),
-# where a sum is one. A root or a quotient is one, too, and takes the time of so many.
-CALL_COST = {"exp": 18, "expm1": 19, "log": 32, "log1p": 41, "tanh": 20, "sin": 42, "cos": 40,
-         "erf": 34, "sigmoid": 26, "pow": 114, "sqrt": 8, "floordiv": 9}
-DIVISION_COST = 8
-
-GPU_MARGIN = 1.5             # what is won must pay for moving the data too; an estimate
-
-_NAMES = re.compile(r"[a-z]\w*(?=\()").findall
+GPU_MARGIN = 1.5         # a gain must pay for moving the data too; heuristic, not tuned on hardware
 
 
 @dataclass(frozen=True)
 class Workload:
-    """What a program does, whoever does it."""
+    """Operations, bytes and kernels of a program, on any device."""
 
     operations: float = 0.0
     bytes: float = 0.0
@@ -52,20 +97,20 @@ class Workload:
 
     def __add__(self, other: Workload) -> Workload:
         return Workload(self.operations + other.operations, self.bytes + other.bytes,
-                    self.kernels + other.kernels)
+                        self.kernels + other.kernels)
 
     def times(self, count: int) -> Workload:
         return Workload(count * self.operations, count * self.bytes, count * self.kernels)
 
     def seconds(self, rates: DeviceRates, threads: int = 1) -> float:
-        """How long it takes about, where `threads` such devices share the arithmetic."""
+        """The estimated time where `threads` such devices share the arithmetic."""
         computing = self.operations / rates.operations / threads
         return rates.run + self.kernels * rates.kernel + max(computing, self.bytes / rates.bytes)
 
 
 def estimate(graph: Graph) -> Workload:
-    """The work of a graph: its products, folds and maps, and the bytes that the first two and its
-    ends must move. Maps are taken to join the kernels beside them."""
+    """The workload of a graph: kernel calls and reductions are kernels that read and write memory;
+    elementwise equations are assumed to fuse with them."""
     ends = sum(v.spec.size_bytes for v in (*graph.inputs, *graph.outputs))
     return sum(map(_of_equation, graph.eqns), Workload(0.0, ends, 1))
 
@@ -74,8 +119,7 @@ def _of_equation(e: Eqn) -> Workload:
     elements = max(v.spec.count for v in (*e.args, *e.outs))
     moved = sum(v.spec.size_bytes for v in (*e.args, *e.outs))
     if e.prim.kind == "kernel":
-        results = e.prim.spec(*[a.spec for a in e.args], **e.attrs)
-        return Workload(e.prim.kernel_call([a.spec for a in e.args], results, **e.attrs)[2], moved, 1)
+        return Workload(e.kernel_call[2], moved, 1)
     if e.prim.kind == "scan":
         return estimate(e.attrs["body"].graph).times(e.attrs["length"])
     if e.prim.kind == "reduce":
@@ -83,16 +127,9 @@ def _of_equation(e: Eqn) -> Workload:
     return Workload(elements if e.prim.kind == "elementwise" else 0)
 
 
-def expression_cost(formula: str) -> int:
-    """About how many operations a formula of a map takes for an element; a copy takes none."""
-    if "/" in formula:
-        return DIVISION_COST
-    return 0 if formula == "x" else sum(CALL_COST.get(name, 0) for name in _NAMES(formula)) or 1
-
-
 def prefers_gpu(graph: Graph, threads: int) -> bool:
-    """Whether a GPU would carry the graph out clearly faster than so many threads of the CPU, or
-    alone could: no CPU computes float16."""
+    """Whether a GPU is clearly faster for a graph than this number of CPU threads, or the only
+    device for it: no CPU backend computes float16."""
     if uses_float16(graph):
         return True
     found = estimate(graph)

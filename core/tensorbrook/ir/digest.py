@@ -15,7 +15,8 @@ def digest(graph: Graph) -> str:
     for e in graph.eqns:
         args = [_atom(a, indices) for a in e.args]
         attrs = [(name, str(value)) for name, value in e.attrs.items()]
-        lines.append((e.prim.name, args, attrs, [str(out.spec) for out in e.outs]))
+        lines.append((e.prim.name, args, attrs, [str(out.spec) for out in e.outs],
+                      [dtype.name for dtype in e.operand_dtypes]))
         indices |= {out: len(indices) + i for i, out in enumerate(e.outs)}
     outputs = [_atom(o, indices) for o in graph.outputs]
     lines.append((outputs, list(graph.input_output_aliases.items())))

@@ -1,10 +1,12 @@
 """Graph: a straight-line program of equations over typed variables, and the primitives."""
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property
 from math import prod
 from typing import Any, Union
 
 from ..base.dtypes import DType
+from .scalar_expression import IDENTITY, ScalarExpression
 
 
 @dataclass(frozen=True)
@@ -65,7 +67,7 @@ class Reduction:
     value of the dtype (minus or plus infinity for floats).
     """
 
-    combiner: str
+    combiner: ScalarExpression
     init: float | str
 
 
@@ -102,7 +104,7 @@ class Primitive:
     spec: Callable[..., Union[TensorSpec, tuple[TensorSpec, ...]]]
     vjp: Callable | None
     reference_impl: Callable
-    expression: str = ""
+    expression: ScalarExpression = IDENTITY
     reduction: Reduction | None = None
     view: Callable = _not_supported_by_kind
     assemble: Callable = _not_supported_by_kind
@@ -114,12 +116,17 @@ PRIMITIVES: dict[str, Primitive] = {}
 
 @dataclass(frozen=True, eq=False)
 class Eqn:
-    """An equation: `outs = prim(*args, **attrs)`. Attribute values are hashable."""
+    """An equation: `outs = prim(*args, **attrs)`. Attribute values are hashable.
+
+    `operand_dtypes`, if present, are the dtypes to which a kernel call converts its operands as it
+    loads them.
+    """
 
     prim: Primitive
     args: tuple[Atom, ...]
     attrs: dict[str, Any]
     outs: tuple[Var, ...]
+    operand_dtypes: tuple[DType, ...] = ()
 
     @property
     def out(self) -> Var:
@@ -127,12 +134,25 @@ class Eqn:
         out, = self.outs
         return out
 
+    @property
+    def operand_specs(self) -> list[TensorSpec]:
+        """The operands as the primitive receives them."""
+        specs = [a.spec for a in self.args]
+        if not self.operand_dtypes:
+            return specs
+        return [TensorSpec(spec.shape, dtype) for spec, dtype in zip(specs, self.operand_dtypes)]
+
+    @cached_property
+    def kernel_call(self) -> tuple[str, tuple, int]:
+        """The name of the kernel that computes it, the kernel's parameters, and its operations."""
+        specs = tuple(v.spec for v in self.outs)
+        return self.prim.kernel_call([a.spec for a in self.args],
+                                     specs if len(specs) > 1 else self.out.spec, **self.attrs)
+
 
 def kernel_name(e: Eqn) -> str:
     """The name of the library kernel that an equation of kind kernel calls."""
-    specs = tuple(v.spec for v in e.outs)
-    return e.prim.kernel_call([a.spec for a in e.args], specs if len(specs) > 1 else e.out.spec,
-                              **e.attrs)[0]
+    return e.kernel_call[0]
 
 
 def as_tuple(results) -> tuple:

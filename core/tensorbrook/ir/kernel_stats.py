@@ -16,7 +16,8 @@ def flops(k: Kernel) -> int:
 def _loop_flops(loop: LoopKernel) -> int:
     elementwise = [v for p in loop.passes for v in p.elementwise]
     post_reduce = [v for p in loop.passes for v in p.post_reduce]
-    per_index = sum(isinstance(v, ElementwiseOp) and v.expression != "x" for v in elementwise)
+    per_index = sum(isinstance(v, ElementwiseOp) and not v.expression.is_identity
+                    for v in elementwise)
     per_index += sum(isinstance(v, ReduceOp) for v in post_reduce)
     per_row = sum(isinstance(v, ElementwiseOp) for v in post_reduce)
     return prod(loop.iteration_space) * per_index + prod(loop.reduced_space) * per_row

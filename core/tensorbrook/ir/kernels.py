@@ -26,6 +26,7 @@ from typing import Any, Union
 from ..base.dtypes import DType
 from ..base.views import View
 from .graph import Atom, Eqn, Reduction, Var
+from .scalar_expression import ScalarExpression
 
 # ── values of a loop ──────────────────────────────────────────────────────────────────────────
 
@@ -64,7 +65,7 @@ class IndexValue:
 class ElementwiseOp:
     """A scalar expression over x, y, z, which stand for the values at positions `args`."""
 
-    expression: str
+    expression: ScalarExpression
     args: tuple[int, ...]
     dtype: DType
 

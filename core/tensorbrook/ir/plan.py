@@ -4,6 +4,7 @@ A backend describes its capabilities to the compiler as a TargetInfo, and receiv
 """
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from .graph import Atom, Const, Graph, TensorSpec, Var
 from .kernels import Kernel
@@ -35,7 +36,7 @@ class TargetInfo:
     element_bytes_override       dtype name -> bytes per element, where they differ from the host's
     alias_needs_same_dtype       whether a result may reuse only a buffer of its own dtype
     remat_ops_per_byte           the elementwise operations that take as long as moving one byte;
-                                 compiler/rematerialization.py recomputes values that cost less
+                                 compiler/kernels/rematerialize.py recomputes values that cost less
                                  than storing and loading them, and is off if this is 0
     """
 
@@ -48,6 +49,12 @@ class TargetInfo:
     element_bytes_override: Mapping[str, int] = field(default_factory=dict)
     alias_needs_same_dtype: bool = False
     remat_ops_per_byte: float = 0
+
+    @cached_property
+    def graph_key(self) -> tuple:
+        """The part of the target on which the graph passes depend."""
+        casting = self.kernels_casting_operands
+        return self.float16_kernels, casting, casting and self.kernels_with_epilogue
 
     def bytes_of(self, spec: TensorSpec) -> int:
         """The size of a tensor on the backend."""

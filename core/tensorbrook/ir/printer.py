@@ -1,9 +1,11 @@
 """Printer: graphs and plans as stable text, for users and golden tests."""
-from .graph import Const, Graph, Var
+from collections.abc import Mapping
+
+from .graph import Atom, Const, Graph, Var
 from .kernel_stats import bytes_moved, flops, format_si
 from .kernels import (FiniteCheckStore, IndexValue, Kernel, KernelCall, Load, LoopKernel, ReduceOp,
                       ScalarConstant, ScanKernel)
-from .plan import Plan
+from .plan import BufferLocation, Plan
 from .subgraph import Subgraph
 
 
@@ -69,7 +71,7 @@ def _step_lines(steps, names: ValueNames, plan: Plan, parents: tuple[int, ...] =
             execution = _dispatch_count(plan, (*parents, n))
         elif step.barrier_before:
             yield "  ---- barrier"
-        kernel = format_kernel(step.kernel, names, plan)
+        kernel = format_kernel(step.kernel, names, plan.buffer_locations)
         yield f"  {n}: {execution}, {_statistics(step.kernel)}: {kernel}"
         for text in _step_lines(step.body, names, plan, (*parents, n)):
             yield from (f"    {line}" for line in text.splitlines())
@@ -99,10 +101,11 @@ def label(kernel: Kernel) -> str:
     return f"loop {_without_spaces(kernel.iteration_space)}: {', '.join(primitives)}"
 
 
-def format_kernel(kernel: Kernel, names: ValueNames, plan: Plan) -> str:
+def format_kernel(kernel: Kernel, names: ValueNames,
+                  locations: Mapping[Atom, BufferLocation]) -> str:
     """The kernel as text; each buffer is followed by its location, such as `%3@arena64`."""
     def located(atom) -> str:
-        location = plan.buffer_locations.get(atom)             # None: not materialized
+        location = locations.get(atom)             # None: not materialized
         suffix = f"@{location.space}{location.offset}" if location else ""
         return f"{names.of(atom)}{suffix}"
 
@@ -148,7 +151,7 @@ def _value_text(value, located) -> str:
     if isinstance(value, ReduceOp):
         return f"reduce v{value.arg} with {value.reduction.combiner}"
     args = " ".join(f"{name}=v{i}" for name, i in zip("xyz", value.args))
-    dtype = f" as {value.dtype}" if "cast" in value.expression else ""
+    dtype = f" as {value.dtype}" if value.expression.is_cast else ""
     return f"{value.expression} with {args}{dtype}"
 
 

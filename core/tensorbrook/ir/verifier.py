@@ -28,7 +28,7 @@ def verify_graph(graph: Graph) -> None:
 
 def _verify_results(e: Eqn) -> None:
     name = e.prim.name
-    specs = as_tuple(e.prim.spec(*[a.spec for a in e.args], **e.attrs))
+    specs = as_tuple(e.prim.spec(*e.operand_specs, **e.attrs))
     assert len(specs) == len(e.outs), f"{name} has {len(specs)} results, not {len(e.outs)}"
     assert len(specs) == 1 or e.prim.kind in ("kernel", "scan"), f"{name} has several results"
     if e.prim.kind == "scan":

@@ -4,11 +4,14 @@ from typing import Any
 from ..base import dtypes, shapes
 from ..base.errors import DTypeError
 from ..ir import PRIMITIVES, Primitive, Reduction, TensorSpec
+from ..ir.scalar_expression import scalar_expression
 from ..tensor import Tensor, bind
 
 
 def primitive(name: str, kind: str, spec, vjp, reference_impl, **lowering):
     """Register a primitive; returns the function that binds it. See ir.Primitive."""
+    if "expression" in lowering:
+        lowering["expression"] = scalar_expression(lowering["expression"])
     PRIMITIVES[name] = Primitive(name, kind, spec, vjp, reference_impl, **lowering)
 
     def apply(*args, **attrs) -> Any:
@@ -50,7 +53,7 @@ def reduction(name: str, combiner: str, init, reference_impl, vjp, dtype_kinds: 
         return TensorSpec(shapes.remove_axes(x.shape, axes), x.dtype)
 
     return primitive(name, "reduce", spec, vjp, reference_impl,
-                     reduction=Reduction(combiner, init))
+                     reduction=Reduction(scalar_expression(combiner), init))
 
 
 def sum_to_shape(g: Tensor, shape) -> Tensor:

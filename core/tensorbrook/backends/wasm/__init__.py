@@ -49,7 +49,9 @@ class Buffer:
 class Wasm:
     name, device = "wasm", "CPU"
     is_lost = False
-    target = TargetInfo(kernels_with_epilogue=KERNELS_WITH_EPILOGUE,
+    # A generated function has one parameter per buffer, and may have at most 1,000 parameters
+    # (WebAssembly JavaScript Interface, implementation-defined limits).
+    target = TargetInfo(max_buffers_per_kernel=512, kernels_with_epilogue=KERNELS_WITH_EPILOGUE,
                         remat_ops_per_byte=OPERATIONS_PER_BYTE)
     profile: Profile | None = None       # set on the class while all programs are profiled
 
@@ -95,9 +97,9 @@ class Wasm:
 
     @staticmethod
     def _require_supported_dtypes(graph: Graph) -> None:
-        uses = [(e.prim.name, a.spec.dtype) for e in walk_equations(graph)
-                for a in (*e.args, *e.outs)]
-        uses += [("tf.function", a.spec.dtype) for a in (*graph.inputs, *graph.outputs)]
+        uses = {(e.prim.name, a.spec.dtype): None for e in walk_equations(graph)
+                for a in (*e.args, *e.outs)}
+        uses |= {("tf.function", a.spec.dtype): None for a in (*graph.inputs, *graph.outputs)}
         for op, dtype in uses:
             if dtype.name not in DTYPES:
                 raise UnimplementedError(op, f"backend wasm cannot compute {dtype}",
@@ -138,7 +140,8 @@ class Program:
                                    for i, size in enumerate(compiled.output_sizes)]
         # Each thread advances the rotating slots in its own copy of the argument block.
         blocks = 1 + backend.threads if compiled.rotating_slots else 1
-        self.argument_block = Buffer(backend, blocks * block_size(compiled.slots))
+        words = compiled.slots + compiled.table_words
+        self.argument_block = Buffer(backend, blocks * block_size(words))
         self.arena_address: int | None = None              # the one in the argument block
         self.id = host.load(compiled.module) if compiled.module else None
         # A program without parallel kernels does not wake the other threads.

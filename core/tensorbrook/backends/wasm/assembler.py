@@ -184,7 +184,7 @@ class Module:
         type_indices = [unsigned(self._type(f.params)) for f in self.functions]
         types = [b"\x60" + b"".join(_vector([bytes([t]) for t in side]) for side in type)
                  for type in self.types]
-        declared = [b"\x03\x00" + _vector([unsigned(f) for f in self.referenced])]
+        declared = [b"\x03\x00" + _vector([unsigned(f) for f in dict.fromkeys(self.referenced)])]
         sections = ((1, types), (2, self.imports), (3, type_indices), (7, self.exports),
                     (9, declared if self.referenced else []),
                     (10, [f.encode() for f in self.functions]))

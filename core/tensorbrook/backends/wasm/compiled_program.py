@@ -9,7 +9,7 @@ import json
 from dataclasses import dataclass
 
 from ...ir import Plan
-from .module_codegen import emit_module
+from .module_codegen import emit_module, table_words
 
 
 @dataclass(frozen=True)
@@ -26,6 +26,7 @@ class CompiledProgram:
     kernel_count: int
     is_parallel: bool                             # whether any kernel runs on all threads
     rotating_slots: int
+    table_words: int                              # of the address tables after the slots
 
     @property
     def slots(self) -> int:
@@ -39,7 +40,8 @@ class CompiledProgram:
                   "output_sizes": self.output_sizes,
                   "input_output_aliases": list(self.input_output_aliases.items()),
                   "arena_size": self.arena_size, "kernel_count": self.kernel_count,
-                  "is_parallel": self.is_parallel, "rotating_slots": self.rotating_slots}
+                  "is_parallel": self.is_parallel, "rotating_slots": self.rotating_slots,
+                  "table_words": self.table_words}
         return b"".join([json.dumps(header).encode(), b"\n", *blobs])
 
     @staticmethod
@@ -68,4 +70,5 @@ def compile_plan(
         kernel_count=len(plan.steps),
         is_parallel=any(step.parallel for step in plan.steps),
         rotating_slots=plan.rotating_slots,
+        table_words=table_words(plan),
     )

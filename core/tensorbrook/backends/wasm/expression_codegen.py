@@ -10,14 +10,11 @@ from dataclasses import dataclass, replace
 from functools import cache
 from math import frexp, isnan
 from struct import pack
+from typing import Any
 
-from ..expressions import (
-    OPERATOR_FUNCTIONS,
-    ExpressionVisitor,
-    float32,
-    fold_unary,
-    parse_expression,
-)
+from ...ir.scalar_expression import (ARITHMETIC, Node, ScalarExpression, parse,
+                                     scalar_expression)
+from ..expressions import ExpressionVisitor, float32
 from .assembler import OPCODES, i32_const, shuffle, v128_const
 from .math_library import LIBRARY
 
@@ -25,13 +22,12 @@ KIND_OF_NAME = {"float32": "f", "int32": "i", "uint8": "u", "bool": "b", "float6
 NAME_OF_KIND = {kind: name for name, kind in KIND_OF_NAME.items()}
 SHAPES = {"f": "f32x4", "i": "i32x4", "u": "i32x4", "b": "i32x4", "d": "f64x2"}
 KIND_OF_SHAPE = {"f32x4": "f", "i32x4": "i", "f64x2": "d"}
-ARITHMETIC = {ast.Add: "add", ast.Sub: "sub", ast.Mult: "mul", ast.Div: "div"}
-BITWISE = {ast.BitAnd: "v128.and", ast.BitOr: "v128.or", ast.BitXor: "v128.xor"}
-SHIFTS = {ast.LShift: ("i32x4.shl", "shift_left"), ast.RShift: ("i32x4.shr_s", "shift_right")}
+BITWISE = {"and": "v128.and", "or": "v128.or", "xor": "v128.xor"}
+SHIFTS = {"shl": ("i32x4.shl", "shift_left"), "shr": ("i32x4.shr_s", "shift_right")}
 # Float reductions as instructions that ignore y where it is NaN.
-NAN_DROPPING_REDUCTIONS = {"max(x, y)": "f32x4.pmax(x, y)", "min(x, y)": "f32x4.pmin(x, y)"}
-COMPARISONS = {ast.Eq: "eq", ast.NotEq: "ne", ast.Lt: "lt", ast.Gt: "gt", ast.LtE: "le",
-               ast.GtE: "ge"}
+NAN_DROPPING_REDUCTIONS = {
+    scalar_expression("max(x, y)"): scalar_expression("f32x4.pmax(x, y)"),
+    scalar_expression("min(x, y)"): scalar_expression("f32x4.pmin(x, y)")}
 
 
 @dataclass(frozen=True)
@@ -56,13 +52,13 @@ class Value:
 
 @cache
 def compile_expression(
-    expression: str, kinds: str, kind: str, relaxed: bool, constants=(None,) * 3
+    expression: ScalarExpression, kinds: str, kind: str, relaxed: bool, constants=(None,) * 3
 ) -> CompiledExpression:
     """Compile an expression over x, y, z of `kinds` with a result of `kind`. `constants` are the
     values of x, y, z known at compile time; they can save instructions."""
     compiler = _ExpressionCompiler(len(kinds), kind, relaxed)
     names = {"xyz"[i]: Value(i, *known) for i, known in enumerate(zip(kinds, constants))}
-    value = compiler.visit(parse_expression(expression), names, kind)
+    value = compiler.visit(expression.root, names, kind)
     value = compiler.coerce(value, kind)
     assert value.kind == kind, f"{expression} over {kinds} gives {value.kind}, not {kind}"
     return CompiledExpression(len(kinds), tuple(compiler.code), value.index)
@@ -77,10 +73,30 @@ def _definition_texts() -> dict[str, list[str]]:
     return texts
 
 
+@dataclass(frozen=True)
+class _Definition:
+    """A library function: assignments to locals, and then its result."""
+
+    params: tuple[str, ...]
+    kinds: tuple[str, ...]
+    assignments: tuple[tuple[str, Node], ...]
+    result: Node
+
+
 @cache
-def _definitions(name: str) -> list[ast.stmt]:
+def _definitions(name: str) -> list[_Definition]:
     """Return the overloads of a library function, parsed on first use."""
-    return [ast.parse(text).body[0] for text in _definition_texts().get(name, ())]
+    return [_parse_definition(ast.parse(text).body[0])
+            for text in _definition_texts().get(name, ())]
+
+
+def _parse_definition(function: Any) -> _Definition:
+    params = function.args.args
+    *assignments, last = function.body
+    return _Definition(tuple(p.arg for p in params),
+                       tuple(KIND_OF_NAME[p.annotation.id] for p in params),
+                       tuple((a.targets[0].id, parse(a.value)) for a in assignments),
+                       parse(last.value))
 
 
 def constant(x: float, kind: str) -> bytes:
@@ -122,38 +138,31 @@ class _ExpressionCompiler(ExpressionVisitor[Value]):
         """Wrap the result of uint8 arithmetic to 0..255."""
         return self.op("u", "v128.and", value, self.coerce(_literal(255), "u"))
 
-    def number(self, number: float) -> Value:
-        return _literal(number)
+    def literal(self, value: float) -> Value:
+        return _literal(value)
 
-    def unary(self, op: ast.unaryop, x: Value) -> Value:
-        if x.kind is None:
-            assert x.constant is not None, "a value without a kind is a literal"
-            return _literal(fold_unary(op, x.constant))
-        if isinstance(op, ast.Invert):
-            out = self.op(x.kind, "v128.not", x)
-        else:
-            assert isinstance(op, ast.USub)
-            out = self.op(x.kind, f"{SHAPES[x.kind]}.neg", x)
+    def unary(self, op: str, x: Value) -> Value:
+        name = "v128.not" if op == "not" else f"{SHAPES[x.kind]}.neg"
+        out = self.op(x.kind, name, x)
         return self.wrap_to_uint8(out) if x.kind == "u" else out
 
-    def binary(self, op: ast.operator, x: Value, y: Value, expected_kind: str) -> Value:
-        if type(op) in OPERATOR_FUNCTIONS:
-            return self.call(OPERATOR_FUNCTIONS[type(op)], [x, y], expected_kind)
-        if type(op) in SHIFTS:
+    def binary(self, op: str, x: Value, y: Value, expected_kind: str) -> Value:
+        if op in SHIFTS:
             return self.shift(op, self.coerce(x, expected_kind), y)
         kind = x.kind or y.kind or expected_kind
         x, y = self.coerce(x, kind), self.coerce(y, kind)
-        assert x.kind == y.kind, f"{type(op).__name__} of {x.kind} and {y.kind}"
-        if type(op) in BITWISE:
-            return self.op(kind, BITWISE[type(op)], x, y)
-        if isinstance(op, ast.Div) and y.constant is not None and _has_exact_reciprocal(y.constant):
-            op, y = ast.Mult(), self.coerce(_literal(1 / y.constant), kind)
-        out = self.op(kind, f"{SHAPES[kind]}.{ARITHMETIC[type(op)]}", x, y)
+        assert x.kind == y.kind, f"{op} of {x.kind} and {y.kind}"
+        if op in BITWISE:
+            return self.op(kind, BITWISE[op], x, y)
+        assert op in ARITHMETIC, f"{op} is not a binary operator"
+        if op == "div" and y.constant is not None and _has_exact_reciprocal(y.constant):
+            op, y = "mul", self.coerce(_literal(1 / y.constant), kind)
+        out = self.op(kind, f"{SHAPES[kind]}.{op}", x, y)
         return self.wrap_to_uint8(out) if kind == "u" else out
 
-    def shift(self, op: ast.operator, x: Value, y: Value) -> Value:
+    def shift(self, op: str, x: Value, y: Value) -> Value:
         """A shift by a constant is one instruction, by another value a library function."""
-        name, function = SHIFTS[type(op)]
+        name, function = SHIFTS[op]
         if y.constant is None:
             return self.call(function, [x, y], x.kind)
         if not 0 <= y.constant < 32:
@@ -161,13 +170,12 @@ class _ExpressionCompiler(ExpressionVisitor[Value]):
         out = self.emit(x.kind, i32_const(int(y.constant)) + OPCODES[name], x)
         return self.wrap_to_uint8(out) if x.kind == "u" else out
 
-    def compare(self, op: ast.cmpop, x: Value, y: Value) -> Value:
+    def compare(self, op: str, x: Value, y: Value) -> Value:
         kind = x.kind or y.kind
         assert kind is not None, "one side of a comparison is not a literal"
-        name = COMPARISONS[type(op)]
-        if kind in "iub" and name not in ("eq", "ne"):
-            name += "_u" if kind == "b" else "_s"
-        return self.op("b", f"{SHAPES[kind]}.{name}", self.coerce(x, kind), self.coerce(y, kind))
+        if kind in "iub" and op not in ("eq", "ne"):
+            op += "_u" if kind == "b" else "_s"
+        return self.op("b", f"{SHAPES[kind]}.{op}", self.coerce(x, kind), self.coerce(y, kind))
 
     def intrinsic(self, shape: str, name: str, args: list[Value]) -> Value:
         """A machine instruction; a v128 instruction returns the kind of its first argument."""
@@ -180,19 +188,19 @@ class _ExpressionCompiler(ExpressionVisitor[Value]):
         if name in PEEPHOLES and (shorter := PEEPHOLES[name](self, *args)):
             return shorter
         for definition in _definitions(name):
-            kinds = [KIND_OF_NAME[p.annotation.id] for p in definition.args.args]
+            kinds = definition.kinds
             if len(kinds) == len(args) and all(a.kind in (None, k) for a, k in zip(args, kinds)):
                 args = [self.coerce(a, k) for a, k in zip(args, kinds)]
                 return self.inline_function(definition, args)
         raise AssertionError(f"no function {name} of {[a.kind for a in args]}")
 
-    def inline_function(self, definition: ast.FunctionDef, args: list[Value]) -> Value:
-        """Inline a library function: assignments, then a return statement."""
-        names = {p.arg: a for p, a in zip(definition.args.args, args)}
-        *assignments, last = definition.body
-        for statement in assignments:
-            names[statement.targets[0].id] = self.visit(statement.value, names, args[0].kind)
-        return self.coerce(self.visit(last.value, names, args[0].kind), args[0].kind)
+    def inline_function(self, definition: _Definition, args: list[Value]) -> Value:
+        """Inline a library function; its first argument has the kind of literals."""
+        names = dict(zip(definition.params, args))
+        kind = args[0].kind
+        for name, node in definition.assignments:
+            names[name] = self.visit(node, names, kind)
+        return self.coerce(self.visit(definition.result, names, kind), kind)
 
     def select(self, test: Value, x: Value, y: Value, expected_kind: str) -> Value:
         kind = x.kind or y.kind or expected_kind
@@ -224,7 +232,7 @@ class _ExpressionCompiler(ExpressionVisitor[Value]):
 
     def square(self, x: Value, y: Value) -> Value | None:
         """pow(x, 2)."""
-        return self.binary(ast.Mult(), x, x, x.kind) if y.constant == 2 and x.kind else None
+        return self.binary("mul", x, x, x.kind) if y.constant == 2 and x.kind else None
 
     def min_max_with_constant(self, name: str, x: Value, y: Value) -> Value | None:
         """max or min of a float x and a constant: pmax(x, y) and pmin(x, y) return x if either is

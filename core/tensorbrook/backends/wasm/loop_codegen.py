@@ -5,20 +5,26 @@ loop is emitted in phases: several vectors per iteration, then one vector, then 
 three elements with the same instructions, one element in all four lanes. A result therefore does
 not depend on the position of its element, and no access is outside a buffer.
 """
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 from ...ir.graph import Atom
+from ...ir.kernel_signature import loop_signature
 from ...ir.kernels import LoopKernel
-from ...ir.plan import BufferLocation
+from ...ir.loop_axes import order_axes
 from .assembler import I32, V128, Function, shuffle
 from .expression_codegen import CompiledExpression
-from .host import THREADS_WORD, WORD_BYTES
+from .host import WORD_BYTES
 from .loop_emitter import TAIL, LoopEmitterBase
 from .loop_nest import CHUNK, LANES, LoopNest, choose_loop_nest, epilogue_nest, rows_are_contiguous
 from .loop_values import LANE_BYTES, SCRATCH, Accumulator, LoopValues
 from .pass_values import assign_pass_values
 
-THREAD_PARAM = 0                               # the parameter that holds this thread's index
+# The parameters of a loop kernel: this thread's index, the number of threads, and the addresses of
+# its buffers; one of several passes has the address of the thread's scratch memory last.
+THREAD_PARAM, THREADS_PARAM, FIRST_ADDRESS_PARAM = 0, 1, 2
+# The parameters of an epilogue: the address of a table with the addresses of its buffers, and a
+# rectangle of rows and columns.
+_TABLE, _ROW, _ROWS, _COLUMN, _COLUMNS = range(5)
 
 _LANE_SWAPS = shuffle(2, 3, 0, 1), shuffle(1, 0, 3, 2)
 
@@ -26,30 +32,31 @@ _LANE_SWAPS = shuffle(2, 3, 0, 1), shuffle(1, 0, 3, 2)
 MAX_ROW_CACHE_BYTES = 1 << 20
 
 
-def emit_loop_kernel(loop: LoopKernel, locations: Mapping[Atom, BufferLocation], parallel: bool,
-                     relaxed: bool, scratch: int | None = None) -> Function:
-    """Return the function `(thread, arguments)` of a loop kernel; if `parallel`, each thread
-    computes its partition. `scratch` is the function that returns a thread's scratch memory; a
-    kernel of several passes needs it."""
+def emit_loop_kernel(loop: LoopKernel, parallel: bool, relaxed: bool) -> Function:
+    """Return the function `(thread, threads, *addresses)` of a loop kernel, with the addresses of
+    its buffers in the order of its signature; if `parallel`, each thread computes its partition."""
+    buffers = _buffer_numbers(loop)
+    uses_scratch = len(loop.passes) > 1
+    param_count = FIRST_ADDRESS_PARAM + len(buffers) + uses_scratch
     if 0 in loop.reduced_space:
-        return Function((I32, I32))
+        return Function((I32,) * param_count)
+    loop = order_axes(loop)
     passes = assign_pass_values(loop, relaxed)
     nest = choose_loop_nest(loop, passes, parallel)
     cached_values = sum(len(p.spilled) for p in passes)
     if LANE_BYTES * nest.row_layout()[1] * cached_values > MAX_ROW_CACHE_BYTES:
         passes = assign_pass_values(loop, relaxed, keep=False)
-    values = LoopValues(loop, passes, nest, locations, relaxed)
-    return _LoopEmitter(nest, values, scratch).function(parallel)
+    values = LoopValues(loop, passes, nest, buffers, relaxed)
+    return _LoopKernelEmitter(nest, values, param_count).function(parallel)
 
 
-def emit_epilogue(loop: LoopKernel, locations: Mapping[Atom, BufferLocation],
-                  relaxed: bool) -> Function:
-    """Return the function `(arguments, row, rows, column, columns)` that computes one rectangle
-    of a loop over (rows, columns)."""
+def emit_epilogue(loop: LoopKernel, relaxed: bool) -> Function:
+    """Return the function `(table, row, rows, column, columns)` that computes one rectangle of a
+    loop over (rows, columns); `table` has the addresses of its buffers."""
     passes = assign_pass_values(loop, relaxed)
     nest = epilogue_nest(loop, passes)
-    values = LoopValues(loop, passes, nest, locations, relaxed)
-    emitter = _LoopEmitter(nest, values, None, (I32,) * 5, 0)
+    values = LoopValues(loop, passes, nest, _buffer_numbers(loop), relaxed)
+    emitter = _EpilogueEmitter(nest, values, _COLUMNS + 1)
     for axis, (begin, count) in enumerate(((_ROW, _ROWS), (_COLUMN, _COLUMNS))):
         emitter.subranges[nest.axis_groups.index((axis,))] = begin, count
     if rows_are_contiguous(loop):
@@ -57,16 +64,16 @@ def emit_epilogue(loop: LoopKernel, locations: Mapping[Atom, BufferLocation],
     return emitter.function()
 
 
-_ROW, _ROWS, _COLUMN, _COLUMNS = 1, 2, 3, 4          # parameters of an epilogue
+def _buffer_numbers(loop: LoopKernel) -> dict[Atom, int]:
+    return {atom: n for n, atom in enumerate(loop_signature(loop).buffers)}
 
 
 class _LoopEmitter(LoopEmitterBase):
     """Emits the loops around the body. `subranges`: for each loop that covers only a part of its
     range, the locals that hold the begin and the iteration count of that part."""
 
-    def __init__(self, nest: LoopNest, values: LoopValues, scratch: int | None, *signature):
-        super().__init__(nest, values, *signature)
-        self.scratch = scratch
+    def __init__(self, nest: LoopNest, values: LoopValues, param_count: int):
+        super().__init__(nest, values, param_count)
         self.subranges: dict[int, tuple[int, int]] = {}
 
     def function(self, parallel: bool = False) -> Function:
@@ -77,19 +84,6 @@ class _LoopEmitter(LoopEmitterBase):
         self.compute_level(0)
         self.emit_outer(0)
         return self.f
-
-    def flatten_rows(self, columns: int):
-        """Flatten an epilogue's rectangle into a single row if its rows are complete."""
-        self.f.get(_COLUMNS)
-        self.f.const(columns)
-        self.f.op("i32.eq")
-        self.f.block("if")
-        self.f.get(_ROWS)
-        self.mul_const(columns)
-        self.f.set(_COLUMNS)
-        self.f.const(1)
-        self.f.set(_ROWS)
-        self.f.op("end")
 
     # ── threads ───────────────────────────────────────────────────────────────
 
@@ -106,9 +100,9 @@ class _LoopEmitter(LoopEmitterBase):
         self.subranges[loop] = begin, count
         # count = unit * ceil(ceil(n / unit) / threads); begin = thread * count
         self.f.const(-(-n // unit) - 1)
-        self.load_word(THREADS_WORD)
+        self.f.get(THREADS_PARAM)
         self.f.op("i32.add")
-        self.load_word(THREADS_WORD)
+        self.f.get(THREADS_PARAM)
         self.f.op("i32.div_u")
         self.mul_const(unit)
         self.f.tee(count)
@@ -139,21 +133,17 @@ class _LoopEmitter(LoopEmitterBase):
         self.f.op("return")
         self.f.op("end")
 
-    def load_word(self, word: int):
-        self.f.get(self.arguments)
-        self.f.memory("i32.load", WORD_BYTES * word)
+    def push_buffer_address(self, buffer: int):
+        """Push the address of a buffer, or of the thread's scratch memory."""
+        raise NotImplementedError
 
     def init_pointer(self, key: tuple):
-        word, strides = key
+        buffer, strides = key
         pointer = self.pointers[key] = self.local(I32, "pointer", key, 0)
-        if word is None:
+        if buffer is None:
             self.f.const(self.base_offsets[key])
-        elif word == SCRATCH:
-            self.f.get(THREAD_PARAM)
-            self.f.op("call", self.scratch)
-            self.add_const(self.base_offsets[key])
         else:
-            self.load_word(word)
+            self.push_buffer_address(buffer)
             self.add_const(self.base_offsets[key])
         for i, (begin, _) in self.subranges.items():
             if self.advances_with(key, i):
@@ -342,3 +332,32 @@ class _LoopEmitter(LoopEmitterBase):
             self.f.code += code
         push(combiner.result)
         self.f.set(total)
+
+
+class _LoopKernelEmitter(_LoopEmitter):
+    """Emits a loop kernel, whose addresses are parameters."""
+
+    def push_buffer_address(self, buffer: int):
+        scratch = len(self.f.params) - 1
+        self.f.get(scratch if buffer == SCRATCH else FIRST_ADDRESS_PARAM + buffer)
+
+
+class _EpilogueEmitter(_LoopEmitter):
+    """Emits an epilogue, whose addresses are in a table."""
+
+    def push_buffer_address(self, buffer: int):
+        self.f.get(_TABLE)
+        self.f.memory("i32.load", WORD_BYTES * buffer)
+
+    def flatten_rows(self, columns: int):
+        """Flatten an epilogue's rectangle into a single row if its rows are complete."""
+        self.f.get(_COLUMNS)
+        self.f.const(columns)
+        self.f.op("i32.eq")
+        self.f.block("if")
+        self.f.get(_ROWS)
+        self.mul_const(columns)
+        self.f.set(_COLUMNS)
+        self.f.const(1)
+        self.f.set(_ROWS)
+        self.f.op("end")

@@ -4,7 +4,6 @@ from .instruction_graph import choose_locals, reachable
 from .loop_nest import LANES, LoopNest
 from .loop_values import AccumulatorLeaf, IndexLeaf, LoopValues, MemoryLeaf, StoreNode
 
-ARGUMENTS_PARAM = 1                      # the parameter that holds the argument block's address
 TAIL = -1                                # in place of a copy: the last one to three elements
 
 _LOW, _HIGH = shuffle(0, 4, 1, 5), shuffle(2, 6, 3, 7)
@@ -13,21 +12,20 @@ _FIRST, _SECOND = shuffle(0, 1, 4, 5), shuffle(2, 3, 6, 7)
 
 def pointer_key(leaf: MemoryLeaf | IndexLeaf) -> tuple:
     """Return the key of a leaf's pointer: leaves with the same base and strides share one."""
-    return (leaf.word if isinstance(leaf, MemoryLeaf) else None), leaf.strides
+    return (leaf.buffer if isinstance(leaf, MemoryLeaf) else None), leaf.strides
 
 
 class LoopEmitterBase:
     """Emits the body of pass `pass_index` for the unroll copies `copies`, each over `lanes`
     elements; `pointers` are the locals that hold the pointers in the current loop."""
 
-    def __init__(self, nest: LoopNest, values: LoopValues, params=(I32, I32),
-                 arguments: int = ARGUMENTS_PARAM):
+    def __init__(self, nest: LoopNest, values: LoopValues, param_count: int):
         self.nest, self.graph, self.accumulators = nest, values.graph, values.accumulators
         self.elementwise_stores = values.stores_by_pass(post_reduce=False)
         self.post_reduce_stores = values.stores_by_pass(post_reduce=True)
         self.depth = len(nest.sizes)
         self.assign_locals()
-        self.f, self.arguments = Function(params), arguments
+        self.f = Function((I32,) * param_count)
         self.locals: dict[tuple, int] = {}
         self.pointers: dict[tuple, int] = {}
         self.base_offsets = self.pointer_bases()

@@ -2,7 +2,7 @@
 from dataclasses import dataclass
 from math import prod
 
-from ...base.views import View, coalesce_axes
+from ...base.views import View
 from ...ir.kernels import IndexValue, Load, LoopKernel, ReduceOp, Value
 from .expression_codegen import NAN_DROPPING_REDUCTIONS
 from .pass_values import PassValues
@@ -60,10 +60,10 @@ class LoopNest:
 
 
 def choose_loop_nest(loop: LoopKernel, passes: list[PassValues], parallel: bool) -> LoopNest:
-    """Choose the nest of a loop kernel whose passes compute the given values."""
-    loads, stores, indices = _strides(loop, passes)
+    """Choose the nest of a loop kernel with ordered axes whose passes compute the given values."""
+    loads, stores = _strides(loop, passes)
     weight = sum(p.weight + len(p.reloaded) + len(p.spilled) for p in passes)
-    groups = _merge_axes(loop, loads, stores, indices)
+    groups = [(axis,) for axis, n in enumerate(loop.iteration_space) if n != 1]
     reduced = [g for g in groups if g[0] in loop.reduction_axes]
     outer = [g for g in groups if g[0] not in loop.reduction_axes] if groups else [()]
     costs = {g: _cost(loop, g, loads, stores, weight) for g in outer + reduced}
@@ -127,9 +127,8 @@ def zero_axes(strides: tuple[int, ...], axes: tuple[int, ...]) -> tuple[int, ...
     return tuple(0 if i in axes else s for i, s in enumerate(strides))
 
 
-def _strides(loop: LoopKernel, passes: list[PassValues]) -> tuple[list, list, list]:
-    """Return the strides of all loads, stores and index values, repeated for every pass that
-    computes the value."""
+def _strides(loop: LoopKernel, passes: list[PassValues]) -> tuple[list, list]:
+    """Return the strides of all loads and stores, of a load for every pass that computes it."""
     per_element = [loop.values[i] for p in passes for i in p.recomputed]
     post_reduce = [v for p in loop.passes for v in p.post_reduce]
 
@@ -137,27 +136,9 @@ def _strides(loop: LoopKernel, passes: list[PassValues]) -> tuple[list, list, li
         return zero_axes(strides, loop.reduction_axes)
     loads = [v.view.strides for v in per_element if isinstance(v, Load)]
     loads += [reduced(v.view.strides) for v in post_reduce if isinstance(v, Load)]
-    indices = [v.strides for v in per_element if isinstance(v, IndexValue)]
-    indices += [reduced(v.strides) for v in post_reduce if isinstance(v, IndexValue)]
     stores = [reduced(s.view.strides) if loop.value_sites[s.value][1] else s.view.strides
               for s in loop.stores]
-    return loads, stores, indices
-
-
-def _merge_axes(
-    loop: LoopKernel, loads: list, stores: list, indices: list
-) -> tuple[tuple[int, ...], ...]:
-    """Return groups of mergeable axes, ordered by decreasing stride: of the first store or, for
-    reduced axes, of the loads."""
-    space, reduction_axes = loop.iteration_space, loop.reduction_axes
-
-    def max_stride(axis):
-        strides = loads if axis in reduction_axes else stores[:1]
-        return max((abs(s[axis]) for s in strides), default=0)
-    order = sorted(range(len(space)), key=lambda axis: (-max_stride(axis), axis))
-    views = [View(space, s).transpose(order) for s in loads + stores + indices]
-    sizes, labels = tuple(space[a] for a in order), tuple(a in reduction_axes for a in order)
-    return tuple(tuple(order[i] for i in group) for group in coalesce_axes(sizes, views, labels))
+    return loads, stores
 
 
 def _size(loop: LoopKernel, group: tuple[int, ...]) -> int:

@@ -14,7 +14,7 @@ from ...ir.kernels import (
     ScalarConstant,
     Store,
 )
-from ...ir.plan import BufferLocation
+from ...ir.scalar_expression import ScalarExpression, scalar_expression
 from .assembler import OPCODES, v128_const
 from .expression_codegen import (
     NAN_DROPPING_REDUCTIONS,
@@ -22,22 +22,22 @@ from .expression_codegen import (
     compile_expression,
     constant,
 )
-from .host import ARENA_WORD, FIRST_SLOT_WORD
 from .instruction_graph import InstructionGraph
 from .loop_nest import LoopNest, zero_axes
 from .pass_values import PassValues, compiled_expression_of
 
-SCRATCH = -1                             # MemoryLeaf.word of this thread's scratch memory
+_SELECT_NAN, _OR = scalar_expression("select(x, nan, y)"), scalar_expression("x | y")
+SCRATCH = -1                             # MemoryLeaf.buffer of this thread's scratch memory
 LANE_BYTES = 4
 _ZERO = v128_const(bytes(16))
 
 
 @dataclass(frozen=True)
 class MemoryLeaf:
-    """A leaf of elements in memory. The first one is at the address in word `word` of the argument
-    block plus `offset` bytes; `strides` are the bytes per iteration of each loop."""
+    """A leaf of elements in memory. The first one is `offset` bytes from the address of buffer
+    number `buffer`; `strides` are the bytes per iteration of each loop."""
 
-    word: int
+    buffer: int
     strides: tuple[int, ...]
     offset: int
     element_size: int
@@ -81,11 +81,12 @@ class Accumulator:
 
 
 class LoopValues:
-    """A loop's values as nodes of `graph`, with its accumulators and stores."""
+    """A loop's values as nodes of `graph`, with its accumulators and stores. `buffers` numbers the
+    buffers of the loop."""
 
     def __init__(self, loop: LoopKernel, passes: list[PassValues], nest: LoopNest,
-                 locations: Mapping[Atom, BufferLocation], relaxed: bool):
-        self.loop, self.nest, self.locations, self.relaxed = loop, nest, locations, relaxed
+                 buffers: Mapping[Atom, int], relaxed: bool):
+        self.loop, self.nest, self.buffers, self.relaxed = loop, nest, buffers, relaxed
         self.graph = InstructionGraph(relaxed)
         self.accumulators: list[Accumulator] = []
         self.stores: list[StoreNode] = []
@@ -145,12 +146,8 @@ class LoopValues:
         return self.nest.loop_strides(strides)
 
     def memory_leaf(self, atom: Atom, view: View, dtype: DType, post_reduce: bool) -> MemoryLeaf:
-        location = self.locations[atom]
-        word, begin = FIRST_SLOT_WORD + location.offset, 0
-        if location.space == "arena":
-            word, begin = ARENA_WORD, location.offset
         strides = tuple(s * dtype.size for s in self.loop_strides(view.strides, post_reduce))
-        return MemoryLeaf(word, strides, begin + view.offset * dtype.size, dtype.size)
+        return MemoryLeaf(self.buffers[atom], strides, view.offset * dtype.size, dtype.size)
 
     def add_leaf(self, leaf: MemoryLeaf | IndexLeaf) -> int:
         level = max((i + 1 for i, stride in enumerate(leaf.strides) if stride), default=0)
@@ -186,12 +183,12 @@ class LoopValues:
         # lanes; one that drops NaN and an accumulator that records NaN take three.
         extremum = self.add_accumulator(pass_index, nan_dropping, kind, init, arg)
         is_nan = self.graph.add_op(OPCODES["f32x4.ne"], (arg, arg))
-        any_nan = self.add_accumulator(pass_index, "x | y", "b", constant(False, "b"), is_nan)
-        propagate = compile_expression("select(x, nan, y)", "bf", "f", self.relaxed)
+        any_nan = self.add_accumulator(pass_index, _OR, "b", constant(False, "b"), is_nan)
+        propagate = compile_expression(_SELECT_NAN, "bf", "f", self.relaxed)
         return self.graph.apply(propagate, (any_nan, extremum))
 
     def add_accumulator(
-        self, pass_index: int, combiner: str, kind: str, init: bytes, node: int
+        self, pass_index: int, combiner: ScalarExpression, kind: str, init: bytes, node: int
     ) -> int:
         """Reduce a node along the row; returns the node of the final value."""
         combine = compile_expression(combiner, kind * 2, kind, self.relaxed)

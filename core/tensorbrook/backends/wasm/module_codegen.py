@@ -1,20 +1,26 @@
 """Code generation for a program: a Plan becomes one WebAssembly module.
 
-Every kernel is a separate function and `run` calls them in order: V8 optimizes a function after
-many calls, and kernels are called more often than `run`.
+Every loop kernel and every epilogue is a separate function and `run` calls them in order: V8
+optimizes a function after many calls, and kernels are called more often than `run`. Kernels with
+equal signatures, as the layers of a model have, share one function, which receives the addresses of
+its buffers.
 """
+from collections import OrderedDict
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 
+from ...ir.graph import Atom
+from ...ir.kernel_signature import KernelSignature, loop_signature
 from ...ir.kernels import KernelCall, LoopKernel, ScanKernel
 from ...ir.plan import BufferLocation, Plan, ScheduledKernel, align_up
 from .assembler import F32, F64, I32, Function, Module, f32_const
 from .disassembler import disassemble
 from .host import ARENA_WORD, EPILOGUE, FIRST_SLOT_WORD, THREADS_WORD, WORD_BYTES
-from .loop_codegen import THREAD_PARAM, emit_epilogue, emit_loop_kernel
-from .loop_emitter import ARGUMENTS_PARAM
+from .loop_codegen import emit_epilogue, emit_loop_kernel
 
+# The parameters of `run`: this thread's index and the address of the argument block.
+THREAD_PARAM, ARGUMENTS_PARAM = 0, 1
 VECTOR_BYTES = 16
+MAX_CACHED_FUNCTIONS = 4096          # generated functions kept for later programs
 
 # Engine kernels with two more parameters before thread and threads: the index of an epilogue
 # function in the function table (0: none) and the address of the argument block passed to it.
@@ -38,29 +44,86 @@ def _module(plan: Plan, relaxed: bool, shared: bool, timestamps: int | None = No
     engine = _import_engine_functions(plan, module)
     if timestamps is not None:
         engine["now"] = module.import_function("host", "now", (), (F64,))
-    functions = [_generate_function(step, plan, relaxed, engine) for step in walk_steps(plan.steps)]
-    indices = iter([module.add(f) if f else None for f in functions])
+    generated = _GeneratedFunctions(module, relaxed)
+    for step in walk_steps(plan.steps):
+        generated.add(step)
     run = Function((I32, I32))
     if plan.rotating_slots:
         _copy_arguments_per_thread(run, plan)
+    emitter = _RunEmitter(run, module, plan, engine, generated)
     record = _no_timestamps
     if timestamps is not None:
         record = _timestamp_recorder(run, timestamps, len(plan.steps), engine["now"])
-    _emit_steps(_RunEmitter(run, module, plan, engine, indices), plan.steps, record)
+    _emit_steps(emitter, plan.steps, record)
     module.export("run", module.add(run))
     return module
 
 
-@dataclass
-class _RunEmitter:
-    """The state of emitting the function `run`: `engine` are the function indices of its imports,
-    `generated` the function index of each step in the order of walk_steps, or None."""
+class _GeneratedFunctions:
+    """The functions of a module that loop kernels and epilogues share by their signatures."""
 
-    f: Function
-    module: Module
-    plan: Plan
-    engine: dict[str, int]
-    generated: Iterator[int | None]
+    # Functions by key, for all modules: another batch size, or another model with equal layers,
+    # has many of them in common. The least recently used are dropped.
+    cache: OrderedDict[tuple, Function] = OrderedDict()
+
+    def __init__(self, module: Module, relaxed: bool):
+        self.module, self.relaxed = module, relaxed
+        self.indices: dict[tuple, int] = {}
+        self.of_step: dict[int, tuple[int, KernelSignature]] = {}
+
+    def add(self, step: ScheduledKernel) -> None:
+        """Add the function of a step, unless the module has it or the step needs none."""
+        k = step.kernel
+        loop = k if isinstance(k, LoopKernel) else k.epilogue if isinstance(k, KernelCall) else None
+        if loop is None:
+            return
+        signature = loop_signature(loop)
+        key = (signature.key, self.relaxed,
+               step.parallel if isinstance(k, LoopKernel) else "epilogue")
+        if key not in self.indices:
+            self.indices[key] = self.module.add(self._function(key, loop, step))
+        self.of_step[id(step)] = self.indices[key], signature
+
+    def _function(self, key: tuple, loop: LoopKernel, step: ScheduledKernel) -> Function:
+        function = self.cache.get(key)
+        if function is None:
+            if isinstance(step.kernel, LoopKernel):
+                function = emit_loop_kernel(loop, step.parallel, self.relaxed)
+            else:
+                function = emit_epilogue(loop, self.relaxed)
+            self.cache[key] = function
+            if len(self.cache) > MAX_CACHED_FUNCTIONS:
+                self.cache.popitem(last=False)
+        self.cache.move_to_end(key)
+        return function
+
+
+class _RunEmitter:
+    """The state of emitting the function `run`: `engine` are the function indices of its imports.
+    The locals `arena` and `threads` hold the words of the argument block."""
+
+    def __init__(self, f: Function, module: Module, plan: Plan, engine: dict[str, int],
+                 generated: _GeneratedFunctions):
+        self.f, self.module, self.plan, self.engine = f, module, plan, engine
+        self.generated = generated
+        self.table_word = FIRST_SLOT_WORD + plan.slots       # where the next address table begins
+        self.arena, self.threads = f.local(I32), f.local(I32)
+        for word, local in ((ARENA_WORD, self.arena), (THREADS_WORD, self.threads)):
+            f.get(ARGUMENTS_PARAM)
+            f.memory("i32.load", WORD_BYTES * word)
+            f.set(local)
+
+    def push_address(self, atom: Atom):
+        _push_address(self.f, self.plan.buffer_locations[atom], self.arena)
+
+    def push_threads(self, parallel: bool):
+        """Push this thread's index and the number of threads that run a kernel."""
+        if parallel:
+            self.f.get(THREAD_PARAM)
+            self.f.get(self.threads)
+        else:
+            self.f.const(0)
+            self.f.const(1)
 
 
 def walk_steps(steps: tuple[ScheduledKernel, ...]) -> Iterator[ScheduledKernel]:
@@ -70,15 +133,22 @@ def walk_steps(steps: tuple[ScheduledKernel, ...]) -> Iterator[ScheduledKernel]:
         yield from walk_steps(step.body)
 
 
-def block_size(slots: int) -> int:
-    """Return the size of an argument block in bytes."""
-    return align_up(WORD_BYTES * (FIRST_SLOT_WORD + slots))
+def table_words(plan: Plan) -> int:
+    """Return the number of words of all address tables: one word for each buffer of an epilogue.
+    Every epilogue has a table of its own, as threads may be in different kernels."""
+    return sum(len(loop_signature(step.kernel.epilogue).buffers) for step in walk_steps(plan.steps)
+               if isinstance(step.kernel, KernelCall) and step.kernel.epilogue)
+
+
+def block_size(words: int) -> int:
+    """Return the size in bytes of an argument block with this number of slots and table words."""
+    return align_up(WORD_BYTES * (FIRST_SLOT_WORD + words))
 
 
 def _copy_arguments_per_thread(run: Function, plan: Plan):
     """Copy the argument block and let ARGUMENTS_PARAM point to the copy: threads advance the
     rotating slots of scans independently. The copies are stored after the block, one per thread."""
-    size, copy = block_size(plan.slots), run.local(I32)
+    size, copy = block_size(plan.slots + table_words(plan)), run.local(I32)
     run.get(ARGUMENTS_PARAM)
     run.get(THREAD_PARAM)
     run.const(1)
@@ -139,7 +209,7 @@ def _no_timestamps(index: int):
 def _emit_steps(r: _RunEmitter, steps: tuple[ScheduledKernel, ...],
                 record: TimestampRecorder = _no_timestamps):
     for n, step in enumerate(steps):
-        run, generated = r.f, next(r.generated)
+        run = r.f
         if step.barrier_before:
             run.op("call", r.engine["barrier"])
         if not step.parallel:
@@ -150,16 +220,23 @@ def _emit_steps(r: _RunEmitter, steps: tuple[ScheduledKernel, ...],
         if isinstance(step.kernel, ScanKernel):
             _emit_scan(r, step)
         elif isinstance(step.kernel, KernelCall):
-            if generated is not None:
-                _set_epilogue(run, r.module, generated)
-            _emit_kernel_call(run, step, r.plan, r.engine[step.kernel.kernel])
-        elif generated is not None:
-            run.get(THREAD_PARAM)
-            run.get(ARGUMENTS_PARAM)
-            run.op("call", generated)
+            _emit_kernel_call(r, step)
+        else:
+            _emit_loop_call(r, step)
         record(3 + 2 * n)
         if not step.parallel:
             run.op("end")
+
+
+def _emit_loop_call(r: _RunEmitter, step: ScheduledKernel):
+    index, signature = r.generated.of_step[id(step)]
+    r.push_threads(step.parallel)
+    for atom in signature.buffers:
+        r.push_address(atom)
+    if len(step.kernel.passes) > 1:
+        r.f.get(THREAD_PARAM)
+        r.f.op("call", r.engine["scratch"])
+    r.f.op("call", index)
 
 
 # ── scans ─────────────────────────────────────────────────────────────────────────────────────
@@ -168,7 +245,7 @@ def _emit_steps(r: _RunEmitter, steps: tuple[ScheduledKernel, ...],
 def _emit_scan(r: _RunEmitter, step: ScheduledKernel):
     """Emit a loop over the scan's steps; each iteration advances the rotating slots at its end."""
     run, scan, counter = r.f, step.kernel, r.f.local(I32)
-    _init_scan_addresses(run, scan, r.plan)
+    _init_scan_addresses(r, scan)
     run.const(scan.count)
     run.set(counter)
     run.block("loop")
@@ -182,20 +259,19 @@ def _emit_scan(r: _RunEmitter, step: ScheduledKernel):
     run.op("end")
 
 
-def _init_scan_addresses(run: Function, scan: ScanKernel, plan: Plan):
+def _init_scan_addresses(r: _RunEmitter, scan: ScanKernel):
     """Store the addresses of the first iteration. A carry alternates between its buffers `final`
     and `spare` so that the last iteration writes `final`."""
-    locations = plan.buffer_locations
+    run, locations = r.f, r.plan.buffer_locations
     for c in scan.carries:
-        outputs = [locations[c.final], locations[c.spare]]
+        outputs = [c.final, c.spare]
         if scan.count % 2 == 0:
             outputs.reverse()
-        for i, location in enumerate([locations[c.init], *outputs]):
-            _store_word(run, locations[c.input].offset + i,
-                        lambda location=location: _push_address(run, location))
+        for i, atom in enumerate([c.init, *outputs]):
+            _store_word(run, locations[c.input].offset + i, lambda atom=atom: r.push_address(atom))
     for p in scan.slices:
-        slot, stacked = locations[p.element].offset, locations[p.stacked]
-        _store_word(run, slot, lambda stacked=stacked: _push_address(run, stacked))
+        slot = locations[p.element].offset
+        _store_word(run, slot, lambda p=p: r.push_address(p.stacked))
         if scan.reverse:
             _add_to_word(run, slot, (scan.count - 1) * p.element.spec.size_bytes)
 
@@ -239,20 +315,6 @@ def _add_to_word(run: Function, slot: int, increment: int):
 # ── kernels of the engine ─────────────────────────────────────────────────────────────────────
 
 
-def _generate_function(
-    step: ScheduledKernel, plan: Plan, relaxed: bool, engine: dict[str, int]
-) -> Function | None:
-    """Return the generated function of a step: a loop kernel or the epilogue of an engine kernel;
-    None if the step has neither."""
-    k = step.kernel
-    if isinstance(k, LoopKernel):
-        scratch = engine.get("scratch")
-        return emit_loop_kernel(k, plan.buffer_locations, step.parallel, relaxed, scratch)
-    if isinstance(k, KernelCall) and k.epilogue:
-        return emit_epilogue(k.epilogue, plan.buffer_locations, relaxed)
-    return None
-
-
 def _set_epilogue(run: Function, module: Module, function: int):
     """Store a function in the table entry that the engine's kernels call as their epilogue."""
     # Chromium 156: setting the entry and one call through it take 35 ns.
@@ -283,33 +345,46 @@ def _parameter_types(call: KernelCall) -> tuple[int, ...]:
     return pointers + params + epilogue + (I32, I32)
 
 
-def _emit_kernel_call(run: Function, step: ScheduledKernel, plan: Plan, function: int):
+def _emit_kernel_call(r: _RunEmitter, step: ScheduledKernel):
     """Emit the call of an engine kernel, as this thread of all threads or as the only thread."""
-    for atom in step.kernel.args + step.kernel.outs:
-        _push_address(run, plan.buffer_locations[atom])
-    for p in step.kernel.params:
+    run, call = r.f, step.kernel
+    table = _emit_epilogue_table(r, step) if call.epilogue else 0
+    for atom in call.args + call.outs:
+        r.push_address(atom)
+    for p in call.params:
         if isinstance(p, float):
             run.code += f32_const(p)
         else:
             run.const(p)
-    if step.kernel.kernel in KERNELS_WITH_EPILOGUE:
-        run.const(EPILOGUE if step.kernel.epilogue else 0)
+    if call.kernel in KERNELS_WITH_EPILOGUE:
+        run.const(EPILOGUE if call.epilogue else 0)
         run.get(ARGUMENTS_PARAM)
-    if step.parallel:
-        run.get(THREAD_PARAM)
-        run.get(ARGUMENTS_PARAM)
-        run.memory("i32.load", WORD_BYTES * THREADS_WORD)
-    else:
-        run.const(0)
-        run.const(1)
-    run.op("call", function)
+        if call.epilogue:
+            run.const(table)
+            run.op("i32.add")
+    r.push_threads(step.parallel)
+    run.op("call", r.engine[call.kernel])
 
 
-def _push_address(run: Function, location: BufferLocation):
-    run.get(ARGUMENTS_PARAM)
+def _emit_epilogue_table(r: _RunEmitter, step: ScheduledKernel) -> int:
+    """Store the addresses of an epilogue's buffers; returns the table's offset in the block."""
+    index, signature = r.generated.of_step[id(step)]
+    begin = WORD_BYTES * r.table_word
+    for n, atom in enumerate(signature.buffers):
+        r.f.get(ARGUMENTS_PARAM)
+        r.push_address(atom)
+        r.f.memory("i32.store", begin + WORD_BYTES * n)
+    r.table_word += len(signature.buffers)
+    _set_epilogue(r.f, r.module, index)
+    return begin
+
+
+def _push_address(run: Function, location: BufferLocation, arena: int):
     if location.space == "slot":
+        run.get(ARGUMENTS_PARAM)
         run.memory("i32.load", WORD_BYTES * (FIRST_SLOT_WORD + location.offset))
     else:
-        run.memory("i32.load", WORD_BYTES * ARENA_WORD)
-        run.const(location.offset)
-        run.op("i32.add")
+        run.get(arena)
+        if location.offset:
+            run.const(location.offset)
+            run.op("i32.add")

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from . import Buffer, Wasm
 from .assembler import I32, V128, Function, Module
 from .host import FIRST_SLOT_WORD, THREADS_WORD, WORD_BYTES
-from .loop_emitter import ARGUMENTS_PARAM
+from .module_codegen import ARGUMENTS_PARAM, THREAD_PARAM
 
 # Twelve chains of dependent multiply-adds: enough to hide a latency of 4 cycles on two units, and
 # few enough for the 15 vector registers that V8 can use.
@@ -48,7 +48,7 @@ def _thread_region(f: Function, size: int) -> int:
     region = f.local(I32)
     f.get(ARGUMENTS_PARAM)
     f.memory("i32.load", WORD_BYTES * FIRST_SLOT_WORD)
-    f.get(0)
+    f.get(THREAD_PARAM)
     f.const(size)
     f.op("i32.mul")
     f.op("i32.add")

@@ -1,49 +1,11 @@
 """Axis order: permute and merge the axes of a loop in memory order, and analyse its accesses."""
 from __future__ import annotations
 
-from dataclasses import replace
-
-from ...base.shapes import num_elements
-from ...base.views import View, coalesce_axes
-from ...ir import ElementwiseOp, IndexValue, Load, LoopKernel, RowPass
+from ...base.views import View
+from ...ir import ElementwiseOp, IndexValue, Load, LoopKernel
 from .shader_dispatch import WGSL_TYPES
 
 MIN_TRANSPOSED_SIDE = 8      # elements of a memory sector of 32 bytes
-
-
-def reorder_axes(loop: LoopKernel) -> LoopKernel:
-    """Return the same loop with its axes in memory order, reduction axes last, so that the last
-    axis of each kind has the smallest strides. Axes that all accesses traverse with one stride are
-    merged. The result has at least one kept axis and, if the loop reduces, one reduction axis."""
-    order = sorted(range(len(loop.iteration_space)),
-                   key=lambda axis: (-_stride_extent(loop, axis), axis))
-    order = [a for a in order if a not in loop.reduction_axes] \
-        + [a for a in order if a in loop.reduction_axes]
-    views = [_broadcast_view(v, loop.iteration_space).transpose(order) for v in _views(loop)]
-    sizes = tuple(loop.iteration_space[a] for a in order)
-    groups = coalesce_axes(sizes, views, tuple(a in loop.reduction_axes for a in order))
-    groups = [tuple(order[i] for i in group) for group in groups]
-    kept = [g for g in groups if g[0] not in loop.reduction_axes] or [()]
-    reduces = any(post_reduce for _, post_reduce in loop.value_sites)
-    reduced = [g for g in groups if g[0] in loop.reduction_axes] or [()] * reduces
-    return _RegroupedLoop(loop, kept, reduced).loop()
-
-
-def _views(loop: LoopKernel):
-    for value in loop.values:
-        if isinstance(value, Load):
-            yield value.view
-        if isinstance(value, IndexValue):
-            yield View(loop.iteration_space, value.strides)
-    for store in loop.stores:
-        yield store.view
-
-
-def _stride_extent(loop: LoopKernel, axis: int) -> int:
-    """The largest stride along an axis of the per-element loads of a reduction, or of the first
-    store of an elementwise loop."""
-    views = _element_load_views(loop) if loop.reduction_axes else [s.view for s in loop.stores[:1]]
-    return max((abs(v.strides[axis]) for v in views), default=0)
 
 
 def _element_load_views(loop: LoopKernel) -> list[View]:
@@ -70,47 +32,6 @@ def transposed_axis(loop: LoopKernel) -> int | None:
             if stride == 1 and abs(view.strides[last]) > 1 and side >= MIN_TRANSPOSED_SIDE:
                 return axis
     return None
-
-
-def _broadcast_view(view: View, space) -> View:
-    """Broadcast a view over the iteration space or the reduced space to the iteration space."""
-    strides = tuple(0 if n == 1 else s for n, s in zip(view.shape, view.strides))
-    return View(tuple(space), strides, view.offset)
-
-
-class _RegroupedLoop:
-    """A loop over groups of another loop's axes, in this order; an empty group has size 1."""
-
-    def __init__(self, original: LoopKernel, kept: list[tuple], reduced: list[tuple]):
-        self.original, self.groups = original, kept + reduced
-        self.space = tuple(num_elements(tuple(original.iteration_space[a] for a in group))
-                           for group in self.groups)
-        self.reduction_axes = tuple(range(len(kept), len(self.groups)))
-        self.reduced_space = tuple(1 if i in self.reduction_axes else n
-                                   for i, n in enumerate(self.space))
-
-    def strides(self, strides) -> tuple[int, ...]:
-        return tuple(strides[group[-1]] if group else 0 for group in self.groups)
-
-    def view(self, view: View, post_reduce: bool) -> View:
-        strides = self.strides(_broadcast_view(view, self.original.iteration_space).strides)
-        return View(self.reduced_space if post_reduce else self.space, strides, view.offset)
-
-    def value(self, value, post_reduce: bool):
-        if isinstance(value, Load):
-            return replace(value, view=self.view(value.view, post_reduce))
-        if isinstance(value, IndexValue):
-            return replace(value, strides=self.strides(value.strides))
-        return value
-
-    def loop(self) -> LoopKernel:
-        loop = self.original
-        passes = tuple(RowPass(tuple(self.value(v, False) for v in row_pass.elementwise),
-                               tuple(self.value(v, True) for v in row_pass.post_reduce))
-                       for row_pass in loop.passes)
-        stores = tuple(replace(s, view=self.view(s.view, loop.value_sites[s.value][1]))
-                       for s in loop.stores)
-        return LoopKernel(self.space, self.reduction_axes, passes, stores, loop.eqns)
 
 
 # ── varying values and vec4 accesses ──────────────────────────────────────────────────────────

@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from ...base.errors import ResourceExhaustedError
 from ...ir import (Atom, Kernel, KernelCall, LoopKernel, Plan, ScanKernel, ScanSlice,
                    ScheduledKernel, Var, align_up)
+from ...ir.kernel_signature import kernel_signature
 from .buffer_pool import size_class
 from .compiled_program import (TIMESTAMP_BYTES, Binding, Commands, CompiledProgram, Copy,
                                Dispatch)
@@ -74,6 +75,8 @@ class _CommandBuilder:
         # Locations of values that differ between iterations of a scan, in the current iteration.
         self.moving: dict[Var, BufferOffset] = {}
         self.kernel_dispatches: dict[int, list[ShaderDispatch]] = {}     # by the kernel's id
+        # By the key of a signature: the dispatches and buffers of the first kernel that has it.
+        self.lowered: dict[tuple, tuple[list[ShaderDispatch], tuple[Atom, ...]]] = {}
         self.bound_code: dict[tuple, str] = {}
 
     def add_steps(self, steps: tuple[ScheduledKernel, ...], outer_path: tuple[int, ...] = ()):
@@ -86,14 +89,24 @@ class _CommandBuilder:
 
     def add_kernel(self, k: LoopKernel | KernelCall):
         if id(k) not in self.kernel_dispatches:
-            lower = loop_dispatches if isinstance(k, LoopKernel) else KERNELS[k.kernel]
-            self.kernel_dispatches[id(k)] = lower(k, self.device_info)
+            self.kernel_dispatches[id(k)] = self.lower(k)
             self.check_binding_size(k, self.kernel_dispatches[id(k)])
         dispatches = self.kernel_dispatches[id(k)]
         temporaries = self.place_temporaries(dispatches)
         for dispatch in dispatches:
             self.add_dispatch(dispatch, temporaries)
         self.shader_names += [_name(k)] * (len(self.shaders) - len(self.shader_names))
+
+    def lower(self, k: LoopKernel | KernelCall) -> list[ShaderDispatch]:
+        """The dispatches of a kernel. Kernels with equal signatures share the generated code."""
+        signature = kernel_signature(k)
+        if signature.key not in self.lowered:
+            generate = loop_dispatches if isinstance(k, LoopKernel) else KERNELS[k.kernel]
+            self.lowered[signature.key] = generate(k, self.device_info), signature.buffers
+        dispatches, buffers = self.lowered[signature.key]
+        own = dict(zip(buffers, signature.buffers))
+        return [replace(d, buffers={name: b if isinstance(b, TemporaryBuffer) else own[b]
+                                    for name, b in d.buffers.items()}) for d in dispatches]
 
     def check_binding_size(self, k: LoopKernel | KernelCall, dispatches: list[ShaderDispatch]):
         """Raise if a buffer of the kernel is larger than the device can bind."""
@@ -161,7 +174,7 @@ class _CommandBuilder:
                          for name, size in sizes.items())
         self.assert_disjoint(bindings, dispatch)
         writes = tuple(b.writes for b in bindings)
-        key = id(dispatch), tuple(representatives.items()), writes
+        key = dispatch.code, tuple(representatives.items()), writes
         if key not in self.bound_code:
             self.bound_code[key] = _number_bindings(dispatch.code, representatives,
                                                     dict(zip(sizes, writes)))

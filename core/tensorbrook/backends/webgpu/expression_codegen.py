@@ -4,7 +4,6 @@ backends/expressions.py and wasm/expression_codegen.py define the semantics. A v
 f32, "i" i32, "u" uint8 in a u32 (0..255), "b" bool. float16 has kind "f": it is computed in f32.
 Functions without an exact WGSL builtin are defined in functions.wgsl.
 """
-import ast
 import re
 from dataclasses import dataclass
 from functools import cache
@@ -12,16 +11,14 @@ from importlib.resources import files
 from math import copysign, isfinite, isnan
 from struct import unpack
 
-from ..expressions import (OPERATOR_FUNCTIONS, ExpressionVisitor, float32, fold_unary,
-                           parse_expression)
+from ...ir.scalar_expression import ScalarExpression
+from ..expressions import ExpressionVisitor, float32
 
 TYPES = {"f": "f32", "i": "i32", "u": "u32", "b": "bool"}
 FUNCTION_SUFFIXES = {"f": "f32", "i": "i32", "u": "u8", "b": "bool"}       # of functions.wgsl
-OPERATORS = {ast.Add: "+", ast.Sub: "-", ast.Mult: "*", ast.Div: "/", ast.BitAnd: "&",
-             ast.BitOr: "|", ast.BitXor: "^"}
-COMPARISONS = {ast.Eq: "==", ast.NotEq: "!=", ast.Lt: "<", ast.Gt: ">", ast.LtE: "<=",
-               ast.GtE: ">="}
-FUNCTIONS = OPERATOR_FUNCTIONS | {ast.LShift: "shift_left", ast.RShift: "shift_right"}
+OPERATORS = {"add": "+", "sub": "-", "mul": "*", "div": "/", "and": "&", "or": "|", "xor": "^"}
+COMPARISONS = {"eq": "==", "ne": "!=", "lt": "<", "gt": ">", "le": "<=", "ge": ">="}
+SHIFTS = {"shl": "shift_left", "shr": "shift_right"}
 # Functions whose WGSL builtins are exact, by name and kind of the first argument.
 WGSL_BUILTINS = {
     "abs": {"f": "abs({})", "i": "abs({})", "u": "{}"},
@@ -51,11 +48,11 @@ class WgslExpression:
     constant: float | None = None
 
 
-def render_expression(expression: str, args: list[WgslExpression], kind: str) -> str:
+def render_expression(expression: ScalarExpression, args: list[WgslExpression], kind: str) -> str:
     """Render a scalar expression over x, y and z; `args` are names or other short expressions, and
     `kind` is the kind of the result."""
     names = dict(zip("xyz", args))
-    result = _with_kind(_WgslRenderer(kind).visit(parse_expression(expression), names, kind), kind)
+    result = _with_kind(_WgslRenderer(kind).visit(expression.root, names, kind), kind)
     assert result.kind == kind, f"{expression} of {args} has kind {result.kind}, not {kind}"
     return result.text
 
@@ -94,37 +91,33 @@ class _WgslRenderer(ExpressionVisitor[WgslExpression]):
     def __init__(self, result_kind: str):
         self.result_kind = result_kind
 
-    def number(self, number: float) -> WgslExpression:
-        return WgslExpression("", None, number)
+    def literal(self, value: float) -> WgslExpression:
+        return WgslExpression("", None, value)
 
-    def unary(self, op: ast.unaryop, x: WgslExpression) -> WgslExpression:
-        if x.kind is None:
-            assert x.constant is not None, "an expression without a kind is a literal"
-            return self.number(fold_unary(op, x.constant))
-        if isinstance(op, ast.Invert):
+    def unary(self, op: str, x: WgslExpression) -> WgslExpression:
+        if op == "not":
             text = f"!{x.text}" if x.kind == "b" else _wrap_uint8(f"(~{x.text})", x.kind)
-        else:
-            assert isinstance(op, ast.USub)
-            text = _wrap_uint8(f"(0u - {x.text})", "u") if x.kind == "u" else f"(-{x.text})"
+            return WgslExpression(text, x.kind)
+        text = _wrap_uint8(f"(0u - {x.text})", "u") if x.kind == "u" else f"(-{x.text})"
         return WgslExpression(text, x.kind)
 
-    def binary(self, op: ast.operator, x: WgslExpression, y: WgslExpression,
+    def binary(self, op: str, x: WgslExpression, y: WgslExpression,
                expected_kind: str) -> WgslExpression:
-        if type(op) in FUNCTIONS:
-            return self.call(FUNCTIONS[type(op)], [x, y], expected_kind)
+        if op in SHIFTS:
+            return self.call(SHIFTS[op], [x, y], expected_kind)
         kind = x.kind or y.kind or expected_kind
         x, y = _with_kind(x, kind), _with_kind(y, kind)
-        assert x.kind == y.kind, f"{type(op).__name__} of {x.kind} and {y.kind}"
-        if kind == "b" and isinstance(op, ast.BitXor):
+        assert x.kind == y.kind, f"{op} of {x.kind} and {y.kind}"
+        if kind == "b" and op == "xor":
             return WgslExpression(f"({x.text} != {y.text})", kind)
-        if isinstance(op, ast.Div) and y.constant == 0:
+        if op == "div" and y.constant == 0:
             # Drivers may compile a division by constant 0 to anything: lavapipe does.
             sign = "0x80000000u" if copysign(1.0, y.constant) < 0 else "0u"
             return WgslExpression(f"over_zero({x.text}, {sign})", kind)
-        return WgslExpression(_wrap_uint8(f"({x.text} {OPERATORS[type(op)]} {y.text})", kind), kind)
+        return WgslExpression(_wrap_uint8(f"({x.text} {OPERATORS[op]} {y.text})", kind), kind)
 
-    def compare(self, op: ast.cmpop, x: WgslExpression, y: WgslExpression) -> WgslExpression:
-        symbol, kind = COMPARISONS[type(op)], x.kind or y.kind
+    def compare(self, op: str, x: WgslExpression, y: WgslExpression) -> WgslExpression:
+        symbol, kind = COMPARISONS[op], x.kind or y.kind
         assert kind is not None, "one side of a comparison is not a literal"
         x, y = _with_kind(x, kind), _with_kind(y, kind)
         if kind == "f" and x.text == y.text and symbol in ("==", "!="):

@@ -10,7 +10,8 @@ import re
 
 from ...base.shapes import num_elements
 from ...ir import Atom, KernelCall, LoopKernel
-from .axis_order import reorder_axes, transposed_axis, varying_values, vec4_buffers
+from ...ir.loop_axes import order_axes
+from .axis_order import transposed_axis, varying_values, vec4_buffers
 from .device_info import DeviceInfo
 from .reduction_codegen import reduction_dispatches
 from .shader_dispatch import ShaderDispatch, grid
@@ -24,7 +25,7 @@ def loop_dispatches(loop: LoopKernel, device_info: DeviceInfo) -> list[ShaderDis
     """Lower a loop to dispatches, in the order in which they run."""
     if 0 in loop.reduced_space:
         return []
-    loop = reorder_axes(loop)                     # gives a loop with reductions a reduction axis
+    loop = order_axes(loop)                       # gives a loop with reductions a reduction axis
     return reduction_dispatches(loop, device_info) if loop.reduction_axes \
         else [_elementwise(loop, device_info)]
 

@@ -6,6 +6,7 @@ from ...base.dtypes import DType
 from ...base.views import View
 from ...ir import (Atom, ElementwiseOp, FiniteCheckStore, IndexValue, Load, LoopKernel,
                    ScalarConstant, Store)
+from ...ir.scalar_expression import scalar_expression
 from .expression_codegen import (TYPES, WgslExpression, library_source_for, literal,
                                  render_expression)
 from .shader_dispatch import WGSL_TYPES
@@ -13,8 +14,9 @@ from .shader_dispatch import WGSL_TYPES
 VEC4 = 4                                 # elements of a vec4
 # Expressions whose float16 results need no rounding. Every other float16 result is rounded, so that
 # a value is the same whether or not it was stored in memory.
-FLOAT16_EXACT = frozenset({"x", "-x", "abs(x)", "max(x, y)", "min(x, y)", "max(x, 0)",
-                           "select(x, y, z)", "sign(x)", "floor(x)", "ceil(x)", "round(x)"})
+FLOAT16_EXACT = frozenset(map(scalar_expression, (
+    "x", "-x", "abs(x)", "max(x, y)", "min(x, y)", "max(x, 0)", "select(x, y, z)", "sign(x)",
+    "floor(x)", "ceil(x)", "round(x)")))
 
 
 @dataclass(frozen=True)
@@ -170,7 +172,7 @@ class WgslEmitter:
                        for i, arg in zip(value.args, args)]
         text = render_expression(value.expression, expressions, value.dtype.kind)
         exact = value.expression in FLOAT16_EXACT or \
-            value.expression == "cast(x)" and args[0].dtype.is_bool
+            value.expression.is_cast and args[0].dtype.is_bool
         return text if exact else round_to_dtype(text, value.dtype)
 
     # ── the module ──

@@ -1,0 +1,1 @@
+"""Fusion passes: equations become kernels, and kernels become fewer."""

@@ -1,0 +1,1 @@
+"""Graph passes: rewrites of equations, before any kernel exists."""

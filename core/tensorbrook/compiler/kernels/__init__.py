@@ -1,0 +1,1 @@
+"""Kernel passes: rewrites of finished kernels, before they are scheduled."""

@@ -1,0 +1,1 @@
+"""Memory passes: liveness, aliasing and buffer assignment."""

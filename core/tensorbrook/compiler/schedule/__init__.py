@@ -1,0 +1,1 @@
+"""Schedule passes: the order of kernels, threads and barriers."""
