@@ -28,7 +28,7 @@ def losses(backend: str, seed: int, train, *arguments) -> np.ndarray:
 def digits(images, labels) -> list[float]:
     """Train the convolutional network of the digits example with `fit`."""
     program = example("digits_cnn")
-    model, recorder == program.digit_classifier(), program.StepLosses()
+    model, recorder = program.digit_classifier(), program.StepLosses()
     model.fit(images, labels, batch_size=64, epochs=64 * STEPS // len(images), verbose=0,
               callbacks=[recorder])
     return recorder.losses
