@@ -28,6 +28,17 @@ def on(name: str):
         tf.config.set_backend(before)
 
 
+def close_all() -> None:
+    """Close every compiled backend; the next use of its name makes a new one."""
+    closed = [backends._loaded.pop(name) for name in COMPILED if name in backends._loaded]
+    EAGER._chains.clear()
+    EAGER._automatic = None
+    EAGER.refresh()
+    tf.random.set_seed(0)                    # the generator's state is on a closed backend
+    for backend in closed:
+        backend.host.close()
+
+
 @contextmanager
 def threads(count: int):
     """Another backend wasm, with its own number of threads, for a while."""

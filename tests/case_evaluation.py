@@ -4,7 +4,9 @@ The gradient is the gradient of `loss`, a randomly weighted sum of the squared r
 derivative is the gradient of the first gradient's component along a random direction, computed by
 an outer tape. This module does not need NumPy.
 """
+import functools
 from array import array
+from math import prod
 
 import tensorbrook as tf
 from op_case import Case, Indices, argument_data, uniform
@@ -26,11 +28,15 @@ def tensor(values, shape, dtype: str) -> tf.Tensor:
 
 def weights(shape, dtype, seed: int) -> tf.Tensor:
     """Random weights of magnitude 0.5 to 1.5, so that every element contributes to a sum."""
-    count = 1
-    for n in shape:
-        count *= n
-    values = [w + 0.5 if w > 0 else w - 0.5 for w in uniform(count, -1, 1, seed)]
-    return tf.constant(array("d", values), dtype, shape) if values else tf.zeros(shape, dtype)
+    code = "f" if dtype == tf.float32 else "d"
+    return tensor(weight_data(prod(shape), seed, code), shape, dtype)
+
+
+@functools.cache
+def weight_data(count: int, seed: int, code: str) -> array:
+    """The elements of `weights`, as an array of type `code`."""
+    values = uniform(count, -1, 1, seed)
+    return array(code, (w + 0.5 if w > 0 else w - 0.5 for w in values))
 
 
 def results(function, arguments) -> list[tf.Tensor]:

@@ -11,9 +11,6 @@ import jax.numpy as jnp
 import numpy
 from jax import lax
 
-jax.config.update("jax_enable_x64", True)
-jax.config.update("jax_disable_most_optimizations", True)      # every program runs only once
-
 
 class OracleNamespace:
     """The namespace that is passed to the oracle of a case."""

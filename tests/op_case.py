@@ -2,7 +2,9 @@
 
 This module does not need NumPy, so that the same cases run in a page.
 """
-from collections.abc import Callable
+import functools
+from array import array
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import prod
 from random import Random
@@ -49,18 +51,21 @@ def uniform(count: int, low: float, high: float, seed) -> list[float]:
     return [round(rng.uniform(low, high) * 65536) / 65536 for _ in range(count)]
 
 
-def argument_data(case: Case, argument, kind: str, seed: int) -> tuple[list, tuple, str]:
-    """Return (elements, shape, dtype) of one argument."""
+@functools.cache
+def argument_data(case: Case, argument, kind: str, seed: int) -> tuple[Sequence, tuple, str]:
+    """Return (elements, shape, dtype) of one argument; all callers share the elements."""
     rng = Random(seed)
     if isinstance(argument, Indices):
         count, low, high = prod(argument.shape), argument.low, argument.high
-        return [rng.randrange(low, high) for _ in range(count)], argument.shape, "int32"
+        indices = array("i", (rng.randrange(low, high) for _ in range(count)))
+        return indices, argument.shape, "int32"
     count = prod(argument)
     if kind in "fdh":
-        values: list = uniform(count, case.low, case.high, seed)
+        values: Sequence = array("f" if kind == "f" else "d",
+                                 uniform(count, case.low, case.high, seed))
     elif kind == "b":
         values = [rng.random() < 0.5 for _ in range(count)]
     else:
-        low, high = (0, 255) if kind == "u" else (-9, 9)
-        values = [rng.randint(low, high) for _ in range(count)]
+        code, low, high = ("B", 0, 255) if kind == "u" else ("i", -9, 9)
+        values = array(code, (rng.randint(low, high) for _ in range(count)))
     return values, argument, DTYPES.get(kind, "float64")

@@ -7,11 +7,13 @@ up to the step at which the CPU diverges from itself when every pixel changes by
 import random
 
 import numpy as np
+import pytest
 
 import tensorbrook as tf
 from backends import on
 from examples import example
 
+pytestmark = pytest.mark.slow
 STEPS, PARITY = 50, 1e-3
 DIVERGED = 1e-5          # far above rounding errors, far below the effect of a different maximum
 SEEDS = (1, 2)           # of seeds 0 to 5, two diverge: 0 on the CPU, 4 on lavapipe

@@ -69,6 +69,7 @@ def test_repr_and_conversion_to_python():
 # ── semantics of operations ───────────────────────────────────────────────────────────────────
 
 
+@pytest.mark.slow(on="webgpu")
 @pytest.mark.parametrize("name", FLOAT16_CASES)
 def test_op_cases_in_float16(name, float16_backend):
     """Every floating-point op case, compared with float64."""
@@ -166,6 +167,7 @@ ATTENTIONS = {"causal": {"is_causal": True}, "masked": {"mask": np.arange(45) % 
               "unfused": {"is_causal": True, "flash_attention": False}}
 
 
+@pytest.mark.slow(on="webgpu")
 @pytest.mark.parametrize("name", ATTENTIONS)
 def test_attention_and_its_gradients(name, float16_backend):
     """The log-sum-exp of each row is float32."""

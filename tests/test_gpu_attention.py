@@ -23,11 +23,13 @@ def test_attention(size, kind, causal):
     check(run, size, kind, causal)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size, kind, causal", PROBLEMS)
 def test_attention_grad(size, kind, causal):
     check_gradients(run, size, kind, causal)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("causal", [False, True])
 def test_gradients_with_eight_buffers_a_part(causal):
     """That is all that a WebGPU device must take."""
@@ -35,6 +37,7 @@ def test_gradients_with_eight_buffers_a_part(causal):
     check_gradients(lambda *problem: run(*problem, device_info=few), (1, 2, 33, 40, 5, 7), "all", causal)
 
 
+@pytest.mark.slow
 def test_more_workgroups_than_one_dimension_takes():
     few = device_info(max_workgroups=3)
     for each in (check, check_gradients):

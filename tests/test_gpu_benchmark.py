@@ -21,6 +21,7 @@ sys.exit(main(sys.argv[1:]))
 """
 
 
+@pytest.mark.slow
 def test_the_command_needs_no_engine_and_no_peer(tmp_path):
     out, page = tmp_path / "gpu.json", tmp_path / "gpu.md"
     only = [word for name in ("product", "add", "GPT") for word in ("--only", name)]

@@ -79,6 +79,7 @@ def check_conv(function, case, on=None, dtype="f4", tolerance=1e-5):
         f"{np.argwhere(wrong)[0].tolist()}: {found[wrong][0]} for {wanted[wrong][0]}"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", CONV, ids=str)
 @pytest.mark.parametrize("function", CONVOLUTIONS)
 def test_convolution(function, case):
@@ -104,6 +105,7 @@ def test_convolution_of_float16(function, case):
     check_conv(function, case, dtype="f2", tolerance=2**-11)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", OF_EACH_KIND, ids=str)
 @pytest.mark.parametrize("function", CONVOLUTIONS)
 def test_a_cast_while_loading_is_the_cast_before(function, case):
@@ -121,6 +123,7 @@ def test_a_cast_while_loading_is_the_cast_before(function, case):
             np.testing.assert_array_equal(each, right[0])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("function", CONVOLUTIONS)
 def test_convolution_in_the_tallest_tiles(function, monkeypatch):
     """Those of images so large that no test waits for them."""
@@ -130,6 +133,7 @@ def test_convolution_in_the_tallest_tiles(function, monkeypatch):
                device_info(is_software=False))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("function", CONVOLUTIONS)
 def test_convolution_as_a_fast_device_takes_it(function):
     for case in OF_EACH_KIND:

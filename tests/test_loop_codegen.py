@@ -455,6 +455,7 @@ def add_pass(draw, builder, dtype, reduces):
                                 dtype=dtype, post_reduce=True))
 
 
+@pytest.mark.slow
 @settings(max_examples=150)
 @given(loops(), st.integers(1, 4))
 def test_random_loops(builder, threads):

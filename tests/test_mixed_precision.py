@@ -133,6 +133,7 @@ def _self_attention(attention):
     return SelfAttention()
 
 
+@pytest.mark.slow(on="webgpu")
 @pytest.mark.parametrize("name", LAYERS)
 @pytest.mark.parametrize("backend, training", [
     ("reference", False), ("reference", True), ("webgpu", True)])
@@ -378,6 +379,7 @@ NETWORKS = {
 }
 
 
+@pytest.mark.slow(on="webgpu")
 @pytest.mark.parametrize("name", NETWORKS)
 def test_training_reaches_the_accuracy_of_float32(name, float16_backend, mixed):
     make, epochs = NETWORKS[name]

@@ -65,6 +65,7 @@ def test_values_agree_with_numpy(name):
         assert_close(actual, value, tolerance, f"{name} of {case.shapes[variant]} {kind}")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", DIFFERENTIABLE)
 def test_derivatives_agree_with_jax(name):
     with on("reference"):
@@ -131,9 +132,10 @@ def component(arrays, seed: int) -> float:
 
 @pytest.mark.parametrize("mode", ("eager", "around_function"))
 @pytest.mark.parametrize("name", CASES)
-def test_values(name, mode, backend):
+def test_values(name, mode, backend, fast):
+    """All variants and dtypes; with --fast the first of each."""
     case = CASES[name]
-    for variant, kind in calls(name):
+    for variant, kind in calls(name)[:1] if fast else calls(name):
         function = case.function if mode == "eager" else tf.function(case.function)
         actual = results(function, inputs(case, variant, kind))
         tolerance = 1e-7 if case.exact or not actual[0].dtype.is_floating else VALUE_TOLERANCE
@@ -141,6 +143,7 @@ def test_values(name, mode, backend):
         assert_close(actual, reference_value(name, variant, kind), tolerance, label)
 
 
+@pytest.mark.slow(on="webgpu")
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("name", DIFFERENTIABLE)
 def test_derivatives(name, mode, backend):

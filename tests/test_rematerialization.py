@@ -49,6 +49,7 @@ def expressions(plan: Plan) -> list[list[str]]:
 # ── bit-exactness ─────────────────────────────────────────────────────────────────────────────
 
 
+@pytest.mark.slow
 @settings(max_examples=100)
 @given(st.integers(0, 2**32), st.integers(1, 25), st.sampled_from((4, 8, 1 << 30)))
 def test_random_programs_are_bit_exact(seed, length, max_buffers):

@@ -1,6 +1,7 @@
 """Style: limits on the length of files, functions and lines, and no machine-specific paths."""
 
 import ast
+import functools
 import re
 from pathlib import Path
 
@@ -42,6 +43,7 @@ def sources() -> list[Path]:
     return [path for path in tracked() if path.suffix in SOURCES]
 
 
+@functools.cache
 def functions(path: Path) -> list[ast.FunctionDef | ast.AsyncFunctionDef]:
     tree = ast.parse(text_of(path))
     return [n for n in ast.walk(tree) if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef)]

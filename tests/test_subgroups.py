@@ -96,6 +96,7 @@ def test_gemm(p, plan, min_size, size, monkeypatch):
           change=lambda code: played(code, size))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("min_size, size", WAYS)
 def test_attention(min_size, size):
     run = functools.partial(

@@ -1,5 +1,4 @@
 """Runs single kernels on this machine's WebGPU: buffers begin as poison and end in guard bytes."""
-import functools
 from dataclasses import replace
 
 import numpy as np
@@ -67,7 +66,6 @@ def one_call(call: KernelCall) -> Plan:
                 Graph(list(args), [], list(call.outs)), target=target_info(_host().device_info))
 
 
-@functools.cache
 def _host() -> Host:
     return backends.get_backend("webgpu").host
 
