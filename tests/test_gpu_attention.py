@@ -34,7 +34,8 @@ def test_attention_grad(size, kind, causal):
 def test_gradients_with_eight_buffers_a_part(causal):
     """That is all that a WebGPU device must take."""
     few = device_info(storage_buffers=8)
-    check_gradients(lambda *problem: run(*problem, device_info=few), (1, 2, 33, 40, 5, 7), "all", causal)
+    check_gradients(lambda *problem: run(*problem, device_info=few), (1, 2, 33, 40, 5, 7), "all",
+                    causal)
 
 
 @pytest.mark.slow

@@ -71,7 +71,8 @@ def check_conv(function, case, on=None, dtype="f4", tolerance=1e-5):
     *of, out, meaning = CONVOLUTIONS[function]
     attrs = conv_of(case)
     args = [floats(*attrs[name], seed=i).astype(dtype) for i, name in enumerate(of)]
-    found, = run(function, args, [(attrs[out], dtype)], *conv_reference.conv_kernel_params(**attrs), device_info=on)
+    found, = run(function, args, [(attrs[out], dtype)],
+                 *conv_reference.conv_kernel_params(**attrs), device_info=on)
     wanted = meaning(np, *(x.astype("f8") for x in args), **attrs)
     size = meaning(np, *(np.abs(x).astype("f8") for x in args), **attrs)
     wrong = ~(np.abs(found - wanted) <= tolerance * size)

@@ -62,7 +62,8 @@ def test_dispatches_and_bytes(name):
     assert all(len(s.bindings) <= device_info.storage_buffers for s in image.steps)
     calls = [s.kernel for s in plan.steps if isinstance(s.kernel, KernelCall)]
     passing = [out for k in calls if not k.result_escapes for out in k.outs]
-    assert passing and plan.buffer_locations.keys().isdisjoint(passing), "what nobody reads takes memory"
+    assert passing and plan.buffer_locations.keys().isdisjoint(passing), \
+        "a value without a consumer takes memory"
     dispatches = len(image.steps)
     times = image.bytes_moved / sum(bytes_moved(s.kernel) for s in plan.steps)
     most, most_times = COSTS[name]

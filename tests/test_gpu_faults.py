@@ -160,7 +160,8 @@ def test_a_device_of_another_kind(gpu, undisturbed, monkeypatch):
     with told(KIND):
         step()
     heir = backends.existing_backend("webgpu")
-    assert heir is not gpu and heir.host.device_info.name == "another" and heir.target.max_buffers_per_kernel == 8
+    assert heir is not gpu and heir.host.device_info.name == "another"
+    assert heir.target.max_buffers_per_kernel == 8
     step()
     assert (before.tolist(), held.tolist()) == ([2.0, 3.0], [4.0, 5.0])
     assert held.storage.backend is heir and tf.config.get_backend() == "webgpu"
@@ -198,7 +199,7 @@ def test_fit_goes_on_on_a_device_of_another_kind(gpu, undisturbed, monkeypatch):
 
 @pytest.mark.parametrize("other", [True, False], ids=["another GPU", "no GPU"])
 def test_float16_goes_on_where_there_is_none(gpu, monkeypatch, other):
-    EAGER.chain_for_device("CPU").warned_about_reference = False         # of backend reference, by an earlier test
+    EAGER.chain_for_device("CPU").warned_about_reference = False   # an earlier test may have warned
     if other:
         another_kind(monkeypatch, gpu, f16=False)
     else:
@@ -342,7 +343,8 @@ def test_an_interrupt_at_any_line_leaves_what_the_journal_says(gpu):
 
 @pytest.mark.parametrize("limit", ["buffer_bytes", "binding_bytes"])
 def test_what_does_not_fit_leaves_all_as_it_was(gpu, limit):
-    gpu.host.device_info = gpu.host.host.device_info = replace(gpu.host.device_info, **{limit: 1 << 20})
+    gpu.host.device_info = gpu.host.host.device_info = \
+        replace(gpu.host.device_info, **{limit: 1 << 20})
     w = tf.Variable(tf.ones((4, 64)))
 
     @tf.function
@@ -362,7 +364,8 @@ def test_what_does_not_fit_leaves_all_as_it_was(gpu, limit):
 
 def test_a_shader_that_is_refused(gpu, monkeypatch):
     source = shader_templates.load_source
-    monkeypatch.setattr(shader_templates, "load_source", lambda name: source(name) + "\nfn broken( {\n")
+    monkeypatch.setattr(shader_templates, "load_source",
+                        lambda name: source(name) + "\nfn broken( {\n")
     with pytest.raises(tf.errors.InternalError) as refused:
         tf.ones((3, 4)) @ tf.ones((4, 5))
     text = str(refused.value)

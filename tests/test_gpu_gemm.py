@@ -6,8 +6,8 @@ import wgsl_runner
 import tensorbrook as tf
 from backends import on
 from tensorbrook.backends.webgpu.kernels.product_outputs import lanes_per_element
-from tensorbrook.backends.webgpu.kernels.gemm import (TILES, PerElementGemm, GemmShape, TiledGemm, GemvGemm, gemm,
-                                                    select_algorithm, canonicalize)
+from tensorbrook.backends.webgpu.kernels.gemm import (
+    TILES, PerElementGemm, GemmShape, TiledGemm, GemvGemm, gemm, select_algorithm, canonicalize)
 from tensorbrook.backends.webgpu.device_info import DeviceInfo
 from tensorbrook.base import dtypes
 from tensorbrook.ir import KernelCall, TensorSpec, Var
@@ -68,7 +68,8 @@ def sides(p: GemmShape, dtype="f4") -> list[np.ndarray]:
 
 def check(p: GemmShape, device_info=None, dtype="f4", tolerance=1e-5, change=str):
     args = sides(p, dtype)
-    found, = wgsl_runner.run("gemm", args, [((p.batch, p.m, p.n), dtype)], *numbers(p), device_info=device_info,
+    found, = wgsl_runner.run("gemm", args, [((p.batch, p.m, p.n), dtype)], *numbers(p),
+                             device_info=device_info,
                          change=change)
     a, b = (np.swapaxes(x, 1, 2) if turn else x
             for x, turn in zip((x.astype("f8") for x in args), (p.transpose_a, p.transpose_b)))
@@ -85,7 +86,8 @@ def test_small_products(shape):
 
 def turns_of(at: int, plan) -> list[tuple[int, int]]:
     if isinstance(plan, GemvGemm):
-        return [(a, b) for a, b in TURNS if plan.reduces_across_rows == bool(a if plan.vectors_are_columns else not b)]
+        return [(a, b) for a, b in TURNS
+                if plan.reduces_across_rows == bool(a if plan.vectors_are_columns else not b)]
     return [TURNS[at % 4], TURNS[(at + 2 + at // 4) % 4]]
 
 
@@ -166,7 +168,8 @@ def test_a_cast_while_loading_is_the_cast_before(p, plan, monkeypatch):
     halves = [x.astype("f2") for x in wide]
     for out in ("f2", "f4"):
         right, *found = (
-            wgsl_runner.run("gemm", args, [((p.batch, p.m, p.n), out)], *numbers(p), loads=2 * [HALF])
+            wgsl_runner.run("gemm", args, [((p.batch, p.m, p.n), out)], *numbers(p),
+                            loads=2 * [HALF])
             for args in (halves, wide, (wide[0], halves[1]), (halves[0], wide[1])))
         for each, in found:
             np.testing.assert_array_equal(each, right[0])
@@ -202,12 +205,14 @@ def described(plan) -> tuple:
         return "elements", 1
     if isinstance(plan, TiledGemm):
         return plan.tile.side, plan.split_k
-    return (f"rows of {'ab'[not plan.vectors_are_columns]} {'across' if plan.reduces_across_rows else 'along'}", plan.split_k)
+    direction = "across" if plan.reduces_across_rows else "along"
+    return f"rows of {'ab'[not plan.vectors_are_columns]} {direction}", plan.split_k
 
 
 @pytest.mark.parametrize("size, wanted", [(size, rest) for size, *rest in ROUTES], ids=str)
 def test_what_is_chosen(size, wanted):
-    assert described(select_algorithm(canonicalize(strides(GemmShape(*size))), DeviceInfo())) == tuple(wanted)
+    plan = select_algorithm(canonicalize(strides(GemmShape(*size))), DeviceInfo())
+    assert described(plan) == tuple(wanted)
 
 
 def test_items_that_share_b_are_rows_of_one_product():
@@ -220,7 +225,8 @@ def test_small_devices_get_what_they_can_run():
     p = GemmShape(1, 4096, 4096, 4096)
     assert select_algorithm(p, DeviceInfo(max_invocations=128)).tile is MIDDLE
     assert select_algorithm(p, DeviceInfo(workgroup_bytes=8192)).tile is MIDDLE
-    assert select_algorithm(GemmShape(1, 384, 384, 8192), DeviceInfo(binding_bytes=1 << 20)).split_k == 1
+    device_info = DeviceInfo(binding_bytes=1 << 20)
+    assert select_algorithm(GemmShape(1, 384, 384, 8192), device_info).split_k == 1
 
 
 def test_many_workgroups_have_two_dimensions():

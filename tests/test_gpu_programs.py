@@ -21,7 +21,8 @@ from tensorbrook.ir import Plan
 from tensorbrook.ops.control_flow import scan_loop
 
 # What the standard promises of every device, and one that asks for more room between bindings.
-DEVICES = (DeviceInfo(), DeviceInfo(storage_buffers=10, offset_alignment=32, min_subgroup_size=4, f16=True))
+DEVICES = (DeviceInfo(), DeviceInfo(storage_buffers=10, offset_alignment=32, min_subgroup_size=4,
+                                    f16=True))
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -46,7 +47,8 @@ def test_bindings_are_what_a_device_takes(name, device_info):
     sizes = {0: image.arena_size, 1 + made.slots - made.rotating_slots: image.staging_bytes}
     for step in image.steps:
         for b in step.bindings if isinstance(step, Dispatch) else (step.source, step.target):
-            assert b.offset % (device_info.offset_alignment if isinstance(step, Dispatch) else 4) == 0
+            alignment = device_info.offset_alignment if isinstance(step, Dispatch) else 4
+            assert b.offset % alignment == 0
             assert b.offset + b.size <= sizes.get(b.buffer, 1 << 40), f"{b} leaves its buffer"
         if isinstance(step, Dispatch):
             assert len(step.bindings) <= device_info.storage_buffers

@@ -66,10 +66,12 @@ def test_what_a_template_does_not_have_is_a_mistake(monkeypatch):
     monkeypatch.setattr(shader_templates, "load_source", lambda name: TEXT)
     with pytest.raises(AssertionError, match="no {'COLUMNS'}"):
         shader_templates.instantiate("a", COLUMNS=2)
-    monkeypatch.setattr(shader_templates, "load_source", lambda name: TEXT.replace("i++", "i += 1u"))
+    monkeypatch.setattr(shader_templates, "load_source",
+                        lambda name: TEXT.replace("i++", "i += 1u"))
     with pytest.raises(AssertionError, match="unsupported form"):
         shader_templates.instantiate("a", WIDE=True)
-    monkeypatch.setattr(shader_templates, "load_source", lambda name: TEXT.replace("let y", "let element"))
+    monkeypatch.setattr(shader_templates, "load_source",
+                        lambda name: TEXT.replace("let y", "let element"))
     with pytest.raises(AssertionError, match="element is a type"):
         shader_templates.instantiate("a", WIDE=True)
     monkeypatch.setattr(shader_templates, "load_source", lambda name: "override ROWS: u32;\n")

@@ -219,7 +219,8 @@ def finite_difference(q, v, k):
 
 ERRORS = [
     (lambda: dot_product_attention(floats(2, 3, 4), floats(2, 3, 4), floats(2, 3, 4)),
-     "dot_product_attention: the inputs have shapes (2, 3, 4), (2, 3, 4), (2, 3, 4); each must be "),
+     "dot_product_attention: the inputs have shapes (2, 3, 4), (2, 3, 4), (2, 3, 4); each must "
+      "be "),
     (lambda: dot_product_attention(QKV[0], QKV[1], QKV[2][:, 1:]),
      "attention: queries (2, 7, 4, 8), keys (2, 9, 4, 8) and values (2, 8, 4, 8) do not match"),
     (lambda: dot_product_attention(*QKV, mask=np.ones((3, 9), bool)),

@@ -277,7 +277,8 @@ ERRORS = [
     (lambda: DepthwiseConv2D(9)(tf.ones((1, 4, 5, 1))),
      "DepthwiseConv2D depthwise_conv2d: a window of 9 x 9 does not fit into an input of 4 x 5;"),
     (lambda: Conv1D(3, 9)(tf.ones((1, 4, 5))),
-     "Conv1D conv1d: a window of 9 steps does not fit into 4 steps; use padding=\"same\", a smaller "
+     "Conv1D conv1d: a window of 9 steps does not fit into 4 steps; use padding=\"same\", a "
+      "smaller "
      "window, or a longer input"),
     (lambda: Conv1D(3, 2)(tf.ones((4, 5))),
      "Conv1D conv1d: the input has shape (4, 5); it must be (batch, steps, channels); add an axis "

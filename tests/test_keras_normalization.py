@@ -214,7 +214,8 @@ ERRORS = [
      "BatchNormalization: unknown argument 'epsilom'; did you mean epsilon?"),
     (lambda: Embedding(0, 3), "Embedding embedding: input_dim is 0; it must be an integer of at"),
     (lambda: Embedding(5, 3, mask_zero=True),
-     "Embedding embedding: mask_zero is True, but layers do not propagate masks; omit it, and pass a "
+     "Embedding embedding: mask_zero is True, but layers do not propagate masks; omit it, and "
+      "pass a "
      "mask to the attention layer: tokens != 0"),
     (lambda: tf.nn.batch_normalization(tf.ones((2, 3)), tf.ones(2), tf.ones(2), None, None, 1e-3),
      "batch_normalization: mean (2,) does not broadcast to x (2, 3); for one value per channel use "

@@ -214,7 +214,8 @@ def test_a_model_learns_to_classify_sequences():
 
 
 @pytest.mark.parametrize("call, message", [
-    (lambda: LSTM(4, stateful=True), "stateful is True, which is not supported; use return_state=True"),
+    (lambda: LSTM(4, stateful=True),
+     "stateful is True, which is not supported; use return_state=True"),
     (lambda: GRU(0), "units is 0; it must be an integer of at least 1"),
     (lambda: GRU(4, dropout=1.5), r"dropout is 1.5; it must be a number in \[0, 1\)"),
     (lambda: GRU(4, unrol=True), "unknown argument 'unrol'; did you mean unroll"),

@@ -96,7 +96,8 @@ def test_exclude_from_weight_decay():
     optimizer.exclude_from_weight_decay([third], var_names=["bias"])
     optimizer.apply_gradients([(g, v) for v in (first, second, third)])
     assert [float(v) for v in (first, second, third)] == pytest.approx([0.95, 1.0, 1.0])
-    with pytest.raises(tf.errors.FailedPreconditionError, match="call exclude_from_weight_decay before"):
+    with pytest.raises(tf.errors.FailedPreconditionError,
+                       match="call exclude_from_weight_decay before"):
         optimizer.exclude_from_weight_decay([first])
 
 

@@ -108,9 +108,12 @@ INVALID_LAYERS = {
         [layer("Flatten", axis=1)], "Flatten: unknown argument 'axis'; the layer has no arguments"),
     "a missing argument": ([layer("Dense")], "Dense: units is missing; it must be a whole number"),
     "no units": ([layer("Dense", units=0)], "Dense: units is 0; it must be a whole number from 1"),
-    "a fractional number of filters": ([layer("Conv2D", filters=1.5, kernel_size=3)], "Conv2D: filters is 1.5;"),
-    "a string for a number": ([layer("Dropout", rate="half")], "Dropout: rate is 'half'; it must be"),
-    "a dropout rate of 1": ([layer("Dropout", rate=1)], "Dropout: rate is 1; it must be a number from 0"),
+    "a fractional number of filters": (
+        [layer("Conv2D", filters=1.5, kernel_size=3)], "Conv2D: filters is 1.5;"),
+    "a string for a number": (
+        [layer("Dropout", rate="half")], "Dropout: rate is 'half'; it must be"),
+    "a dropout rate of 1": (
+        [layer("Dropout", rate=1)], "Dropout: rate is 1; it must be a number from 0"),
     "an unknown activation": (
         [layer("Dense", units=9, activation="rely")], "activation is 'rely'; it must be one of"),
     "a kernel larger than the image": (

@@ -28,7 +28,8 @@ def run(function: str, inputs, outputs, *numbers, device_info: DeviceInfo | None
     what `change` makes of its text."""
     args = [Var(TensorSpec(x.shape, dtypes.as_dtype(x.dtype))) for x in inputs]
     outs = [Var(TensorSpec(shape, dtypes.as_dtype(np.dtype(dtype)))) for shape, dtype in outputs]
-    call = KernelCall(function, tuple(args), tuple(outs), numbers, 1, (), operand_dtypes=tuple(loads))
+    call = KernelCall(function, tuple(args), tuple(outs), numbers, 1, (),
+                      operand_dtypes=tuple(loads))
     image = compile_plan(one_call(call), device_info or _host().device_info)
     poison = [bytes([POISON]) * (-(-out.spec.count * device_bytes(out.spec.dtype.name) // 4) * 4)
               for out in outs]
@@ -43,7 +44,8 @@ def run_plan(plan: Plan, inputs, outputs, device_info: DeviceInfo | None = None,
     image = compile_plan(replace(plan, target=target_info(device_info)), device_info)
     found = _run(_changed(image, change), [_on_device(x) for x in inputs],
                  [_on_device(x) for x in outputs])
-    return [_on_host(data, TensorSpec(x.shape, dtypes.as_dtype(x.dtype))) for data, x in zip(found, outputs)]
+    specs = [TensorSpec(x.shape, dtypes.as_dtype(x.dtype)) for x in outputs]
+    return [_on_host(data, spec) for data, spec in zip(found, specs)]
 
 
 def code_of(plan: Plan, **more) -> tuple[str, ...]:

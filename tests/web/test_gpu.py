@@ -103,7 +103,8 @@ stamps = host.new(32)
 before = host.submits
 host.run(timed, (arena, x, out, stamps))
 ticks = array("Q", read(stamps, 32)).tolist()
-print(host.device_info.timestamp_period_ns, ticks[0] > 0, ticks == sorted(ticks), ticks[3] > ticks[0])
+print(host.device_info.timestamp_period_ns, ticks[0] > 0, ticks == sorted(ticks),
+      ticks[3] > ticks[0])
 print(host.submits - before, result() == EXPECTED)
 """) == "1 True True True\n2 True\n"
 
