@@ -10,7 +10,7 @@ import backends
 import process_memory
 import resource_usage
 import tensorbrook as tf
-from units import unit_of
+from units import LONG, unit_of
 
 # A result depends on the code alone: not on chance, the load of the machine or the number of its
 # cores. To search further: pytest --hypothesis-profile search
@@ -40,12 +40,12 @@ def pytest_configure(config):
 
 
 def pytest_collection_modifyitems(config, items):
-    """Leave out slow tests, or begin with the units that hold some, and then with large units."""
+    """Skip slow tests for --fast; order the units: long units and units with slow tests first."""
     slow = [item for item in items if is_slow(item)]
     if config.option.fast:
         config.hook.pytest_deselected(items=slow)
         items[:] = [item for item in items if not is_slow(item)]
-    first, sizes = {unit_of(item.nodeid) for item in slow}, Counter(map(unit, items))
+    first, sizes = LONG | {unit_of(item.nodeid) for item in slow}, Counter(map(unit, items))
     items.sort(key=lambda item: (unit(item) not in first, -sizes[unit(item)]))
 
 

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 import environment
-from units import DIVIDED, unit_of
+from units import DIVIDED, LONG, unit_of
 
 ABORTING = "import os\ndef test_before(): pass\ndef test_aborts(): os.abort()\n"
 HANGING = "import time\ndef test_hangs(): time.sleep(600)\n"
@@ -51,8 +51,8 @@ def test_one_worker_drives_the_page(ran):
     assert ("gw1", "test_a.py") in passed
 
 
-def test_a_divided_file_exists():
-    assert [path for path in DIVIDED if not (environment.ROOT / path).exists()] == []
+def test_the_files_of_the_schedule_exist():
+    assert [path for path in {*DIVIDED, *LONG} if not (environment.ROOT / path).exists()] == []
 
 
 def test_all_tests_of_an_operation_are_in_one_unit():

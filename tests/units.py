@@ -6,6 +6,11 @@ BACKENDS = {"reference", "wasm", "webgpu"}
 # Files that are too long for one unit, with the number of units. A test belongs to the unit of its
 # first parameter that is no backend, so the expected values of an operation are computed once.
 DIVIDED = {"tests/test_op_cases.py": 12}
+# Files with few tests that take long. They begin early, so that all workers end at about the same
+# time.
+LONG = {f"tests/test_{name}.py" for name in (
+    "build", "devices", "gpu_counts", "gpu_faults", "gpu_gemm", "keras_training", "lint_and_types",
+    "memory_leaks", "wgsl_validation")}
 PAGE = PurePosixPath("tests/web")
 
 
