@@ -131,6 +131,9 @@ class AutomaticChain(BackendChain):
         self.programs, self.scalars = cpu.programs, cpu.scalars
         self.cpu, self.gpu = cpu, gpu
 
+    def load(self, graph: Graph) -> Program:
+        return self.cpu.load(graph)
+
     def chain_for(self, operands: Iterable[Any]) -> BackendChain:
         """The device that holds most bytes of the Variables, or of the tensors if there are none.
 
