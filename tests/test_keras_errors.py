@@ -37,6 +37,11 @@ def uncompiled():
     return Sequential([layers.Dense(3)])
 
 
+class StopGradient(layers.Layer):
+    def call(self, x):
+        return tf.stop_gradient(x)
+
+
 LAYERS = [
     (lambda: layers.Dense(3, activaton="relu"),
      "Dense: unknown argument 'activaton'; did you mean activation? the arguments are units, "
@@ -143,7 +148,8 @@ TRAINING = [
      "evaluate: labels range from -1 to -1, but the "),
     (lambda: sparse_classifier().fit(X, np.zeros((8, 3)), verbose=0),
      "sparse_categorical_crossentropy: labels have shape (8, 3), the prediction (8, 3); labels "),
-    (lambda: model(layers.Flatten()).fit(X, X, verbose=0), "sgd: no Variable has a gradient; "),
+    (lambda: model(layers.Dense(4), StopGradient()).fit(X, X, verbose=0),
+     "sgd: no Variable has a gradient; "),
     (lambda: model().fit(X, X[:, :3], verbose=0, callbacks=[callbacks.EarlyStopping()]),
      "EarlyStopping: unknown metric 'val_loss'; "),
     (lambda: utils.to_categorical([0, 5], 3), "to_categorical: labels range from 0 to 5, but "),

@@ -79,7 +79,9 @@ class CallbackList:
                 or name in vars(callback)]
 
     def notify(self, hook: str, *args: Any) -> None:
-        """Call a hook of every callback that overrides it."""
+        """Call a hook of every callback that overrides it; `logs` is {} by default."""
+        has_index = "epoch" in hook or "batch" in hook
+        args += ({},) * (1 + has_index - len(args))
         for listener in self.listeners[hook]:
             listener(*args)
 

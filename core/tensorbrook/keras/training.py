@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -11,6 +12,7 @@ from ..base.errors import FailedPreconditionError, InvalidArgumentError
 from . import losses, metrics, optimizers
 from .batch_iterator import BatchIterator
 from .dtype_policies import DTypePolicy
+from .trainable_flags import TrainableFlags
 from .training_loops import TrainingLoops
 
 
@@ -19,6 +21,10 @@ class Training(TrainingLoops):
 
     __call__: Callable[..., Any]  # from Layer
     dtype_policy: DTypePolicy
+    nested_layers: Callable[[], list[Any]]
+    weights: list[tf.Variable]
+    trainable_variables: list[tf.Variable]
+    trainable: bool
 
     def prepare_training(self) -> None:
         self.optimizer: Any = None  # an Optimizer, once compiled
@@ -34,12 +40,12 @@ class Training(TrainingLoops):
         """Discard the traced steps after a change of the layers; they are traced again on use."""
         self.train_function = self.test_function = self.predict_function = None
         self._sample_steps: dict[str, Callable] = {}
-        self._traced_trainable_state: list[bool] = []
+        self._traced_flags = TrainableFlags()
 
     def __getstate__(self) -> dict[str, Any]:
         """The state of a copy, without the traced steps."""
         steps = {f"{kind}_function": None for kind in ("train", "test", "predict")}
-        return self.__dict__ | steps | {"_sample_steps": {}, "_traced_trainable_state": []}
+        return self.__dict__ | steps | {"_sample_steps": {}, "_traced_flags": TrainableFlags()}
 
     # ── compile ──
 
@@ -130,7 +136,11 @@ class Training(TrainingLoops):
             scaled = self.optimizer.scale_loss(loss)
         self._loss_tracker.update_state(loss, sample_weight=float(x.shape[0]))
         variables = self.trainable_variables
-        self.optimizer.apply_gradients(zip(tape.gradient(scaled, variables), variables))
+        if variables:
+            self.optimizer.apply_gradients(zip(tape.gradient(scaled, variables), variables))
+        else:
+            warnings.warn("fit: the model has no trainable weights, so training does not change "
+                          "it; set trainable = True for the model or a layer", stacklevel=2)
         return self.compute_metrics(x, y, y_pred, sample_weight)
 
     def test_step(self, data: Any) -> dict[str, tf.Tensor]:
@@ -163,18 +173,23 @@ class Training(TrainingLoops):
         return self._get_or_make("predict", force)
 
     def _get_or_make(self, kind: str, force: bool) -> Callable:
-        # A trace contains the updates of the weights that were trainable when it was made.
-        if force or self._traced_trainable_state != self.trainable_state():
+        if force or self._traced_flags.is_stale(self._layers_and_weights()):
             self.reset_functions()
-            self._traced_trainable_state = self.trainable_state()
         name = f"{kind}_function"
         if getattr(self, name) is None:
             step = getattr(self, f"{kind}_step")
             wrap = _identity if getattr(self, "run_eagerly", False) else tf.function
             iterator = self.iterator_for(kind)
-            setattr(self, name, wrap(lambda data: step(data)))
-            self._sample_steps[kind] = wrap(
-                lambda samples, order, count: step(iterator.next_batch(samples, order, count)))
+
+            def step_on_batch(data: Any) -> Any:
+                results = step(data)
+                # After the step, because it may build layers.
+                self._traced_flags.record(self._layers_and_weights())
+                return results
+
+            setattr(self, name, wrap(step_on_batch))
+            self._sample_steps[kind] = wrap(lambda samples, order, count: step_on_batch(
+                iterator.next_batch(samples, order, count)))
         return getattr(self, name)
 
     def step_on_samples(self, kind: str) -> Callable:
@@ -188,15 +203,8 @@ class Training(TrainingLoops):
             self._iterators[kind] = BatchIterator()
         return self._iterators[kind]
 
-    def trainable_state(self) -> list[bool]:
-        """The `trainable` flags of the model and of all layers within it."""
-        return [self.trainable,
-                *(flag for layer in self.layers for flag in _trainable_state_of(layer))]
-
-
-def _trainable_state_of(layer: Any) -> list[bool]:
-    inner = getattr(layer, "layers", ())
-    return [layer.trainable, *(flag for each in inner for flag in _trainable_state_of(each))]
+    def _layers_and_weights(self) -> list[Any]:
+        return [self, *self.nested_layers(), *self.weights]
 
 
 def _identity(f: Callable) -> Callable:

@@ -233,6 +233,11 @@ class Layer:
         by_id = {id(v): v for v in _walk_nested(self.__dict__) if isinstance(v, kind)}
         return list(by_id.values())
 
+    def nested_layers(self) -> list[Layer]:
+        """The layers within this layer, and recursively the layers within them."""
+        inner = self._tracked(Layer)
+        return inner + [deeper for layer in inner for deeper in layer.nested_layers()]
+
     @property
     def weights(self) -> list[tf.Variable]:
         """All weights: its own, trainable ones first, then the weights of the layers within."""
