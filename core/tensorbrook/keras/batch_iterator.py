@@ -6,6 +6,7 @@ step therefore has no data to upload, and one host call runs it.
 
 from __future__ import annotations
 
+import warnings
 from array import array
 from collections.abc import Callable
 from math import ceil
@@ -15,7 +16,10 @@ from typing import Any
 import tensorbrook as tf
 
 from ..function import Function
+from . import argument_checks
 from .data_conversion import to_device
+
+BATCH_SIZE = 32
 
 
 @tf.function
@@ -42,16 +46,17 @@ class BatchIterator:
 
 
 class EpochShuffler:
-    """Random orders of n samples, one for each epoch; tf.random.set_seed reproduces them."""
+    """A random order of n samples; tf.random.set_seed reproduces the sequence of orders."""
 
     def __init__(self, n: int):
         self.random = Random(_random_word().tolist()[0])
         self.indices = array("i", range(n))
+        self.order: tf.Tensor | None = None
 
-    def next_order(self) -> tf.Tensor:
-        """A new random order: int32, shape (n,)."""
+    def shuffle(self) -> None:
+        """Set `order` to a new random order: int32, shape (n,)."""
         self.random.shuffle(self.indices)
-        return to_device(tf.constant(self.indices))
+        self.order = to_device(tf.constant(self.indices))
 
 
 def bind_step_to_samples(step: Callable, samples: tuple, order: Any) -> Callable[[int], Any]:
@@ -70,10 +75,58 @@ def bind_step_to_samples(step: Callable, samples: tuple, order: Any) -> Callable
     return run
 
 
-def batch_sizes(n: int, batch_size: int) -> list[int]:
-    """The number of samples of each batch of an epoch; the last batch may be smaller."""
-    count = ceil(n / batch_size)
-    return [batch_size] * (count - 1) + [n - (count - 1) * batch_size]
+class EpochBatches:
+    """The sizes of the batches of each epoch.
+
+    An epoch is a pass over all samples or, with `steps`, that number of batches, with which the
+    next epoch continues. It ends early where the pass ends. The batch size is `default`, or else
+    divides the samples into `steps` batches, or else is 32.
+
+    Raises InvalidArgumentError unless `batch_size` and `steps` are None or positive integers, and
+    warns if the last epoch of a pass has fewer than `steps` batches.
+    """
+
+    def __init__(self, op: str, n: int, batch_size: int | None, steps: int | None,
+                 default: int | None = None, prefix: str = "", steps_name: str = "steps"):
+        if batch_size is not None:
+            batch_size = argument_checks.require_int(op, f"{prefix}batch_size", batch_size)
+        if steps is not None:
+            steps = argument_checks.require_int(op, f"{prefix}{steps_name}", steps)
+        batch_size = batch_size or default
+        self.batch_size = batch_size or (ceil(n / steps) if steps else BATCH_SIZE)
+        count = ceil(n / self.batch_size)
+        self._sizes = [self.batch_size] * (count - 1) + [n - (count - 1) * self.batch_size]
+        self.num_steps = steps or count
+        self._op, self._steps_name = op, prefix + steps_name
+        self._position = 0
+
+    @property
+    def begins_pass(self) -> bool:
+        """Whether the next epoch begins a new pass over the samples."""
+        return self._position == 0
+
+    def reset(self) -> None:
+        """Begin a new pass over the samples in the next epoch."""
+        self._position = 0
+
+    def next_epoch(self) -> list[int]:
+        """The sizes of the batches of the next epoch."""
+        sizes = self._sizes[self._position:self._position + self.num_steps]
+        if len(sizes) < self.num_steps:
+            self._warn(len(sizes))
+        self._position = (self._position + len(sizes)) % len(self._sizes)
+        return sizes
+
+    def _warn(self, num_steps: int) -> None:
+        batches = f"{len(self._sizes)} batches of {self.batch_size} samples"
+        if len(self._sizes) < self.num_steps:
+            warnings.warn(f"{self._op}: {batches} are fewer than {self._steps_name} "
+                          f"{self.num_steps}; use fewer steps or a smaller batch_size",
+                          stacklevel=4)
+        else:
+            warnings.warn(f"{self._op}: {batches} are not a multiple of {self._steps_name} "
+                          f"{self.num_steps}, so an epoch has {num_steps} steps; use a divisor",
+                          stacklevel=4)
 
 
 def holdout_split(samples: tuple, fraction: float) -> tuple[tuple, tuple]:

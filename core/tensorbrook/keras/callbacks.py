@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable, Mapping
+from difflib import get_close_matches
 from typing import Any
 
 import tensorbrook as tf
@@ -171,7 +173,8 @@ class EarlyStopping(Callback):
     than `baseline`, an improvement does not reset the count of epochs. With `restore_best_weights`
     the model ends with the weights of its best epoch.
 
-    Raises InvalidArgumentError at the end of an epoch whose results do not contain `monitor`.
+    An epoch that does not measure `monitor`, for example because of `validation_freq`, does not
+    count, and gives a warning.
     """
 
     def __init__(self, monitor: str = "val_loss", min_delta: float = 0.0, patience: int = 0,
@@ -191,8 +194,10 @@ class EarlyStopping(Callback):
         self.best_weights: list[Any] | None = None
 
     def on_epoch_end(self, epoch, logs=None):
-        value = self._monitored_value(logs or {})
-        if epoch < self.start_from_epoch:
+        value = (logs or {}).get(self.monitor)
+        if value is None:
+            self._warn_not_measured(epoch, list(logs or {}))
+        if value is None or epoch < self.start_from_epoch:
             return
         if self.restore_best_weights and self.best_weights is None:
             self._save_best(epoch)
@@ -220,8 +225,8 @@ class EarlyStopping(Callback):
     def _save_best(self, epoch: int) -> None:
         self.best_epoch, self.best_weights = epoch, [w.value() for w in self.model.weights]
 
-    def _monitored_value(self, logs: Mapping[str, float]) -> float:
-        if self.monitor not in logs:
-            raise argument_checks.unknown_name_error("EarlyStopping", "metric", self.monitor,
-                                                     list(logs))
-        return logs[self.monitor]
+    def _warn_not_measured(self, epoch: int, measured: list[str]) -> None:
+        close = get_close_matches(self.monitor, measured, 1, cutoff=0.8)
+        hint = f"did you mean {close[0]!r}? " if close else ""
+        warnings.warn(f"EarlyStopping: the metric {self.monitor!r} was not measured in epoch "
+                      f"{epoch + 1}; {hint}the metrics are {', '.join(measured)}", stacklevel=3)

@@ -12,11 +12,9 @@ import tensorbrook as tf
 
 from ..base.errors import InvalidArgumentError, ResourceExhaustedError
 from . import argument_checks, data_conversion, losses
-from .batch_iterator import EpochShuffler, batch_sizes, bind_step_to_samples, holdout_split
+from .batch_iterator import EpochBatches, EpochShuffler, bind_step_to_samples, holdout_split
 from .callbacks import CallbackList, History, Logs
 from .progress import progress_callbacks
-
-BATCH_SIZE = 32
 
 
 class TrainingLoops:
@@ -25,14 +23,17 @@ class TrainingLoops:
     def fit(self, x: Any = None, y: Any = None, batch_size: int | None = None, epochs: int = 1,
             verbose: Any = "auto", callbacks: Any = None, validation_split: float = 0.0,
             validation_data: Any = None, shuffle: bool = True, class_weight: Any = None,
-            sample_weight: Any = None, initial_epoch: int = 0, *,
+            sample_weight: Any = None, initial_epoch: int = 0,
+            steps_per_epoch: int | None = None, validation_steps: int | None = None,
             validation_batch_size: int | None = None, validation_freq: int = 1) -> History:
         """Train the model on samples x and targets y; returns the results of each epoch.
 
         x, y and `sample_weight` are arrays with the samples along their first axis. `class_weight`
         maps class indices to weights. `validation_split` holds out the last samples, as a fraction
         in [0, 1); `validation_data` is (x, y) or (x, y, sample_weight). The batch size is 32 by
-        default. Raises InvalidArgumentError if the arguments do not match, FailedPreconditionError
+        default. With `steps_per_epoch` an epoch has that number of batches, and the next epoch
+        continues with the batches after them; `validation_steps` limits validation to the first
+        batches. Raises InvalidArgumentError if the arguments do not match, FailedPreconditionError
         before `compile`, and ResourceExhaustedError if memory runs out.
 
         >>> model = tf.keras.Sequential([tf.keras.layers.Dense(1)])
@@ -42,31 +43,32 @@ class TrainingLoops:
         2
         """
         self.require_compiled("fit")
-        batch_size = argument_checks.require_int("fit", "batch_size", batch_size or BATCH_SIZE)
         epochs = argument_checks.require_int("fit", "epochs", epochs, 0)
         validation_freq = argument_checks.require_int("fit", "validation_freq", validation_freq)
-        samples = data_conversion.as_samples("fit", x, y, sample_weight)
-        samples = apply_class_weight(samples, class_weight)
+        samples = apply_class_weight(
+            data_conversion.as_samples("fit", x, y, sample_weight), class_weight)
         samples, validation_samples = split_validation(samples, validation_split, validation_data)
         self.check_label_range("fit", samples)
-        num_steps = len(batch_sizes(len(samples[0]), batch_size))
-        session = CallbackSession(self, callbacks, verbose, epochs, num_steps)
-        with report_out_of_memory("fit", self, batch_size):
-            self.stop_training = False
+        batches = EpochBatches("fit", len(samples[0]), batch_size, steps_per_epoch,
+                               steps_name="steps_per_epoch")
+        validation_batches = validation_samples and EpochBatches(
+            "fit", len(validation_samples[0]), validation_batch_size, validation_steps,
+            default=batch_size, prefix="validation_")
+        session = CallbackSession(self, callbacks, verbose, epochs, batches.num_steps)
+        shuffler = EpochShuffler(len(samples[0])) if shuffle else None
+        with report_out_of_memory("fit", self, batches.batch_size):
+            self.stop_training, logs = False, {}
             session.notify("on_train_begin")
-            shuffler = EpochShuffler(len(samples[0])) if shuffle else None
             for epoch in range(initial_epoch, epochs):
                 session.notify("on_epoch_begin", epoch)
-                logs = self.train_epoch(session, samples, shuffler, batch_size)
-                if validation_samples and (epoch + 1) % validation_freq == 0:
-                    results = self.evaluate_samples(
-                        validation_samples, validation_batch_size or batch_size, session)
+                logs = self.train_epoch(session, samples, shuffler, batches)
+                if validation_batches and (epoch + 1) % validation_freq == 0:
+                    results = self.evaluate_samples(validation_samples, validation_batches, session)
                     logs |= {f"val_{name}": value for name, value in results.items()}
                 session.warn_if_not_finite(logs, epoch)
                 session.notify("on_epoch_end", epoch, logs)
-                if self.stop_training:
-                    break
-            session.notify("on_train_end")
+                if self.stop_training: break
+            session.notify("on_train_end", logs)
         return session.history
 
     def check_label_range(self, op: str, samples: tuple) -> None:
@@ -76,19 +78,22 @@ class TrainingLoops:
             losses.check_class_indices(op, samples[1], shape[-1])
 
     def train_epoch(self, session: CallbackSession, samples: tuple,
-                    shuffler: EpochShuffler | None, batch_size: int) -> dict[str, float]:
-        """Train on all samples once; returns the loss and the metrics by name."""
+                    shuffler: EpochShuffler | None, batches: EpochBatches) -> dict[str, float]:
+        """Train for one epoch; returns the loss and the metrics by name."""
         self.reset_metrics()
-        order = shuffler and shuffler.next_order()
-        logs = self.run_batches("train", samples, order, batch_size, session)
+        if shuffler and batches.begins_pass:
+            shuffler.shuffle()
+        order = shuffler and shuffler.order
+        logs = self.run_batches("train", samples, order, batches, session)
         return dict(sorted(logs.items()))
 
-    def run_batches(self, kind: str, samples: tuple, order: Any, batch_size: int,
+    def run_batches(self, kind: str, samples: tuple, order: Any, batches: EpochBatches,
                     session: CallbackSession, to_logs: Callable = Logs) -> Any:
-        """Run a step on every batch; returns the logs of the last batch."""
+        """Run a step on every batch of an epoch; returns the logs of the last batch."""
         step, logs = bind_step_to_samples(self.step_on_samples(kind), samples, order), {}
-        self.iterator_for(kind).reset()
-        for i, count in enumerate(batch_sizes(len(samples[0]), batch_size)):
+        if batches.begins_pass:
+            self.iterator_for(kind).reset()
+        for i, count in enumerate(batches.next_epoch()):
             session.notify(f"on_{kind}_batch_begin", i)
             logs = to_logs(step(count))
             session.notify(f"on_{kind}_batch_end", i, logs)
@@ -96,49 +101,52 @@ class TrainingLoops:
                 break
         return logs
 
-    def evaluate_samples(self, samples: tuple, batch_size: int,
+    def evaluate_samples(self, samples: tuple, batches: EpochBatches,
                          session: CallbackSession) -> dict[str, float]:
-        """The loss and the metrics on all samples, by name."""
+        """The loss and the metrics on the first batches of the samples, by name."""
         session.notify("on_test_begin")
         self.reset_metrics()
-        logs = self.run_batches("test", samples, None, batch_size, session)
+        batches.reset()
+        logs = self.run_batches("test", samples, None, batches, session)
         logs = dict(sorted(logs.items()))
         session.notify("on_test_end", logs)
         return logs
 
     def evaluate(self, x: Any = None, y: Any = None, batch_size: int | None = None,
-                 verbose: Any = "auto", sample_weight: Any = None, steps: None = None,
+                 verbose: Any = "auto", sample_weight: Any = None, steps: int | None = None,
                  callbacks: Any = None, return_dict: bool = False) -> Any:
         """The loss and the metrics on x and y: a list, or a dict by name with `return_dict`.
 
-        Without metrics the result is the loss alone. Raises the same errors as `fit`.
+        `steps` limits the evaluation to the first batches. Without metrics the result is the loss
+        alone. Raises the same errors as `fit`.
         """
         self.require_compiled("evaluate")
-        batch_size = argument_checks.require_int("evaluate", "batch_size", batch_size or BATCH_SIZE)
         samples = data_conversion.as_samples("evaluate", x, y, sample_weight)
         self.check_label_range("evaluate", samples)
-        num_steps = len(batch_sizes(len(samples[0]), batch_size))
-        session = CallbackSession(self, callbacks, verbose, 1, num_steps)
-        with report_out_of_memory("evaluate", self, batch_size), session.progress_line():
-            session.logs = self.evaluate_samples(samples, batch_size, session)
+        batches = EpochBatches("evaluate", len(samples[0]), batch_size, steps)
+        session = CallbackSession(self, callbacks, verbose, 1, batches.num_steps)
+        with report_out_of_memory("evaluate", self, batches.batch_size), session.progress_line():
+            session.logs = self.evaluate_samples(samples, batches, session)
         return session.logs if return_dict else self.ordered_results(session.logs)
 
     def predict(self, x: Any, batch_size: int | None = None, verbose: Any = "auto",
-                steps: None = None, callbacks: Any = None) -> Any:
-        """The model's output for every sample: a NumPy array, or a Tensor if NumPy is missing."""
-        batch_size = argument_checks.require_int("predict", "batch_size", batch_size or BATCH_SIZE)
+                steps: int | None = None, callbacks: Any = None) -> Any:
+        """The model's output for every sample: a NumPy array, or a Tensor if NumPy is missing.
+
+        `steps` limits the prediction to the first batches.
+        """
         samples = data_conversion.as_samples("predict", x)
-        num_steps = len(batch_sizes(len(samples[0]), batch_size))
-        session = CallbackSession(self, callbacks, verbose, 1, num_steps)
+        batches = EpochBatches("predict", len(samples[0]), batch_size, steps)
+        session = CallbackSession(self, callbacks, verbose, 1, batches.num_steps)
         outputs: list[tf.Tensor] = []
 
         def collect(out: Any) -> dict[str, Any]:
             outputs.append(out)
             return {"outputs": out}
 
-        with report_out_of_memory("predict", self, batch_size), session.progress_line():
+        with report_out_of_memory("predict", self, batches.batch_size), session.progress_line():
             session.notify("on_predict_begin")
-            self.run_batches("predict", samples, None, batch_size, session, collect)
+            self.run_batches("predict", samples, None, batches, session, collect)
             session.notify("on_predict_end")
             return data_conversion.to_numpy(data_conversion.concat_batches(outputs))
 

@@ -16,6 +16,12 @@ from ..auto_names import unique_name
 from .optimizer import Optimizer
 
 
+def _delegated(name: str) -> Any:
+    """An attribute that is read from and assigned to the inner optimizer."""
+    return property(lambda self: getattr(self.inner_optimizer, name),
+                    lambda self, value: setattr(self.inner_optimizer, name, value))
+
+
 class LossScaleOptimizer(Optimizer):
     """Applies an inner optimizer to the gradients of a scaled loss, and adjusts the scale.
 
@@ -52,32 +58,45 @@ class LossScaleOptimizer(Optimizer):
 
     # ── delegated to the inner optimizer ──
 
-    @property
-    def built(self) -> bool:
-        return self.inner_optimizer.built
-
-    @property
-    def iterations(self) -> tf.Variable:
-        """The number of steps that were not skipped."""
-        return self.inner_optimizer.iterations
-
-    @property
-    def learning_rate(self) -> Any:
-        return self.inner_optimizer.learning_rate
-
-    @learning_rate.setter
-    def learning_rate(self, value: Any) -> None:
-        self.inner_optimizer.learning_rate = value
+    built = _delegated("built")
+    iterations = _delegated("iterations")  # the number of steps that were not skipped
+    learning_rate = _delegated("learning_rate")
+    weight_decay = _delegated("weight_decay")
+    clipnorm = _delegated("clipnorm")
+    clipvalue = _delegated("clipvalue")
+    global_clipnorm = _delegated("global_clipnorm")
 
     @property
     def variables(self) -> list[tf.Variable]:
         return [self.step_counter, self.dynamic_scale, *self.inner_optimizer.variables]
+
+    @property
+    def mutable_state(self) -> list[tf.Variable]:
+        return [self.step_counter, self.dynamic_scale, *self.inner_optimizer.mutable_state]
 
     def build(self, variables: Iterable[tf.Variable]) -> None:
         self.inner_optimizer.build(variables)
 
     def exclude_from_weight_decay(self, var_list: Any = None, var_names: Any = None) -> None:
         self.inner_optimizer.exclude_from_weight_decay(var_list, var_names)
+
+    def uses_weight_decay(self, variable: tf.Variable) -> bool:
+        return self.inner_optimizer.uses_weight_decay(variable)
+
+    def slots(self) -> tuple[str, ...]:
+        return self.inner_optimizer.slots()
+
+    def slot(self, name: str, variable: tf.Variable) -> tf.Variable:
+        return self.inner_optimizer.slot(name, variable)
+
+    def initial_slot(self, name: str, shape: tuple[int, ...]) -> tf.Tensor:
+        return self.inner_optimizer.initial_slot(name, shape)
+
+    def step_learning_rate(self) -> Any:
+        return self.inner_optimizer.step_learning_rate()
+
+    def update_step(self, gradient: Any, variable: tf.Variable, learning_rate: Any) -> None:
+        self.inner_optimizer.update_step(gradient, variable, learning_rate)
 
     # ── steps ──
 
