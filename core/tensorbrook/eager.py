@@ -22,11 +22,6 @@ __all__ = ["EAGER", "EagerContext", "compile", "init_scope", "plan_for", "simpli
 class EagerContext(PlacementPolicy):
     """The bottom of the context stack: runs each primitive immediately, where it is placed."""
 
-    # Bounds on the caches: a loop uses few programs, but a page that runs for hours with ever new
-    # shapes must not exhaust its memory.
-    MAX_CACHED_PROGRAMS = 4096
-    MAX_CACHED_SCALARS = 1024
-
     @property
     def backend(self) -> Backend:
         """The backend of operations without operands."""
@@ -51,9 +46,7 @@ class EagerContext(PlacementPolicy):
                 chain = self.select_chain(lambda threads: True, args)
             cached = chain.programs.get(key)
             if cached is None:
-                if len(chain.programs) >= self.MAX_CACHED_PROGRAMS:
-                    chain.programs.clear()
-                cached = chain.programs[key] = chain.load(graph), spec
+                cached = chain.programs.put(key, (chain.load(graph), spec))
         program, spec = cached
         backend = program.backend
         outs = program.run([self.storage_on(a, backend) for a in args])
@@ -106,13 +99,11 @@ class EagerContext(PlacementPolicy):
             data = HostArray(const.value, const.spec.shape, const.spec.dtype)
             return self._upload(data, backend)
         scalars, key = self.chain.scalars, (backend, const.spec.dtype.name, repr(const.value))
-        if key not in scalars:
-            if len(scalars) >= self.MAX_CACHED_SCALARS:
-                scalars.clear()
+        if (storage := scalars.get(key)) is None:
             data = HostArray(constant_to_bytes(const), (), const.spec.dtype)
-            scalars[key] = self._upload(data, backend)
-            scalars[key].aliased = True
-        return scalars[key]
+            storage = scalars.put(key, self._upload(data, backend))
+            storage.aliased = True
+        return storage
 
     def _upload(self, data: HostArray, backend: Backend) -> Storage:
         try:

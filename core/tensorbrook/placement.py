@@ -8,18 +8,23 @@ from functools import cached_property
 from typing import Any
 
 from . import backends
-from .backends import Backend, Program, Storage
+from .backends import Backend, Program
 from .base.errors import (
     InternalError, OpError, ResourceExhaustedError, UnavailableError, UnimplementedError)
 from .base.garbage import collection_paused
+from .base.lru_cache import LRUCache
 from .base.task_local import register_stack
 from .compiler import lower, optimize
-from .ir import Graph, Plan, TargetInfo, TensorSpec
+from .ir import Graph, Plan, TargetInfo
 from .tensor import Variable
 
 CPU, GPU = "CPU", "GPU"
 WASM, WEBGPU, REFERENCE = "wasm", "webgpu", "reference"
 BACKEND_FOR_DEVICE = {CPU: WASM, GPU: WEBGPU}
+# Bounds on the caches of a chain: a loop uses few programs, but a page that runs for hours with
+# ever new shapes must not exhaust its memory.
+MAX_CACHED_PROGRAMS = 4096
+MAX_CACHED_SCALARS = 1024
 
 
 def compile(graph: Graph, backend: Backend) -> Program:
@@ -66,8 +71,8 @@ class BackendChain:
     def __init__(self, *names: str):
         self.names = names
         self.loaded_backends: set[Backend] = set()
-        self.programs: dict[Any, tuple[Program, TensorSpec | tuple[TensorSpec, ...]]] = {}
-        self.scalars: dict[Any, Storage] = {}
+        self.programs = LRUCache(MAX_CACHED_PROGRAMS)    # key -> (Program, results' specs)
+        self.scalars = LRUCache(MAX_CACHED_SCALARS)      # key -> Storage
         self.warned_about_reference = False
 
     @cached_property

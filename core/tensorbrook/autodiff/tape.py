@@ -152,7 +152,9 @@ class GradientTape:
             for s in leaves[0]
         ]
         if not self._persistent:
-            self._entries = []
+            # Nothing reads the records again; they would keep the activations in memory.
+            self._entries, self._watched = [], {}
+            self._reads = {variable: [] for variable in self._reads}
         return tree.unflatten(leaves[1], source_grads)
 
     def _backpropagate(self, targets, cotangents) -> dict[int, Tensor]:

@@ -3,7 +3,13 @@
 Every thread has a separate store with an instance of the engine and of each program; all share one
 memory. A call into WebAssembly releases the GIL, so helper threads that wait in the engine's
 `worker_loop` do not block Python.
+
+A store releases its instances only when it is deleted itself. When most of its instances belong to
+unloaded programs, each thread therefore replaces its store and instantiates the other programs
+again.
 """
+
+from __future__ import annotations
 
 import atexit
 import ctypes
@@ -24,6 +30,9 @@ from .host import FIRST_SLOT_WORD, MAX_PAGES, PAGE_BYTES, WORD_BYTES
 ENGINE = Path(__file__).parent / "engine" / "engine-threads.wasm"
 MAX_THREADS = 64  # the engine's limit, wasm/simd.h
 LOAD, QUIT = 1, 2  # commands for helper threads, defined by the engine's threads.c
+# Stores are replaced when they contain more instances of unloaded programs than this, and than
+# programs in use. An instance takes about 10 KB and 0.1 ms.
+MAX_UNLOADED = 256
 
 
 class SharedMemory(wasmtime.SharedMemory):
@@ -68,25 +77,43 @@ class Function:
 class ThreadInstance:
     """One thread's store, with its instance of the engine and of every program."""
 
-    def __init__(self, engine, module, memory):
+    def __init__(self, engine, module, memory, stack_top: int | None = None):
+        self._engine, self._module, self.memory = engine, module, memory
         self.store = wasmtime.Store(engine)
-        self.memory = memory
         exports = wasmtime.Instance(self.store, module, [memory]).exports(self.store)
         self.exports: dict[str, Any] = {name: exports[name] for name in exports}
         self.table = self.exports["__indirect_function_table"]
+        self._stack_top = stack_top
+        if stack_top is not None:
+            self.set_stack(stack_top)
+        self.run_program = self.function("run_program")
+        self.post_command = self.function("post_command")
+        self.wait_command = self.function("wait_command")
+        self.worker_loop = self.function("worker_loop")
+        self.command_done = self.function("command_done")
+
+    def without_programs(self) -> ThreadInstance:
+        """An instance of the engine in a new store, for the same thread."""
+        return ThreadInstance(self._engine, self._module, self.memory, self._stack_top)
+
+    def set_stack(self, top: int) -> None:
+        """Let the thread use the stack that grows down from this address."""
+        self._stack_top = top
+        self.exports["__stack_pointer"].set_value(self.store, top)
 
     def function(self, name: str) -> Function:
         function = self.exports[name]
         return Function(self.store, function, len(function.type(self.store).params))
 
-    def install(self, module, index: int) -> None:
-        """Instantiate a program and store its `run` at `index` of the function table."""
-        imports = [self._resolve(required) for required in module.imports]
-        run = wasmtime.Instance(self.store, module, imports).exports(self.store)["run"]
-        size = self.table.size(self.store)
-        if index >= size:
-            self.table.grow(self.store, index + 1 - size, None)
-        self.table.set(self.store, index, run)
+    def install(self, programs) -> None:
+        """Instantiate programs and store the `run` of each at its index of the function table."""
+        for index, module in programs.items():
+            imports = [self._resolve(required) for required in module.imports]
+            run = wasmtime.Instance(self.store, module, imports).exports(self.store)["run"]
+            size = self.table.size(self.store)
+            if index >= size:
+                self.table.grow(self.store, index + 1 - size, None)
+            self.table.set(self.store, index, run)
 
     def _resolve(self, required):
         if required.module == "env":
@@ -104,10 +131,9 @@ class HelperThread(threading.Thread):
     def __init__(self, index: int, instance: ThreadInstance):
         super().__init__(name=f"tensorbrook-{index}", daemon=True)
         self.index, self.instance = index, instance
-        self.pending_load: Any = ()  # (module, index), set before the main thread posts LOAD
+        # The programs to install, and whether in a new store; set before LOAD is posted.
+        self.pending_load: tuple[dict[int, Any], bool] = {}, False
         self.error = ""
-        self._worker_loop = instance.function("worker_loop")
-        self._command_done = instance.function("command_done")
 
     def run(self):
         while (command := self._wait()) != QUIT:
@@ -116,22 +142,25 @@ class HelperThread(threading.Thread):
 
     def _wait(self) -> int | None:
         try:
-            return self._worker_loop(self.index)
+            return self.instance.worker_loop(self.index)
         except (wasmtime.Trap, wasmtime.WasmtimeError) as error:
             self._report(error)
             return None
 
     def _load(self):
+        programs, replaces_store = self.pending_load
         try:
-            self.instance.install(*self.pending_load)
+            instance = self.instance.without_programs() if replaces_store else self.instance
+            instance.install(programs)
         except (wasmtime.Trap, wasmtime.WasmtimeError) as error:
             self._report(error)
         else:
-            self._command_done(1)
+            self.instance = instance
+            instance.command_done(1)
 
     def _report(self, error):
         self.error = f"thread {self.index}: {_error_summary(error)}"
-        self._command_done(0)
+        self.instance.command_done(0)
 
 
 class Host:
@@ -169,17 +198,16 @@ class Host:
         self.grow(self.heap_base)
         for i, helper in enumerate(instances[1:], 1):
             # Stacks grow down: a stack pointer begins at the end of its stack.
-            helper.exports["__stack_pointer"].set_value(helper.store, start + i * stack)
+            helper.set_stack(start + i * stack)
         main.function("setup")(self.threads, scratch_start)
 
     def _init_programs(self):
-        main = self._main
-        self._run_program = main.function("run_program")
-        self._post_command = main.function("post_command")
-        self._wait_command = main.function("wait_command")
         self._lock = threading.Lock()  # one thread at a time acts as the engine's main thread
-        self._next_index = main.table.size(main.store)
-        self._free_indices = []  # of unloaded programs
+        self._next_index = self._main.table.size(self._main.store)
+        self._programs: dict[int, wasmtime.Module] = {}  # by index of the function table
+        self._unloaded: list[int] = []  # indices of programs that are still in `_programs`
+        self._free_indices: list[int] = []
+        self._num_instances = 0  # in the store of each thread
 
     def grow(self, size_bytes: int) -> None:
         """Grow the memory to at least `size_bytes`."""
@@ -200,19 +228,42 @@ class Host:
         compiled = wasmtime.Module(self._engine, bytes(module))
         with self._lock:
             self.calls += 1
+            self._drop_unloaded()
             index = self._free_indices.pop() if self._free_indices else self._next_index
             self._next_index = max(self._next_index, index + 1)
-            self._main.install(compiled, index)
-            for helper in self._helpers:
-                helper.pending_load = compiled, index
-            self._post_command(LOAD, 0, 0)
-            if self._wait_command():
-                raise RuntimeError(f"program: loading failed on {self._collect_errors()}")
+            self._programs[index] = compiled
+            try:
+                self._install(index)
+            except BaseException:
+                self._unloaded.append(index)
+                raise
         return index
 
+    def _install(self, index: int) -> None:
+        """Install a program on every thread; with all others if the stores have to be replaced."""
+        in_use = len(self._programs)
+        replaces_store = self._num_instances - in_use > max(in_use, MAX_UNLOADED)
+        programs = dict(self._programs) if replaces_store else {index: self._programs[index]}
+        main = self._main.without_programs() if replaces_store else self._main
+        main.install(programs)
+        for helper in self._helpers:
+            helper.pending_load = programs, replaces_store
+        main.post_command(LOAD, 0, 0)
+        if main.wait_command():
+            raise RuntimeError(f"program: loading failed on {self._collect_errors()}")
+        # An interrupt before this line leaves the previous store, whose programs are complete.
+        self._main = main
+        self._num_instances = len(programs) + (0 if replaces_store else self._num_instances)
+
+    def _drop_unloaded(self) -> None:
+        while self._unloaded:
+            index = self._unloaded.pop()
+            del self._programs[index]
+            self._free_indices.append(index)
+
     def unload(self, program: int) -> None:
-        """Release a program's index for the next program."""
-        self._free_indices.append(program)
+        """Release a program's index; a finalizer may call this at any time, on any thread."""
+        self._unloaded.append(program)
 
     def run(self, program: int, block_address: int, *words: int) -> None:
         """Write the slots of the argument block, if given, and run the program on every thread."""
@@ -222,7 +273,7 @@ class Host:
                 _words(len(words)).pack_into(self._bytes, slots, *words)
             self.calls += 1
             try:
-                failed = self._run_program(program, block_address)
+                failed = self._main.run_program(program, block_address)
             except wasmtime.Trap as trap:
                 error = f"thread 0: {_error_summary(trap)}"
                 raise RuntimeError(_trap_message(program, error)) from None
@@ -256,7 +307,7 @@ class Host:
         """Stop the helper threads. A second call has no effect."""
         atexit.unregister(self.close)
         if self._helpers:
-            self._post_command(QUIT, 0, 0)
+            self._main.post_command(QUIT, 0, 0)
         for helper in self._helpers:
             helper.join()
         self._helpers = []
