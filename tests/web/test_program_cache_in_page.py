@@ -18,6 +18,18 @@ def step(x):
 
 print([float(step(tf.ones((4, 2)))) for _ in range(3)], tf.config.get_counters()["compiled"])
 """
+MAX_PROGRAMS = 400                  # of the cache, web/runtime/program_cache.ts
+FILL = """
+import tensorbrook as tf
+for n in range({begin}, {end}):
+    tf.exp(tf.zeros(n + 1))
+print(tf.config.get_counters()["compiled"])
+"""
+COUNT_STORED_PROGRAMS = """
+async () => {
+  const [name] = await caches.keys();
+  return (await (await caches.open(name)).keys()).length;
+}"""
 WAIT_FOR_STORED_PROGRAMS = """
 async (count) => {
   for (;;) {
@@ -59,4 +71,28 @@ def test_programs_of_another_wheel_are_deleted(browser: Browser, site_url: str):
     page.evaluate("caches.open('tensorbrook programs of an older wheel')")
     page.close()
     visit(context, f"{site_url}run.html", 0)        # waits until a single cache is left
+    context.close()
+
+
+def fill(context: BrowserContext, url: str, begin: int, end: int, also: str = "") -> int:
+    """Compile two programs for each shape in a new page; returns the number of stored programs."""
+    page = open_page(context, url)
+    for source in (also, FILL.format(begin=begin, end=end)):
+        result = page.evaluate("source => tensorbrook.runPython(source)", source)
+        assert result["error"] is None, result
+    page.evaluate(WAIT_FOR_STORED_PROGRAMS, min(2 * end, MAX_PROGRAMS))
+    page.wait_for_timeout(500)      # until the deletions are done
+    count = page.evaluate(COUNT_STORED_PROGRAMS)
+    page.close()
+    return count
+
+
+def test_the_least_recently_used_programs_are_evicted(browser: Browser, site_url: str):
+    context, url = browser.new_context(), f"{site_url}run.html"
+    _, num_compiled = visit(context, url, 0)
+    assert fill(context, url, 0, 190) <= MAX_PROGRAMS
+    # The step is loaded from the cache, so the programs before it are older now.
+    assert fill(context, url, 190, 240, also=STEP) == MAX_PROGRAMS
+    _, num_compiled_again = visit(context, url, MAX_PROGRAMS)
+    assert num_compiled >= 1 and num_compiled_again == 0
     context.close()
