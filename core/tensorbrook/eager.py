@@ -64,8 +64,10 @@ class EagerContext(PlacementPolicy):
         return Tensor(spec, storage)
 
     def read(self, variable: Variable) -> Tensor:
-        variable.storage.aliased = True
-        return Tensor(variable.spec, variable.storage)
+        with variable.storage.backend.lock:      # a program may be updating the storage
+            storage = variable.storage
+            storage.aliased = True
+        return Tensor(variable.spec, storage)
 
     def assign(self, variable: Variable, value: Tensor) -> None:
         variable.storage = self.storage_on(value, self.chain.chain_for((variable,)).backend)

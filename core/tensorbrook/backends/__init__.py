@@ -1,7 +1,9 @@
 """Layer 5: the backends, which load and run plans. Each backend is a folder here and sees plans,
 never tensors."""
 import importlib
+import threading
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
 from ..base.errors import InvalidArgumentError
@@ -33,13 +35,16 @@ class Backend(Protocol):
 
     `read_many` reads several storages in about the time of one. `load_cached` returns the program
     of a simplified graph from the program cache, or None. `device` is "CPU" or "GPU", and
-    `device_details` describes it. Once `is_lost`, get_backend creates a replacement."""
+    `device_details` describes it. Once `is_lost`, get_backend creates a replacement. A thread holds
+    `lock` while its program runs, and while it reads or aliases a storage that a program of another
+    thread may update in place."""
 
     name: str
     device: str
     target: TargetInfo
     threads: int
     is_lost: bool
+    lock: AbstractContextManager
 
     def upload(self, data: HostArray) -> Storage: ...
     def read_many(self, storages: Sequence[Any]) -> list[bytes]: ...
@@ -64,6 +69,7 @@ on_backend_lost: Callable[[], object] = bool
 
 NAMES = ("wasm", "webgpu", "reference")
 _loaded: dict[str, Backend] = {}
+_creation_lock = threading.RLock()
 
 
 def get_backend(name: str) -> Backend:
@@ -72,9 +78,13 @@ def get_backend(name: str) -> Backend:
         raise InvalidArgumentError(
             "backend", f"{name!r} is not known", f"use one of {', '.join(NAMES)}"
         )
-    if existing_backend(name) is None:
-        _loaded[name] = importlib.import_module(f".{name}", __name__).create()
-    return _loaded[name]
+    backend = existing_backend(name)
+    if backend is None:
+        with _creation_lock:                     # another thread may have created it by now
+            backend = existing_backend(name)
+            if backend is None:
+                backend = _loaded[name] = importlib.import_module(f".{name}", __name__).create()
+    return backend
 
 
 def replace_backend(old: Backend, new: Backend) -> None:

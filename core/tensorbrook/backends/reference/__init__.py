@@ -1,5 +1,7 @@
 """The reference backend: interprets each equation with its NumPy reference implementation."""
 
+import threading
+
 import numpy as np
 
 from ...base.host_array import HostArray
@@ -26,6 +28,7 @@ class Reference:
 
     def __init__(self):
         self.programs_run = self.equations_run = self.loaded = 0
+        self.lock = threading.RLock()
 
     def upload(self, data: HostArray) -> Array:
         value = np.frombuffer(bytes(data.data), data.dtype.name).reshape(data.shape)

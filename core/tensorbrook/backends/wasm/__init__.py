@@ -37,7 +37,8 @@ class Buffer:
         self.address, self.capacity = backend.memory.allocate(size)
 
     def read(self) -> bytes:
-        return self.backend.host.read(self.address, self.size)
+        with self.backend.lock:              # a program may be updating the buffer
+            return self.backend.host.read(self.address, self.size)
 
     def __del__(self, is_finalizing=sys.is_finalizing):
         # When the interpreter exits, modules are already torn down and all memory is released.
@@ -58,7 +59,7 @@ class Wasm:
     def __init__(self, host: Host):
         self.host, self.memory, self.threads = host, HeapAllocator(host), host.threads
         self.arena = Buffer(self, 1)
-        self.lock = threading.RLock()                      # held while a program runs
+        self.lock = threading.RLock()
         self.programs_run = self.kernels_run = self.compiled = 0
 
     def upload(self, data: HostArray) -> Buffer:
@@ -153,14 +154,14 @@ class Program:
         """Run the program with one host call. An updated input that is not aliased is written in
         place."""
         backend, compiled = self.backend, self.compiled
-        outputs = [Buffer(backend, size) if i is None or inputs[i].aliased else inputs[i]
-                   for size, i in self.output_allocations]
-        if self.id is None:
-            return outputs
-        words = [b.address for b in inputs]
-        words += self.constant_addresses
-        words += [b.address for b in outputs]
         with backend.lock:
+            outputs = [Buffer(backend, size) if i is None or inputs[i].aliased else inputs[i]
+                       for size, i in self.output_allocations]
+            if self.id is None:
+                return outputs
+            words = [b.address for b in inputs]
+            words += self.constant_addresses
+            words += [b.address for b in outputs]
             arena = backend.arena
             if arena.address != self.arena_address or arena.size < compiled.arena_size:
                 self._write_arena_address()

@@ -83,7 +83,7 @@ class WebGPU:
         self.memory = BufferPool(self.host)
         self.target = target_info(host.device_info)
         self.arena = Buffer(self, "int32", 1)
-        self.lock = self.host.lock                         # held while a program is submitted
+        self.lock = self.host.lock
         self.programs_run = self.compiled = self.bytes_moved = 0
         self.host.unused_buffers = lambda: {*self.memory.idle_handles(), self.arena.handle}
         self.host.on_device_kind_changed = lambda host: backends.replace_backend(
@@ -189,31 +189,33 @@ class Program:
     def run(self, inputs: list[Buffer]) -> list[Buffer]:
         """Run with one host call. An output that updates an input is written in place, or into a
         copy if the input's buffer is aliased."""
-        backend, inputs = self.backend, list(inputs)
-        outputs, copies = [], []
-        for dtype, count, updated in self.results:
-            if updated is None:
-                outputs.append(Buffer(backend, dtype, count))
-                continue
-            if inputs[updated].aliased:
-                copy = Buffer(backend, dtype, count)
-                if count:
-                    copies.append((inputs[updated].handle, copy.handle, copy.size))
-                inputs[updated] = copy
-            outputs.append(inputs[updated])
-        assert self.id is not None or not copies, "a program that updates an input has steps"
-        if self.id is not None:
-            self._submit([b.handle for b in inputs], [b.handle for b in outputs], copies)
+        inputs, copies = list(inputs), []
+        with self.backend.lock:
+            outputs = [self._output(inputs, copies, *result) for result in self.results]
+            assert self.id is not None or not copies, "a program that updates an input has steps"
+            if self.id is not None:
+                self._submit([b.handle for b in inputs], [b.handle for b in outputs], copies)
         return outputs
+
+    def _output(self, inputs: list[Buffer], copies: list, dtype: str, count: int,
+                updated: int | None) -> Buffer:
+        """The buffer of an output. An input that must not be written is replaced by its copy."""
+        if updated is None:
+            return Buffer(self.backend, dtype, count)
+        if inputs[updated].aliased:
+            copy = Buffer(self.backend, dtype, count)
+            if count:
+                copies.append((inputs[updated].handle, copy.handle, copy.size))
+            inputs[updated] = copy
+        return inputs[updated]
 
     def _submit(self, inputs: list[int], outputs: list[int], copies: list) -> None:
         backend, private = self.backend, [b.handle for b in self.private_buffers]
-        with backend.lock:
-            arena = backend.ensure_arena(self.arena_size)
-            buffers = (arena, *inputs, *self.constant_handles, *outputs, *private)
-            backend.host.run(self.id, buffers, copies)
-            backend.programs_run += 1
-            backend.bytes_moved += self.bytes_moved
+        arena = backend.ensure_arena(self.arena_size)
+        buffers = (arena, *inputs, *self.constant_handles, *outputs, *private)
+        backend.host.run(self.id, buffers, copies)
+        backend.programs_run += 1
+        backend.bytes_moved += self.bytes_moved
 
 
 def create() -> WebGPU:
