@@ -340,7 +340,8 @@ def as_tensor(value, dtype: DType | None = None) -> Tensor:
                 f"convert it with tf.cast(x, tf.{dtype.name})",
             )
         return value
-    if isinstance(value, (list, tuple)) and any(isinstance(v, _TensorLike) for v in value):
+    if isinstance(value, (list, tuple)) and \
+            any(issubclass(kind, _TensorLike) for kind in set(map(type, value))):
         return PYTHON_OPERATORS["stack"](value)
     return constant_from_host(host_array.from_python(value, dtype))
 

@@ -1,6 +1,10 @@
-"""Host arrays: conversion between Python values or buffers and bytes in row-major order."""
+"""Host arrays: conversion between Python values or buffers and bytes in row-major order.
+
+The elements are converted by functions of C, without a call of a Python function for each.
+"""
 import struct
 from array import array
+from collections.abc import Sequence
 from math import copysign, inf, prod
 from typing import Any, NamedTuple
 
@@ -11,6 +15,7 @@ from .shapes import Shape
 
 # From the largest float16 plus half a unit in the last place, values round to infinity (IEEE 754).
 FLOAT16_OVERFLOW = 65520
+SCALAR_TYPES = frozenset({bool, int, float})
 
 
 class HostArray(NamedTuple):
@@ -40,28 +45,36 @@ def from_python(value, dtype: DType | None = None) -> HostArray:
     except TypeError:
         raise DTypeError("constant", f"cannot convert {type(value).__name__} to a tensor",
                          "pass numbers, nested lists of numbers, or an array") from None
-    return _from_buffer(view, dtype)
+    return _from_buffer(value, view, dtype)
 
 
 def _from_list(flat: list, shape: Shape, dtype: DType | None) -> HostArray:
     if dtype is None:
-        kinds = {dtypes.infer_dtype(v) for v in flat} or {dtypes.float32}
+        # Looking at each element takes several times as long as the conversion itself.
+        samples = _samples_by_type(flat).values()
+        kinds = {dtypes.infer_dtype(v) for v in samples} or {dtypes.float32}
         dtype = next(d for d in (dtypes.float32, dtypes.int32, dtypes.bool_) if d in kinds)
     return HostArray(_pack(flat, dtype), shape, dtype)
 
 
-def _pack(flat: list, dtype: DType) -> bytes:
+def _samples_by_type(flat: Sequence) -> dict[type, Any]:
+    """An element of each type that the elements have."""
+    return dict(zip(map(type, flat), flat))
+
+
+def _pack(flat: Sequence, dtype: DType) -> bytes:
+    """The bytes of scalars, which are converted by C functions alone."""
     if dtype.is_bool:
-        if any(not isinstance(v, (bool, int, float)) for v in flat):
+        if not all(issubclass(kind, (int, float)) for kind in _samples_by_type(flat)):
             raise _not_a_number_error(flat)
         return bytes(map(bool, flat))
-    if dtype.is_integer and any(isinstance(v, float) for v in flat):
+    if dtype.is_integer and any(issubclass(kind, float) for kind in _samples_by_type(flat)):
         bad = next(v for v in flat if isinstance(v, float))
         raise DTypeError("constant", f"{bad!r} is not an integer, but dtype is {dtype}",
                          "use tf.cast to round, or a float dtype")
     try:
         if dtype is dtypes.float16:
-            return struct.pack(f"{len(flat)}e", *map(_clamp_float16, flat))
+            return _pack_float16(flat)
         return array(dtype.format, flat).tobytes()
     except OverflowError:
         bad = next(v for v in flat if not dtype.min <= v <= dtype.max)
@@ -71,12 +84,20 @@ def _pack(flat: list, dtype: DType) -> bytes:
         raise _not_a_number_error(flat) from None
 
 
+def _pack_float16(flat: Sequence) -> bytes:
+    pack = struct.Struct(f"{len(flat)}e").pack
+    try:
+        return pack(*flat)
+    except (OverflowError, struct.error):
+        return pack(*map(_clamp_float16, flat))
+
+
 def _clamp_float16(x: float) -> float:
     """Overflow to infinity, as float32 does; `struct.pack` raises OverflowError instead."""
     return copysign(inf, x) if abs(x) >= FLOAT16_OVERFLOW else x
 
 
-def _not_a_number_error(flat: list) -> DTypeError:
+def _not_a_number_error(flat: Sequence) -> DTypeError:
     bad = next(v for v in flat if not isinstance(v, (bool, int, float)))
     return DTypeError("constant", f"{type(bad).__name__} {bad!r} is not a number",
                       "pass numbers only")
@@ -89,15 +110,18 @@ def _flatten(value, flat: list) -> Shape:
     if not isinstance(value, (list, tuple)):
         flat.append(value)
         return ()
+    if SCALAR_TYPES.issuperset(map(type, value)):
+        flat.extend(value)
+        return (len(value),)
     shapes = [_flatten(v, flat) for v in value]
     if any(s != shapes[0] for s in shapes):
         other = next(s for s in shapes if s != shapes[0])
         raise InvalidArgumentError("constant", f"rows differ in shape: {shapes[0]} and {other}",
                                    "give every row the same number of elements")
-    return (len(value), *(shapes[0] if shapes else ()))
+    return (len(value), *shapes[0])
 
 
-def _from_buffer(view: memoryview, dtype: DType | None) -> HostArray:
+def _from_buffer(value, view: memoryview, dtype: DType | None) -> HostArray:
     buffer_dtype = dtypes.from_buffer_format(view.format)
     if buffer_dtype is None and view.format.lstrip("@=<") not in "lqLQIhHb":
         raise DTypeError("constant", f"elements of buffer format {view.format!r} are not supported",
@@ -106,17 +130,28 @@ def _from_buffer(view: memoryview, dtype: DType | None) -> HostArray:
         can_cast = view.c_contiguous and view.nbytes > 0
         data = view.cast("B") if can_cast else view.tobytes()
         return HostArray(data, tuple(view.shape), buffer_dtype)
-    return _convert_elements(view, dtype or buffer_dtype or dtypes.int32)
+    dtype = dtype or buffer_dtype or dtypes.int32
+    data = _convert_array(value, dtype) if view.nbytes else b""
+    return HostArray(_convert_elements(view, dtype) if data is None else data, tuple(view.shape),
+                     dtype)
 
 
-def _convert_elements(view: memoryview, dtype: DType) -> HostArray:
+def _convert_array(value, dtype: DType) -> bytes | None:
+    """Convert an array of NumPy with its own functions, or return None if an element may be out of
+    range or NaN."""
+    if not is_array(value) or not hasattr(value, "astype"):
+        return None
+    is_in_range = dtype.is_bool or \
+        dtype.min <= value.min().item() and value.max().item() <= dtype.max
+    return value.astype(dtype.name).tobytes() if is_in_range else None
+
+
+def _convert_elements(view: memoryview, dtype: DType) -> bytes:
     """Convert each element to `dtype`; an integer that is out of range raises an error."""
-    flat: list = []
-    is_float16 = view.format.lstrip("@=<") == "e"
-    _flatten(_unpack_float16(view.tobytes()) if is_float16 else view.tolist(), flat)
-    if dtype.is_integer and any(isinstance(v, float) for v in flat):
-        flat = [int(v) for v in flat]
-    return HostArray(_pack(flat, dtype), tuple(view.shape), dtype)
+    code = view.format.lstrip("@=<")
+    data = view.tobytes()
+    flat = _unpack_float16(data) if code == "e" else memoryview(data).cast(code)
+    return _pack(list(map(int, flat)) if dtype.is_integer and code in "efd" else flat, dtype)
 
 
 def _unpack_float16(data) -> list[float]:

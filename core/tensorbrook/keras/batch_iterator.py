@@ -7,10 +7,8 @@ step therefore has no data to upload, and one host call runs it.
 from __future__ import annotations
 
 import warnings
-from array import array
 from collections.abc import Callable
 from math import ceil
-from random import Random
 from typing import Any
 
 import tensorbrook as tf
@@ -23,8 +21,9 @@ BATCH_SIZE = 32
 
 
 @tf.function
-def _random_word() -> tf.Tensor:
-    return tf.random.get_global_generator().bits((1,))
+def _random_order(n: int) -> tf.Tensor:
+    """The integers 0 to n - 1 in random order: the order of n random numbers."""
+    return tf.argsort(tf.random.get_global_generator().bits((n,)))
 
 
 class BatchIterator:
@@ -49,14 +48,13 @@ class EpochShuffler:
     """A random order of n samples; tf.random.set_seed reproduces the sequence of orders."""
 
     def __init__(self, n: int):
-        self.random = Random(_random_word().tolist()[0])
-        self.indices = array("i", range(n))
+        self.n = n
         self.order: tf.Tensor | None = None
 
-    def shuffle(self) -> None:
-        """Set `order` to a new random order: int32, shape (n,)."""
-        self.random.shuffle(self.indices)
-        self.order = to_device(tf.constant(self.indices))
+    def shuffle(self) -> tf.Tensor:
+        """Set `order` to a new random order, and return it: int32, shape (n,)."""
+        self.order = _random_order(self.n)
+        return self.order
 
 
 def bind_step_to_samples(step: Callable, samples: tuple, order: Any) -> Callable[[int], Any]:

@@ -7,6 +7,7 @@ from typing import Any
 
 import tensorbrook as tf
 
+from ..base import dtypes
 from ..base.errors import InvalidArgumentError
 from ..base.tree import tree_map
 from ..tensor import as_tensor, fetch_all
@@ -18,11 +19,20 @@ CONVERTED_FLOATS = ("float16", "float64")
 
 def to_tensor(value: Any, dtype: tf.DType = tf.float32) -> tf.Tensor:
     """Scalars, nested lists, arrays or tensors as a Tensor; floats are cast to `dtype`."""
-    if getattr(getattr(value, "dtype", None), "name", None) in CONVERTED_FLOATS \
-            and hasattr(value, "astype"):
-        value = value.astype("float32")  # on the host, because the backend may lack the dtype
-    tensor = as_tensor(value)
+    # Floats are converted on the host, because the backend may lack their dtype.
+    tensor = as_tensor(value, tf.float32 if _is_converted_buffer(value) else None)
     return tf.cast(tensor, dtype) if tensor.dtype.is_floating else tensor
+
+
+def _is_converted_buffer(value: Any) -> bool:
+    """Whether `value` is an array or another buffer of floats that are converted to float32."""
+    if isinstance(value, tf.Tensor | tf.Variable):
+        return False
+    try:
+        dtype = dtypes.from_buffer_format(memoryview(value).format)
+    except TypeError:                # no buffer: scalars and lists
+        return False
+    return dtype is not None and dtype.name in CONVERTED_FLOATS
 
 
 def to_float(value: Any, dtype: tf.DType = tf.float32) -> tf.Tensor:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 import tensorbrook as tf
 
 from ..keras import Sequential, layers, losses, optimizers
-from ..keras.batch_iterator import BatchIterator
+from ..keras.batch_iterator import BatchIterator, EpochShuffler
 from .code_generation import OPTIMIZERS, gives_probabilities
 from .layer_specs import IMAGE, LayerSpec
 
@@ -55,8 +54,9 @@ class Trainer:
         self.loss = losses.SparseCategoricalCrossentropy(from_logits=not self.gives_probabilities)
         self.running_sums = tf.Variable([0.0, 0.0])  # loss, correct predictions; since last read
         self.steps = self.samples = self.epochs = self.position = self.unread_steps = 0
-        self.random = random.Random(settings.seed)
-        self.iterator, self.order = BatchIterator(), self.shuffled_order()
+        self.iterator = BatchIterator()
+        self.shuffler = EpochShuffler(data.x_train.shape[0])
+        self.order = self.shuffler.shuffle()
         self.test_step = tf.function(self._test_step)
         self.predict_step = tf.function(self._predict_step)
         self.optimizer: Any = None
@@ -73,12 +73,6 @@ class Trainer:
         self.batch_size = min(settings.batch_size, len(self.order))
         if self.position + self.batch_size > len(self.order):
             self.next_epoch()
-
-    def shuffled_order(self) -> tf.Tensor:
-        """The indices of the training data in random order."""
-        order = list(range(self.data.x_train.shape[0]))
-        self.random.shuffle(order)
-        return tf.constant(order)
 
     @property
     def epoch(self) -> float:
@@ -109,7 +103,7 @@ class Trainer:
         return is_end
 
     def next_epoch(self) -> None:
-        self.epochs, self.position, self.order = self.epochs + 1, 0, self.shuffled_order()
+        self.epochs, self.position, self.order = self.epochs + 1, 0, self.shuffler.shuffle()
         self.iterator.reset()
 
     def read_results(self) -> tuple[float, float] | None:

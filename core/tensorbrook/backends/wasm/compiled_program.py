@@ -46,11 +46,11 @@ class CompiledProgram:
 
     @staticmethod
     def from_bytes(data: bytes) -> CompiledProgram:
-        line, remaining = data.split(b"\n", 1)
-        header, blobs = json.loads(line), []
+        line, contents = data.split(b"\n", 1)
+        header, blobs, begin = json.loads(line), [], 0
         for size in header.pop("blob_sizes"):
-            blobs.append(remaining[:size])
-            remaining = remaining[size:]
+            blobs.append(contents[begin:begin + size])
+            begin += size
         header |= {"output_sizes": tuple(header["output_sizes"]),
                    "input_output_aliases": dict(header["input_output_aliases"])}
         return CompiledProgram(blobs[0], tuple(blobs[1:]), **header)
