@@ -345,12 +345,18 @@ ERRORS = [
      "tf.cast(x, tf.float32)"),
     (lambda: tf.ones(3)[::0],
      "getitem: the step of a slice is 0; use a step other than 0"),
-    (lambda: tf.ones(3)[[True, False, True]],
-     "gather: indices are bool, not int32; use tf.cast(indices, tf.int32)"),
-    (lambda: tf.ones(3)[tf.ones(3)>0],
-     "gather: indices are bool, not int32; use tf.cast(indices, tf.int32)"),
+    (lambda: tf.ones(3)[[True, False]],
+     "boolean_mask: a mask of shape (2,) does not match axis 0 of shape (3,); its sizes must be "
+     "those of the axes from there on"),
+    (lambda: tf.boolean_mask([1, 2], [1, 0]),
+     "boolean_mask: the mask is int32, not bool; use a comparison: x != 0"),
+    (lambda: tf.gather(tf.ones(3), tf.ones(3) > 0),
+     "gather: indices are bool, not int32; use tf.boolean_mask"),
     (lambda: tf.ones((3, 3))[[0, 1], [0, 1]],
-     "getitem: [0, 1] is not an index; use ints, slices, None or ..."),
+     "getitem: an array of shape (2,) is one of several indices; use tf.gather(x, indices, axis=0) "
+     "or tf.boolean_mask(x, mask, axis=0)"),
+    (lambda: tf.ones((3, 3))[True],
+     "getitem: True is not an index; use ints, slices, None or ..."),
     (lambda: tf.convert_to_tensor(tf.ones(2), tf.int32),
      "convert_to_tensor: the tensor is float32, not int32; convert it with tf.cast(x, "
      "tf.int32)"),

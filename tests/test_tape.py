@@ -124,6 +124,74 @@ def test_stop_recording():
     assert float(tape.gradient(z, x)) == 8
 
 
+def test_stop_recording_twice_in_sequence():
+    x = tf.Variable(3.0)
+    with tf.GradientTape() as tape:
+        y = x * x
+        for _ in range(2):
+            with tape.stop_recording():
+                _ = y * x
+        z = y * x
+    assert float(tape.gradient(z, x)) == 27
+
+
+def test_stop_recording_after_an_error_within_it():
+    x = tf.Variable(3.0)
+    with tf.GradientTape() as tape:
+        with pytest.raises(ZeroDivisionError), tape.stop_recording():
+            _ = 1 / 0
+        y = x * x
+        with tape.stop_recording():
+            _ = y * y
+    assert float(tape.gradient(y, x)) == 6
+
+
+def test_only_a_recording_tape_can_pause_or_reset():
+    """The classes of the errors are TensorFlow's: ValueError, or RuntimeError without a record."""
+    x, tape = tf.Variable(2.0), tf.GradientTape()
+    with pytest.raises(tf.errors.FailedPreconditionError, match="stop_recording: the tape is not"):
+        with tape.stop_recording():
+            pass
+    with pytest.raises(tf.errors.InvalidArgumentError, match="reset: the tape is not recording"):
+        tape.reset()
+    with tape:
+        y = x * x
+        with tape.stop_recording():
+            with pytest.raises(tf.errors.InvalidArgumentError, match="stop_recording: the tape"):
+                with tape.stop_recording():
+                    pass
+            with pytest.raises(tf.errors.InvalidArgumentError, match="reset: the tape"):
+                tape.reset()
+        z = y * x
+    with pytest.raises(tf.errors.InvalidArgumentError, match="stop_recording: the tape is not"):
+        with tape.stop_recording():
+            pass
+    assert float(tape.gradient(z, x)) == 12, "the errors left the record intact"
+    with pytest.raises(tf.errors.FailedPreconditionError, match="before the gradient of a tape"):
+        with tape.stop_recording():
+            pass
+
+
+def test_stop_recording_while_a_function_is_traced():
+    x = tf.Variable(2.0)
+    with tf.GradientTape() as tape:
+        @tf.function
+        def cube(x):
+            with tape.stop_recording():
+                return x * x * x
+        y = cube(x)
+    assert float(y) == 8 and float(tape.gradient(y, x)) == 12
+
+
+def test_a_persistent_tape_can_be_entered_again():
+    x = tf.Variable(3.0)
+    with tf.GradientTape(persistent=True) as tape:
+        y = x * x
+    with tape:
+        z = y * x
+    assert float(tape.gradient(z, x)) == 27
+
+
 def test_reset():
     x = tf.Variable(2.0)
     with tf.GradientTape(persistent=True) as tape:
@@ -267,7 +335,7 @@ def test_errors_have_hints():
         y = x * x
     with pytest.raises(tf.errors.InvalidArgumentError, match="gradient: the target is int32"):
         tape.gradient(y, x)
-    with pytest.raises(tf.errors.FailedPreconditionError, match="already recording"):
+    with pytest.raises(tf.errors.InvalidArgumentError, match="already recording"):
         with tape, tape:
             pass
 

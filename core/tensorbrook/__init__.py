@@ -22,7 +22,7 @@ from .ops.creation import eye, linspace, meshgrid, repeat, roll, sequence_mask
 from .ops.cumulative import cumsum, reduce_prod
 from .ops.einsum import einsum
 from .ops.gather_scatter import gather_nd, scatter_nd, tensor_scatter_nd_add
-from .ops.indexing import gather, one_hot
+from .ops.indexing import boolean_mask, gather, one_hot
 from .ops.linalg import clip_by_global_norm, clip_by_norm, matmul, norm, tensordot
 from .ops.math import (
     abs, add, add_n, argmax, argmin, cast, ceil, clip_by_value, cos, divide, equal, erf, exp,
@@ -51,17 +51,18 @@ def __dir__():
 
 __all__ = [
     "DType", "GradientTape", "Tensor", "TensorShape", "UnconnectedGradients", "Variable", "abs",
-    "add", "add_n", "argmax", "argmin", "argsort", "bitwise", "bool", "broadcast_to", "cast",
-    "ceil", "clip_by_global_norm", "clip_by_norm", "clip_by_value", "concat", "config", "constant",
-    "convert_to_tensor", "cos", "cumsum", "device", "divide", "einsum", "equal", "erf", "errors",
-    "exp", "expand_dims", "eye", "fill", "float16", "float32", "float64", "floor", "function",
-    "gather", "gather_nd", "greater", "greater_equal", "half", "identity", "init_scope", "int32",
-    "keras", "less", "less_equal", "linalg", "linspace", "log", "logical_and", "logical_not",
-    "logical_or", "math", "matmul", "maximum", "meshgrid", "minimum", "multiply", "negative",
-    "newaxis", "nn", "norm", "not_equal", "one_hot", "ones", "ones_like", "pad", "pow", "random",
-    "range", "rank", "reduce_all", "reduce_any", "reduce_logsumexp", "reduce_max", "reduce_mean",
-    "reduce_min", "reduce_prod", "reduce_std", "reduce_sum", "reduce_variance", "repeat", "reshape",
-    "reverse", "roll", "round", "rsqrt", "scan", "scatter_nd", "sequence_mask", "shape", "sigmoid",
-    "sign", "sin", "size", "slice", "sort", "split", "sqrt", "square", "squared_difference",
-    "squeeze", "stack", "stop_gradient", "subtract", "tanh", "tensor_scatter_nd_add", "tensordot",
-    "tile", "transpose", "tree_map", "truediv", "uint8", "unstack", "where", "zeros", "zeros_like"]
+    "add", "add_n", "argmax", "argmin", "argsort", "bitwise", "bool", "boolean_mask",
+    "broadcast_to", "cast", "ceil", "clip_by_global_norm", "clip_by_norm", "clip_by_value",
+    "concat", "config", "constant", "convert_to_tensor", "cos", "cumsum", "device", "divide",
+    "einsum", "equal", "erf", "errors", "exp", "expand_dims", "eye", "fill", "float16", "float32",
+    "float64", "floor", "function", "gather", "gather_nd", "greater", "greater_equal", "half",
+    "identity", "init_scope", "int32", "keras", "less", "less_equal", "linalg", "linspace", "log",
+    "logical_and", "logical_not", "logical_or", "math", "matmul", "maximum", "meshgrid", "minimum",
+    "multiply", "negative", "newaxis", "nn", "norm", "not_equal", "one_hot", "ones", "ones_like",
+    "pad", "pow", "random", "range", "rank", "reduce_all", "reduce_any", "reduce_logsumexp",
+    "reduce_max", "reduce_mean", "reduce_min", "reduce_prod", "reduce_std", "reduce_sum",
+    "reduce_variance", "repeat", "reshape", "reverse", "roll", "round", "rsqrt", "scan",
+    "scatter_nd", "sequence_mask", "shape", "sigmoid", "sign", "sin", "size", "slice", "sort",
+    "split", "sqrt", "square", "squared_difference", "squeeze", "stack", "stop_gradient",
+    "subtract", "tanh", "tensor_scatter_nd_add", "tensordot", "tile", "transpose", "tree_map",
+    "truediv", "uint8", "unstack", "where", "zeros", "zeros_like"]

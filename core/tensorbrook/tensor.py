@@ -212,6 +212,13 @@ class _TensorLike:
             )
         return host_array.to_nested_lists(self._bytes(), (1,), self.dtype)[0]
 
+    def __format__(self, style):
+        """Format the element of a scalar, or the elements of other tensors without a `style`."""
+        if isinstance(self, Tensor) and self.symbolic and not style:
+            return str(self)
+        return format(self.item(), style) if style or not self.shape \
+            else _format_value(self.tolist())
+
     # copy.deepcopy and pickle store the elements, from whichever device holds them.
     def __reduce__(self):
         return _tensor_from_bytes, (self._bytes(), tuple(self.shape), self.dtype)
@@ -250,9 +257,6 @@ class Tensor(_TensorLike):
             return f"<tf.Tensor: shape={tuple(self.shape)}, dtype={self.dtype}, traced>"
         value = _format_value(self.tolist())
         return f"<tf.Tensor: shape={tuple(self.shape)}, dtype={self.dtype}, value={value}>"
-
-    def __format__(self, style):
-        return format(self.item() if style and not self.shape else str(self), style)
 
     def __bool__(self):
         if self.symbolic:

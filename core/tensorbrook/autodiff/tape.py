@@ -46,18 +46,19 @@ class GradientTape:
         self._entries: list[_Entry] = []
         self._watched: dict[int, Tensor] = {}             # by id: tensors with a gradient
         self._reads: dict[Variable, list[Tensor]] = {}    # the values that were read
-        self._used = False
+        self._used = self._entered = self._recording = False
 
     def __enter__(self) -> GradientTape:
         if self in active_tapes():
-            raise FailedPreconditionError(
+            raise InvalidArgumentError(
                 "GradientTape", "it is already recording", "leave it first"
             )
-        self._used = False
+        self._used, self._entered, self._recording = False, True, True
         active_tapes().append(self)
         return self
 
     def __exit__(self, *exception) -> None:
+        self._recording = False
         if self in active_tapes():
             active_tapes().remove(self)
 
@@ -102,16 +103,36 @@ class GradientTape:
 
     @contextmanager
     def stop_recording(self):
-        """A context manager that pauses the recording."""
-        recording = active_tapes()[:]
+        """A context manager that pauses the recording. The tape must be recording."""
+        if not self._entered or self._used and not self._persistent:
+            raise FailedPreconditionError(
+                "stop_recording", "the tape is not recording",
+                "call it within `with tape:`, before the gradient of a tape that is not persistent")
+        self._require_recording("stop_recording")
         try:
-            active_tapes()[:] = [tape for tape in recording if tape is not self]
+            self._recording = False
+            with self._removed_from_active_tapes():
+                yield
+        finally:
+            self._recording = True
+
+    @contextmanager
+    def _removed_from_active_tapes(self):
+        tapes = active_tapes()[:]
+        try:
+            active_tapes()[:] = [tape for tape in tapes if tape is not self]
             yield
         finally:
-            active_tapes()[:] = recording
+            active_tapes()[:] = tapes
+
+    def _require_recording(self, op: str) -> None:
+        if not self._recording:
+            raise InvalidArgumentError(op, "the tape is not recording",
+                                       "call it within `with tape:`, outside of stop_recording")
 
     def reset(self) -> None:
-        """Discard all records."""
+        """Discard all records. The tape must be recording."""
+        self._require_recording("reset")
         self._entries, self._watched, self._reads = [], {}, {}
 
     def watched_variables(self) -> tuple[Variable, ...]:
@@ -145,7 +166,7 @@ class GradientTape:
         if self._persistent:
             grads = self._backpropagate(targets, cotangents)
         else:
-            with self.stop_recording():
+            with self._removed_from_active_tapes():
                 grads = self._backpropagate(targets, cotangents)
         source_grads = [
             self._gradient_of(s, grads, UnconnectedGradients(unconnected_gradients))

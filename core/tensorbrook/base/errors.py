@@ -19,6 +19,10 @@ class DTypeError(InvalidArgumentError, TypeError):
     """The operation does not support a dtype, or the dtypes of its arguments differ."""
 
 
+class IndexOutOfRangeError(InvalidArgumentError, IndexError):
+    """An index is not in the range of its axis."""
+
+
 class FailedPreconditionError(OpError, RuntimeError):
     """The object is not in the required state, such as a model that is not built yet."""
 
@@ -40,6 +44,7 @@ class UnimplementedError(OpError, NotImplementedError):
 
 
 # Tracebacks show the public path of each class.
-for _error in (OpError, InvalidArgumentError, DTypeError, FailedPreconditionError,
-               ResourceExhaustedError, UnavailableError, InternalError, UnimplementedError):
+for _error in (OpError, InvalidArgumentError, DTypeError, IndexOutOfRangeError,
+               FailedPreconditionError, ResourceExhaustedError, UnavailableError, InternalError,
+               UnimplementedError):
     _error.__module__ = "tensorbrook.errors"

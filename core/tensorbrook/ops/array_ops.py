@@ -176,10 +176,18 @@ def stack(values, axis=0) -> Tensor:
 
 
 def unstack(value, num=None, axis=0) -> list[Tensor]:
-    """The slices along `axis`, without that axis."""
+    """The slices along `axis`, without that axis; `num`, if given, must be their number.
+
+    >>> [x.tolist() for x in tf.unstack(tf.constant([[1, 2], [3, 4]]))]
+    [[1, 2], [3, 4]]
+    """
     x = as_tensor(value)
     axis = shapes.normalize_axis("unstack", axis, x.ndim)
-    return [squeeze(part, axis) for part in split(x, x.shape[axis], axis)]
+    n = x.shape[axis]
+    if num is not None and num != n:
+        raise InvalidArgumentError("unstack", f"num is {num!r}, but axis {axis} has size {n}",
+                                   f"use num={n}, or omit it")
+    return [squeeze(part, axis) for part in split(x, [1] * n, axis)]
 
 
 def split(value, num_or_size_splits, axis=0) -> list[Tensor]:

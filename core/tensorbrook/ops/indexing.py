@@ -1,8 +1,11 @@
-"""Indexing: the operator `x[key]`, gather, embedding_lookup and one_hot."""
+"""Indexing: the operator `x[key]`, boolean_mask, gather, embedding_lookup and one_hot."""
 from builtins import range, slice
+from itertools import compress
 
 from ..base import dtypes, shapes
-from ..base.errors import DTypeError, InvalidArgumentError
+from ..base.errors import (
+    DTypeError, FailedPreconditionError, IndexOutOfRangeError, InvalidArgumentError)
+from ..base.host_array import is_array
 from ..tensor import PYTHON_OPERATORS, Tensor, Variable, as_tensor
 from . import kernel_primitives as kp
 from . import primitives as p
@@ -10,11 +13,15 @@ from .gather_scatter import batch_gather
 
 
 def getitem(x, key) -> Tensor:
-    """`x[key]` for ints, slices, None and ..., as in NumPy; an int Tensor gathers along axis 0."""
+    """`x[key]` for ints, slices, None and ..., as in NumPy.
+
+    An int Tensor gathers along axis 0, and a bool Tensor is a mask: see `boolean_mask`.
+    """
     x = as_tensor(x)
     keys = key if isinstance(key, tuple) else (key,)
-    if len(keys) == 1 and isinstance(keys[0], (Tensor, Variable, list)):
-        return gather(x, keys[0])
+    if len(keys) == 1 and _is_index_array(keys[0]):
+        indices = as_tensor(keys[0])
+        return boolean_mask(x, indices) if indices.dtype.is_bool else gather(x, indices)
     begin, counts, steps, out = [], [], [], []
     axis = 0
     for k in _expand_ellipsis(keys, x):
@@ -27,6 +34,11 @@ def getitem(x, key) -> Tensor:
         axis += 1
     sliced = p.strided_slice(x, begin=tuple(begin), shape=tuple(counts), steps=tuple(steps))
     return p.reshape(sliced, shape=tuple(out))
+
+
+def _is_index_array(key) -> bool:
+    """Whether a key is an array of indices or a mask."""
+    return isinstance(key, (Tensor, Variable, list)) or is_array(key) and key.shape != ()
 
 
 def _expand_ellipsis(keys, x: Tensor) -> list:
@@ -51,20 +63,56 @@ def _resolve_key(key, axis: int, x: Tensor) -> tuple[int, int, int, bool]:
             )
         begin, end, step = key.indices(n)
         return begin if end != begin else 0, len(range(begin, end, step)), step, True
-    if not hasattr(key, "__index__"):
+    if _is_index_array(key) and as_tensor(key).ndim:
+        raise InvalidArgumentError(
+            "getitem", f"an array of shape {tuple(as_tensor(key).shape)} is one of several indices",
+            f"use tf.gather(x, indices, axis={axis}) or tf.boolean_mask(x, mask, axis={axis})")
+    if not hasattr(key, "__index__") or _is_bool(key):
         raise InvalidArgumentError(
             "getitem", f"{key!r} is not an index", "use ints, slices, None or ..."
         )
     i = key.__index__()
     if not -n <= i < n:
-        raise _IndexOutOfRange(
+        raise IndexOutOfRangeError(
             "getitem", f"index {i} is out of range for axis {axis} of shape {tuple(x.shape)}",
             f"use {-n} to {n - 1}" if n else "the axis is empty")
     return i % n, 1, 1, False
 
 
-class _IndexOutOfRange(InvalidArgumentError, IndexError):
-    """An index out of range; an IndexError too, which ends Python's iteration protocol."""
+def _is_bool(key) -> bool:
+    """Whether a key is a bool scalar, which Python would accept as the index 0 or 1."""
+    return isinstance(key, bool) or isinstance(key, (Tensor, Variable)) and key.dtype.is_bool
+
+
+def boolean_mask(tensor, mask, axis=None) -> Tensor:
+    """The slices of `tensor` at the indices where the bool `mask` is True: (count, ...).
+
+    `mask` has the sizes of one or more axes of `tensor`, the first of which is `axis` (default 0).
+    In the result, one axis of size `count` replaces them. `count` depends on the values, so a mask
+    that is a symbolic tensor of tf.function raises FailedPreconditionError.
+
+    >>> tf.boolean_mask(tf.constant([1, 2, 3]), [True, False, True]).numpy()
+    array([1, 3], dtype=int32)
+    """
+    x, mask = as_tensor(tensor), as_tensor(mask)
+    if not mask.dtype.is_bool:
+        raise DTypeError("boolean_mask", f"the mask is {mask.dtype}, not bool",
+                         "use a comparison: x != 0")
+    axis = shapes.normalize_axis("boolean_mask", axis or 0, x.ndim)
+    end = axis + mask.ndim
+    if not mask.ndim or tuple(x.shape[axis:end]) != tuple(mask.shape):
+        raise InvalidArgumentError(
+            "boolean_mask", f"a mask of shape {tuple(mask.shape)} does not match axis {axis} of "
+            f"shape {tuple(x.shape)}", "its sizes must be those of the axes from there on")
+    if mask.symbolic:
+        raise FailedPreconditionError(
+            "boolean_mask", "the mask is a symbolic tensor of tf.function, so the size of the "
+            "result is not known", "use tf.where(mask, x, 0), or select outside of the function")
+    count = mask.spec.count
+    is_selected = mask.__array_interface__["data"]              # one byte for each element
+    indices = as_tensor(list(compress(range(count), is_selected)), dtypes.int32)
+    flat = p.reshape(x, shape=(*x.shape[:axis], count, *x.shape[end:]))
+    return kp.gather(flat, indices, axis=axis)
 
 
 def gather(params, indices, axis=None, batch_dims: int = 0) -> Tensor:
@@ -99,23 +147,47 @@ def embedding_lookup(params, ids) -> Tensor:
     return gather(params, p.cast(ids, dtype=dtypes.int32))
 
 
-def one_hot(indices, depth: int, on_value=1.0, off_value=0.0, axis=-1, dtype=None) -> Tensor:
-    """Insert an axis of size `depth`, with `on_value` at the index and `off_value` elsewhere."""
+def one_hot(indices, depth: int, on_value=None, off_value=None, axis=-1, dtype=None) -> Tensor:
+    """Insert an axis of size `depth`, with `on_value` at the index and `off_value` elsewhere.
+
+    `on_value` is 1 and `off_value` 0 by default. `dtype=None` is the dtype of the given values, or
+    float32. An index outside of [0, depth) results in `off_value` alone.
+
+    >>> tf.one_hot([0, 1], 2, on_value=5).numpy()
+    array([[5, 0],
+           [0, 5]], dtype=int32)
+    """
     indices = as_tensor(indices)
     if not indices.dtype.is_integer:
         raise DTypeError(
             "one_hot", f"indices are {indices.dtype}, not int32", "use tf.cast(indices, tf.int32)"
         )
-    if indices.dtype is not dtypes.int32:
-        indices = p.cast(indices, dtype=dtypes.int32)
+    values, dtype = (on_value, off_value), None if dtype is None else dtypes.as_dtype(dtype)
+    given = [_one_hot_value(v, dtype) for v in values if v is not None]
+    dtype = dtypes.require_same_dtype("one_hot", *(v.dtype for v in given)) if given else \
+        dtype or dtypes.float32
+    on, off = (as_tensor(default, dtype) if v is None else given.pop(0)
+               for v, default in zip(values, (1, 0)))
+    return p.select(one_hot_mask(indices, depth, axis), on, off)
+
+
+def _one_hot_value(value, dtype: dtypes.DType | None) -> Tensor:
+    """`on_value` or `off_value` as a Tensor; a Python number takes the requested dtype."""
+    is_number = isinstance(value, (int, float))
+    out = as_tensor(value, dtype if is_number else None)
+    if dtype is not None:
+        dtypes.require_same_dtype("one_hot", dtype, out.dtype)
+    return out
+
+
+def one_hot_mask(indices: Tensor, depth: int, axis=-1) -> Tensor:
+    """Insert an axis of size `depth`: whether the position along it is the index."""
+    indices = indices if indices.dtype is dtypes.int32 else p.cast(indices, dtype=dtypes.int32)
     depth, = shapes.as_shape("one_hot", (depth,))
     axis = shapes.normalize_axis("one_hot", axis, indices.ndim + 1)
     shape = (*indices.shape[:axis], depth, *indices.shape[axis:])
     expanded = p.reshape(indices, shape=(*indices.shape[:axis], 1, *indices.shape[axis:]))
-    is_on = p.equal(p.iota(shape=shape, axis=axis), expanded)
-    dtype = dtypes.as_dtype(dtype) if dtype is not None else dtypes.float32
-    return p.select(is_on, as_tensor(on_value, dtype if not isinstance(on_value, Tensor) else None),
-                    as_tensor(off_value, dtype if not isinstance(off_value, Tensor) else None))
+    return p.equal(p.iota(shape=shape, axis=axis), expanded)
 
 
 PYTHON_OPERATORS["getitem"] = getitem

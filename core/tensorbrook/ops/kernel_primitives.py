@@ -156,9 +156,8 @@ avg_pool_grad = primitive(
 
 def _gather_spec(x: TensorSpec, indices: TensorSpec, axis) -> TensorSpec:
     if indices.dtype is not dtypes.int32:
-        raise DTypeError(
-            "gather", f"indices are {indices.dtype}, not int32", "use tf.cast(indices, tf.int32)"
-        )
+        hint = "use tf.boolean_mask" if indices.dtype.is_bool else "use tf.cast(indices, tf.int32)"
+        raise DTypeError("gather", f"indices are {indices.dtype}, not int32", hint)
     return TensorSpec(x.shape[:axis] + indices.shape + x.shape[axis + 1:], x.dtype)
 
 
