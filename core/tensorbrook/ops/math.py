@@ -4,7 +4,7 @@ from functools import wraps
 from inspect import signature
 
 from ..base import dtypes, shapes
-from ..base.errors import InvalidArgumentError
+from ..base.errors import DTypeError, InvalidArgumentError
 from ..base.tree import tree_map
 from ..tensor import PYTHON_OPERATORS, Tensor, Variable, as_tensor
 from . import primitives as p
@@ -164,23 +164,68 @@ def reduce_min(input_tensor, axis=None, keepdims=False) -> Tensor:
 
 @compute_in_float32
 def reduce_mean(input_tensor, axis=None, keepdims=False) -> Tensor:
-    """The mean over `axis`. It is NaN for no elements; for integers it is rounded down."""
+    """The mean over `axis`. It is NaN for no elements.
+
+    The mean of integers is exact, truncated towards 0, and 0 for no elements.
+
+    >>> int(tf.reduce_mean(tf.constant([-3, -4])))
+    -3
+    """
     x = as_tensor(input_tensor)
     axes = shapes.normalize_axes("reduce_mean", axis, x.ndim)
     count = shapes.num_elements(tuple(x.shape[a] for a in axes))
-    total = reduce_sum(x, axis=axes, keepdims=keepdims)
-    return total / float(count) if x.dtype.is_floating else p.floordiv(total, count)
+    if x.dtype.is_integer:
+        return cast(_integer_mean(cast(x, dtypes.int32), axes, count, keepdims), x.dtype)
+    return reduce_sum(x, axis=axes, keepdims=keepdims) / float(count)
+
+
+def _integer_mean(x: Tensor, axes, count: int, keepdims: bool) -> Tensor:
+    """The mean of int32 elements without a sum that overflows.
+
+    Each element is q * count + r with 0 <= r < count, so the mean is sum(q) plus sum(r) / count.
+    sum(q) fits into int32; r is split into digits whose sums do, and the digit sums are divided by
+    `count` by long division, the most significant digit first.
+    """
+    quotients = p.floordiv(x, max(count, 1))
+    mean = reduce_sum(quotients, axes, keepdims)
+    if count < 2:
+        return mean
+    remainders = x - quotients * count
+    bits = max(30 - count.bit_length(), 1)          # count * 2 ** (bits + 1) is below 2 ** 31
+    digits = -(-(count - 1).bit_length() // bits)
+    quotient = remainder = None
+    for i in reversed(range(digits)):
+        digit = p.bitwise_and(p.right_shift(remainders, i * bits), (1 << bits) - 1)
+        total = reduce_sum(digit, axes, keepdims)
+        total = total if remainder is None else total + remainder * (1 << bits)
+        high = p.floordiv(total, count)
+        remainder = total - high * count
+        quotient = high if quotient is None else quotient * (1 << bits) + high
+    mean = mean + quotient
+    is_rounded_down = p.bitwise_and(p.less(mean, 0), p.not_equal(remainder, 0))
+    return mean + cast(is_rounded_down, dtypes.int32)
 
 
 @compute_in_float32
 def reduce_variance(input_tensor, axis=None, keepdims=False) -> Tensor:
-    x = as_tensor(input_tensor)
+    """The population variance of a floating tensor over `axis`."""
+    x = require_floating("reduce_variance", input_tensor)
     return reduce_mean(square(x - reduce_mean(x, axis, True)), axis, keepdims)
 
 
 @compute_in_float32
 def reduce_std(input_tensor, axis=None, keepdims=False) -> Tensor:
-    return p.sqrt(reduce_variance(input_tensor, axis, keepdims))
+    """The population standard deviation of a floating tensor over `axis`."""
+    x = require_floating("reduce_std", input_tensor)
+    return p.sqrt(reduce_variance(x, axis, keepdims))
+
+
+def require_floating(op: str, x) -> Tensor:
+    """Convert to a Tensor; raises DTypeError for integers and bools."""
+    x = as_tensor(x)
+    if not x.dtype.is_floating:
+        raise DTypeError(op, f"{x.dtype} is not supported", "use tf.cast to float32")
+    return x
 
 
 def reduce_any(input_tensor, axis=None, keepdims=False) -> Tensor:
@@ -211,18 +256,29 @@ def _arg_extremum(op: str, reduce, input, axis, output_type) -> Tensor:
     if n == 0:
         raise InvalidArgumentError(op, f"axis {axis} of shape {tuple(x.shape)} is empty",
                                    "use an axis with at least one element")
+    if x.dtype.is_bool:
+        x = cast(x, dtypes.uint8)
     is_extremum = p.equal(x, reduce(x, axis, keepdims=True))
+    if x.dtype.is_floating:
+        is_extremum = p.bitwise_or(is_extremum, p.is_nan(x))   # a NaN makes the extremum NaN
     indices = where(is_extremum, p.iota(shape=tuple(x.shape), axis=axis), n - 1)
     return cast(reduce_min(indices, axis), output_type)
 
 
 def argmax(input, axis=0, output_type=dtypes.int32) -> Tensor:
-    """The index of the largest element along `axis`; of several equal ones the first."""
+    """The index of the largest element along `axis`; of several equal ones the first.
+
+    As in NumPy and JAX, NaN is the extremum: the result is the index of the first NaN, where
+    `reduce_max` is NaN. TensorFlow's kernels and its compiler differ here from each other.
+
+    >>> int(tf.argmax([3.0, float("nan"), 1.0]))
+    1
+    """
     return _arg_extremum("argmax", reduce_max, input, axis, output_type)
 
 
 def argmin(input, axis=0, output_type=dtypes.int32) -> Tensor:
-    """The index of the smallest element along `axis`; of several equal ones the first."""
+    """The index of the smallest element along `axis`, or of the first NaN, as for `argmax`."""
     return _arg_extremum("argmin", reduce_min, input, axis, output_type)
 
 

@@ -2,7 +2,7 @@
 from math import ceil
 
 from ..base import shapes
-from ..base.errors import DTypeError, InvalidArgumentError
+from ..base.errors import InvalidArgumentError
 from ..tensor import Tensor, as_tensor
 from . import math
 from . import primitives as p
@@ -23,7 +23,7 @@ def moments(x, axes, shift=None, keepdims=False) -> tuple[Tensor, Tensor]:
     >>> float(mean), round(float(variance), 4)
     (2.0, 0.6667)
     """
-    x = _require_floating("moments", x)
+    x = math.require_floating("moments", x)
     axes = shapes.normalize_axes("moments", axes, x.ndim)
     shift, _, mean_offset, variance = _shifted_moments(x, axes)
     mean = shift + mean_offset
@@ -63,7 +63,7 @@ def normalize(x, axes, offset, scale, epsilon: float) -> tuple[Tensor, Tensor, T
     Mean and variance keep `axes` with size 1. `offset` and `scale` broadcast, and may be None.
     """
     shift, centered, mean_offset, variance = _shifted_moments(
-        _require_floating("normalize", x), axes)
+        math.require_floating("normalize", x), axes)
     inverse = math.rsqrt(variance + float(epsilon))
     if scale is None or _has_shape_of_moments(scale, variance):
         # Combine scale and offset per group, which leaves one multiply-add per element.
@@ -86,7 +86,7 @@ def batch_normalization(x, mean, variance, offset, scale, variance_epsilon) -> T
     >>> tf.nn.batch_normalization(tf.constant([3.0]), 1.0, 4.0, None, None, 0.0).numpy()
     array([1.], dtype=float32)
     """
-    x = _require_floating("batch_normalization", x)
+    x = math.require_floating("batch_normalization", x)
     mean, variance = as_tensor(mean, x.dtype), as_tensor(variance, x.dtype)
     for name, parameter in (("mean", mean), ("variance", variance), ("offset", offset),
                             ("scale", scale)):
@@ -104,10 +104,3 @@ def _check_broadcast(name: str, parameter: Tensor, x: Tensor) -> None:
             "batch_normalization",
             f"{name} {tuple(parameter.shape)} does not broadcast to x {tuple(x.shape)}",
             f"for one value per channel use shape ({x.shape[-1] if x.ndim else 1},)")
-
-
-def _require_floating(op: str, x) -> Tensor:
-    x = as_tensor(x)
-    if not x.dtype.is_floating:
-        raise DTypeError(op, f"{x.dtype} is not supported", "use tf.cast to float32")
-    return x
