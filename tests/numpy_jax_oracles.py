@@ -34,6 +34,12 @@ def floordiv(np, x, y):
     return np.where(y == 0, 0, x // np.where(y == 0, 1, y)).astype(x.dtype)
 
 
+def mod_or_0(np, x, y):
+    """The remainder with the sign of y; modulo 0 it is 0 for integers, because no backend traps."""
+    is_zero = (y == 0) & (x.dtype.kind != "f")
+    return np.where(is_zero, 0, x % np.where(is_zero, 1, y)).astype(x.dtype)
+
+
 def stop_gradient(np, x):
     return lax.stop_gradient(x) if np is jnp else x
 

@@ -292,11 +292,15 @@ ERRORS = [
     (lambda: tf.range(1, 5, 0),
      "range: delta is 0; use a delta other than 0"),
     (lambda: tf.pow(tf.constant([2]), -1),
-     "pow: x is int32 and the exponent is -1; use an exponent of 1 to 4, or tf.cast x to "
-     "float32"),
+     "pow: the exponent -1 of an integer is negative; use tf.cast(x, tf.float32)"),
+    (lambda: tf.pow(tf.constant([2, 3]), tf.constant([1, -2])),
+     "pow: the exponent -2 of an integer is negative; use tf.cast(x, tf.float32)"),
     (lambda: tf.constant([2]) ** 0.5,
-     "pow: x is int32 and the exponent is 0.5; use an exponent of 1 to 4, or tf.cast x to "
-     "float32"),
+     "pow: cannot convert 0.5 to the tensor's dtype int32; convert the tensor with tf.cast(x, "
+     "tf.float32)"),
+    (lambda: tf.constant([2]) ** 2.0,
+     "pow: cannot convert 2.0 to the tensor's dtype int32; convert the tensor with tf.cast(x, "
+     "tf.float32)"),
     (lambda: tf.logical_and(tf.ones(2), True),
      "logical_and: float32 is not supported, only bool; compare first, or use tf.bitwise"),
     (lambda: tf.random.uniform((2,), 5, 5, tf.int32),

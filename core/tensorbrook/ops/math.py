@@ -6,14 +6,15 @@ from inspect import signature
 from ..base import dtypes, shapes
 from ..base.errors import DTypeError, InvalidArgumentError
 from ..base.tree import tree_map
-from ..tensor import PYTHON_OPERATORS, Tensor, Variable, as_tensor
+from ..tensor import (
+    PYTHON_OPERATORS, Tensor, Variable, as_tensor, context, context_stack, fetch_all, tapes_paused)
 from . import primitives as p
 
 add, subtract, multiply, divide = p.add, p.subtract, p.multiply, p.divide
 negative, abs, sign, maximum, minimum = p.negative, p.abs_, p.sign, p.maximum, p.minimum
 exp, expm1, log, log1p, sqrt, sigmoid, tanh, sin, cos, erf = (
     p.exp, p.expm1, p.log, p.log1p, p.sqrt, p.sigmoid, p.tanh, p.sin, p.cos, p.erf)
-floor, ceil, round, floordiv = p.floor, p.ceil, p.round_, p.floordiv
+floor, ceil, round, floordiv, mod = p.floor, p.ceil, p.round_, p.floordiv, p.mod
 equal, not_equal, less, less_equal, greater, greater_equal = (
     p.equal, p.not_equal, p.less, p.less_equal, p.greater, p.greater_equal)
 identity, stop_gradient, is_nan, is_finite = p.identity, p.stop_gradient, p.is_nan, p.is_finite
@@ -38,26 +39,45 @@ def truediv(x, y) -> Tensor:
     return p.divide(x, y)
 
 
-def mod(x, y) -> Tensor:
-    """The remainder of floored division, with the sign of `y`."""
-    return x - p.floordiv(x, y) * y
-
-
 def pow(x, y) -> Tensor:
-    """`x ** y`, elementwise. Integers support only exponents 1 to 4, by repeated multiplication."""
-    if isinstance(y, (int, float)) and y in (1, 2, 3, 4):
-        return _integer_power(as_tensor(x), int(y))
-    x = as_tensor(x, None if isinstance(x, (Tensor, Variable)) else getattr(y, "dtype", None))
-    if not x.dtype.is_floating:
-        raise InvalidArgumentError("pow", f"x is {x.dtype} and the exponent is {y!r}",
-                                   "use an exponent of 1 to 4, or tf.cast x to float32")
-    return p.pow_(x, float(y) if isinstance(y, (int, float)) else y)
+    """`x ** y`, elementwise; integer powers wrap around.
+
+    A negative exponent of an integer raises InvalidArgumentError. Where the exponent is a symbolic
+    tensor of tf.function, the power is truncated to an integer instead: 1, -1 or 0.
+
+    >>> tf.pow(tf.constant([2, 3]), tf.constant([10, 4])).numpy()
+    array([1024,   81], dtype=int32)
+    """
+    is_floating = isinstance(x, float) or not isinstance(x, int) and as_tensor(x).dtype.is_floating
+    if isinstance(y, (int, float) if is_floating else int) and y in (1, 2, 3, 4):
+        return _power_by_multiplication(as_tensor(x), int(y))
+    if not is_floating and not isinstance(y, float):
+        _require_nonnegative_exponent(as_tensor(y))
+    return p.pow_(x, y)
 
 
-def _integer_power(x: Tensor, n: int) -> Tensor:
+def _require_nonnegative_exponent(y: Tensor) -> None:
+    extrema = known_extrema(y) if y.dtype is dtypes.int32 else None
+    if extrema is not None and extrema[0] < 0:
+        raise InvalidArgumentError("pow", f"the exponent {extrema[0]} of an integer is negative",
+                                   "use tf.cast(x, tf.float32)")
+
+
+def known_extrema(x: Tensor) -> tuple[int, int] | None:
+    """(smallest, largest) element of integers; None for no elements and for a symbolic tensor."""
+    if x.symbolic or not x.spec.count:
+        return None
+    if not x.shape:
+        return (x.item(),) * 2
+    with tapes_paused(), context(context_stack()[0]):
+        low, high = fetch_all([reduce_min(x), reduce_max(x)])
+    return low.item(), high.item()
+
+
+def _power_by_multiplication(x: Tensor, n: int) -> Tensor:
     if n == 1:
         return x
-    half = _integer_power(x, n // 2)
+    half = _power_by_multiplication(x, n // 2)
     return half * half * x if n % 2 else half * half
 
 
@@ -299,7 +319,7 @@ PYTHON_OPERATORS.update(
         "multiply": p.multiply,
         "divide": truediv,
         "floordiv": p.floordiv,
-        "mod": mod,
+        "mod": p.mod,
         "pow": pow,
         "negative": p.negative,
         "abs": p.abs_,

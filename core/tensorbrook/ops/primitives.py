@@ -38,6 +38,21 @@ floordiv = elementwise(
     "floordiv", "floordiv(x, y)", _floordiv, lambda g, out, x, y: (None, None), "fiu"
 )
 
+
+
+def _mod(np, x, y):
+    """The exact remainder of C's fmod, moved to the sign of y; 0 for integers modulo 0."""
+    if x.dtype.kind != "f":
+        return np.where(y == 0, 0, x % np.where(y == 0, 1, y))
+    out = np.fmod(x, y)
+    return np.where((out != 0) & ((out < 0) != (y < 0)), out + y, out)
+
+
+# A primitive because x - floordiv(x, y) * y cancels: the quotient is rounded. In the derivative,
+# (x - out) / y is the exact quotient but for rounding.
+mod = elementwise("mod", "mod(x, y)", _mod,
+                  lambda g, out, x, y: (g, -g * round_((x - out) / y)), "fiu")
+
 negative = elementwise("negative", "-x", lambda np, x: -x, lambda g, out, x: (-g,), "fi")
 
 abs_ = elementwise("abs", "abs(x)", lambda np, x: np.abs(x), lambda g, out, x: (g * sign(x),), "fi")
@@ -69,7 +84,17 @@ def _pow_vjp(g, out, x, y):
     return g * y * pow_(x, safe_exponent), select(greater(x, 0.0), g * out * log(safe_x), 0.0)
 
 
-pow_ = elementwise("pow", "pow(x, y)", lambda np, x, y: np.power(x, y), _pow_vjp, "f")
+def _pow(np, x, y):
+    """Integer powers wrap around; a negative exponent results in 1 / x^n, truncated, and 0 at 0."""
+    if x.dtype.kind != "i":
+        # A copy, because NumPy computes a power with a repeated exponent 0.5 as sqrt: NaN at -inf.
+        x, y = np.broadcast_arrays(x, y)
+        return np.power(x, y.copy())
+    is_one = (x == 1) | (x == -1)                               # x^-n is x^n, or x^(n mod 2)
+    return np.where((y >= 0) | is_one, np.power(x, np.where(y < 0, y & 1, y)), 0)
+
+
+pow_ = elementwise("pow", "pow(x, y)", _pow, _pow_vjp, "fiu")
 
 floor = elementwise("floor", "floor(x)", lambda np, x: np.floor(x), lambda g, out, x: (None,), "f")
 

@@ -218,7 +218,42 @@ def floordiv(x: uint8, y: uint8): return as_uint8(floordiv(as_int32(x), as_int32
 def floordiv(x: float32, y: float32): return f32x4.floor(x / y)
 def mod(x: int32, y: int32): return select(y == 0, 0, x - floordiv(x, y) * y)
 def mod(x: uint8, y: uint8): return as_uint8(mod(as_int32(x), as_int32(y)))
-def mod(x: float32, y: float32): return x - f32x4.floor(x / y) * y
+'''
+
+# The exact remainder of C's fmod. x = 2^d m with mantissas m of x and y of equal scale: each step
+# multiplies the remainder by up to 2^29 of 2^d, at most 2^277, and subtracts a multiple of y.
+# Products and differences of multiples of 2^-24 below 2^29 are exact in float64. The remainder is
+# between -y / 2 and y / 2 until the last step.
+_MODULO_STEPS = [
+    f"    scale = scale_of_step(d - {28 + 29 * step})\n"
+    "    left = reduce_modulo(left, promote_low(y_mantissa), promote_low(scale))\n"
+    "    right = reduce_modulo(right, promote_high(y_mantissa), promote_high(scale))"
+    for step in range(9)]
+MODULO = '''
+def binary_exponent(x: float32): return exponent(x) - (as_int32(x < 1.17549435e-38) & 23)
+def scale_of_step(d: int32): return as_float32((i32x4.max_s(i32x4.min_s(d, 29), 0) + 127) << 23)
+def reduce_modulo(r: float64, y: float64, scale: float64):
+    scaled = r * scale
+    return scaled - f64x2.nearest(scaled * (1 / y)) * y
+def fmod_magnitude(x: float32, y: float32):
+    y_mantissa = mantissa(y)
+    y_exponent = binary_exponent(y)
+    d = binary_exponent(x) - y_exponent
+    scale = scale_of_step(i32x4.min_s(d, 28))
+    left = reduce_modulo(promote_low(mantissa(x)), promote_low(y_mantissa), promote_low(scale))
+    right = reduce_modulo(promote_high(mantissa(x)), promote_high(y_mantissa), promote_high(scale))
+''' + "\n".join(_MODULO_STEPS) + '''
+    r = demote(left, right)
+    r = select(r < 0, r + y_mantissa, r)
+    half = y_exponent >> 1
+    return r * as_float32((half + 127) << 23) * as_float32((y_exponent - half + 127) << 23)
+def fmod(x: float32, y: float32):
+    a = f32x4.abs(x)
+    b = f32x4.abs(y)
+    return select(a < b, x, select((b > 0) & (a < inf), set_sign(fmod_magnitude(a, b), x), nan))
+def mod(x: float32, y: float32):
+    r = fmod(x, y)
+    return select((r != 0) & ((r < 0) ^ (y < 0)), r + y, r)
 '''
 
 # A shift by 32 or more equals repeated shifts by one. A power with a negative exponent is 1 / x^n,
@@ -246,4 +281,4 @@ def pow(x: uint8, y: uint8): return as_uint8(pow(as_int32(x), as_int32(y)) & 255
 '''
 
 LIBRARY = "".join((BASIC, CASTS, EXPONENTIALS, LOGARITHMS, TRIGONOMETRIC, ERROR_FUNCTION, POWERS,
-                   INTEGER_DIVISION, SHIFTS_AND_POWERS))
+                   INTEGER_DIVISION, MODULO, SHIFTS_AND_POWERS))

@@ -346,21 +346,81 @@ fn floordiv_i32(x: i32, y: i32) -> i32 {
 
 fn floordiv_u8(x: u32, y: u32) -> u32 { return select(x / max(y, 1u), 0u, y == 0u); }
 
-// WGSL's quotients may be 2.5 ulp off, which is not acceptable for one that is an integer: correct
-// it.
-fn quotient(x: f32, y: f32) -> f32 {
-  let q = x / y;
-  let error = fma(-q, y, x);
-  return select(q, q + error / y, abs(error) < abs(x) && abs(q) > 1e-30);
+struct Mantissa { bits: u32, exponent: i32 }
+
+// |x| = bits 2^(exponent - 23) for finite x != 0, with bit 23 as the highest bit.
+fn normalized_mantissa(x: f32) -> Mantissa {
+  let bits = bitcast<u32>(x) & 0x7fffffffu;
+  let mantissa = mantissa_with_hidden_bit(bits);
+  let shift = countLeadingZeros(mantissa) - 8u;
+  return Mantissa(mantissa << shift, i32(max(bits >> 23u, 1u)) - 127 - i32(shift));
 }
 
-fn floordiv_f32(x: f32, y: f32) -> f32 { return floor(quotient(x, y)); }
+// The mantissa for an exponent of at least 1: a denormal has no hidden bit.
+fn mantissa_with_hidden_bit(bits: u32) -> u32 {
+  return (bits & 0x7fffffu) | select(0u, 0x800000u, (bits & 0x7f800000u) != 0u);
+}
+
+// x / y rounded to nearest even for finite x and y != 0, by long division; a denormal quotient is
+// replaced by the smallest normal number. WGSL's quotients may be 2.5 ulp off, which is not
+// acceptable for one that is an integer.
+fn quotient(x: f32, y: f32) -> f32 {
+  let a = normalized_mantissa(x);
+  let b = normalized_mantissa(y);
+  let sign = (bitcast<u32>(x) ^ bitcast<u32>(y)) & 0x80000000u;
+  let is_below_one = a.bits < b.bits;
+  let exponent = a.exponent - b.exponent - select(0, 1, is_below_one);
+  var r = (a.bits << select(0u, 1u, is_below_one)) - b.bits;
+  var q = 1u;                                                   // then 24 bits of the fraction
+  for (var i = 0; i < 3; i++) {
+    q = (q << 8u) | ((r << 8u) / b.bits);
+    r = (r << 8u) % b.bits;
+  }
+  let is_rounded_up = (q & 1u) == 1u && (r != 0u || (q & 2u) == 2u);
+  let biased = u32(clamp(exponent, -126, 128) + 126);           // the hidden bit adds 1
+  let normal = (q >> 1u) + select(0u, 1u, is_rounded_up) + (biased << 23u);
+  let is_zero = exponent < -150 || (exponent == -150 && q == 0x1000000u && r == 0u);
+  let small = select(0x00800000u, 0u, is_zero);
+  let magnitude = select(min(normal, 0x7f800000u), small, exponent < -126);
+  return bitcast<f32>(magnitude | sign);
+}
+
+fn floordiv_f32(x: f32, y: f32) -> f32 {
+  if (is_nan(x) || is_nan(y)) { return nan(); }
+  if (is_zero(y)) { return over_zero(x, bitcast<u32>(y) & 0x80000000u); }
+  let sign = (bitcast<u32>(x) ^ bitcast<u32>(y)) & 0x80000000u;
+  if (!is_finite(x)) { return select(nan(), bitcast<f32>(infinity_bits | sign), is_finite(y)); }
+  if (is_zero(x) || !is_finite(y)) { return bitcast<f32>(sign); }
+  return floor(quotient(x, y));
+}
 
 fn mod_i32(x: i32, y: i32) -> i32 { return select(x - floordiv_i32(x, y) * y, 0, y == 0); }
 
 fn mod_u8(x: u32, y: u32) -> u32 { return select(x % max(y, 1u), 0u, y == 0u); }
 
-fn mod_f32(x: f32, y: f32) -> f32 { return x - floor(quotient(x, y)) * y; }
+// The exact remainder of C's fmod, in integers: x and y are multiples of the smallest denormal, and
+// the mantissa of x is shifted by 8 bits at a time.
+fn fmod_f32(x: f32, y: f32) -> f32 {
+  let x_bits = bitcast<u32>(x) & 0x7fffffffu;
+  let y_bits = bitcast<u32>(y) & 0x7fffffffu;
+  if (x_bits >= 0x7f800000u || y_bits > 0x7f800000u || y_bits == 0u) { return nan(); }
+  if (x_bits < y_bits) { return x; }
+  let y_exponent = max(y_bits >> 23u, 1u);
+  let y_mantissa = mantissa_with_hidden_bit(y_bits);
+  var r = mantissa_with_hidden_bit(x_bits) % y_mantissa;
+  for (var d = max(x_bits >> 23u, 1u) - y_exponent; d > 0u; d -= min(d, 8u)) {
+    r = (r << min(d, 8u)) % y_mantissa;
+  }
+  let shift = min(countLeadingZeros(r) - 8u, y_exponent - 1u);
+  let mantissa = r << shift;                       // it has bit 23, except for a denormal
+  let bits = mantissa + ((y_exponent - 1u - shift) << 23u);
+  return bitcast<f32>(select(bits, 0u, r == 0u) | (bitcast<u32>(x) & 0x80000000u));
+}
+
+fn mod_f32(x: f32, y: f32) -> f32 {
+  let r = fmod_f32(x, y);
+  return select(r, r + y, !is_nan(r) && !is_zero(r) && (r < 0.0) != (y < 0.0));
+}
 
 // ── shifts: a shift by 32 or more, or by a negative count, shifts out all bits ──
 
