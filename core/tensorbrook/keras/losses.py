@@ -12,6 +12,7 @@ from typing import Any
 import tensorbrook as tf
 
 from ..base.errors import InvalidArgumentError
+from ..ops import indexing
 from . import argument_checks, data_conversion
 from .auto_names import snake_case
 
@@ -68,7 +69,8 @@ def sparse_categorical_crossentropy(y_true: Any, y_pred: Any, from_logits: bool 
     """Cross entropy of class indices (...,) and predictions (..., classes): float32 (...,).
 
     The loss of a sample is -log(probability of its class). It is 0 where the class is
-    `ignore_class`.
+    `ignore_class`. Another class outside of [0, classes) is an error, or has loss NaN in
+    tf.function: see tf.nn.sparse_softmax_cross_entropy_with_logits.
 
     >>> loss = tf.keras.losses.sparse_categorical_crossentropy([1], [[0.5, 0.5]])
     >>> [round(x, 4) for x in loss.tolist()]
@@ -76,9 +78,17 @@ def sparse_categorical_crossentropy(y_true: Any, y_pred: Any, from_logits: bool 
     """
     y_pred = data_conversion.to_float(y_pred)
     labels = class_indices("sparse_categorical_crossentropy", y_true, y_pred)
-    one_hot = tf.one_hot(labels, y_pred.shape[-1])
-    values = -tf.reduce_sum(one_hot * log_probabilities(y_pred, from_logits), axis=-1)
-    return values if ignore_class is None else tf.where(labels != ignore_class, values, 0.0)
+    counts = labels != ignore_class if ignore_class is not None else None
+    if counts is not None:
+        labels = tf.where(counts, labels, 0)
+    if from_logits:
+        values = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, y_pred)
+    else:
+        num_classes = y_pred.shape[-1]
+        indexing.require_class_indices("sparse_categorical_crossentropy", labels, num_classes)
+        one_hot = indexing.one_hot_or_nan(labels, num_classes)
+        values = -tf.reduce_sum(one_hot * log_probabilities(y_pred, from_logits), axis=-1)
+    return values if counts is None else tf.where(counts, values, 0.0)
 
 
 def categorical_crossentropy(y_true: Any, y_pred: Any, from_logits: bool = False,

@@ -1,6 +1,7 @@
 """Indexing: the operator `x[key]`, boolean_mask, gather, embedding_lookup and one_hot."""
 from builtins import range, slice
 from itertools import compress
+from math import nan
 
 from ..base import dtypes, shapes
 from ..base.errors import (
@@ -8,6 +9,7 @@ from ..base.errors import (
 from ..base.host_array import is_array
 from ..tensor import PYTHON_OPERATORS, Tensor, Variable, as_tensor
 from . import kernel_primitives as kp
+from . import math
 from . import primitives as p
 from .gather_scatter import batch_gather
 
@@ -188,6 +190,32 @@ def one_hot_mask(indices: Tensor, depth: int, axis=-1) -> Tensor:
     shape = (*indices.shape[:axis], depth, *indices.shape[axis:])
     expanded = p.reshape(indices, shape=(*indices.shape[:axis], 1, *indices.shape[axis:]))
     return p.equal(p.iota(shape=shape, axis=axis), expanded)
+
+
+# ── class indices, the labels of classification ───────────────────────────────────────────────
+
+
+def is_class_index(labels: Tensor, num_classes: int) -> Tensor:
+    """Whether each label is in [0, num_classes)."""
+    labels = labels if labels.dtype is dtypes.int32 else p.cast(labels, dtype=dtypes.int32)
+    return p.bitwise_and(p.greater_equal(labels, 0), p.less(labels, num_classes))
+
+
+def one_hot_or_nan(labels: Tensor, num_classes: int) -> Tensor:
+    """The float32 one-hot row of each label; a label outside of [0, num_classes) has a row of NaN,
+    so that a mistake does not look like a loss of 0."""
+    off = p.select(is_class_index(labels, num_classes), 0.0, nan)
+    return p.select(one_hot_mask(labels, num_classes), 1.0, p.reshape(off, shape=(*off.shape, 1)))
+
+
+def require_class_indices(op: str, labels: Tensor, num_classes: int) -> None:
+    """Raise InvalidArgumentError unless all labels are in [0, num_classes), or are symbolic."""
+    extrema = math.known_extrema(labels)
+    if extrema is not None and not 0 <= extrema[0] <= extrema[1] < num_classes:
+        low, high = extrema
+        raise InvalidArgumentError(
+            op, f"labels range from {low} to {high}, but there are {num_classes} classes",
+            f"labels must be 0 to {num_classes - 1}")
 
 
 PYTHON_OPERATORS["getitem"] = getitem

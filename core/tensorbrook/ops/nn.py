@@ -1,5 +1,5 @@
 """`tf.nn`: activations, losses, dropout, convolution and pooling, composed of primitives."""
-from math import sqrt
+from math import nan, sqrt
 
 from ..base import shapes
 from ..base.errors import DTypeError, InvalidArgumentError
@@ -7,7 +7,6 @@ from ..tensor import Tensor, as_tensor
 from . import indexing, math, normalization, sorting
 from . import kernel_primitives as kp
 from . import primitives as p
-from .indexing import one_hot
 from .random import uniform
 
 relu, tanh, sigmoid = p.relu, p.tanh, p.sigmoid
@@ -48,15 +47,10 @@ def gelu(features, approximate=False) -> Tensor:
 
 def softplus(features) -> Tensor:
     """log(1 + exp(x)), without overflow."""
-    linear, correction = _softplus_terms(as_tensor(features))
-    return linear + correction
-
-
-def _softplus_terms(x: Tensor) -> tuple[Tensor, Tensor]:
-    """log(1 + exp(x)) as the terms max(x, 0) and log(1 + exp(-abs(x)))."""
+    x = as_tensor(features)
     # One condition for both terms: with max and abs, the derivative at 0 would not be 1/2.
     positive = p.greater_equal(x, 0.0)
-    return math.where(positive, x, 0.0), p.log1p(p.exp(math.where(positive, -x, x)))
+    return math.where(positive, x, 0.0) + p.log1p(p.exp(math.where(positive, -x, x)))
 
 
 @math.compute_in_float32
@@ -80,7 +74,16 @@ def softmax_cross_entropy_with_logits(labels, logits, axis=-1) -> Tensor:
 
 
 def sparse_softmax_cross_entropy_with_logits(labels, logits) -> Tensor:
-    """The cross entropy of class indices `labels` (...) and `logits` (..., classes)."""
+    """The cross entropy of class indices `labels` (...) and `logits` (..., classes).
+
+    A label outside of [0, classes) raises InvalidArgumentError. Where the labels are a symbolic
+    tensor of tf.function, its loss and the gradient of its logits are NaN instead, as for
+    TensorFlow on a GPU.
+
+    >>> loss = tf.nn.sparse_softmax_cross_entropy_with_logits([1], [[0.0, 0.0]])
+    >>> round(float(loss[0]), 4)
+    0.6931
+    """
     labels, logits = as_tensor(labels), as_tensor(logits)
     if not labels.dtype.is_integer:
         raise DTypeError("sparse_softmax_cross_entropy_with_logits", f"labels are {labels.dtype}",
@@ -91,16 +94,34 @@ def sparse_softmax_cross_entropy_with_logits(labels, logits) -> Tensor:
             f"labels {tuple(labels.shape)} do not match logits {tuple(logits.shape)}",
             f"labels must have shape {tuple(logits.shape[:-1])}",
         )
-    return softmax_cross_entropy_with_logits(
-        one_hot(labels, logits.shape[-1], dtype=logits.dtype), logits
-    )
+    indexing.require_class_indices(
+        "sparse_softmax_cross_entropy_with_logits", labels, logits.shape[-1])
+    return _sparse_cross_entropy(logits, labels)
+
+
+@math.compute_in_float32
+def _sparse_cross_entropy(logits, labels) -> Tensor:
+    """log(sum(exp(x))) - x[label]; a logit -inf of another class does not make it NaN."""
+    x = as_tensor(logits)
+    shifted = x - p.stop_gradient(math.reduce_max(x, -1, keepdims=True))
+    is_label = indexing.one_hot_mask(labels, x.shape[-1])
+    of_label = math.reduce_sum(math.where(is_label, shifted, 0.0), -1)
+    loss = p.log(math.reduce_sum(p.exp(shifted), -1)) - of_label
+    is_valid = indexing.is_class_index(labels, x.shape[-1])
+    return loss * math.where(is_valid, as_tensor(1.0, x.dtype), nan)
 
 
 def sigmoid_cross_entropy_with_logits(labels, logits) -> Tensor:
-    """max(x, 0) - x * z + log(1 + exp(-abs(x))), for labels z and logits x, without overflow."""
+    """-z * log(sigmoid(x)) - (1 - z) * log(1 - sigmoid(x)), for labels z and logits x.
+
+    Value and gradient are accurate and without overflow: the loss is log(1 + exp(-abs(x))) plus
+    (1 - z) * x for x >= 0, or -z * x for x < 0. So the gradient at z = 1 and a large x is
+    -sigmoid(-x), without the cancellation of sigmoid(x) - 1.
+    """
     z, x = as_tensor(labels), as_tensor(logits)
-    linear, correction = _softplus_terms(x)
-    return linear - x * z + correction
+    positive = p.greater_equal(x, 0.0)
+    linear = x * math.where(positive, 1.0 - z, -z)
+    return linear + p.log1p(p.exp(math.where(positive, -x, x)))
 
 
 def bias_add(value, bias) -> Tensor:
