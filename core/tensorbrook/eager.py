@@ -12,6 +12,7 @@ from .base.host_array import HostArray
 from .base.views import View
 from .compiler import uses_float16
 from .ir import Eqn, Graph, Primitive, TensorSpec, Var, as_tuple
+from .ir.attributes import attributes_key
 from .ops import random
 from .placement import CPU, WASM, PlacementPolicy, compile, plan_for, simplify_for
 from .tensor import Tensor, Variable, constant_to_bytes, context, context_stack, leaked_tracer_error
@@ -31,7 +32,7 @@ class EagerContext(PlacementPolicy):
         chain = self.chain
         if chain.gpu is not None:
             chain = chain.chain_for(args)
-        key = (prim.name, *[a.spec for a in args], *attrs.items())
+        key = (prim.name, *[a.spec for a in args], *attributes_key(attrs))
         cached = chain.programs.get(key)
         if cached is None:
             spec = prim.spec(*[a.spec for a in args], **attrs)
