@@ -12,6 +12,7 @@ reduction after the scan covers all iterations. Otherwise the scan accumulates t
 from collections.abc import Callable
 
 from ..ir import PRIMITIVES, Atom, Const, Eqn, Graph, Subgraph, Var
+from ..ir.analysis import backward_slice, producers
 from ..tensor import Tensor, as_tensor, bind, context, tapes_paused
 from ..trace import SubgraphTrace, inline_graph
 from .tape import GradientTape
@@ -145,7 +146,7 @@ class _ScanBodyVjp:
         self.output_cotangents = {i: g.atom for i, g in out_gs.items()}
         self.input_gs: list[Atom | None] = [None if g is None else trace.atom(g) for g in in_gs]
         self._vjp_eqns = trace.graph.eqns[len(self.forward):]
-        self._vjp_producer = {v: e for e in self._vjp_eqns for v in e.outs}
+        self._vjp_producer = producers(self._vjp_eqns)
         self.captured = trace.captured
         self.captured_inputs = trace.graph.inputs[len(xs) + len(out_gs):]
 
@@ -198,10 +199,10 @@ class _ScanBodyVjp:
 
     def _partition_forward(self) -> None:
         """Determine the backward equations, and which forward values they recompute or store."""
-        eqns = _backward_slice(
+        eqns = backward_slice(
             [*self._vjp_eqns, *self._accumulate_eqns],
             [*self.carry_cotangents, *self.accumulators.values(), *self.stacked_outputs])
-        self._forward_producer = {v: e for e in self.forward for v in e.outs}
+        self._forward_producer = producers(self.forward)
         needed = {a for e in eqns for a in e.args} | {*self.carry_cotangents}
         recomputed: set[int] = set()                # ids of equations
         available = {*self._sliced, *self.inputs[self.carries + self.xs:], *self.residuals}
@@ -246,16 +247,6 @@ class _ScanBodyVjp:
         x_gs = self.input_gs[self.carries:self.carries + self.xs]
         return [*of_carries, *(None if g is None else stacks[g] for g in x_gs),
                 *(total and total(final, stacks) for total in self._sums)]
-
-
-def _backward_slice(eqns: list[Eqn], outputs) -> list[Eqn]:
-    """The equations on which the outputs depend, in order."""
-    live, needed = set(outputs), []
-    for e in reversed(eqns):
-        if not live.isdisjoint(e.outs):
-            live.update(e.args)
-            needed.append(e)
-    return needed[::-1]
 
 
 def _matmul_over_iterations(x: Tensor, y: Tensor, transpose_a=False, transpose_b=False) -> Tensor:

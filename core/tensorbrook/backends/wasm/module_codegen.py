@@ -5,9 +5,9 @@ optimizes a function after many calls, and kernels are called more often than `r
 equal signatures, as the layers of a model have, share one function, which receives the addresses of
 its buffers.
 """
-from collections import OrderedDict
 from collections.abc import Callable, Iterator
 
+from ...base.lru_cache import LRUCache
 from ...ir.graph import Atom
 from ...ir.kernel_signature import KernelSignature, loop_signature
 from ...ir.kernels import KernelCall, LoopKernel, ScanKernel
@@ -64,7 +64,7 @@ class _GeneratedFunctions:
 
     # Functions by key, for all modules: another batch size, or another model with equal layers,
     # has many of them in common. The least recently used are dropped.
-    cache: OrderedDict[tuple, Function] = OrderedDict()
+    cache = LRUCache(MAX_CACHED_FUNCTIONS)
 
     def __init__(self, module: Module, relaxed: bool):
         self.module, self.relaxed = module, relaxed
@@ -91,10 +91,7 @@ class _GeneratedFunctions:
                 function = emit_loop_kernel(loop, step.parallel, self.relaxed)
             else:
                 function = emit_epilogue(loop, self.relaxed)
-            self.cache[key] = function
-            if len(self.cache) > MAX_CACHED_FUNCTIONS:
-                self.cache.popitem(last=False)
-        self.cache.move_to_end(key)
+            self.cache.put(key, function)
         return function
 
 
