@@ -27,7 +27,8 @@ def measure_digits(page: BenchmarkPage, timing: Timing) -> dict:
 
 def measure_compile_time(page: BenchmarkPage, timing: Timing) -> dict:
     """Milliseconds of the first training step by the depth of the model, and of other sizes."""
-    return page.python("compile_time", "measure((4, 8), (1, 2))" if timing is QUICK else "measure()")
+    call = "measure((4, 8), (1, 2))" if timing is QUICK else "measure()"
+    return page.python("compile_time", call)
 
 
 def measure_memory(page: BenchmarkPage, timing: Timing) -> dict:

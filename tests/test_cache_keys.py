@@ -1,4 +1,4 @@
-"""Cache keys: values that compare equal but differ in bits, and NaN, in attributes and constants."""
+"""Cache keys: attribute values and constants that are equal but differ in bits, and NaN."""
 import struct
 from math import inf, nan
 

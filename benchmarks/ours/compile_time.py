@@ -17,7 +17,7 @@ LAST_BATCH = "GPT, 12 blocks, another batch size"
 
 
 def measure(dense_layers=DENSE_LAYERS, gpt_blocks=GPT_BLOCKS):
-    """Milliseconds of the first step of each model. The first, small models warm up the compiler."""
+    """Milliseconds of the first step of each model; smaller models warm up the compiler."""
     first_step(dense_model(2), *dense_batch())
     first_step(GPT(1), *gpt_batch(8))
     times = {f"MLP, {n} layers": first_step(dense_model(n), *dense_batch()) for n in dense_layers}

@@ -53,8 +53,8 @@ class EpochShuffler:
 
     def shuffle(self) -> tf.Tensor:
         """Set `order` to a new random order, and return it: int32, shape (n,)."""
-        self.order = _random_order(self.n)
-        return self.order
+        order = self.order = _random_order(self.n)
+        return order
 
 
 def bind_step_to_samples(step: Callable, samples: tuple, order: Any) -> Callable[[int], Any]:
