@@ -16,7 +16,15 @@ class TensorSpec:
     shape: tuple[int, ...]
     dtype: DType
 
-    @property
+    # Specs are keys of every cache, so their hash is computed once.
+    @cached_property
+    def _hash(self) -> int:
+        return hash((self.shape, self.dtype))
+
+    def __hash__(self):
+        return self._hash
+
+    @cached_property
     def count(self) -> int:
         """The number of elements."""
         return prod(self.shape)
@@ -24,7 +32,7 @@ class TensorSpec:
     @property
     def size_bytes(self) -> int:
         """The size in host memory. The size on a device is `TargetInfo.bytes_of`."""
-        return prod(self.shape) * self.dtype.size
+        return self.count * self.dtype.size
 
     def __str__(self):
         return f"{self.dtype.name}[{','.join(map(str, self.shape))}]"

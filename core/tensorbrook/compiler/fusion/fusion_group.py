@@ -45,6 +45,15 @@ class FusionGroup:
         self.reduced_space = shapes.keepdims_shape(self.space, self.axes) if axes else self.space
         self.size = prod(self.space)
 
+    def copy(self) -> FusionGroup:
+        """A group with the same values, to which other equations can be added."""
+        copied = FusionGroup(self.space, self.axes)
+        copied.values, copied.sites, copied.eqns = [*self.values], [*self.sites], [*self.eqns]
+        copied.position, copied.reads = {**self.position}, {*self.reads}
+        copied.store_views, copied.extra_stores = {**self.store_views}, [*self.extra_stores]
+        copied._leaves = {**self._leaves}
+        return copied
+
     def is_reduced(self, var: Atom) -> bool | None:
         """Whether `var` is a value after the reduction (True) or at every index (False); None if
         the group does not compute it."""

@@ -90,7 +90,13 @@ class GroupBuilder:
 
         Only the finished group has to keep the limit of bindings: a part of the equations may store
         values that the others make temporary."""
-        group = FusionGroup(space, axes)
+        return self._extend(FusionGroup(space, axes), eqns)
+
+    def extend(self, group: FusionGroup, eqns: Iterable[Eqn]) -> FusionGroup | None:
+        """A copy of a group with further equations; None if they do not fit together."""
+        return self._extend(group.copy(), eqns)
+
+    def _extend(self, group: FusionGroup, eqns: Iterable[Eqn]) -> FusionGroup | None:
         add = {"elementwise": self._place_elementwise, "iota": self.try_add_index,
                "reduce": self.try_add_reduction}
         if not all(e.prim.kind in add and add[e.prim.kind](group, e) for e in eqns):

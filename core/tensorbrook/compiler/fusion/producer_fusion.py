@@ -76,7 +76,9 @@ class _Sinking:
         if isinstance(first, KernelCall):
             return fuse_epilogue(first, second, self.builder)
         rows = second if second.axes else first
-        merged = self.builder.rebuild(rows.space, rows.axes, first.eqns + second.eqns)
+        same_space = (first.space, first.axes) == (rows.space, rows.axes)
+        merged = self.builder.extend(first, second.eqns) if same_space else \
+            self.builder.rebuild(rows.space, rows.axes, first.eqns + second.eqns)
         if merged is None or not first.axes or merged.supports_row_passes():
             return merged
         return None if any(row_pass for row_pass, _ in merged.sites) else merged

@@ -43,7 +43,7 @@ def uses_float16(graph: Graph) -> bool:
 
 
 def _has_float16(e: Eqn) -> bool:
-    return any(a.spec.dtype is dtypes.float16 for a in (*e.args, *e.outs))
+    return dtypes.float16 in [a.spec.dtype for a in (*e.args, *e.outs)]
 
 
 def _needs_float32(e: Eqn, target: TargetInfo) -> bool:
