@@ -140,9 +140,9 @@ def test_runs_are_queued_in_order_with_two_in_flight(page: Page):
     assert stdout_of(page, HOST_SETUP + """
 num_full = 0
 for i in range(20):
-    host.make_room()
+    host.wait_for_queue_space()
     host.run(program, (arena, *((x, out) if i % 2 == 0 else (out, x))))
-    num_full += host._full()
+    num_full += host._is_queue_full()
 value = 0.0
 for _ in range(40):
     value = 2 * value + 1

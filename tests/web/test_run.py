@@ -134,8 +134,8 @@ def test_a_folder_too_large_for_a_page_is_refused(script, tmp_path: Path):
         file.truncate(65 << 20)
     code, out, err = run(script("print(1)"), *IN_PAGE)
     assert (code, out) == (2, "")
-    assert err == (f"tensorbrook run: the folder {tmp_path} holds more than 64 MB, which would all "
-                   "travel into the page; give the script a folder of its own\n")
+    assert err == (f"tensorbrook run: the folder {tmp_path} holds more than 64 MB, all of which "
+                   "would be copied to the page; move the script to a separate folder\n")
 
 
 @NATIVE_AND_PAGE
