@@ -103,12 +103,16 @@ def sparse_softmax_cross_entropy_with_logits(labels, logits) -> Tensor:
 def _sparse_cross_entropy(logits, labels) -> Tensor:
     """log(sum(exp(x))) - x[label]; a logit -inf of another class does not make it NaN."""
     x = as_tensor(logits)
-    shifted = x - p.stop_gradient(math.reduce_max(x, -1, keepdims=True))
+    one, zero = as_tensor(1.0, x.dtype), as_tensor(0.0, x.dtype)
     is_label = indexing.one_hot_mask(labels, x.shape[-1])
-    of_label = math.reduce_sum(math.where(is_label, shifted, 0.0), -1)
-    loss = p.log(math.reduce_sum(p.exp(shifted), -1)) - of_label
-    is_valid = indexing.is_class_index(labels, x.shape[-1])
-    return loss * math.where(is_valid, as_tensor(1.0, x.dtype), nan)
+    # A reduction, not a comparison of the labels, so that it is fused with the row.
+    has_label = p.greater(math.reduce_sum(math.where(is_label, one, zero), -1, keepdims=True), zero)
+    shifted = x - p.stop_gradient(math.reduce_max(x, -1, keepdims=True))
+    log_sum = p.log(math.reduce_sum(p.exp(shifted), -1, keepdims=True))
+    # Without a label, the cotangent of log_sum is 0, and the factor NaN makes it NaN.
+    log_sum = log_sum * math.where(has_label, one, nan)
+    losses = math.where(is_label, log_sum - shifted, math.where(has_label, zero, nan))
+    return math.reduce_sum(losses, -1)
 
 
 def sigmoid_cross_entropy_with_logits(labels, logits) -> Tensor:
