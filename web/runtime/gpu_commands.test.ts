@@ -12,10 +12,15 @@ const DISPATCH: Dispatch = {
 
 describe("the commands of a program", () => {
   it("are parsed from JSON", () => {
-    const line = JSON.stringify({ shaders: ["ü"], names: ["u"], steps: [DISPATCH] });
+    const line = JSON.stringify({
+      shaders: ["ü"], names: ["u"], bindings: [[1, 0, 16, 0], [0, 256, 16, 1]],
+      steps: [[0, 4, 1, 1, 0, 1], [-1, 0, 1]], order: [0, 1, 0], timestamp_buffer_bytes: 0,
+    });
     const { shaders, steps } = parseCommands(new TextEncoder().encode(line));
+    const [source, target] = DISPATCH.bindings;
     expect(shaders).toEqual(["ü"]);
-    expect(steps).toEqual([DISPATCH]);
+    expect(steps).toEqual([DISPATCH, { source, target }, DISPATCH]);
+    expect(steps[2]).toBe(steps[0]);
   });
 
   it("are dispatches and copies, with the access mode of each binding", () => {

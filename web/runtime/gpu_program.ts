@@ -1,6 +1,8 @@
 /** A loaded program: its steps with their pipelines, and a cache of bind groups. */
 
-import { isDispatch, type Binding, type Commands, type Copy, type Dispatch } from "./gpu_commands";
+import {
+  isDispatch, type Binding, type Commands, type Copy, type Dispatch, type Step,
+} from "./gpu_commands";
 import { TimestampQueries } from "./gpu_timestamps";
 
 /** A pipeline and the layout of its bind groups. */
@@ -54,6 +56,13 @@ class BoundDispatch {
   }
 }
 
+function prepareStep(step: Step, shaders: readonly CompiledShader[]): BoundDispatch | Copy {
+  if (!isDispatch(step)) return step;
+  const shader = shaders[step.shader];
+  if (shader === undefined) throw new RangeError(`a program has no shader ${step.shader}`);
+  return new BoundDispatch(step, shader);
+}
+
 export class GpuProgram {
   readonly dispatches: number;
   private readonly steps: readonly (BoundDispatch | Copy)[];
@@ -62,11 +71,11 @@ export class GpuProgram {
   constructor(
     private readonly device: GPUDevice, commands: Commands, shaders: readonly CompiledShader[],
   ) {
+    const distinct = new Map<Step, BoundDispatch | Copy>();
     this.steps = commands.steps.map((step) => {
-      if (!isDispatch(step)) return step;
-      const shader = shaders[step.shader];
-      if (shader === undefined) throw new RangeError(`a program has no shader ${step.shader}`);
-      return new BoundDispatch(step, shader);
+      const prepared = distinct.get(step) ?? prepareStep(step, shaders);
+      distinct.set(step, prepared);
+      return prepared;
     });
     this.dispatches = this.steps.filter((step) => step instanceof BoundDispatch).length;
     this.timestamps = commands.timestamp_buffer_bytes > 0

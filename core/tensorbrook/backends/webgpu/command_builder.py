@@ -77,6 +77,9 @@ class _CommandBuilder:
         self.kernel_dispatches: dict[int, list[ShaderDispatch]] = {}     # by the kernel's id
         # By the key of a signature: the dispatches and buffers of the first kernel that has it.
         self.lowered: dict[tuple, tuple[list[ShaderDispatch], tuple[Atom, ...]]] = {}
+        # By the id of a ShaderDispatch, which `kernel_dispatches` holds.
+        self.declared: dict[int, tuple[list[tuple[str, str, str]], dict[str, int]]] = {}
+        self.bound: dict[tuple, Dispatch] = {}           # by the locations too
         self.bound_code: dict[tuple, str] = {}
 
     def add_steps(self, steps: tuple[ScheduledKernel, ...], outer_path: tuple[int, ...] = ()):
@@ -154,11 +157,29 @@ class _CommandBuilder:
     def add_dispatch(self, dispatch: ShaderDispatch,
                      temporaries: Mapping[TemporaryBuffer, BufferOffset]):
         """Bind the buffers of a dispatch: names of the same location and type share a binding."""
+        locations = {name: temporaries[b] if isinstance(b, TemporaryBuffer) else self.location(b)
+                     for name, b in dispatch.buffers.items()}
+        if id(dispatch) not in self.declared:
+            self.declared[id(dispatch)] = self.declare(dispatch)
+        declarations, sizes = self.declared[id(dispatch)]
+        key = id(dispatch), *locations.values()
+        if key not in self.bound:                # iterations of a scan repeat many locations
+            self.bound[key] = self.bind(dispatch, locations, declarations, sizes)
+        self.steps.append(self.bound[key])
+        self.kernel_paths.append(self.path)
+        self.bytes_moved += sum(sizes.values())
+
+    def declare(self, dispatch: ShaderDispatch
+                ) -> tuple[list[tuple[str, str, str]], dict[str, int]]:
+        """Return the (access, name, element type) of each buffer that the code of a dispatch
+        declares, and the bytes of each by name."""
         declared = DECLARATION.findall(dispatch.code)
         assert {name for _, name, _ in declared} == set(dispatch.buffers), \
             "a shader declares its buffers"
-        locations = {name: temporaries[b] if isinstance(b, TemporaryBuffer) else self.location(b)
-                     for name, b in dispatch.buffers.items()}
+        return declared, {name: self.size(b) for name, b in dispatch.buffers.items()}
+
+    def bind(self, dispatch: ShaderDispatch, locations: Mapping[str, BufferOffset],
+             declared: list[tuple[str, str, str]], buffer_sizes: Mapping[str, int]) -> Dispatch:
         written = {locations[name].buffer for access, name, _ in declared
                    if access == "read_write"}
         first_names: dict[tuple, str] = {}
@@ -167,8 +188,7 @@ class _CommandBuilder:
             representatives[name] = first_names.setdefault((locations[name], element_type), name)
         sizes: dict[str, int] = {}       # by representative; a slice may begin where its whole does
         for name, representative in representatives.items():
-            sizes[representative] = max(sizes.get(representative, 0),
-                                        self.size(dispatch.buffers[name]))
+            sizes[representative] = max(sizes.get(representative, 0), buffer_sizes[name])
         bindings = tuple(Binding(locations[name].buffer, locations[name].offset, size,
                                  locations[name].buffer in written)
                          for name, size in sizes.items())
@@ -179,9 +199,7 @@ class _CommandBuilder:
             self.bound_code[key] = _number_bindings(dispatch.code, representatives,
                                                     dict(zip(sizes, writes)))
         shader = self.shaders.setdefault(self.bound_code[key], len(self.shaders))
-        self.steps.append(Dispatch(shader, bindings, dispatch.groups))
-        self.kernel_paths.append(self.path)
-        self.bytes_moved += sum(map(self.size, dispatch.buffers.values()))
+        return Dispatch(shader, bindings, dispatch.groups)
 
     def size(self, buffer: Atom | TemporaryBuffer) -> int:
         size = buffer.size_bytes if isinstance(buffer, TemporaryBuffer) else \

@@ -6,10 +6,13 @@ a line of JSON for the host, and the constants. Each line is parsed once, by its
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
-from typing import Union
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TypeVar, Union
 
 TIMESTAMP_BYTES = 8
+COPY = -1                            # the first number of a serialized copy
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -53,13 +56,32 @@ class Commands:
     timestamp_buffer_bytes: int = 0
 
     def to_bytes(self) -> bytes:
-        return json.dumps(asdict(self)).encode()
+        """Serialize as JSON. Bindings and steps are tables of distinct entries, and `order` lists
+        the index of each step: a loop repeats most of its steps in every iteration.
+
+        A binding is [buffer, offset, size, writes], a dispatch [shader, x, y, z, *bindings], and a
+        copy [-1, source, target]."""
+        steps: dict[Dispatch | Copy, int] = {}
+        order = _indices(self.steps, steps)
+        bindings: dict[Binding, int] = {}
+        rows = [[COPY, *_indices((step.source, step.target), bindings)]
+                if isinstance(step, Copy) else
+                [step.shader, *step.groups, *_indices(step.bindings, bindings)] for step in steps]
+        fields = {"shaders": self.shaders, "names": self.names,
+                  "bindings": [[b.buffer, b.offset, b.size, int(b.writes)] for b in bindings],
+                  "steps": rows, "order": order,
+                  "timestamp_buffer_bytes": self.timestamp_buffer_bytes}
+        return json.dumps(fields, separators=(",", ":")).encode()
 
     @staticmethod
     def from_bytes(data: bytes) -> Commands:
+        """Parse the commands; equal steps are one object."""
         fields = json.loads(data)
+        bindings = [Binding(buffer, offset, size, bool(writes))
+                    for buffer, offset, size, writes in fields["bindings"]]
+        steps = [_step(row, bindings) for row in fields["steps"]]
         return Commands(tuple(fields["shaders"]), tuple(fields["names"]),
-                        tuple(map(_step, fields["steps"])), fields["timestamp_buffer_bytes"])
+                        tuple(steps[i] for i in fields["order"]), fields["timestamp_buffer_bytes"])
 
     def written_slots(self, slots: int) -> tuple[int, ...]:
         """Return which of the first `slots` slots the steps write."""
@@ -124,8 +146,13 @@ class CompiledProgram:
         return CompiledProgram(commands, tuple(constants), **header)
 
 
-def _step(fields: dict) -> Dispatch | Copy:
-    if "shader" not in fields:
-        return Copy(Binding(**fields["source"]), Binding(**fields["target"]))
-    bindings = tuple(Binding(**b) for b in fields["bindings"])
-    return Dispatch(fields["shader"], bindings, tuple(fields["groups"]))
+def _indices(entries: Iterable[T], table: dict[T, int]) -> list[int]:
+    """The index of each entry in a table of distinct entries, to which new ones are added."""
+    return [table.setdefault(entry, len(table)) for entry in entries]
+
+
+def _step(row: list[int], bindings: list[Binding]) -> Dispatch | Copy:
+    if row[0] == COPY:
+        return Copy(bindings[row[1]], bindings[row[2]])
+    shader, x, y, z, *indices = row
+    return Dispatch(shader, tuple(bindings[i] for i in indices), (x, y, z))

@@ -115,7 +115,10 @@ class Host:
         parsed = Commands.from_bytes(commands)
         handle = next(self._handles)
         with _translate_errors():
-            steps = [self._prepare_step(step, parsed) for step in parsed.steps]
+            # Equal steps are one object, which is prepared and bound once.
+            prepared = {key: self._prepare_step(step, parsed)
+                        for key, step in {id(step): step for step in parsed.steps}.items()}
+            steps = [prepared[id(step)] for step in parsed.steps]
             timestamps = _TimestampQueries(self.device, parsed.timestamp_buffer_bytes) \
                 if parsed.timestamp_buffer_bytes else None
         self._programs[handle] = _LoadedProgram(steps, timestamps)
@@ -183,9 +186,10 @@ class Host:
         """Return and cache the program's passes over the given buffers: (is_copy, steps,
         timestamp writes)."""
         buffers = [self._buffers[handle] for handle in handles]
-        steps = [self._bind_copy(step, buffers) if isinstance(step, Copy) else
-                 self._bind_dispatch(n, loaded, step, handles, buffers)
-                 for n, step in enumerate(loaded.steps)]
+        bound = {key: self._bind_copy(step, buffers) if isinstance(step, Copy) else
+                 self._bind_dispatch(loaded.bind_groups[key], step, handles, buffers)
+                 for key, step in loaded.distinct_steps.items()}
+        steps = [bound[id(step)] for step in loaded.steps]
         passes = loaded.timestamps.passes(steps) if loaded.timestamps else [
             (is_copy, [step for _, step in group], None)
             for is_copy, group in groupby(steps, lambda step: step[0])]
@@ -200,11 +204,9 @@ class Host:
         return True, (buffers[source.buffer], source.offset, buffers[target.buffer], target.offset,
                       source.size)
 
-    def _bind_dispatch(self, n: int, loaded: _LoadedProgram, step: tuple, handles,
-                       buffers) -> tuple:
+    def _bind_dispatch(self, groups: dict, step: tuple, handles, buffers) -> tuple:
         dispatch, pipeline, layout = step
         key = tuple(handles[b.buffer] for b in dispatch.bindings)
-        groups = loaded.bind_groups[n]
         if key not in groups:
             if len(groups) >= MAX_BIND_GROUPS:
                 groups.pop(next(iter(groups)))
@@ -242,7 +244,9 @@ class _LoadedProgram:
 
     def __init__(self, steps: list, timestamps: _TimestampQueries | None):
         self.steps, self.timestamps = steps, timestamps
-        self.bind_groups: list[dict] = [{} for _ in steps]     # by the handles of bound buffers
+        self.distinct_steps = {id(step): step for step in steps}
+        # By the id of the step, then by the handles of its buffers.
+        self.bind_groups: dict[int, dict] = {key: {} for key in self.distinct_steps}
         self.passes: dict[tuple[int, ...], list] = {}          # by the handles of all buffers
         self.dispatches = sum(not isinstance(step, Copy) for step in steps)
 
