@@ -127,6 +127,23 @@ def test_a_leaf_that_is_not_a_number_is_named():
         tf.constant([1, [2]])
 
 
+OPERATIONS = {
+    "segment_sum": lambda ids: tf.math.segment_sum(tf.ones(len(ids)), ids),
+    "repeat": lambda counts: tf.repeat(tf.ones(len(counts)), counts),
+    "sequence_mask": tf.sequence_mask,
+    "confusion_matrix": lambda labels: tf.math.confusion_matrix(labels, labels),
+}
+
+
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_an_operation_on_host_values_takes_a_bounded_number_of_calls(name):
+    function = OPERATIONS[name]
+    small, large = (array("i", [2] * n) for n in (400, 4000))
+    for values in (small, large):
+        function(values)                                   # compiles
+    assert count_calls(function, large) <= count_calls(function, small) + 40
+
+
 # ── shuffling ──
 
 

@@ -1,4 +1,5 @@
 """Creation and rearrangement: linspace, eye, repeat, roll, meshgrid and sequence_mask."""
+import itertools
 from builtins import range
 
 from ..base import dtypes, shapes
@@ -45,7 +46,8 @@ def repeat(input, repeats, axis=None) -> Tensor:
     axis = shapes.normalize_axis("repeat", axis, x.ndim)
     n, counts = x.shape[axis], as_tensor(repeats).tolist()
     counts = counts if isinstance(counts, list) else [counts]
-    if len(counts) not in (1, n) or any(not isinstance(k, int) or k < 0 for k in counts):
+    is_valid = {int, bool}.issuperset(map(type, counts)) and min(counts, default=0) >= 0
+    if len(counts) not in (1, n) or not is_valid:
         raise InvalidArgumentError(
             "repeat", f"repeats is {repeats!r} for axis {axis} of shape {tuple(x.shape)}",
             f"pass one non-negative int, or a list of {n}")
@@ -54,7 +56,7 @@ def repeat(input, repeats, axis=None) -> Tensor:
         repeated_shape = (*x.shape[:axis + 1], counts[0], *x.shape[axis + 1:])
         return p.reshape(p.broadcast_to(expanded, shape=repeated_shape),
                          shape=(*x.shape[:axis], n * counts[0], *x.shape[axis + 1:]))
-    indices = [i for i, k in enumerate(counts) for _ in range(k)]
+    indices = list(itertools.chain.from_iterable(map(itertools.repeat, range(n), counts)))
     return kp.gather(x, as_tensor(indices, dtypes.int32), axis=axis)
 
 

@@ -135,7 +135,7 @@ def segment_mean(data, segment_ids) -> Tensor:
 
 def _num_segments(op: str, segment_ids) -> int:
     ids = as_tensor(segment_ids).tolist()
-    if any(a > b for a, b in zip(ids, ids[1:])) or ids and ids[0] < 0:
+    if ids != sorted(ids) or ids and ids[0] < 0:
         raise InvalidArgumentError(
             op, f"segment_ids are {ids}", "they must be sorted and non-negative, or use "
             f"tf.math.unsorted_{op}")

@@ -73,7 +73,8 @@ class Wasm:
         return buffer
 
     def read_many(self, storages) -> list[bytes]:
-        return [storage.read() for storage in storages]
+        with self.lock:                      # all contents are of one moment
+            return [storage.read() for storage in storages]
 
     def load_cached(self, graph: Graph) -> "Program | None":
         """Return the program of a graph from the host's program cache, or None."""
