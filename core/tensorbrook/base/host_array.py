@@ -148,7 +148,7 @@ def _convert_array(value, dtype: DType) -> bytes | None:
 
 def _convert_elements(view: memoryview, dtype: DType) -> bytes:
     """Convert each element to `dtype`; an integer that is out of range raises an error."""
-    code: Any = view.format.lstrip("@=<")
+    code: Any = view.format.lstrip("@=<")   # Any: `memoryview.cast` is typed with literals
     data = view.tobytes()
     flat = _unpack_float16(data) if code == "e" else memoryview(data).cast(code)
     return _pack(list(map(int, flat)) if dtype.is_integer and code in "efd" else flat, dtype)
