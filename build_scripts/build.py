@@ -22,7 +22,8 @@ ROOT = environment.ROOT
 SCRIPTS = ROOT / "build_scripts"
 STAMPS = ROOT / "build" / "stamps"
 STATIC = ROOT / "core/tensorbrook/studio/static"
-ENGINES = ("engine-threads.wasm", "engine-relaxed.wasm", "engine-simd.wasm")
+ENGINES = ("engine-threads.wasm", "engine-relaxed.wasm", "engine-threads-simd.wasm",
+           "engine-simd.wasm")
 PYODIDE = ("pyodide.mjs", "pyodide.asm.mjs", "pyodide.asm.wasm", "python_stdlib.zip",
            "pyodide-lock.json")
 

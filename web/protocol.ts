@@ -69,8 +69,11 @@ export interface FileEntry {
   readonly bytes: Uint8Array;
 }
 
-/** The three builds of the engine, fastest first. */
-export type EngineBuild = "threads" | "relaxed" | "simd";
+/**
+ * The four builds of the engine: relaxed SIMD and threads, relaxed SIMD alone, plain SIMD and
+ * threads, and plain SIMD alone.
+ */
+export type EngineBuild = "threads" | "relaxed" | "threads-simd" | "simd";
 
 /**
  * How Python reaches the GPU: the device is in Python's worker, which waits for promises by JSPI
@@ -88,8 +91,8 @@ export type GpuReport =
 
 /**
  * Options of the runtime; null leaves the choice to the worker. `base` is the URL of the folder
- * that contains `pyodide/`, `engine/` and `tensorbrook.whl`. `control` is null unless the page is
- * cross-origin isolated: see runtime/control.ts.
+ * that contains `pyodide/`, `engine/` and `tensorbrook.whl`. `control` is null if the page
+ * has no shared memory: see runtime/control.ts.
  */
 export interface BootOptions {
   readonly base: string;
@@ -124,6 +127,8 @@ export interface Capabilities {
   readonly threads: number;
   readonly isolated: boolean;
   readonly engine: EngineBuild;
+  /** Why the engine runs on one thread although several are possible, or null. */
+  readonly threadProblem: string | null;
   readonly gpu: GpuReport;
   readonly version: string;
   /** Whether Python was restored from the snapshot that the build made, or started cold. */

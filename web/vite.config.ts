@@ -1,4 +1,4 @@
-import { readdirSync, rmSync } from "node:fs";
+import { readdirSync, readFileSync, rmSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { svelte } from "@sveltejs/vite-plugin-svelte";
 import type { Plugin } from "vite";
@@ -22,10 +22,18 @@ const deleteOldAssets: Plugin = {
   },
 };
 
+/** Inserts the script that reports failures before all others, so that it cannot fail to load. */
+const reportFailures: Plugin = {
+  name: "report-failures",
+  transformIndexHtml: () => [{
+    tag: "script", injectTo: "head-prepend", children: readFileSync(resolvePath("start_failure.js"), "utf8"),
+  }],
+};
+
 export default defineConfig({
   root: resolvePath("."),
   base: "./",
-  plugins: [svelte(), deleteOldAssets],
+  plugins: [svelte(), deleteOldAssets, reportFailures],
   worker: { format: "es" },
   build: {
     outDir: OUTPUT_FOLDER,

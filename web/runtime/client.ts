@@ -4,7 +4,9 @@ import type {
   Capabilities, EngineBuild, FileEntry, FromWorker, GpuTransport, SessionCommand, ToWorker,
 } from "../protocol";
 import { ControlSender, newControlBuffer } from "./control";
+import { sharedMemoryProblem } from "./features";
 import RuntimeWorker from "./worker?worker";
+import { takeWorkerError } from "./worker_errors";
 
 export interface RuntimeOptions {
   readonly threads?: number | null;
@@ -32,8 +34,20 @@ export interface RunResult {
   readonly files: readonly FileEntry[];
 }
 
-/** An event of the runtime: a message of the worker, or a restart of the worker. */
-export type RuntimeEvent = FromWorker | { readonly kind: "restarting"; readonly reason: string };
+/**
+ * An event of the runtime: a message of the worker, a restart of the worker, or the report that a
+ * worker has been silent during its boot; it may still become ready.
+ */
+export type RuntimeEvent =
+  | FromWorker
+  | { readonly kind: "restarting"; readonly reason: string }
+  | { readonly kind: "stalled"; readonly message: string };
+
+/** The longest stage of a boot takes two seconds, but a slow connection takes longer. */
+const BOOT_SILENCE_MS = 30_000;
+
+const STALLED = `Python has not answered for ${BOOT_SILENCE_MS / 1000} seconds. If the connection ` +
+  "is slow, wait; otherwise reload the page.";
 
 /** A script that ignores an interrupt for this long (in a JavaScript wait, say) is terminated. */
 const INTERRUPT_GRACE_MS = 3000;
@@ -71,15 +85,25 @@ class Run {
 /** A runtime worker, the control words it shares with the page, and the promise of its boot. */
 class WorkerHandle {
   readonly worker = new RuntimeWorker({ name: "tensorbrook" });
-  readonly control = crossOriginIsolated ? newControlBuffer() : null;
+  readonly control = sharedMemoryProblem(crossOriginIsolated) === null ? newControlBuffer() : null;
   readonly sender = this.control === null ? null : new ControlSender(this.control);
   readonly ready = Promise.withResolvers<Capabilities>();
 
+  private silence = 0;
+
   constructor(
     options: RuntimeOptions, receive: (message: FromWorker) => void, fail: (reason: string) => void,
+    private readonly onStall: () => void,
   ) {
-    this.worker.onmessage = ({ data }: MessageEvent<FromWorker>) => receive(data);
-    this.worker.onerror = ({ message }) => fail(message);
+    this.worker.onmessage = ({ data }: MessageEvent<FromWorker>) => {
+      this.watch(data);
+      receive(data);
+    };
+    this.worker.onerror = (event) => {
+      clearTimeout(this.silence);
+      fail(takeWorkerError(event));
+    };
+    this.silence = setTimeout(onStall, BOOT_SILENCE_MS);
     this.ready.promise.catch(() => undefined); // callers of boot() handle the rejection
     const base = new URL("./", location.href).href;
     const { threads = null, backend = null, engine = null, gpu = null } = options;
@@ -89,6 +113,19 @@ class WorkerHandle {
 
   post(message: ToWorker): void {
     this.worker.postMessage(message);
+  }
+
+  terminate(): void {
+    clearTimeout(this.silence);
+    this.worker.terminate();
+  }
+
+  /** After each stage of the boot, wait for the next message. */
+  private watch(message: FromWorker): void {
+    if (message.kind === "ready" || message.kind === "boot-failed") clearTimeout(this.silence);
+    if (message.kind !== "booting") return;
+    clearTimeout(this.silence);
+    this.silence = setTimeout(this.onStall, BOOT_SILENCE_MS);
   }
 }
 
@@ -134,7 +171,7 @@ export class Runtime {
     if (run === null) return;
     if (!this.booted) return this.completeRun(STOPPED);
     const sender = this.handle?.sender;
-    if (!sender) return this.restart("this page is not cross-origin isolated", STOPPED);
+    if (!sender) return this.restart("this page has no shared memory", STOPPED);
     sender.interrupt();
     this.handle?.post({ kind: "stop", id: run.id });
     setTimeout(() => {
@@ -144,7 +181,7 @@ export class Runtime {
 
   /** Terminate the worker and its threads, with all that runs in them. */
   dispose(outcome: Outcome = STOPPED): void {
-    this.handle?.worker.terminate();
+    this.handle?.terminate();
     this.handle = null;
     this.booted = false;
     this.completeRun(outcome);
@@ -155,7 +192,8 @@ export class Runtime {
     const handle: WorkerHandle = new WorkerHandle(
       this.options,
       (message) => { if (this.handle === handle) this.receive(message); },
-      (reason) => { if (this.handle === handle) this.onWorkerError(reason); });
+      (reason) => { if (this.handle === handle) this.onWorkerError(reason); },
+      () => { if (this.handle === handle) this.emit({ kind: "stalled", message: STALLED }); });
     return handle;
   }
 
@@ -200,6 +238,14 @@ export class Runtime {
     addEventListener("pageshow", resume, { once: true });
   }
 
+  /** The next call of boot() starts another worker. */
+  private discardFailedWorker(reason: string): void {
+    const { handle } = this;
+    this.handle = null;
+    handle?.terminate();
+    handle?.ready.reject(new Error(reason));
+  }
+
   private completeRun(outcome: Outcome): void {
     const run = this.currentRun;
     this.currentRun = null;
@@ -217,7 +263,7 @@ export class Runtime {
         this.handle?.ready.resolve(message.capabilities);
         break;
       case "boot-failed":
-        this.handle?.ready.reject(new Error(message.message));
+        this.discardFailedWorker(message.message);
         break;
       case "stdout":
       case "stderr":

@@ -2,10 +2,12 @@
 
 import type { EngineBuild } from "../protocol";
 import { requireFunction, requireGlobal, type WasmFunction } from "./exports";
+import { isRelaxed, isThreaded } from "./features";
 import { newStagingBuffer, writeProgram } from "./program_staging";
 import { ProgramTable } from "./programs";
 import type { ThreadStart } from "./thread_worker";
 import ThreadWorker from "./thread_worker?worker";
+import { takeWorkerError } from "./worker_errors";
 
 const WASM_PAGE_BYTES = 65536;
 const CACHE_LINE_BYTES = 64;
@@ -34,12 +36,26 @@ const INITIAL_PAGES = 64;
 const alignToCacheLine = (address: number): number =>
   Math.ceil(address / CACHE_LINE_BYTES) * CACHE_LINE_BYTES;
 
-/** Start a helper thread; resolves when it is about to enter its worker loop. */
-function startThreadWorker(start: ThreadStart): Promise<Worker> {
+/** A helper thread did not start, so the engine can run only on one thread. */
+export class HelperThreadError extends Error {}
+
+/** A helper thread starts in 20 to 100 ms; on a busy machine it takes longer. */
+const THREAD_START_TIMEOUT_MS = 10_000;
+
+/** Resolves when the helper thread is about to enter its worker loop. */
+function startThreadWorker(worker: Worker, start: ThreadStart): Promise<void> {
   return new Promise((resolve, reject) => {
-    const worker = new ThreadWorker({ name: `tensorbrook thread ${start.thread}` });
-    worker.onmessage = () => resolve(worker);
-    worker.onerror = (event) => reject(new Error(`thread ${start.thread}: ${event.message}`));
+    const fail = (reason: string): void => {
+      clearTimeout(timeout);
+      reject(new HelperThreadError(`helper thread ${start.thread} did not start: ${reason}`));
+    };
+    const timeout = setTimeout(
+      () => fail(`no answer in ${THREAD_START_TIMEOUT_MS / 1000} seconds`), THREAD_START_TIMEOUT_MS);
+    worker.onmessage = () => {
+      clearTimeout(timeout);
+      resolve();
+    };
+    worker.onerror = (event) => fail(takeWorkerError(event));
     worker.postMessage(start);
   });
 }
@@ -67,8 +83,8 @@ export class Engine {
     private readonly memory: WebAssembly.Memory,
     instance: WebAssembly.Instance,
   ) {
-    this.shared = build === "threads";
-    this.relaxed = build !== "simd";
+    this.shared = isThreaded(build);
+    this.relaxed = isRelaxed(build);
     this.staging = threads > 1 ? newStagingBuffer() : null;
     this.programs = new ProgramTable(instance, memory);
     this.stackPointer = requireGlobal(instance, "__stack_pointer");
@@ -92,7 +108,7 @@ export class Engine {
   static async start(
     module: WebAssembly.Module, build: EngineBuild, threads: number,
   ): Promise<Engine> {
-    const memory = allocateMemory(build === "threads", INITIAL_PAGES);
+    const memory = allocateMemory(isThreaded(build), INITIAL_PAGES);
     const instance = await WebAssembly.instantiate(module, { env: { memory } });
     const engine = new Engine(build, threads, memory, instance);
     await engine.startThreadWorkers(module, requireFunction(instance, "stack_size")());
@@ -102,11 +118,17 @@ export class Engine {
   private async startThreadWorkers(module: WebAssembly.Module, stackBytes: number): Promise<void> {
     const { memory, staging } = this;
     if (staging === null) return;
-    const workers = Array.from({ length: this.threads - 1 }, (_, i) => {
-      const stackTop = this.heapBase - i * stackBytes;
-      return startThreadWorker({ module, memory, staging, thread: i + 1, stackTop });
-    });
-    await Promise.all(workers);
+    const workers = Array.from({ length: this.threads - 1 }, (_, i) =>
+      new ThreadWorker({ name: `tensorbrook thread ${i + 1}` }));
+    try {
+      await Promise.all(workers.map((worker, i) => {
+        const stackTop = this.heapBase - i * stackBytes;
+        return startThreadWorker(worker, { module, memory, staging, thread: i + 1, stackTop });
+      }));
+    } catch (error) {
+      for (const worker of workers) worker.terminate();
+      throw error;
+    }
   }
 
   /** Grow the memory to at least `size` bytes; returns false if the device has no more memory. */

@@ -5,7 +5,8 @@ import type { EngineBuild } from "../protocol";
 export interface Features {
   readonly simd: boolean;
   readonly relaxed: boolean;
-  readonly threads: boolean;
+  /** Why the engine cannot use threads, or null if it can. */
+  readonly threadProblem: string | null;
 }
 
 const MODULE_HEADER = [0, 97, 115, 109, 1, 0, 0, 0];
@@ -29,28 +30,55 @@ const THREADS_BODY = [
 const isValid = (body: readonly number[]): boolean =>
   WebAssembly.validate(new Uint8Array([...MODULE_HEADER, ...body]));
 
+export const NOT_ISOLATED =
+  "its server does not send the headers for cross-origin isolation. Stop restarts the runtime";
+const NO_SHARED_MEMORY =
+  "the browser provides no shared memory (SharedArrayBuffer). Stop restarts the runtime";
+
+/** Why the page and its workers cannot share memory, or null. A browser may isolate the page and
+ * provide no shared memory nevertheless. */
+export function sharedMemoryProblem(isolated: boolean): string | null {
+  if (!isolated) return NOT_ISOLATED;
+  return typeof SharedArrayBuffer === "function" ? null : NO_SHARED_MEMORY;
+}
+
 /** The features of this browser; shared memory requires a cross-origin isolated page. */
 export function probeFeatures(isolated: boolean): Features {
+  if (typeof WebAssembly === "undefined") {
+    throw new Error("this browser has no WebAssembly, which a lockdown or privacy mode may " +
+      "disable; allow it for this page or use another browser");
+  }
+  const noThreads = isValid(THREADS_BODY) ? null : "the browser lacks WebAssembly threads";
   return {
     simd: isValid(SIMD_BODY),
     relaxed: isValid(RELAXED_SIMD_BODY),
-    threads: isolated && typeof SharedArrayBuffer === "function" && isValid(THREADS_BODY),
+    threadProblem: sharedMemoryProblem(isolated) ?? noThreads,
   };
 }
 
 /** The fastest build that the features permit. */
-export function chooseBuild({ simd, relaxed, threads }: Features): EngineBuild {
+export function chooseBuild({ simd, relaxed, threadProblem }: Features): EngineBuild {
   if (!simd) {
     throw new Error("this browser has no WebAssembly SIMD; use a browser from 2023 or later");
   }
-  if (!relaxed) return "simd";
-  return threads ? "threads" : "relaxed";
+  if (threadProblem === null) return relaxed ? "threads" : "threads-simd";
+  return relaxed ? "relaxed" : "simd";
 }
+
+export const isThreaded = (build: EngineBuild): boolean =>
+  build === "threads" || build === "threads-simd";
+
+export const isRelaxed = (build: EngineBuild): boolean =>
+  build === "threads" || build === "relaxed";
+
+/** The build with the same instructions for one thread. */
+export const withoutThreads = (build: EngineBuild): EngineBuild =>
+  isRelaxed(build) ? "relaxed" : "simd";
 
 /** The requested thread count, else one per core up to eight; one without shared memory. */
 export function chooseThreadCount(
   build: EngineBuild, requested: number | null, cores: number,
 ): number {
-  if (build !== "threads") return 1;
+  if (!isThreaded(build)) return 1;
   return Math.max(1, Math.min(requested ?? Math.min(cores, 8), 64));
 }

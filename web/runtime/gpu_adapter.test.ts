@@ -3,8 +3,8 @@ import type { GpuTransport } from "../protocol";
 import { chooseTransport, requestAdapter } from "./gpu_adapter";
 
 const choose = (
-  requested: GpuTransport | null, canSwitchStacks: boolean, isolated: boolean,
-): object => chooseTransport(requested, { canSwitchStacks, isolated });
+  requested: GpuTransport | null, canSwitchStacks: boolean, canShareMemory: boolean,
+): object => chooseTransport(requested, { canSwitchStacks, canShareMemory });
 
 describe("the transport to the GPU", () => {
   it("is a separate worker if Python can wait on shared memory", () => {

@@ -15,10 +15,10 @@ export async function requestAdapter(gpu: GPU | undefined): Promise<GPUAdapter |
   }
 }
 
-/** How Python can wait: for promises by switching stacks, or on shared memory if isolated. */
+/** How Python can wait: for promises by switching stacks, or on shared memory. */
 export interface WaitSupport {
   readonly canSwitchStacks: boolean;
-  readonly isolated: boolean;
+  readonly canShareMemory: boolean;
 }
 
 /**
@@ -28,15 +28,15 @@ export interface WaitSupport {
  * promise that it awaits.
  */
 export function chooseTransport(
-  requested: GpuTransport | null, { canSwitchStacks, isolated }: WaitSupport,
+  requested: GpuTransport | null, { canSwitchStacks, canShareMemory }: WaitSupport,
 ): { readonly transport: GpuTransport } | { readonly reason: string } {
-  const transport = requested ?? (isolated || !canSwitchStacks ? "worker" : "jspi");
+  const transport = requested ?? (canShareMemory || !canSwitchStacks ? "worker" : "jspi");
   if (transport === "jspi" && !canSwitchStacks) {
     return { reason: "gpu=jspi requires JSPI (stack switching), which this browser lacks" };
   }
-  if (transport === "worker" && !isolated) {
+  if (transport === "worker" && !canShareMemory) {
     return { reason: "Python cannot wait for the GPU: the browser lacks JSPI (stack switching), " +
-      "and the page is not cross-origin isolated, which shared memory requires" };
+      "and the page has no shared memory, which requires cross-origin isolation" };
   }
   return { transport };
 }

@@ -8,6 +8,7 @@ import type { FromGpuWorker, ToGpuWorker } from "./gpu_messages";
 import { totalSize, type BufferCopy, type BufferRange } from "./gpu_ranges";
 import GpuWorker from "./gpu_worker?worker";
 import { newReplyBuffer, newStatusBuffer, SharedReply, SharedStatus } from "./shared_reply";
+import { takeWorkerError } from "./worker_errors";
 
 const returnNull = (): null => null;
 
@@ -35,7 +36,8 @@ export class GpuWorkerClient implements GpuHost {
           default: return data satisfies never;
         }
       };
-      worker.onerror = ({ message }) => resolve({ reason: `its worker failed: ${message}` });
+      worker.onerror = (event) =>
+        resolve({ reason: `its worker failed: ${takeWorkerError(event)}` });
       const open: ToGpuWorker = { kind: "open", status };
       worker.postMessage(open);
     });

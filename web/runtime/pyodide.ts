@@ -1,20 +1,41 @@
 /** Starts Pyodide with the package's wheel: from the build's snapshot if possible, else cold. */
 
 import type { PyodideAPI } from "pyodide";
-import { PythonSnapshot } from "./python_snapshot";
+import { PythonSnapshot, type CreateModule } from "./python_snapshot";
 
 /** The folder of the package in Python's file system. */
 const PACKAGE_FOLDER = "/lib/tensorbrook";
 
+/** Fetch, with an error that says what to do if the server cannot be reached. */
+async function fetchOrExplain(url: string): Promise<Response> {
+  try {
+    return await fetch(url);
+  } catch (error) {
+    if (!(error instanceof TypeError)) throw error;
+    const hint = "check the connection and reload the page";
+    throw new Error(`${url} could not be fetched (${error.message}); ${hint}`, { cause: error });
+  }
+}
+
 /** Fetch a file that the build makes. */
 export async function fetchBuildOutput(url: string): Promise<Response> {
-  const response = await fetch(url);
+  const response = await fetchOrExplain(url);
   if (!response.ok) throw new Error(`${url} answered ${response.status}; build the page again`);
   return response;
 }
 
-const importLoader = (indexURL: string): Promise<typeof import("pyodide")> =>
-  import(/* @vite-ignore */ `${indexURL}pyodide.mjs`);
+/** Import a module that the build makes; a browser's own message may lack the address. */
+async function importBuildOutput<Module>(url: string): Promise<Module> {
+  try {
+    return await import(/* @vite-ignore */ url);
+  } catch (error) {
+    throw new Error(`${url} could not be loaded; check the connection and reload the page`,
+      { cause: error });
+  }
+}
+
+type PyodideLoader = typeof import("pyodide");
+interface PyodideModule { readonly default: CreateModule }
 
 export interface StartedPython {
   readonly pyodide: PyodideAPI;
@@ -32,10 +53,10 @@ export async function startPython(
 ): Promise<StartedPython> {
   const indexURL = `${base}pyodide/`;
   const [response, wheel, loader, { default: createPyodideModule }] = await Promise.all([
-    fetch(`${indexURL}python.snapshot`),
+    fetchOrExplain(`${indexURL}python.snapshot`),
     wheelBytes,
-    importLoader(indexURL),
-    import(/* @vite-ignore */ `${indexURL}pyodide.asm.mjs`),
+    importBuildOutput<PyodideLoader>(`${indexURL}pyodide.mjs`),
+    importBuildOutput<PyodideModule>(`${indexURL}pyodide.asm.mjs`),
   ]);
   const snapshot = await PythonSnapshot.open(response, new Uint8Array(wheel));
   const config = snapshot?.pyodideConfig(createPyodideModule);

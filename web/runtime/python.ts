@@ -13,7 +13,8 @@ export interface Outcome {
   readonly files: readonly FileEntry[];
 }
 
-export const canSwitchStacks = "Suspending" in WebAssembly;
+export const canSwitchStacks =
+  typeof WebAssembly !== "undefined" && "Suspending" in WebAssembly;
 
 /** Call a Python function, which may await promises if the browser can switch stacks. */
 export async function callPython(

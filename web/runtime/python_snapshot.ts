@@ -5,10 +5,11 @@
 
 import type { PyodideAPI, PyodideConfig } from "pyodide";
 import { equalBytes, parentFolder } from "./files";
+import { canSwitchStacks } from "./python";
 
-type CreateModule = NonNullable<PyodideConfig["createPyodideModule"]>;
-type ModuleSettings = Parameters<CreateModule>[0];
-type Module = Awaited<ReturnType<CreateModule>>;
+type CreatePublicModule = NonNullable<PyodideConfig["createPyodideModule"]>;
+type ModuleSettings = Parameters<CreatePublicModule>[0];
+type Module = Awaited<ReturnType<CreatePublicModule>>;
 
 type Bytes = Uint8Array<ArrayBuffer>;
 type ByteStream = ReadableStream<Bytes>;
@@ -23,14 +24,14 @@ interface PyodideInternals {
   readonly __PyEM_EMSCRIPTEN_TRAMPOLINE_OFFSET: number;
 }
 
+/** Creates Pyodide's module: the export of pyodide.asm.mjs. */
+export type CreateModule = (settings: ModuleSettings) => Promise<Module & PyodideInternals>;
+
 /** The size of the memory in the snapshot, and the files that follow it. */
 interface SnapshotHeader {
   readonly memory: number;
   readonly files: readonly (readonly [path: string, bytes: number])[];
 }
-
-/** A snapshot records that JSPI is available, so only browsers with JSPI can use it. */
-const canUseSnapshots = "Suspending" in WebAssembly;
 
 function trampolineIndex(module: PyodideInternals): number {
   const offset = module.HEAP32[module.__PyEM_EMSCRIPTEN_TRAMPOLINE_OFFSET >>> 2] ?? 0;
@@ -101,7 +102,8 @@ export class PythonSnapshot {
 
   /** Open the snapshot; null if it is missing, of another wheel, or unusable in this browser. */
   static async open({ ok, body }: Response, wheel: Uint8Array): Promise<PythonSnapshot | null> {
-    if (!canUseSnapshots || !ok || body === null) return null;
+    // A snapshot records that JSPI is available, so only browsers with JSPI can use it.
+    if (!canSwitchStacks || !ok || body === null) return null;
     const reader = new StreamReader(body);
     const lengths = new DataView((await reader.readExactly(8)).buffer);
     const headerBytes = await reader.readExactly(lengths.getUint32(0, true));
@@ -111,9 +113,7 @@ export class PythonSnapshot {
   }
 
   /** The options with which Pyodide starts from this snapshot. */
-  pyodideConfig(
-    create: (settings: ModuleSettings) => Promise<Module & PyodideInternals>,
-  ): Partial<PyodideConfig> {
+  pyodideConfig(create: CreateModule): Partial<PyodideConfig> {
     return {
       // Pyodide reads the length at once, but the content only after it has created the module.
       _loadSnapshot: this.memory,

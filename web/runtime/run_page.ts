@@ -13,7 +13,7 @@ function element(testid: string): HTMLElement {
 }
 
 const isEngineBuild = (name: string | null): name is EngineBuild =>
-  name === "threads" || name === "relaxed" || name === "simd";
+  name === "threads" || name === "relaxed" || name === "threads-simd" || name === "simd";
 
 const isGpuTransport = (name: string | null): name is GpuTransport =>
   name === "jspi" || name === "worker";
@@ -37,6 +37,7 @@ function show(event: RuntimeEvent): void {
   const status = element("status");
   switch (event.kind) {
     case "booting": status.textContent = `Starting ${event.stage} …`; break;
+    case "stalled": status.textContent = event.message; break;
     case "restarting": status.textContent = `Restarting: ${event.reason}`; break;
     case "boot-failed": status.textContent = `Could not start: ${event.message}`; break;
     case "ready": {

@@ -2,15 +2,5 @@
 
 import type { Capabilities } from "../protocol";
 
-type ThreadSupport = Pick<Capabilities, "isolated" | "engine">;
-
-export function threadNotice({ isolated, engine }: ThreadSupport): string | null {
-  if (!isolated) {
-    return "This page runs on one thread: its server does not send the headers for cross-origin " +
-      "isolation. Stop restarts the runtime.";
-  }
-  if (engine !== "threads") {
-    return "This page runs on one thread: the browser lacks WebAssembly threads or relaxed SIMD.";
-  }
-  return null;
-}
+export const threadNotice = ({ threadProblem }: Pick<Capabilities, "threadProblem">):
+  string | null => threadProblem && `This page runs on one thread: ${threadProblem}.`;

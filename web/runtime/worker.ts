@@ -2,12 +2,14 @@
 
 import type { PyodideAPI } from "pyodide";
 import type {
-  BootOptions, BootStage, Capabilities, FromWorker, Script, SessionCommand, ToWorker,
+  BootOptions, BootStage, Capabilities, EngineBuild, FromWorker, Script, SessionCommand, ToWorker,
 } from "../protocol";
 import { Console } from "./console";
 import { ControlReceiver } from "./control";
-import { Engine } from "./engine";
-import { chooseBuild, chooseThreadCount, probeFeatures } from "./features";
+import { Engine, HelperThreadError } from "./engine";
+import {
+  chooseBuild, chooseThreadCount, isThreaded, probeFeatures, sharedMemoryProblem, withoutThreads,
+} from "./features";
 import { gpuReport, openGpu, type OpenedGpu } from "./gpu_adapter";
 import { pageModule } from "./page_module";
 import { ProgramCache } from "./program_cache";
@@ -26,12 +28,32 @@ function errorSentence(error: unknown): string {
 const REQUIRED_GPU_TIMEOUT_MS = 20_000;
 const OPTIONAL_GPU_TIMEOUT_MS = 500;
 
-async function startEngine({ base, engine, threads }: BootOptions): Promise<Engine> {
-  const build = engine ?? chooseBuild(probeFeatures(crossOriginIsolated));
+/** The engine, and why it runs on one thread although several are possible, or null. */
+interface StartedEngine {
+  readonly engine: Engine;
+  readonly threadProblem: string | null;
+}
+
+async function startBuild(
+  { base, threads }: BootOptions, build: EngineBuild, threadProblem: string | null,
+): Promise<StartedEngine> {
   const response = fetchBuildOutput(`${base}engine/engine-${build}.wasm`);
   const module = await WebAssembly.compileStreaming(response);
   const threadCount = chooseThreadCount(build, threads, navigator.hardwareConcurrency);
-  return Engine.start(module, build, threadCount);
+  return { engine: await Engine.start(module, build, threadCount), threadProblem };
+}
+
+/** Start the build that the browser supports; without threads if a helper thread does not start. */
+async function startEngine(options: BootOptions): Promise<StartedEngine> {
+  const features = probeFeatures(crossOriginIsolated);
+  const build = options.engine ?? chooseBuild(features);
+  const notChosen = isThreaded(build) ? null : "its address selects an engine without threads";
+  try {
+    return await startBuild(options, build, features.threadProblem ?? notChosen);
+  } catch (error) {
+    if (!(error instanceof HelperThreadError)) throw error;
+    return startBuild(options, withoutThreads(build), error.message);
+  }
 }
 
 /** Records the milliseconds from the worker's start to the end of each boot stage. */
@@ -51,7 +73,8 @@ class BootTimer {
 function startGpu({ gpu, backend }: BootOptions, python: Promise<unknown>): Promise<OpenedGpu> {
   const timedOut = { reason: "the browser did not open it in time; reload the page" };
   const timeoutMs = backend === "webgpu" ? REQUIRED_GPU_TIMEOUT_MS : OPTIONAL_GPU_TIMEOUT_MS;
-  const opened = openGpu(gpu, { canSwitchStacks, isolated: crossOriginIsolated })
+  const canShareMemory = sharedMemoryProblem(crossOriginIsolated) === null;
+  const opened = openGpu(gpu, { canSwitchStacks, canShareMemory })
     .catch((error: unknown) => ({ reason: errorSentence(error) }));
   const timeout = python.then(() => new Promise<OpenedGpu>((resolve) =>
     setTimeout(() => resolve(timedOut), timeoutMs)));
@@ -60,8 +83,8 @@ function startGpu({ gpu, backend }: BootOptions, python: Promise<unknown>): Prom
 
 /** Connect Python with the engine, import the package, and return the runtime's properties. */
 async function connect(
-  pyodide: PyodideAPI, python: Python, engine: Engine, gpu: OpenedGpu, programCache: ProgramCache,
-  backend: string | null,
+  pyodide: PyodideAPI, python: Python, { engine, threadProblem }: StartedEngine, gpu: OpenedGpu,
+  programCache: ProgramCache, backend: string | null,
 ): Promise<Omit<Capabilities, "fromSnapshot" | "bootMs">> {
   const deferInterrupts = (begin: boolean): void => python.deferInterrupts(begin);
   const module = pageModule(engine, gpu, programCache, deferInterrupts, post);
@@ -73,6 +96,7 @@ async function connect(
     threads: tensorbrook.config.get_threads(),
     isolated: crossOriginIsolated,
     engine: engine.build,
+    threadProblem,
     gpu: gpuReport(gpu),
     version: tensorbrook.__version__,
   };
@@ -117,11 +141,21 @@ async function session(python: Python, command: SessionCommand): Promise<void> {
   }
 }
 
+/** Report a promise that rejects without a handler; during the boot it counts as its failure. */
+function reportRejections(python: Promise<Python>, failed: (error: unknown) => void): void {
+  let booted = false;
+  void python.then(() => (booted = true));
+  addEventListener("unhandledrejection", ({ reason }) => {
+    if (!booted) failed(reason);
+  });
+}
+
 /** Handle the page's messages. Those that arrive before Python is ready wait for it, in order. */
 function serve(): void {
   const { promise: python, resolve } = Promise.withResolvers<Python>();
   const failed = (error: unknown): void =>
     post({ kind: "boot-failed", message: errorSentence(error) });
+  reportRejections(python, failed);
   addEventListener("message", ({ data }: MessageEvent<ToWorker>) => {
     switch (data.kind) {
       case "boot": return void boot(data.options).then(resolve, failed);

@@ -1,3 +1,4 @@
+import "./locale";
 import { mount } from "svelte";
 import { Runtime } from "../runtime/client";
 import { exposeAutomationApi } from "../runtime/automation_api";

@@ -29,7 +29,8 @@ export class Studio {
 
   private onRuntimeEvent(event: RuntimeEvent): void {
     switch (event.kind) {
-      case "booting": case "ready": case "boot-failed": case "restarting": case "session":
+      case "booting": case "ready": case "boot-failed": case "restarting": case "stalled":
+      case "session":
         return this.dispatch(event);
       case "stdout": case "stderr": case "finished": return;
       default: return event satisfies never;

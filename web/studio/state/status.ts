@@ -7,7 +7,7 @@ export function statusText(state: State, pythonBusy = false): string {
   if (state.boot === "failed") return `Python could not start: ${state.error ?? "no reason"}`;
   const booting = bootText(state.boot);
   const queued = state.training === "waiting" ? " Training starts right after." : "";
-  if (booting !== null) return booting + queued;
+  if (booting !== null) return (state.bootNotice ?? booting) + queued;
   if (pythonBusy && state.training === "running") return "Training waits for the program in Code.";
   return state.error ?? readyText(state);
 }

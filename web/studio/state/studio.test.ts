@@ -12,6 +12,7 @@ const settings: TrainSettings = {
 const layers = [{ type: "Flatten", args: {} }, { type: "Dense", args: { units: 10 } }];
 const capabilities: Capabilities = {
   backend: "wasm", threads: 2, isolated: true, engine: "threads", version: "0",
+  threadProblem: null,
   fromSnapshot: false, gpu: { present: false, reason: "there is none" },
   bootMs: { python: 1, package: 1, engine: 1 },
 };

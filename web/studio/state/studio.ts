@@ -36,6 +36,8 @@ export type Training = "idle" | "waiting" | "running" | "paused";
 
 export interface State {
   readonly boot: BootStage | "ready" | "failed";
+  /** Why the boot takes long, or null. */
+  readonly bootNotice: string | null;
   readonly capabilities: Capabilities | null;
   readonly rows: readonly Row[];
   readonly settings: TrainSettings;
@@ -60,6 +62,7 @@ export type Action =
   | { readonly kind: "ready"; readonly capabilities: Capabilities }
   | { readonly kind: "boot-failed"; readonly message: string }
   | { readonly kind: "restarting"; readonly reason: string }
+  | { readonly kind: "stalled"; readonly message: string }
   | { readonly kind: "session"; readonly event: SessionEvent }
   | { readonly kind: "set-layers"; readonly rows: readonly Row[] }
   | { readonly kind: "set-settings"; readonly settings: TrainSettings }
@@ -84,7 +87,7 @@ export function initialState(
   device: DeviceChoice = "auto",
 ): State {
   return {
-    boot: "python", capabilities: null, rows: withIds(layers), settings, revision: 0,
+    boot: "python", bootNotice: null, capabilities: null, rows: withIds(layers), settings, revision: 0,
     device, activeDevice: null,
     model: model ?? unreportedModel, reportedRevision: model === null ? -1 : 0,
     training: "idle", figures: emptyFigures, curves: emptyCurves, pixels: null,
@@ -94,9 +97,10 @@ export function initialState(
 
 export function update(state: State, action: Action): Transition {
   switch (action.kind) {
-    case "booting": return [{ ...state, boot: action.stage }, []];
+    case "booting": return [{ ...state, boot: action.stage, bootNotice: null }, []];
     case "boot-failed":
       return [{ ...state, boot: "failed", training: "idle", error: action.message }, []];
+    case "stalled": return [{ ...state, bootNotice: action.message }, []];
     case "restarting": return [onRestart(state, action.reason), []];
     case "ready": return onReady({ ...state, boot: "ready", capabilities: action.capabilities });
     case "session": return onSessionEvent(state, action.event);
