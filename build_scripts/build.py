@@ -38,7 +38,7 @@ def build(page: bool = True) -> None:
 
 
 def build_engine() -> None:
-    """Build the engine for every kind of host, and a variant for the kernel tests."""
+    """Build the engine for every kind of host, and two variants for the kernel tests."""
     start = time.monotonic()
     try:
         targets = engine.build()

@@ -1,4 +1,4 @@
-"""Compile the engine: four builds for the package, and one for the kernel tests.
+"""Compile the engine: four builds for the package, and two for the kernel tests.
 
     python build_scripts/engine.py        # a second run does nothing when no input has changed
 """
@@ -18,6 +18,7 @@ ROOT = Path(__file__).parent.parent
 SOURCES = ROOT / "wasm"
 ENGINE = ROOT / "core/tensorbrook/backends/wasm/engine"
 TEST_ENGINE = ROOT / "build/engine-test.wasm"
+TEST_SIMD_ENGINE = ROOT / "build/engine-test-simd.wasm"
 
 SIMD = ("simd128", "bulk_memory", "mutable_globals")
 RELAXED = (*SIMD, "relaxed_simd")
@@ -43,6 +44,7 @@ BUILDS = (
     Build(ENGINE / "engine-threads-simd.wasm", SIMD + THREADS),
     Build(ENGINE / "engine-simd.wasm", SIMD),
     Build(TEST_ENGINE, RELAXED + THREADS, references=True),
+    Build(TEST_SIMD_ENGINE, SIMD + THREADS, references=True),
 )
 
 

@@ -40,10 +40,10 @@ def close_all() -> None:
 
 
 @contextmanager
-def threads(count: int):
-    """Another backend wasm, with its own number of threads, for a while."""
+def threads(count: int, relaxed: bool | None = None):
+    """Another backend wasm, with its own number of threads and build of the engine, for a while."""
     with on("reference"), pytest.MonkeyPatch.context() as patch:
-        host = Host(count)
+        host = Host(count, relaxed=relaxed)
         patch.setitem(backends._loaded, "wasm", Wasm(host))
         with on("wasm"):
             assert tf.config.get_threads() == count

@@ -63,11 +63,19 @@ def results(name: str) -> list[np.ndarray]:
     return [np.asarray(x) for x in leaves]
 
 
+@pytest.fixture(scope="module")
+def by_build() -> dict:
+    found = {}
+    for relaxed in (True, False):
+        with backends.threads(2, relaxed):
+            found |= {(name, relaxed): results(name) for name in PROGRAMS}
+    return found
+
+
+@pytest.mark.parametrize("relaxed", [True, False], ids=["relaxed", "simd"])
 @pytest.mark.parametrize("name", PROGRAMS)
-def test_values_and_gradients(name):
-    with on("wasm"):
-        actual = results(name)
-    assert_close(actual, reference_results(name), 3e-5, name)
+def test_values_and_gradients(name, relaxed, by_build):
+    assert_close(by_build[name, relaxed], reference_results(name), 3e-5, name)
 
 
 @pytest.fixture(scope="module")

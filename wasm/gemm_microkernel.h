@@ -6,17 +6,16 @@
 // is loaded early. LLVM would load early, so a SCHEDULING_BARRIER ends each row. Percent of peak in
 // Chromium (2026-11, matrices in L1): 6x8 with barriers 99, 5x8 with barriers 97, 4x8 92, 4x8 with
 // shuffles instead of splat loads of A 87, 6x8 without barriers 45.
+//
+// Without relaxed SIMD, the product of each multiply-add takes one more register and instruction.
+// GFLOP/s of whole products of 96, 240 and 480 (2026-11): 6x8 45, 46, 45 in Chromium, 44, 45, 43 in
+// WebKit and 44, 45, 44 in Firefox; 5x8 46, 46, 44; 43, 44, 42; 41, 41, 40; 7x8 42, 42, 41; 44, 45,
+// 44; 39, 40, 39; 6x8 without barriers 34, 15, 12 in Chromium.
 #pragma once
 
 #include "simd.h"
 
-// Without relaxed SIMD, the product of each multiply-add takes one more register.
-#ifdef __wasm_relaxed_simd__
-enum { TILE_ROWS = 6 };
-#else
-enum { TILE_ROWS = 5 };
-#endif
-enum { TILE_COLUMNS = 8, MAX_VECTORS = 8 };
+enum { TILE_ROWS = 6, TILE_COLUMNS = 8, MAX_VECTORS = 8 };
 
 typedef struct {
   const float *b;  // B(p, j) = b[p * b_stride + j]; all columns of a whole tile are readable

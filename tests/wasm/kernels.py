@@ -12,6 +12,7 @@ from tensorbrook.backends.wasm.module_codegen import KERNELS_WITH_EPILOGUE
 
 ROOT = Path(__file__).parents[2]
 ENGINE = ROOT / "build" / "engine-test.wasm"
+SIMD_ENGINE = ROOT / "build" / "engine-test-simd.wasm"
 GUARD = 64
 POISON = 0xFF  # NaN as f32, so that a read beyond a buffer changes the result
 
@@ -74,8 +75,8 @@ def to_word(value) -> int:
 class Kernels:
     """The test engine with a number of threads; `call` runs a kernel on some or all of them."""
 
-    def __init__(self, threads: int):
-        self.host = Host(threads, ENGINE)
+    def __init__(self, threads: int, engine: Path = ENGINE, relaxed: bool = True):
+        self.host = Host(threads, engine, relaxed)
         self._programs = {}
 
     def call(self, name, inputs, output, *params, threads=1, epilogue=False):

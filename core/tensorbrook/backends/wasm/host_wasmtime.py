@@ -15,6 +15,8 @@ import atexit
 import ctypes
 import functools
 import os
+import platform
+import re
 import struct
 import threading
 import time
@@ -27,12 +29,19 @@ from wasmtime import _ffi as ffi
 from ...ir import align_up
 from .host import FIRST_SLOT_WORD, MAX_PAGES, PAGE_BYTES, WORD_BYTES
 
-ENGINE = Path(__file__).parent / "engine" / "engine-threads.wasm"
+ENGINES = Path(__file__).parent / "engine"
+CPU_INFO = Path("/proc/cpuinfo")
 MAX_THREADS = 64  # the engine's limit, wasm/simd.h
 LOAD, QUIT = 1, 2  # commands for helper threads, defined by the engine's threads.c
 # Stores are replaced when they contain more instances of unloaded programs than this, and than
 # programs in use. An instance takes about 10 KB and 0.1 ms.
 MAX_UNLOADED = 256
+
+
+def has_fused_multiply_add() -> bool:
+    """Whether the CPU has FMA. Without it, wasmtime calls a function for each relaxed_madd."""
+    if platform.machine().lower() not in ("x86_64", "amd64") or not CPU_INFO.exists(): return True
+    return re.search(r"^flags\b.*\bfma\b", CPU_INFO.read_text(), re.MULTILINE) is not None
 
 
 class SharedMemory(wasmtime.SharedMemory):
@@ -164,12 +173,14 @@ class HelperThread(threading.Thread):
 
 
 class Host:
-    """The native implementation of host.Host."""
+    """The native implementation of host.Host, with the build for this CPU, or `engine`."""
 
-    relaxed = True
     shared = True
 
-    def __init__(self, threads: int | None = None, engine: Path = ENGINE):
+    def __init__(self, threads: int | None = None, engine: Path | None = None,
+                 relaxed: bool | None = None):
+        self.relaxed = has_fused_multiply_add() if relaxed is None else relaxed
+        engine = engine or ENGINES / f"engine-threads{'' if self.relaxed else '-simd'}.wasm"
         self.threads = min(os.cpu_count() or 1, 8) if threads is None else threads
         if not 1 <= self.threads <= MAX_THREADS:
             raise ValueError(f"threads: {threads} is not within 1..{MAX_THREADS}")
