@@ -16,7 +16,7 @@ import tensorbrook as tf
 from tensorbrook.compiler import optimize
 from tensorbrook.eager import EAGER
 from tensorbrook.ir import PRIMITIVES, digest
-from tensorbrook.ir.attributes import attributes_key, value_key
+from tensorbrook.base.value_keys import attributes_key, value_key
 from tensorbrook.tensor import bind
 
 VALUES = [0.0, -0.0, 1.0, -1.0, nan, inf, -inf, 5e-45, 0.1]

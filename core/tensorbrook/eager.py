@@ -12,7 +12,7 @@ from .base.host_array import HostArray
 from .base.views import View
 from .compiler import uses_float16
 from .ir import Eqn, Graph, Primitive, TensorSpec, Var, as_tuple
-from .ir.attributes import attributes_key
+from .base.value_keys import attributes_key
 from .ops import random
 from .placement import CPU, WASM, PlacementPolicy, compile, plan_for, simplify_for
 from .tensor import Tensor, Variable, constant_to_bytes, context, context_stack, leaked_tracer_error

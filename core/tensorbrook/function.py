@@ -14,6 +14,7 @@ from .base import tree
 from .base.errors import FailedPreconditionError, InvalidArgumentError
 from .base.garbage import collection_paused
 from .base.host_array import is_array
+from .base.value_keys import value_key
 from .compiler.cost_model import prefers_gpu
 from .devices import device
 from .eager import EAGER
@@ -244,16 +245,16 @@ class _BoundFunctions(dict):
 
 def _static_argument_key(x):
     """The part of the signature for an argument that is not a tensor: its type and value."""
+    key = type(x), value_key(x)
     try:
-        hash(x)
+        hash(key)
     except TypeError:
         raise InvalidArgumentError(
             "tf.function",
             f"argument {x!r} is neither a tensor nor hashable",
             "pass tensors, numbers, strings, or lists and dicts of them",
         ) from None
-    # repr distinguishes 0.0 from -0.0, which compare equal.
-    return type(x), repr(x) if isinstance(x, float) else x
+    return key
 
 
 def function(func: Callable | None = None, *, name: str | None = None) -> Any:

@@ -1,8 +1,10 @@
 """Nested structures: flatten dicts, lists and tuples to a list of leaves, and back."""
+from .value_keys import value_key
 
 
 def flatten(tree):
-    """(leaves, structure) of `tree`; dicts are traversed in sorted key order."""
+    """(leaves, structure) of `tree`; dicts are traversed in sorted key order. Structures are equal
+    if the types are, and the keys of dicts are the same values (see value_keys.py)."""
     leaves: list = []
     return leaves, _walk(tree, leaves)
 
@@ -10,7 +12,7 @@ def flatten(tree):
 def _walk(tree, leaves):
     if isinstance(tree, dict):
         keys = tuple(sorted(tree))
-        return (type(tree), keys, tuple(_walk(tree[k], leaves) for k in keys))
+        return type(tree), keys, tuple(_walk(tree[k], leaves) for k in keys), value_key(keys)
     if isinstance(tree, tuple) and hasattr(tree, "_fields"):
         return (type(tree), tree._fields, tuple(_walk(x, leaves) for x in tree))
     if isinstance(tree, (list, tuple)):
@@ -29,7 +31,7 @@ def unflatten(structure, leaves):
 def _build(structure, leaves):
     if structure is None:
         return next(leaves)
-    kind, keys, children = structure
+    kind, keys, children, *_ = structure
     items = [_build(child, leaves) for child in children]
     if keys is None:
         return kind(items)

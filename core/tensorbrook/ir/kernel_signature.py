@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from .attributes import value_key
+from ..base.value_keys import value_key
 from .graph import Atom
 from .kernels import (ElementwiseOp, FiniteCheckStore, IndexValue, KernelCall, Load, LoopKernel,
                      ReduceOp, ScalarConstant, Value)

@@ -8,7 +8,7 @@ from ...base import shapes
 from ...base.views import View
 from ...ir import (Atom, Const, ElementwiseOp, Eqn, IndexValue, Load, LoopKernel, ReduceOp, RowPass,
                    ScalarConstant, Store, Value, Var)
-from ...ir.attributes import value_key
+from ...base.value_keys import value_key
 from ...ir.scalar_expression import IDENTITY
 from ..cost_model import MIN_PARALLEL_ROWS
 

@@ -1,7 +1,7 @@
 """Common subexpression elimination: equations that compute the same values become one."""
 from ...ir import Atom, Const, Eqn, Graph
 from ...ir.analysis import Replacements, rewrite
-from ...ir.attributes import attributes_key, value_key
+from ...base.value_keys import attributes_key, value_key
 from ..context import PassContext
 
 

@@ -1,7 +1,7 @@
 """Common subexpression elimination of scans: scans over the same operands share one body."""
 from ...ir import Atom, Eqn, Graph, Subgraph
 from ...ir.analysis import Replacements, defined_variables, with_operands
-from ...ir.attributes import attributes_key
+from ...base.value_keys import attributes_key
 from ..context import PassContext
 
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from ...ir import (Atom, ElementwiseOp, Kernel, KernelCall, Load, LoopKernel, ReduceOp, RowPass,
                    ScalarConstant, Store, Value)
-from ...ir.attributes import value_key
+from ...base.value_keys import value_key
 
 
 class LoopBuilder:

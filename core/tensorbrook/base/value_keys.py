@@ -6,17 +6,25 @@ constants, while nan != nan though a program with one NaN is the program with an
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
 from typing import Any
 
 
 def value_key(value: Any) -> Any:
-    """A hashable key of one attribute value or scalar constant, in tuples element by element."""
+    """A hashable key of a value; of tuples, sets and dataclasses, element by element."""
     if isinstance(value, float):
         return float, value.hex() if value == value else "nan"
     if isinstance(value, (bool, int)):
         return type(value), value
     if isinstance(value, tuple):
         return tuple(map(value_key, value))
+    if isinstance(value, complex):
+        return complex, value_key(value.real), value_key(value.imag)
+    if isinstance(value, frozenset):
+        return frozenset, frozenset(map(value_key, value))
+    if is_dataclass(value) and not isinstance(value, type) and value.__dataclass_params__.eq:
+        compared = [getattr(value, f.name) for f in fields(value) if f.compare]
+        return type(value), tuple(map(value_key, compared))
     return value
 
 
