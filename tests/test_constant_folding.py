@@ -33,13 +33,13 @@ ELEMENTWISE = [name for name, prim in PRIMITIVES.items()
 # Functions that are not rounded correctly, or whose quotient a GPU does not round correctly.
 APPROXIMATE = {"exp", "expm1", "log", "log1p", "tanh", "sin", "cos", "erf", "sigmoid", "pow"}
 APPROXIMATE_ON_GPU = {"divide", "sqrt"}
-# Denormals may be flushed to 0. WGSL does not define the sign of a zero, and lets a driver compile a
+# Denormals may be flushed to 0. WGSL does not define the sign of a zero, and a driver may compile a
 # product with the constant 0 to 0, even of NaN and infinity.
 TINY = 2e-38
 
 
 def is_undefined_in_wgsl(name: str, x: np.ndarray, constant: np.ndarray, swap: bool) -> np.ndarray:
-    """Where an operation on a tensor and a constant is a product with 0, or 0 divided by a value."""
+    """Where a product with the constant 0, or the quotient of the constant 0, is NaN."""
     is_nan_product = (constant == 0) & ~np.isfinite(x)
     if name == "divide" and swap:
         is_nan_product = (constant == 0) & ((x == 0) | (x != x))
@@ -101,7 +101,7 @@ def assert_same(actual, expected, exact: bool, label: str):
 
 def zero_signs(x) -> np.ndarray:
     x = np.asarray(x)
-    return np.where(x == 0, np.signbit(x), False) if x.dtype.kind == "f" else np.zeros(x.shape, bool)
+    return (x == 0) & np.signbit(x) if x.dtype.kind == "f" else np.zeros(x.shape, bool)
 
 
 def is_exact(name: str, backend: str) -> bool:
@@ -199,7 +199,8 @@ def test_views_of_constants(name):
     for backend, value in product(ALL, (0.0, -0.0, 1.5, inf, nan, -1.0)):
         with on(backend):
             zero = tf.constant(0.0)
-            folded = tf.function(lambda zero: VIEWS[name](tf.constant(value)) / (zero + 1.0))(zero)
+            folded = tf.function(
+                lambda zero, value=value: VIEWS[name](tf.constant(value)) / (zero + 1.0))(zero)
             eager = VIEWS[name](tf.constant(value))
             assert_same(folded, eager, True, f"{name} of {value} on {backend}")
             if backend != "webgpu":

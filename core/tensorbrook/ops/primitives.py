@@ -87,9 +87,10 @@ def _pow_vjp(g, out, x, y):
 def _pow(np, x, y):
     """Integer powers wrap around; a negative exponent results in 1 / x^n, truncated, and 0 at 0."""
     if x.dtype.kind != "i":
-        # A copy, because NumPy computes a power with a repeated exponent 0.5 as sqrt: NaN at -inf.
+        # Copied arrays with axes, because NumPy computes a power with one exponent 0.5 as sqrt, which
+        # is NaN at -inf.
         x, y = np.broadcast_arrays(x, y)
-        return np.power(x, y.copy())
+        return np.power(x[None], y[None].copy())[0]
     is_one = (x == 1) | (x == -1)                               # x^-n is x^n, or x^(n mod 2)
     return np.where((y >= 0) | is_one, np.power(x, np.where(y < 0, y & 1, y)), 0)
 
