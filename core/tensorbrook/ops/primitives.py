@@ -87,8 +87,8 @@ def _pow_vjp(g, out, x, y):
 def _pow(np, x, y):
     """Integer powers wrap around; a negative exponent results in 1 / x^n, truncated, and 0 at 0."""
     if x.dtype.kind != "i":
-        # Copied arrays with axes, because NumPy computes a power with one exponent 0.5 as sqrt, which
-        # is NaN at -inf.
+        # Copied arrays with axes, because NumPy computes a power with one exponent 0.5 as sqrt,
+        # which is NaN at -inf.
         x, y = np.broadcast_arrays(x, y)
         return np.power(x[None], y[None].copy())[0]
     is_one = (x == 1) | (x == -1)                               # x^-n is x^n, or x^(n mod 2)
