@@ -21,7 +21,7 @@ class TrainableFlags:
         for each in objects:
             self._flags.setdefault(id(each), (each, each.trainable))
 
-    def is_stale(self, objects: Iterable[Any]) -> bool:
-        """Whether a recorded flag has changed, or its object is not among `objects` anymore."""
-        current = {id(each): each.trainable for each in objects}
-        return any(current.get(key) != flag for key, (_, flag) in self._flags.items())
+    @property
+    def are_stale(self) -> bool:
+        """Whether a flag has changed since it was recorded."""
+        return any(each.trainable != flag for each, flag in self._flags.values())

@@ -173,18 +173,19 @@ class Training(TrainingLoops):
         return self._get_or_make("predict", force)
 
     def _get_or_make(self, kind: str, force: bool) -> Callable:
-        if force or self._traced_flags.is_stale(self._layers_and_weights()):
+        if force or self._traced_flags.are_stale:
             self.reset_functions()
         name = f"{kind}_function"
         if getattr(self, name) is None:
             step = getattr(self, f"{kind}_step")
-            wrap = _identity if getattr(self, "run_eagerly", False) else tf.function
+            is_traced = not getattr(self, "run_eagerly", False)
+            wrap = tf.function if is_traced else _identity
             iterator = self.iterator_for(kind)
 
             def step_on_batch(data: Any) -> Any:
                 results = step(data)
-                # After the step, because it may build layers.
-                self._traced_flags.record(self._layers_and_weights())
+                if is_traced:            # record after the step, because it may build layers
+                    self._traced_flags.record([self, *self.nested_layers(), *self.weights])
                 return results
 
             setattr(self, name, wrap(step_on_batch))
@@ -202,9 +203,6 @@ class Training(TrainingLoops):
         if kind not in self._iterators:
             self._iterators[kind] = BatchIterator()
         return self._iterators[kind]
-
-    def _layers_and_weights(self) -> list[Any]:
-        return [self, *self.nested_layers(), *self.weights]
 
 
 def _identity(f: Callable) -> Callable:
