@@ -1,4 +1,4 @@
-"""Pytest hooks and fixtures of all tests: reproducible inputs, bounded memory, the parallel run."""
+"""Pytest hooks and fixtures of all tests: reproducible inputs, the parallel run, its memory."""
 import gc
 import os
 from collections import Counter
@@ -28,7 +28,7 @@ for name, value in ENVIRONMENT.items():
 
 
 def pytest_addoption(parser):
-    parser.addoption("--fast", action="store_true", help="leave out the tests marked slow")
+    parser.addoption("--fast", action="store_true", help="skip the tests marked slow")
 
 
 def pytest_configure(config):
@@ -54,7 +54,7 @@ def unit(item) -> str:
 
 
 def is_slow(item) -> bool:
-    """Whether `--fast` leaves a test out: marked `slow`, or `slow(on=...)` with that parameter."""
+    """Whether `--fast` skips a test: it is marked `slow`, or `slow(on=...)` with that parameter."""
     marker = item.get_closest_marker("slow")
     if marker is None or not marker.kwargs:
         return marker is not None
@@ -71,7 +71,7 @@ def pytest_collection_finish():
 def pytest_runtest_teardown(item, nextitem):
     yield
     if nextitem is None or unit_of(nextitem.nodeid) != unit_of(item.nodeid):
-        process_memory.bound()
+        process_memory.limit()
 
 
 @pytest.fixture(params=backends.ALL)

@@ -1,4 +1,4 @@
-"""A bound on what a long test process keeps: compiled programs, shaders, modules and devices."""
+"""Limits the memory of a long test process by closing the backends, with all compiled programs."""
 import ctypes
 import gc
 import os
@@ -18,8 +18,8 @@ def resident_bytes() -> int:
     return int(STATM.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
-def bound() -> None:
-    """Close the backends once the process is large, and return their memory to the system."""
+def limit() -> None:
+    """If the process is large, close the backends and return their memory to the system."""
     if resident_bytes() < LIMIT_BYTES:
         return
     backends.close_all()

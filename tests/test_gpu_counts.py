@@ -78,6 +78,7 @@ def counted(f) -> dict[str, int]:
     return {name: after[name] - before[name] for name in after}
 
 
+@pytest.mark.slow(on="gpt")
 @pytest.mark.parametrize("name", STEPS)
 def test_a_step_is_one_call_and_one_submit(name):
     with on("webgpu"):

@@ -154,6 +154,7 @@ def test_float16(p, plan, monkeypatch):
     check(p, dtype="f2", tolerance=1e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("p, plan", [
     *IN_HALVES, (GemmShape(1, 64, 36, 48), TiledGemm(MIDDLE, 1, 48)),
     (GemmShape(1, 3, 9, 5, 0, 0), GemvGemm(False, True, 32, 8, 1, 8)),
