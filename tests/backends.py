@@ -15,7 +15,7 @@ from tensorbrook.backends.webgpu.host_wgpu import Host as GpuHost
 from tensorbrook.eager import EAGER
 
 ALL = ("reference", "wasm", "webgpu")
-COMPILED = ("wasm", "webgpu")            # what is tested against the reference
+COMPILED = ("wasm", "webgpu")            # tested against the reference
 
 
 @contextmanager
@@ -41,7 +41,7 @@ def close_all() -> None:
 
 @contextmanager
 def threads(count: int, relaxed: bool | None = None):
-    """Another backend wasm, with its own number of threads and build of the engine, for a while."""
+    """Replace backend wasm by one with `count` threads, and a build of the engine, in the block."""
     with on("reference"), pytest.MonkeyPatch.context() as patch:
         host = Host(count, relaxed=relaxed)
         patch.setitem(backends._loaded, "wasm", Wasm(host))
@@ -53,26 +53,26 @@ def threads(count: int, relaxed: bool | None = None):
 
 @contextmanager
 def gpu(**device_info):
-    """Another backend webgpu, with some device_info of its own, for a while."""
+    """Replace backend webgpu by one with these fields of its device information."""
     with on("reference"), pytest.MonkeyPatch.context() as patch:
         host = GpuHost()
         host.device_info = replace(host.device_info, **device_info)
         patch.setitem(backends._loaded, "webgpu", WebGPU(host))
         with on("webgpu"):
             yield EAGER.backend
-        tf.random.set_seed(0)                # or its state would lie on what is no more
+        tf.random.set_seed(0)                # the generator's state is on the closed backend
         host.close()
 
 
 def by_threads(names: Iterable[str], run: Callable) -> dict:
-    """What `run(name)` gives on 1, 2 and 3 threads, by names and numbers of threads."""
-    found = {}
+    """Return the results of `run(name)` on 1, 2 and 3 threads, by (name, number of threads)."""
+    results = {}
     for count in (1, 2, 3):
         with threads(count):
-            found |= {(name, count): run(name) for name in names}
-    return found
+            results |= {(name, count): run(name) for name in names}
+    return results
 
 
-def least_gpu():
-    """Another backend webgpu, on a device that can do just what every one can, for a while."""
+def minimal_gpu():
+    """Replace backend webgpu by one with the limits and features that every device supports."""
     return gpu(**asdict(DeviceInfo()))

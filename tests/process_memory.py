@@ -12,7 +12,7 @@ STATM = Path("/proc/self/statm")         # Linux, the only system with lavapipe
 
 
 def resident_bytes() -> int:
-    """The physical memory of this process; 0 where the system does not say."""
+    """Return the physical memory of this process; 0 where the system does not report it."""
     if not STATM.exists():
         return 0
     return int(STATM.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")

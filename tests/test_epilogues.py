@@ -7,7 +7,7 @@ import tensorbrook as tf
 from backends import COMPILED, on
 from assertions import assert_close, assert_independent_of_threads
 from plan_interpreter import plan_of
-from wgsl_runner import code_of
+from wgsl_runner import shaders_of
 from tensorbrook.ir import KernelCall, Plan
 
 
@@ -186,7 +186,7 @@ def test_a_product_with_other_consumers_is_stored(name, escapes):
         plan = plan_of(tf.function(PROGRAMS[name][0]), *inputs(name))
     call, = calls_with_epilogue(plan)
     assert call.result_escapes == escapes
-    put, = (text.split("fn store(")[1] for text in code_of(plan) if "fn store(" in text)
+    put, = (text.split("fn store(")[1] for text in shaders_of(plan) if "fn store(" in text)
     put = put.split("\n}\n")[0]
     assert put.count("] = ") == len(call.epilogue.stores) + escapes, put
 
@@ -195,6 +195,6 @@ def test_a_product_with_other_consumers_is_stored(name, escapes):
 def test_an_epilogue_of_vec4_stores_is_vec4(name):
     with on("reference"):
         plan = plan_of(tf.function(PROGRAMS[name][0]), *inputs(name))
-    code, = (text for text in code_of(plan) if "fn store_vec4(" in text)
+    code, = (text for text in shaders_of(plan) if "fn store_vec4(" in text)
     put = code.split("fn store_vec4(")[1].split("\n}\n")[0]
     assert put.count("= vec4<f32>(") == 1 and "column_vec4" in put, put

@@ -11,7 +11,7 @@ import tensorbrook as tf
 from backends import on
 from golden_programs import CODE, PROGRAMS, SUBGROUPS, WGSL
 from plan_interpreter import compile_graph, kernels_over_limit, plan_of
-from wgsl_runner import code_of
+from wgsl_runner import shaders_of
 from tensorbrook.backends.wasm.module_codegen import disassemble_plan
 
 FOLDER = environment.ROOT / "tests" / "golden"
@@ -55,12 +55,13 @@ def test_code(name):
 
 @pytest.mark.parametrize("name", WGSL)
 def test_wgsl(name):
-    compare(f"{name}.wgsl.txt", "\n".join(code_of(plan_of_program(name))))
+    compare(f"{name}.wgsl.txt", "\n".join(shaders_of(plan_of_program(name))))
 
 
 @pytest.mark.parametrize("name", SUBGROUPS)
 def test_wgsl_with_subgroups(name):
-    compare(f"{name}.subgroups.txt", "\n".join(code_of(plan_of_program(name), min_subgroup_size=4)))
+    shaders = shaders_of(plan_of_program(name), min_subgroup_size=4)
+    compare(f"{name}.subgroups.txt", "\n".join(shaders))
 
 
 def test_there_are_no_unused_files():

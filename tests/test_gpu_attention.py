@@ -1,12 +1,13 @@
-"""The GPU's attention and its gradient against double precision, in buffers with guards."""
+"""GPU attention and its gradient against a float64 reference."""
 
 import numpy as np
 import pytest
 from attention_reference import check, check_gradients, floats
 from wgsl_runner import device_info, run
 
-# Sizes are (batch, heads, t_q, t_k, d, d_v). Workgroups have 32 queries or keys, blocks 64 of the
-# others; 16 of d are staged at once, and 128 columns are the most that a workgroup makes.
+# Sizes are (batch, heads, t_q, t_k, d, d_v). A workgroup computes 32 rows (queries, or keys in the
+# gradient) and at most 128 columns; it iterates over blocks of 64 keys (or queries), and stages
+# 16 elements along d at a time.
 PROBLEMS = [
     ((1, 1, 1, 1, 1, 1), "none", False), ((2, 3, 7, 9, 5, 4), "all", False),
     ((2, 2, 16, 16, 16, 16), "none", True), ((1, 3, 13, 64, 32, 8), "keys", False),
@@ -31,18 +32,19 @@ def test_attention_grad(size, kind, causal):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("causal", [False, True])
-def test_gradients_with_eight_buffers_a_part(causal):
-    """That is all that a WebGPU device must take."""
-    few = device_info(storage_buffers=8)
-    check_gradients(lambda *problem: run(*problem, device_info=few), (1, 2, 33, 40, 5, 7), "all",
-                    causal)
+def test_attention_grad_binds_at_most_eight_buffers_per_dispatch(causal):
+    """Eight is the minimum limit of a WebGPU device."""
+    minimal = device_info(storage_buffers=8)
+    check_gradients(lambda *problem: run(*problem, device_info=minimal), (1, 2, 33, 40, 5, 7),
+                    "all", causal)
 
 
 @pytest.mark.slow
-def test_more_workgroups_than_one_dimension_takes():
-    few = device_info(max_workgroups=3)
-    for each in (check, check_gradients):
-        each(lambda *problem: run(*problem, device_info=few), (2, 2, 40, 34, 3, 2), "none", False)
+def test_more_workgroups_than_the_limit_of_a_dimension():
+    limited = device_info(max_workgroups=3)
+    for check_function in (check, check_gradients):
+        check_function(lambda *problem: run(*problem, device_info=limited), (2, 2, 40, 34, 3, 2),
+                       "none", False)
 
 
 def test_large_scores_do_not_overflow():
@@ -55,7 +57,7 @@ def test_large_scores_do_not_overflow():
 
 
 @pytest.mark.parametrize("causal", [0, 1])
-def test_what_is_not_a_number_shows(causal):
+def test_nan_propagates_through_attention(causal):
     q, k, v = floats(1, 9, 1, 8), floats(1, 9, 1, 8, seed=1), floats(1, 9, 1, 4, seed=2)
     q[0, 3], v[0, 8, 0, 1] = np.nan, np.nan
     out, lse = run("attention", [q, k, v], [((1, 9, 1, 4), "f4"), ((1, 9, 1), "f4")],
@@ -65,7 +67,7 @@ def test_what_is_not_a_number_shows(causal):
     assert np.isnan(out[0, 8, 0, 1]) and not np.isnan(out[0, others][:, 0, [0, 2, 3]]).any()
 
 
-def test_what_is_not_a_number_shows_in_gradients():
+def test_nan_propagates_through_attention_grad():
     q, k, v, g = (floats(1, 9, 1, 4, seed=i) for i in range(4))
     lse, delta = np.zeros((1, 9, 1), "f4"), np.zeros((1, 9, 1), "f4")
     lse[0, 3] = np.nan

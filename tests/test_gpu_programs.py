@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import tensorbrook as tf
-from backends import least_gpu, on
+from backends import minimal_gpu, on
 from golden_programs import PROGRAMS
 from tensorbrook.backends.webgpu import readback, host_wgpu, target_info, to_device_layout
 from tensorbrook.backends.webgpu.device_info import DeviceInfo
@@ -71,7 +71,7 @@ def test_folds_of_two_types_find_room_in_a_workgroup():
     shader, = compile_plan(lower(graph, target_info(device_info)), device_info).shaders
     cells = re.findall(r"^var<workgroup> \w+: array<[fi]32, (\d+)>", shader, re.M)
     assert len(cells) == 32 and 4 * sum(map(int, cells)) <= device_info.workgroup_bytes
-    with least_gpu():
+    with minimal_gpu():
         found = tf.function(f)(x).numpy()
     with on("reference"):
         np.testing.assert_array_equal(found, f(x).numpy())

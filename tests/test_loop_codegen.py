@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from loop_builder import LoopBuilder, random_array
 from loop_interpreter import interpret
 from wasm_program_runner import plan_of_loop, run
-from wgsl_runner import code_of, device_info, run_plan
+from wgsl_runner import device_info, run_plan, shaders_of
 from tensorbrook.backends.wasm import loop_codegen
 from tensorbrook.backends.wasm.module_codegen import disassemble_plan
 from tensorbrook.backends.wasm.pass_values import assign_pass_values
@@ -329,7 +329,7 @@ def test_long_rows_are_split_into_chunks_on_the_gpu(shape, axes, dtype, monkeypa
     builder.store(builder.apply("x - y", max_index, row, dtype=int32, post_reduce=True))
     operand = builder.load(random_array(builder.reduced_space, dtype, seed=4), post_reduce=True)
     builder.store(builder.apply("max(x, y)", minimum, operand, dtype=dtype, post_reduce=True))
-    dispatches = code_of(plan_of_loop(builder.loop()))
+    dispatches = shaders_of(plan_of_loop(builder.loop()))
     assert len(dispatches) == 2 + (13 in shape), "13 is prime: the last chunk is separate"
     check(builder, threads=())
 

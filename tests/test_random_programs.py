@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import tensorbrook as tf
-from backends import least_gpu, on
+from backends import minimal_gpu, on
 from plan_interpreter import compile_graph, execute_plan, kernels_over_limit
 from random_programs import RandomProgram
 from tensorbrook.compiler import cost_model
@@ -82,7 +82,7 @@ def test_a_gpu_with_the_minimum_limits_agrees_with_the_reference():
         program = RandomProgram(seed, length)
         assert_close(run(program, "webgpu"), run_eagerly(program), program)
 
-    with least_gpu():
+    with minimal_gpu():
         check()
 
 

@@ -7,8 +7,8 @@ import wgsl_runner
 from attention_reference import check as check_attention
 from backends import on
 from plan_interpreter import plan_of
-from fake_subgroups import WAYS, played
-from test_gpu_gemm import check, strides
+from fake_subgroups import CONFIGURATIONS, with_subgroup_size
+from test_gpu_gemm import check, with_strides
 
 import tensorbrook as tf
 from tensorbrook.backends.webgpu.kernels import gemm
@@ -53,12 +53,12 @@ def reduction_problem(shape):
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
-@pytest.mark.parametrize("min_size, size", WAYS)
+@pytest.mark.parametrize("min_size, size", CONFIGURATIONS)
 def test_row_reductions(shape, min_size, size):
     x, plan, expected = reduction_problem(shape)
     device_info = wgsl_runner.device_info(min_subgroup_size=min_size)
     actual = wgsl_runner.run_plan(plan, [x], [np.zeros_like(y) for y in expected], device_info,
-                                  lambda code: played(code, size))
+                                  lambda code: with_subgroup_size(code, size))
     for a, e in zip(actual, expected):
         np.testing.assert_allclose(a, e, rtol=1e-5, atol=1e-6)
 
@@ -70,7 +70,7 @@ def test_barriers_and_workgroup_memory(shape, min_size, barriers, variables):
     """The barriers and workgroup variables of the two reductions of a softmax."""
     with on("reference"):
         plan = plan_of(tf.function(tf.nn.softmax), tf.zeros(shape))
-    code, = wgsl_runner.code_of(plan, min_subgroup_size=min_size)
+    code, = wgsl_runner.shaders_of(plan, min_subgroup_size=min_size)
     counts = code.count("workgroupBarrier();"), code.count("var<workgroup>")
     assert counts == (barriers, variables)
 
@@ -84,24 +84,24 @@ def test_an_in_place_store_of_a_broadcast_operand_needs_a_barrier(scaled, barrie
     with on("reference"):
         v = tf.Variable(tf.ones((5, 1)))
         plan = plan_of(tf.function(f), tf.zeros((5, 300)))
-    code = "".join(wgsl_runner.code_of(plan, min_subgroup_size=32))
+    code = "".join(wgsl_runner.shaders_of(plan, min_subgroup_size=32))
     assert code.count("storageBarrier();") == barriers
 
 
-@pytest.mark.parametrize("p, plan", PRODUCTS, ids=str)
-@pytest.mark.parametrize("min_size, size", WAYS)
-def test_gemm(p, plan, min_size, size, monkeypatch):
-    monkeypatch.setattr(gemm, "select_algorithm", lambda *_: plan)
-    check(strides(p), wgsl_runner.device_info(min_subgroup_size=min_size),
-          change=lambda code: played(code, size))
+@pytest.mark.parametrize("p, algorithm", PRODUCTS, ids=str)
+@pytest.mark.parametrize("min_size, size", CONFIGURATIONS)
+def test_gemm(p, algorithm, min_size, size, monkeypatch):
+    monkeypatch.setattr(gemm, "select_algorithm", lambda *_: algorithm)
+    check(with_strides(p), wgsl_runner.device_info(min_subgroup_size=min_size),
+          transform=lambda code: with_subgroup_size(code, size))
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("min_size, size", WAYS)
+@pytest.mark.parametrize("min_size, size", CONFIGURATIONS)
 def test_attention(min_size, size):
     run = functools.partial(
         wgsl_runner.run, device_info=wgsl_runner.device_info(min_subgroup_size=min_size),
-        change=lambda code: played(code, size))
+        transform=lambda code: with_subgroup_size(code, size))
     check_attention(run, (2, 1, 65, 130, 9, 17), "heads", True)
 
 
