@@ -7,6 +7,7 @@ import shutil
 import sys
 from pathlib import Path
 
+import debian
 import environment
 
 PLAYWRIGHTS_OWN = ("from playwright.sync_api import sync_playwright\n"
@@ -49,11 +50,9 @@ def install_with_playwright() -> str | None:
 
 def install_with_apt() -> str | None:
     """Debian's package, where this is Debian and the user is root."""
-    if not (Path("/etc/debian_version").exists() and os.geteuid() == 0): return None
-    print("Playwright installed none: trying `apt-get install chromium`", flush=True)
-    environment.run_quietly("apt-get", "update")
-    environment.run_quietly("apt-get", "install", "--yes", "--no-install-recommends", "chromium",
-                            env=os.environ | {"DEBIAN_FRONTEND": "noninteractive"})
+    if not debian.can_install(): return None
+    print("Playwright installed none", flush=True)
+    debian.install("chromium")
     return from_path()
 
 

@@ -1,6 +1,6 @@
 """Set up, build, and run all tests on all cores, including those of the page.
 
-    python build_scripts/test.py [--fast] [--workers N] [-- arguments of pytest]
+    python build_scripts/test.py [--fast | --browsers] [--workers N] [-- arguments of pytest]
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from pathlib import Path
 import environment
 import build
 import chromium
+import firefox_webkit
 import vulkan
 
 # Python in a worker uses up to 2 GB (tests/process_memory.py); the rest is for two browsers and
@@ -29,6 +30,8 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Set up, build, run all tests on all cores.")
     parser.add_argument("--fast", action="store_true",
                         help="skip the page and the tests that are marked slow")
+    parser.add_argument("--browsers", action="store_true",
+                        help="run only the tests in Firefox and WebKit")
     parser.add_argument("--workers", type=int, metavar="N",
                         help="number of test processes; 0 runs the tests in this process, for a "
                              "debugger; default: one for each core and 4 GB of free memory")
@@ -59,9 +62,13 @@ def main() -> int:
     command = [str(environment.PYTHON), "-m", "pytest", f"--numprocesses={workers}",
                f"--max-worker-restart={MAX_WORKER_RESTARTS}", f"--durations={SLOWEST}"]
     if options.fast:
-        command += ["--fast", "--ignore", str(environment.ROOT / "tests" / "web")]
+        command += ["--fast", "--ignore", str(environment.ROOT / "tests" / "web"),
+                    "--ignore", str(environment.ROOT / "tests" / "browsers")]
     else:
         os.environ["TENSORBROOK_CHROMIUM"] = chromium.find()
+        firefox_webkit.install()
+    if options.browsers:
+        command.append(str(environment.ROOT / "tests" / "browsers"))
     os.environ.update(ONE_THREAD)
     os.chdir(environment.ROOT)
     return environment.hand_over(command + options.pytest)

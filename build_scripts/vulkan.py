@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import sys
-from pathlib import Path
 
+import debian
 import environment
 
 PROBE = ("import wgpu; from wgpu.backends.wgpu_native.extras import set_instance_extras; "
@@ -21,12 +20,9 @@ def is_available() -> bool:
 
 def install_with_apt() -> bool:
     """Debian's lavapipe, where this is Debian and the user is root."""
-    if not (Path("/etc/debian_version").exists() and os.geteuid() == 0): return False
-    print("no GPU found: trying `apt-get install mesa-vulkan-drivers`", flush=True)
-    environment.run_quietly("apt-get", "update")
-    environment.run_quietly("apt-get", "install", "--yes", "--no-install-recommends", *PACKAGES,
-                            env=os.environ | {"DEBIAN_FRONTEND": "noninteractive"})
-    return is_available()
+    if not debian.can_install(): return False
+    print("no GPU was found", flush=True)
+    return debian.install(*PACKAGES) and is_available()
 
 
 def ensure() -> None:

@@ -12,6 +12,8 @@ import resource_usage
 import tensorbrook as tf
 from units import LONG, unit_of
 
+pytest_plugins = ["sites"]
+
 # A result depends on the code alone: not on chance, the load of the machine or the number of its
 # cores. To search further: pytest --hypothesis-profile search
 UNTIMED = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}

@@ -10,6 +10,7 @@ import pytest
 
 import environment
 import chromium
+import firefox_webkit
 import node
 import page_wheel
 import build_cache
@@ -141,6 +142,17 @@ def test_browsers_are_tried_in_order_and_must_start(no_browser, monkeypatch):
     named = program(no_browser, "my-browser", "exit 0")
     monkeypatch.setenv("TENSORBROOK_CHROMIUM", str(named))
     assert chromium.find() == str(named)
+
+
+def test_without_firefox_and_webkit_the_message_says_what_to_install(no_browser, monkeypatch):
+    monkeypatch.setattr(firefox_webkit, "MINI_BROWSERS", ())
+    firefox_webkit.install()  # there is no apt-get on the PATH
+    with pytest.raises(FileNotFoundError) as raised:
+        firefox_webkit.find()
+    assert str(raised.value) == (
+        "the tests in tests/browsers need firefox, webkit, webkit_driver, xvfb, which could not be "
+        "found or installed; install firefox-esr, webkit2gtk-driver, libwebkit2gtk-4.1-0, xvfb, or "
+        "leave the page out with --fast")
 
 
 def test_the_page_wheel_is_reproducible_and_omits_native_modules(tmp_path):

@@ -11,7 +11,7 @@ DIVIDED = {"tests/test_op_cases.py": 12}
 LONG = {f"tests/test_{name}.py" for name in (
     "build", "devices", "gpu_counts", "gpu_faults", "gpu_gemm", "keras_training", "lint_and_types",
     "memory_leaks", "wgsl_validation")}
-PAGE = PurePosixPath("tests/web")
+PAGES = PurePosixPath("tests/web"), PurePosixPath("tests/browsers")
 
 
 def unit_of(nodeid: str) -> str:
@@ -26,4 +26,4 @@ def unit_of(nodeid: str) -> str:
 
 def drives_page(unit: str) -> bool:
     """Whether the tests of a unit mostly wait for a browser."""
-    return PAGE in PurePosixPath(unit).parents
+    return not set(PAGES).isdisjoint(PurePosixPath(unit).parents)

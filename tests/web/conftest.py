@@ -1,10 +1,7 @@
-"""Fixtures of the page's tests: one browser and one server for all of them."""
+"""Fixtures of the page's tests: one browser for all of them, and the servers of sites.py."""
 
 from __future__ import annotations
 
-import functools
-import http.server
-import threading
 from collections.abc import Iterator
 
 import pytest
@@ -13,46 +10,8 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 from studio_pages import TIMEOUT_MS, open_studio
 
 from tensorbrook.studio.browser import SOFTWARE_GPU, launch_options
-from tensorbrook.studio.server import STATIC, Server
 
 expect.set_options(timeout=TIMEOUT_MS)      # Playwright's default of 5 s is short on a busy machine
-
-BUILD_OUTPUTS = ("index.html", "run.html", "tensorbrook.whl", "pyodide/pyodide.mjs",
-                 "engine/engine-threads.wasm")
-
-
-@pytest.fixture(scope="session")
-def page_build() -> None:
-    """Require the outputs of a build."""
-    missing = [name for name in BUILD_OUTPUTS if not (STATIC / name).exists()]
-    assert not missing, f"{STATIC} lacks {missing}; run python build_scripts/build.py first"
-
-
-@pytest.fixture(scope="session")
-def site_url(page_build) -> Iterator[str]:
-    """The site's URL on a server that sends the headers for cross-origin isolation."""
-    with Server() as server:
-        yield server.url
-
-
-@pytest.fixture(scope="session")
-def unisolated_url(page_build) -> Iterator[str]:
-    """The site's URL on a server without the headers for cross-origin isolation."""
-    handler = functools.partial(QuietHandler, directory=str(STATIC))
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_port}/"
-        server.shutdown()
-        thread.join()
-
-
-class QuietHandler(http.server.SimpleHTTPRequestHandler):
-    extensions_map = {**http.server.SimpleHTTPRequestHandler.extensions_map,
-                      ".mjs": "text/javascript", ".wasm": "application/wasm"}
-
-    def log_message(self, *_):
-        """Log nothing."""
 
 
 @pytest.fixture(scope="session")
