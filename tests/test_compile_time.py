@@ -2,6 +2,7 @@
 from collections import Counter
 from functools import cache
 
+import numpy as np
 import pytest
 
 import tensorbrook as tf
@@ -13,6 +14,7 @@ from tensorbrook.backends.webgpu import target_info
 from tensorbrook.backends.webgpu.command_builder import compile_plan
 from tensorbrook.backends.webgpu.device_info import DeviceInfo
 from tensorbrook.compiler import lower, optimize
+from tensorbrook.compiler.fusion.fusion_group import MAX_PASSES
 from tensorbrook.ir import Graph
 
 # Per layer, a deep model may count at most this much more than a shallow one. Both have constant
@@ -81,6 +83,98 @@ def test_repeated_layers_share_their_code(name):
     functions = [function_count(emit_module(plan, relaxed=True, shared=True))
                  for plan in (few, many)]
     assert functions[1] <= functions[0] + 2
+
+
+# ── other kinds of growth ──
+
+
+def updates(n):
+    """An update of n Variables by one tensor."""
+    variables = [tf.Variable(tf.ones(4)) for _ in range(n)]
+
+    def f(x):
+        for v in variables:
+            v.assign_add(x)
+        return x
+    return f
+
+
+def chain(n):
+    """A chain of elementwise operations."""
+    def f(x):
+        for _ in range(n):
+            x = x * 1.01 + 0.1
+        return x
+    return f
+
+
+def row_passes(n):
+    """A chain of operations that each need a reduction of the one before."""
+    def f(x):
+        for _ in range(n):
+            x = tf.exp(x) * tf.reduce_sum(x)
+        return x
+    return f
+
+
+def concatenation(n):
+    """A concatenation of n computed parts."""
+    return lambda x: tf.concat([x * float(i) for i in range(n)], 0)
+
+
+def gradients(n):
+    """Gradients of n Variables through one sum, and their updates."""
+    variables = [tf.Variable(tf.ones(4)) for _ in range(n)]
+
+    def f(x):
+        with tf.GradientTape() as tape:
+            y = tf.add_n([tf.reduce_sum(v * x) for v in variables])
+        for v, g in zip(variables, tape.gradient(y, variables)):
+            v.assign_sub(g)
+        return y
+    return f
+
+
+@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("build", [updates, chain, row_passes, concatenation, gradients])
+def test_twice_the_program_is_twice_the_work(build, target):
+    def work(n):
+        with on("reference"):
+            graph = tf.function(build(n)).get_concrete_function(tf.ones(4)).graph
+        counts = Counter()
+        lower(optimize(graph, TARGETS[target], counts), TARGETS[target], counts)
+        return counts
+
+    once, twice = work(600), work(1200)
+    assert {name: twice[name] / once[name] for name in once
+            if twice[name] > 2.5 * once[name]} == {}      # quadratic work is 4 times as much
+
+
+def test_a_function_may_update_more_variables_than_a_kernel_binds():
+    """A WebAssembly function has at most 1,000 parameters."""
+    variables = [tf.Variable(tf.ones(2)) for _ in range(1100)]
+
+    @tf.function
+    def f(x):
+        for v in variables:
+            v.assign_add(x)
+
+    with on("wasm"):
+        f(tf.constant([1.0, 2.0]))
+        assert {tuple(v.numpy().tolist()) for v in variables} == {(2.0, 3.0)}
+
+
+def test_the_passes_of_one_kernel_are_limited():
+    with on("reference"):
+        graph = tf.function(row_passes(50)).get_concrete_function(tf.ones(4)).graph
+    plan = lower(optimize(graph, Wasm.target), Wasm.target)
+    assert max(len(step.kernel.passes) for step in plan.steps) == MAX_PASSES
+    x = tf.constant([0.01, 0.02, 0.03, -0.04])
+    with on("reference"):
+        expected = row_passes(20)(x).numpy()
+    with on("wasm"):
+        actual = tf.function(row_passes(20))(x).numpy()
+    np.testing.assert_allclose(actual, expected, rtol=1e-4)
 
 
 def function_count(module: bytes) -> int:

@@ -51,8 +51,9 @@ class Wasm:
     name, device = "wasm", "CPU"
     is_lost = False
     # A generated function has one parameter per buffer, and may have at most 1,000 parameters
-    # (WebAssembly JavaScript Interface, implementation-defined limits).
-    target = TargetInfo(max_buffers_per_kernel=512, kernels_with_epilogue=KERNELS_WITH_EPILOGUE,
+    # (WebAssembly JavaScript Interface, implementation-defined limits). More than 128 buffers only
+    # make decisions about a kernel slow.
+    target = TargetInfo(max_buffers_per_kernel=128, kernels_with_epilogue=KERNELS_WITH_EPILOGUE,
                         remat_ops_per_byte=OPERATIONS_PER_BYTE)
     profile: Profile | None = None       # set on the class while all programs are profiled
 

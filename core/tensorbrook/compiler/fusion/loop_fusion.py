@@ -25,7 +25,7 @@ from .scan_lowering import lower_scan
 
 # How many groups that read an operand an equation may try to join, the latest first: a tensor that
 # every layer reads would otherwise cost each layer an attempt at all others.
-MAX_CANDIDATES = 16
+MAX_CANDIDATES = 4
 
 
 def fuse_loops(lowering: Lowering, context: PassContext) -> Lowering:

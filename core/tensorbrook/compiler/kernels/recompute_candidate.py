@@ -1,6 +1,7 @@
 """A rematerialization candidate: variables that are recomputed in their consumers, and the cost."""
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from functools import cached_property
@@ -203,10 +204,12 @@ class RematCandidate:
     @cached_property
     def raises_peak(self) -> bool:
         """Whether the most bytes live at one time become more, as buffers live longer."""
-        changes, uses = list(self._liveness_deltas()), self.uses
-        times = sorted({time for first, last, _ in changes for time in (first, last + 1)})
-        for time, until in pairwise(times):
-            more = sum(size for first, last, size in changes if first <= time <= last)
+        uses, changes, more = self.uses, Counter[int](), 0
+        for first, last, size in self._liveness_deltas():
+            changes[first] += size
+            changes[last + 1] -= size
+        for time, until in pairwise(sorted(changes)):
+            more += changes[time]
             if more > 0 and uses.live.maximum(time, until - 1) + more > uses.peak_bytes:
                 return True
         return False

@@ -24,6 +24,11 @@ from .recompute_candidate import Producer, RematCandidate
 Decision = tuple[int | None, frozenset[int]]
 
 
+# Up to this number of variables of one kernel, each is decided separately: the time of that grows
+# with the cube.
+MAX_SEPARATE_DECISIONS = 16
+
+
 def rematerialize(lowering: Lowering, context: PassContext) -> Lowering:
     """Drop the stores of values that their consumers recompute as fast as they would load them."""
     if not context.target.remat_ops_per_byte:
@@ -98,8 +103,9 @@ class _Search:
         return None
 
     def _without_unprofitable(self, candidate: RematCandidate | None) -> RematCandidate | None:
-        """The candidate without the variables that had better stay stored."""
-        while candidate is not None and len(candidate.dropped) > 1:
+        """The candidate without the variables that had better stay stored; of many variables, all
+        are dropped or none."""
+        while candidate is not None and 1 < len(candidate.dropped) <= MAX_SEPARATE_DECISIONS:
             fewer = [self._largest_feasible(candidate.producer, candidate.source,
                                             candidate.dropped - {v}) for v in candidate.dropped]
             better = max(filter(None, fewer), key=self._rank, default=candidate)
