@@ -14,6 +14,7 @@ from typing import Any
 import tensorbrook as tf
 
 from ..function import Function
+from ..ops.kernel_primitives import random_bits
 from . import argument_checks
 from .data_conversion import to_device
 
@@ -21,9 +22,14 @@ BATCH_SIZE = 32
 
 
 @tf.function
-def _random_order(n: int) -> tf.Tensor:
+def _random_word() -> tf.Tensor:
+    return tf.random.get_global_generator().bits((1,))
+
+
+@tf.function
+def _random_order(state: tf.Tensor, n: int) -> tf.Tensor:
     """The integers 0 to n - 1 in random order: the order of n random numbers."""
-    return tf.argsort(tf.random.get_global_generator().bits((n,)))
+    return tf.argsort(random_bits(state, shape=(n,)))
 
 
 class BatchIterator:
@@ -48,12 +54,14 @@ class EpochShuffler:
     """A random order of n samples; tf.random.set_seed reproduces the sequence of orders."""
 
     def __init__(self, n: int):
-        self.n = n
+        self.n, self.key, self.count = n, _random_word().tolist()[0], 0
         self.order: tf.Tensor | None = None
 
     def shuffle(self) -> tf.Tensor:
         """Set `order` to a new random order, and return it: int32, shape (n,)."""
-        order = self.order = _random_order(self.n)
+        self.count += 1
+        state = tf.constant([self.key, self.count, 0, 0])        # of a separate stream
+        order = self.order = _random_order(state, self.n)
         return order
 
 
