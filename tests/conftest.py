@@ -90,7 +90,7 @@ def fast(request) -> bool:
 
 
 @pytest.fixture
-def anew(backend):
-    """Layers are named from the start, and chance is the same in each test."""
+def fresh_session(backend):
+    """Reset the automatic layer names, and seed the random generator."""
     tf.keras.utils.clear_session()
     tf.random.set_seed(3)

@@ -1,8 +1,8 @@
-"""Binary functions over pairs of every magnitude, against NumPy and exact rational arithmetic.
+"""Binary functions on operands of all magnitudes, against NumPy and exact rational arithmetic.
 
-Arithmetic, comparisons and remainders are exact or rounded once; a GPU's quotients have an error of
-2.5 ulp. The remainder has the sign of the divisor, and floor division is the floor of the rounded
-quotient, as in TensorFlow.
+Arithmetic, comparisons and remainders are exact or rounded once; quotients on a GPU have an error
+of up to 2.5 ulp. As in TensorFlow, a remainder has the sign of the divisor, and floor division is
+the floor of the rounded quotient.
 """
 import re
 from fractions import Fraction
@@ -33,7 +33,7 @@ def of_magnitude(rng, n: int, decades: float) -> np.ndarray:
 
 
 def float_pairs() -> tuple[np.ndarray, np.ndarray]:
-    """Random bits, quotients of a few digits and of many, integers, multiples, and all edges."""
+    """Random bits, small and large quotients, integers, exact multiples, and all pairs of edges."""
     rng, n = np.random.default_rng(11), 5000
     x, y = [any_bits(rng, n)], [any_bits(rng, n)]
     for decades in (1, 8, 37):
@@ -55,7 +55,7 @@ def integer_pairs(dtype: str) -> tuple[np.ndarray, np.ndarray]:
 
 
 def floor_mod(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """TensorFlow's floormod: C's fmod, which is exact, moved to the sign of y."""
+    """TensorFlow's floormod: C's fmod, which is exact, plus y if the signs differ."""
     r = np.fmod(x, y)
     return np.where((r != 0) & ((r < 0) != (y < 0)), r + y, r)
 
@@ -90,7 +90,7 @@ def assert_within_ulp(actual, expected: np.ndarray, bound: float, pairs):
         with np.errstate(all="ignore"):
             error = np.abs(actual.astype("float64") - expected)
             is_equal |= error <= bound * np.spacing(np.abs(expected)).astype("float64")
-            # A quotient that is flushed to zero, or whose reciprocal is denormal.
+            # The quotient may be flushed to zero, as may the reciprocal of a large divisor.
             is_equal |= (np.abs(expected) < 2e-38) & (error < 2e-38) | (np.abs(pairs[1]) > 8e37)
     bad = np.flatnonzero(~is_equal)[:5]
     worst = [(*(p[i] for p in pairs), actual[i], expected[i]) for i in bad]
@@ -109,7 +109,7 @@ def test_functions_of_floats(name, mode, backend):
 
 
 def test_every_binary_float_primitive_is_tested():
-    """The table above and the tests of powers contain every elementwise primitive of two floats."""
+    """FLOAT_FUNCTIONS and the tests of powers cover every elementwise primitive of two floats."""
     x, binary = tf.constant(1.0).spec, set()
     for name, prim in PRIMITIVES.items():
         is_binary = prim.kind == "elementwise" and \
@@ -118,7 +118,7 @@ def test_every_binary_float_primitive_is_tested():
             if is_binary and prim.spec(x, x):
                 binary.add(name)
         except tf.errors.DTypeError:
-            continue                                            # for integers only
+            continue                                            # integers only
     assert binary == {*FLOAT_FUNCTIONS, "pow"} - {"squared_difference", "divide_no_nan"}
 
 
@@ -150,12 +150,12 @@ def test_the_gradient_of_a_remainder():
 
 
 def integer_power(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Powers that wrap around, by exact arithmetic."""
+    """Powers modulo 2**32, by exact arithmetic."""
     return np.array([pow(int(a), int(b), 2**32) for a, b in zip(x, y)], np.uint32).astype(x.dtype)
 
 
-def by_nonzero(oracle):
-    """The oracle of a division: 0 where the divisor is 0, because no backend traps."""
+def zero_for_zero_divisors(oracle):
+    """Extend a division by x / 0 = 0, the result of every backend: none traps."""
     return lambda x, y: np.where(y == 0, 0, oracle(x, np.where(y == 0, 1, y))).astype(x.dtype)
 
 
@@ -163,8 +163,8 @@ INTEGER_FUNCTIONS = {
     "add": (tf.add, np.add), "subtract": (tf.subtract, np.subtract),
     "multiply": (tf.multiply, np.multiply), "maximum": (tf.maximum, np.maximum),
     "minimum": (tf.minimum, np.minimum),
-    "floordiv": (tf.math.floordiv, by_nonzero(np.floor_divide)),
-    "mod": (tf.math.mod, by_nonzero(np.mod)),
+    "floordiv": (tf.math.floordiv, zero_for_zero_divisors(np.floor_divide)),
+    "mod": (tf.math.mod, zero_for_zero_divisors(np.mod)),
     "squared_difference": (tf.math.squared_difference, lambda x, y: squared(x - y)),
     "bitwise_and": (tf.bitwise.bitwise_and, np.bitwise_and),
     "bitwise_or": (tf.bitwise.bitwise_or, np.bitwise_or),
@@ -230,8 +230,8 @@ def assert_power(actual, x: np.ndarray, y: np.ndarray, bound: float):
     is_flushed = (np.abs(true) < 1.2e-38) & (np.abs(actual) < 1.2e-38)
     bad = np.flatnonzero(~(is_equal | (error <= bound) | is_flushed))[:5]
     assert not len(bad), [(x[i], y[i], actual[i], true[i]) for i in bad]
-    number = (true == true) & ~is_flushed
-    np.testing.assert_array_equal(np.signbit(actual)[number], np.signbit(true)[number])
+    has_sign = (true == true) & ~is_flushed
+    np.testing.assert_array_equal(np.signbit(actual)[has_sign], np.signbit(true)[has_sign])
 
 
 SMALL_EXPONENTS = np.array([-3, -2, -1, -0.5, -0.0, 0, 0.5, 1, 2, 3, 4, 5, 17, -17, 1e9, 1e9 + 1],
@@ -248,7 +248,7 @@ def test_powers_of_floats(mode):
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("n", [-3, -2, -1, 0, 1, 2, 3, 4, 5, 0.5, -0.5, 2.0, 3.0, inf, -inf, nan])
 def test_powers_with_a_python_exponent(n, mode):
-    """x ** 3 and x ** 4 are repeated multiplications, which round up to three times."""
+    """x ** 3 and x ** 4 are repeated multiplications with up to three roundings."""
     x = np.concatenate([EDGES, of_magnitude(np.random.default_rng(3), 500, 9)])
     power = in_mode(mode, lambda x: x ** n)
     assert_power(power(tf.constant(x)), x, np.full_like(x, n), 4)
@@ -256,7 +256,7 @@ def test_powers_with_a_python_exponent(n, mode):
 
 
 def test_float16_binary_functions_round_once(backend):
-    """float16 is computed in float32; backend wasm refuses it."""
+    """The GPU computes float16 in float32; backend wasm does not support it."""
     x, y = (a.astype("float16") for a in np.random.default_rng(8).uniform(-900, 900, (2, 500)))
     if backend == "wasm":
         with pytest.raises(tf.errors.UnimplementedError, match="float16"):

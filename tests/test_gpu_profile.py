@@ -1,4 +1,4 @@
-"""Profiles of programs on the GPU: every kernel has times, and the program computes the same."""
+"""GPU profiles: every kernel has times, and profiling does not change results."""
 import gc
 from contextlib import contextmanager, nullcontext
 
@@ -17,15 +17,16 @@ RUNS = 3
 
 @contextmanager
 def profiled(**device_info):
-    """The profile of another backend webgpu, for a while."""
+    """Replace backend webgpu by one that profiles its programs; yield the profile."""
     with gpu(**device_info), pytest.MonkeyPatch.context() as patch:
         patch.setattr(WebGPU, "profile", GpuProfile())
         yield WebGPU.profile
 
 
 def training() -> tuple[list[bytes], int]:
-    """What some steps compute, the gradients of a product of which two are in parts, and how many
-    kernels a step has."""
+    """Return the results of some training steps, and the number of kernels of a step.
+
+    Some kernels take several dispatches."""
     w = tf.Variable(np.linspace(-1, 1, 60000, dtype=np.float32).reshape(300, 200))
     x = tf.constant(np.linspace(0, 1, 19200, dtype=np.float32).reshape(64, 300))
 
@@ -41,7 +42,7 @@ def training() -> tuple[list[bytes], int]:
 
 
 def recurrent() -> tuple[list[bytes], int]:
-    """A loop of steps, with pieces that are copied."""
+    """Return the results of a scan, whose slices are copied, and the number of its kernels."""
     w = tf.constant(np.linspace(-1, 1, 49, dtype=np.float32).reshape(7, 7))
     x = tf.constant(np.linspace(0, 1, 5 * 3 * 7, dtype=np.float32).reshape(5, 3, 7))
 
@@ -59,10 +60,10 @@ def spans(profile) -> list[dict]:
 @pytest.mark.parametrize("program", [training, recurrent])
 def test_every_kernel_has_times_and_results_are_the_same(program):
     with on("webgpu"):
-        wanted, _ = program()
+        expected, _ = program()
     with profiled() as profile:
-        found, kernels = program()
-    assert found == wanted
+        actual, kernels = program()
+    assert actual == expected
     times = profile.programs[-1]
     assert times.runs == RUNS and [t.calls for t in times.steps] == [RUNS] * kernels
     assert all(t.busy_ms > 0 for t in times.steps)
@@ -72,23 +73,24 @@ def test_every_kernel_has_times_and_results_are_the_same(program):
 
 
 @pytest.mark.parametrize("program", [training, recurrent])
-def test_the_trace_has_kernels_one_after_the_other_and_dispatches_within(program):
+def test_kernels_in_the_trace_do_not_overlap_and_contain_their_dispatches(program):
     with profiled() as profile:
         _, kernels = program()
     times = profile.programs[-1]
-    ours = [e for e in spans(profile) if e["args"]["program"] == times.number]
-    wholes = [e for e in ours if e["name"] in times.names]
-    assert [e["args"]["kernel"] for e in wholes] == [*range(kernels)] * RUNS
-    slack = 1e-3                                     # microseconds: what sums of floats lose
-    assert all(a["ts"] + a["dur"] <= b["ts"] + slack for a, b in zip(wholes, wholes[1:]))
-    parts = [e for e in ours if e not in wholes]
-    assert parts, "no kernel is several dispatches"
-    for part in parts:
-        assert any(part["args"] == e["args"] and e["ts"] - slack <= part["ts"] and
-                   part["ts"] + part["dur"] <= e["ts"] + e["dur"] + slack for e in wholes)
+    events = [e for e in spans(profile) if e["args"]["program"] == times.number]
+    kernel_events = [e for e in events if e["name"] in times.names]
+    assert [e["args"]["kernel"] for e in kernel_events] == [*range(kernels)] * RUNS
+    slack = 1e-3                                     # microseconds: rounding errors of sums
+    assert all(a["ts"] + a["dur"] <= b["ts"] + slack
+               for a, b in zip(kernel_events, kernel_events[1:]))
+    dispatches = [e for e in events if e not in kernel_events]
+    assert dispatches, "no kernel has several dispatches"
+    for d in dispatches:
+        assert any(d["args"] == e["args"] and e["ts"] - slack <= d["ts"] and
+                   d["ts"] + d["dur"] <= e["ts"] + e["dur"] + slack for e in kernel_events)
 
 
-def test_a_plan_tells_the_dispatches_of_its_kernels():
+def test_a_printed_plan_shows_the_dispatches_of_its_kernels():
     with gpu():
         v = tf.Variable(tf.zeros((3, 7)))
         f = tf.function(lambda x: v.assign(tf.scan(lambda h, x: tf.matmul(h, x), x, v)[-1]))
@@ -104,40 +106,40 @@ def test_a_plan_tells_the_dispatches_of_its_kernels():
     assert shown.count(" 0: 5 dispatches") == 2 and " 1: 1 dispatch, " in shown
 
 
-def test_dispatches_of_a_loop_are_named_for_the_kernels_of_its_turns():
+def test_dispatches_of_a_scan_have_the_names_of_its_body_kernels():
     with profiled() as profile:
         recurrent()
     times = profile.programs[-1]
     n, = (n for n, name in enumerate(times.names) if "scan of 5 iterations" in name)
-    inside = {e["name"].split(" ")[0] for e in spans(profile)} - {
+    nested_names = {e["name"].split(" ")[0] for e in spans(profile)} - {
         name.split(" ")[0] for p in profile.programs for name in p.names}
-    turns = len(times.plan.steps[n].body)
-    assert {f"{times.number}.{n}.{i}" for i in range(turns)} <= inside
+    body_kernels = len(times.plan.steps[n].body)
+    assert {f"{times.number}.{n}.{i}" for i in range(body_kernels)} <= nested_names
 
 
 @pytest.mark.parametrize("ticks, spans", [
     ((1, 4, 6, 9), [(1, 4), (6, 9)]),
-    ((1, 4, 2, 9), [(1, 4), (4, 9)]),                # begun while the one before ran
+    ((1, 4, 2, 9), [(1, 4), (4, 9)]),                # begins before the previous one ends
     ((1, 9, 2, 4, 9, 10), [(1, 9), (9, 9), (9, 10)]),
 ])
-def test_what_two_dispatches_share_counts_once(ticks, spans):
+def test_the_overlap_of_two_dispatches_counts_once(ticks, spans):
     assert timestamps_are_valid(ticks) and list(serialized_spans(ticks)) == spans
 
 
 @pytest.mark.parametrize("ticks", [(0, 0), (1, 4, 0, 0), (1, 4, 9, 8)])
-def test_stamps_of_a_clock_that_was_set_anew_are_no_times(ticks):
+def test_timestamps_of_a_reset_clock_are_invalid(ticks):
     assert not timestamps_are_valid(ticks)
 
 
-def test_stamps_go_on_where_a_set_of_queries_is_full(monkeypatch):
-    monkeypatch.setattr(host_wgpu, "MAX_QUERIES_PER_SET", 32)    # whose stamps take 256 bytes
+def test_timestamps_continue_in_another_query_set_when_one_is_full(monkeypatch):
+    monkeypatch.setattr(host_wgpu, "MAX_QUERIES_PER_SET", 32)    # 256 bytes of timestamps
     with profiled() as profile:
         recurrent()
     times = profile.programs[-1]
     assert times.runs == RUNS and all(t.busy_ms > 0 for t in times.steps)
 
 
-def test_a_gpu_without_timestamps_tells_of_whole_programs():
+def test_a_gpu_without_timestamps_reports_times_of_whole_programs():
     with profiled(timestamp_period_ns=0.0) as profile:
         _, kernels = training()
         shown = format_table(profile, top=40)
@@ -149,8 +151,8 @@ def test_a_gpu_without_timestamps_tells_of_whole_programs():
     assert not profile.events
 
 
-def test_what_another_device_carries_out_anew_has_times_and_what_the_cpu_does_has_none(monkeypatch):
-    def none():
+def test_runs_on_a_replacement_device_have_times_but_runs_on_the_cpu_have_none(monkeypatch):
+    def fail_to_reopen():
         raise tf.errors.UnavailableError("webgpu", "there is no adapter", "compute on wasm")
 
     with profiled() as profile:
@@ -161,13 +163,13 @@ def test_what_another_device_carries_out_anew_has_times_and_what_the_cpu_does_ha
             with pytest.warns(RuntimeWarning, match="taken over") if lose else nullcontext():
                 values.append(f(x).numpy().tobytes())
             runs.append(next(p.runs for p in profile.programs if "exp" in p.names[0]))
-            if lose: monkeypatch.setattr(host, "reopen_device", none)
+            if lose: monkeypatch.setattr(host, "reopen_device", fail_to_reopen)
         shown = format_table(profile, top=40)
     assert runs == [1, 2, 2] and "peak rates are unknown" in shown
     assert values[0] == values[1]
 
 
-def test_programs_are_as_they_were_once_the_profile_has_ended():
+def test_programs_are_not_profiled_after_the_profile_ends():
     with profiled() as profile:
         training()
     gc.collect()

@@ -50,7 +50,7 @@ def test_the_gradient_of_a_masked_tensor_is_zero_at_other_elements():
     assert tape.gradient(total, x).tolist() == [0, 5, 7]
 
 
-def test_a_symbolic_mask_is_an_error_with_a_way_out():
+def test_a_symbolic_mask_is_an_error_with_a_hint():
     with pytest.raises(tf.errors.FailedPreconditionError, match=r"use tf.where\(mask, x, 0\)"):
         tf.function(lambda x: x[x > 1])(tf.constant([1.0, 2.0]))
 

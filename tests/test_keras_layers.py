@@ -21,7 +21,7 @@ from tensorbrook.keras.layers import (
     Softmax,
 )
 
-pytestmark = pytest.mark.usefixtures("anew")
+pytestmark = pytest.mark.usefixtures("fresh_session")
 
 # layer, input shape, output shape, parameters
 TABLE = [

@@ -38,7 +38,7 @@ from tensorbrook.keras.layers import (
     ZeroPadding2D,
 )
 
-pytestmark = pytest.mark.usefixtures("anew")
+pytestmark = pytest.mark.usefixtures("fresh_session")
 
 # layer, input shape, output shape, parameters
 TABLE = [

@@ -10,7 +10,7 @@ from assertions import assert_raises_message
 from tensorbrook.keras import layers
 from tensorbrook.keras.layers import BatchNormalization, Embedding, LayerNormalization
 
-pytestmark = pytest.mark.usefixtures("anew")
+pytestmark = pytest.mark.usefixtures("fresh_session")
 
 
 def normal(*shape, mean=0.0, seed=5):

@@ -14,7 +14,7 @@ from tensorbrook.ir import ScanKernel
 from tensorbrook.keras import initializers, layers
 from tensorbrook.keras.layers import GRU, LSTM, SimpleRNN
 
-pytestmark = pytest.mark.usefixtures("anew")
+pytestmark = pytest.mark.usefixtures("fresh_session")
 
 
 def normal(*shape, seed=5):

@@ -10,7 +10,7 @@ from assertions import assert_raises_message
 from tensorbrook.keras import optimizers
 from tensorbrook.keras.optimizers import schedules
 
-pytestmark = pytest.mark.usefixtures("anew")
+pytestmark = pytest.mark.usefixtures("fresh_session")
 
 
 def half_cosine(fraction, alpha=0.0):

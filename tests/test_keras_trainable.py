@@ -1,5 +1,4 @@
-"""`trainable`: a change for a Variable, a layer or a layer within it takes effect in the next call
-of the training step."""
+"""`trainable`: a change on a Variable, a layer or a nested layer takes effect in the next step."""
 
 import numpy as np
 import pytest
@@ -12,7 +11,7 @@ Y = X[:, :2] * 0.5 + 1.0
 
 
 class Scale(layers.Layer):
-    """A layer with a Variable in an attribute, which `add_weight` did not create."""
+    """A layer with a Variable in an attribute that `add_weight` did not create."""
 
     def __init__(self):
         super().__init__()
@@ -23,7 +22,7 @@ class Scale(layers.Layer):
 
 
 class Block(layers.Layer):
-    """A layer of layers in an attribute, a list and a dict; it is no Model."""
+    """A layer with layers in an attribute, a list and a dict; not a Model."""
 
     def __init__(self):
         super().__init__()
@@ -63,7 +62,7 @@ def outer_of(model):
     return next(layer for layer in model.layers if isinstance(layer, Outer))
 
 
-# What to toggle, of a model: a Variable or a layer.
+# Functions from a model to the Variable or layer that is toggled.
 TARGETS = {
     "a weight": lambda m: m.layers[-1].kernel,
     "a Variable of a layer": lambda m: outer_of(m).blocks[1].factor,
@@ -83,14 +82,14 @@ STEPS = {
 
 
 def changed(model, step):
-    """The names of the weights that a step changes, as indices."""
+    """Return the indices of the weights that a step changes."""
     before = model.get_weights()
     step(model)
     return {i for i, (a, b) in enumerate(zip(before, model.get_weights())) if (a != b).any()}
 
 
 def indices(model, target):
-    """The indices of the weights of a Variable or a layer."""
+    """Return the indices of a Variable, or of the weights of a layer."""
     own = {id(target)} if isinstance(target, tf.Variable) else set(map(id, target.weights))
     return {i for i, w in enumerate(model.weights) if id(w) in own}
 
@@ -104,12 +103,12 @@ def test_a_toggle_takes_effect_in_the_next_call(make, target, step, eagerly):
     model(X)
     model.compile(optimizers.SGD(0.05, momentum=0.5), "mse", run_eagerly=eagerly)
     toggled = TARGETS[target](model)
-    everything = set(range(len(model.weights)))
-    assert changed(model, step) == everything
+    all_weights = set(range(len(model.weights)))
+    assert changed(model, step) == all_weights
     toggled.trainable = False
-    assert changed(model, step) == everything - indices(model, toggled)
+    assert changed(model, step) == all_weights - indices(model, toggled)
     toggled.trainable = True
-    assert changed(model, step) == everything
+    assert changed(model, step) == all_weights
 
 
 @pytest.mark.parametrize("target", TARGETS)
@@ -152,7 +151,7 @@ def test_the_step_is_not_traced_again_without_a_toggle():
 
 
 def test_a_frozen_batch_normalization_uses_its_averages():
-    """Also one within a layer that is no Model; its own step of inference is unchanged."""
+    """Also inside a layer that is not a Model."""
     class Normalized(layers.Layer):
         def __init__(self):
             super().__init__()

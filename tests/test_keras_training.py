@@ -17,7 +17,7 @@ Y = (X[:, :3].argmax(1)).astype("int64")
 
 
 @pytest.fixture(autouse=True)
-def seed(anew):
+def seed(fresh_session):
     tf.random.set_seed(7)
 
 

@@ -1,4 +1,4 @@
-"""Style: limits on the length of files, functions and lines, and no machine-specific paths."""
+"""Style: limits on the length of files, functions and lines; machine-specific paths; words."""
 
 import ast
 import functools
@@ -12,7 +12,17 @@ import build_cache
 
 FOLDERS = ("core", "wasm", "web", "tests", "benchmarks", "build_scripts", "examples", "docs")
 SOURCES = {".py", ".c", ".h", ".wgsl", ".ts", ".svelte", ".css", ".mjs"}
+PROSE = {".md", ".html"}
 MAX_FILE_LINES, MAX_FUNCTION_LINES, MAX_COLUMNS = 500, 50, 100
+
+# Words that treat code as a person or replace a standard term, in text and in identifiers. A line
+# break of a comment may separate the words of a phrase.
+AVOIDED_WORDS = ("nobody", "whoever", "somebody", "anybody", "everybody", "anew", "crooked",
+                 "once more", "is told", "asks for", "the way out")
+AVOIDED = re.compile(
+    "(?<![a-z])(?:" + "|".join(AVOIDED_WORDS).replace(" ", r"[\s_#/*]+") + ")(?![a-z])", re.I)
+# Words of file names that name no topic: use the standard term of the field.
+AVOIDED_FILE_NAMES = {"again", "halves", "numbers", "orders", "paper", "places", "trouble", "users"}
 
 # An absolute path that begins with a folder of one machine; /home/pyodide is the home in a page.
 MACHINE_PATH = re.compile(
@@ -80,3 +90,27 @@ def test_no_machine_specific_path():
              for n, line in enumerate(text_of(path).splitlines(), 1)
              if MACHINE_PATH.search(line)]
     assert paths == []
+
+
+def avoided_words(text: str) -> list[tuple[int, str]]:
+    """Return (line, text) of each avoided word or phrase."""
+    return [(text.count("\n", 0, hit.start()) + 1, hit[0]) for hit in AVOIDED.finditer(text)]
+
+
+def test_avoided_words_are_recognized():
+    text = "def test_nobody_reads():\n    # Compile it once\n    # more, as everybody does.\n"
+    assert avoided_words(text) == [(1, "nobody"), (2, "once\n    # more"), (3, "everybody")]
+    assert avoided_words("a new way, more than once, tasks for it, canewas") == []
+
+
+def test_no_text_uses_avoided_words():
+    hits = [f"{short(path)}:{line}: {hit}" for path in tracked()
+            if path.suffix in SOURCES | PROSE and path.name != Path(__file__).name
+            for line, hit in avoided_words(text_of(path))]
+    assert hits == []
+
+
+def test_no_file_name_uses_avoided_words():
+    names = [short(path) for path in tracked()
+             if AVOIDED_FILE_NAMES.intersection(re.split(r"[^a-z]+", path.name.lower()))]
+    assert names == []

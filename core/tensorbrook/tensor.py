@@ -232,7 +232,7 @@ class _TensorLike:
 class Tensor(_TensorLike):
     """An immutable array: concrete, with a storage on a backend or as a constant, or symbolic.
 
-    A symbolic tensor stands for a value of a trace, which exists only when the traced program runs.
+    A symbolic tensor is a value of a trace, which is computed only when the traced program runs.
     """
 
     __slots__ = ("spec", "storage", "atom", "trace", "__weakref__")

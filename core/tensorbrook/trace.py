@@ -72,9 +72,9 @@ class Trace:
             v.atom for v in self.assigned_variables.values()
         ]
         first = len(self.graph.inputs) - len(self.captured)
+        index = {id(x): n for n, x in enumerate(self.captured)}
         for i, variable in enumerate(self.assigned_variables):
-            index = next(n for n, x in enumerate(self.captured) if x is variable)
-            self.graph.input_output_aliases[len(outputs) + i] = first + index
+            self.graph.input_output_aliases[len(outputs) + i] = first + index[id(variable)]
         return self.graph
 
 

@@ -1,8 +1,8 @@
-"""The cost model: how long expressions, kernels and programs take, as estimates from their sizes.
+"""Cost model: estimates of the time that expressions, kernels and programs take.
 
-Expressions have their own cost (`ScalarExpression.cost`, in additions), kernels a number of
-operations and bytes (ir/kernel_stats.py). This module turns both into time, on one thread of the
-CPU backend for scheduling, and on CPU or GPU to choose a device.
+An expression has a cost in additions (`ScalarExpression.cost`), a kernel a number of operations and
+bytes (ir/kernel_stats.py). This module converts both to time: on one thread of the CPU backend for
+scheduling, and on CPU and GPU to choose a device.
 """
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def _epilogue_visits(k: KernelCall) -> int:
 
 @dataclass(frozen=True)
 class DeviceRates:
-    """What a device does in a second, and its fixed costs in seconds."""
+    """The throughput of a device, and its fixed costs in seconds."""
 
     operations: float                # arithmetic operations a second
     bytes: float                     # to and from memory, a second

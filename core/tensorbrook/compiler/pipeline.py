@@ -82,7 +82,7 @@ PLANNING = (
     run_small_programs_on_one_thread,
 )
 
-# The buffers of the largest update of a Variable fit many times into a kernel with so many.
+# With this number of buffers per kernel, a kernel has room for many updates of Variables.
 MANY_BUFFERS = 64
 
 Program = TypeVar("Program", Graph, Lowering)

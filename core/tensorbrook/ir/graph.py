@@ -85,8 +85,8 @@ class Primitive:
 
     `kind` determines how the compiler lowers the primitive, and which field describes the lowering:
 
-    elementwise  `expression` is a scalar expression over x, y, z, which stand for the elements of
-                 the operands; operands broadcast (syntax: backends/expressions.py)
+    elementwise  `expression` is a scalar expression over x, y, z, which denote the elements of the
+                 operands; operands broadcast (syntax: backends/expressions.py)
     iota         the result holds the index along attribute `axis`; no operands
     reduce       `reduction` combines the elements along attribute `axes`, which the result lacks
     view         moves no data: `view(view of the operand, **attrs)` is the View of the result, or

@@ -16,7 +16,7 @@ once. The next pass visits the same row again. For example, softmax has three pa
 Values refer to their operands by position in `LoopKernel.values`, which concatenates the values of
 all passes. An elementwise value may use elementwise values of this and earlier passes at the same
 index, and post-reduce values of earlier passes, which are constant along a row. A post-reduce value
-may use post-reduce values, and reduce elementwise values of its own pass. Views are over the
+may use post-reduce values, and reduce elementwise values of the same pass. Views are over the
 iteration space for elementwise values, and over the reduced space for post-reduce values.
 """
 from dataclasses import dataclass
@@ -63,7 +63,7 @@ class IndexValue:
 
 @dataclass(frozen=True, eq=False)
 class ElementwiseOp:
-    """A scalar expression over x, y, z, which stand for the values at positions `args`."""
+    """A scalar expression over x, y, z, which denote the values at positions `args`."""
 
     expression: ScalarExpression
     args: tuple[int, ...]

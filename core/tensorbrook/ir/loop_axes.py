@@ -24,8 +24,9 @@ def coalesce_axes(loop: LoopKernel) -> LoopKernel:
 def order_axes(loop: LoopKernel) -> LoopKernel:
     """The loop with its axes coalesced and in memory order, the reduced axes last.
 
-    Outer axes have larger strides: of what is stored for the axes that are kept, of what is loaded
-    for the reduced ones. The last axis of either kind always exists where that kind does.
+    Outer axes have larger strides: the strides of the stores for the axes that remain, the strides
+    of the loads for the reduced axes. The result has at least one axis that is not reduced, and at
+    least one reduced axis if the loop has post-reduce values; an added axis has size 1.
     """
     strides = _ordering_strides(loop)
     axes = sorted(range(len(loop.iteration_space)),

@@ -34,7 +34,7 @@ class TargetInfo:
                                  result
     buffer_alignment             the alignment of buffers, in bytes
     element_bytes_override       dtype name -> bytes per element, where they differ from the host's
-    alias_needs_same_dtype       whether a result may reuse only a buffer of its own dtype
+    alias_needs_same_dtype       whether a result may reuse only a buffer of the same dtype
     remat_ops_per_byte           the elementwise operations that take as long as moving one byte;
                                  compiler/kernels/rematerialize.py recomputes values that cost less
                                  than storing and loading them, and is off if this is 0

@@ -1,7 +1,7 @@
 """Scalar expressions: the arithmetic of an elementwise primitive for one element, parsed once.
 
 The notation is Python's: `select(x > 0, x, y * 0.5)`. Operators, comparisons and literals mean
-the same as in Python, and a literal takes the dtype of the operand that it meets. Operands are
+the same as in Python, and a literal takes the dtype of the other operand. Operands are
 named x, y, z in the order of the primitive's arguments. Backends print the tree as instructions or
 as WGSL; the compiler uses the properties below.
 """
@@ -24,7 +24,7 @@ class Name:
 
 @dataclass(frozen=True)
 class Literal:
-    """A number in the expression, which takes the dtype of the operand that it meets."""
+    """A literal in the expression, which takes the dtype of the other operand."""
 
     value: float
 

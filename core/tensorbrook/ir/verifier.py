@@ -51,7 +51,7 @@ def _verify_aliases(aliases, inputs, outputs) -> None:
 
 
 def verify_plan(plan: Plan) -> None:
-    """Kernels access only their buffers, read only what was written, and are synchronized."""
+    """Verify that kernels access only their buffers, read only written memory, and synchronize."""
     _verify_locations(plan)
     _verify_aliases(plan.input_output_aliases, plan.inputs, plan.outputs)
     for step in walk_steps(plan.steps):

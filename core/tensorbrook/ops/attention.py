@@ -216,10 +216,10 @@ attention_grad = primitive("attention_grad", "kernel", _attention_grad_spec, _at
 
 def attention_unfused(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, mask: Tensor | None,
                       causal, scale, cap=None, drop=None) -> tuple[Tensor, Tensor]:
-    """(out, probabilities (batch, heads, t_q, t_k)), composed of ordinary operations.
+    """Return (out, probabilities (batch, heads, t_q, t_k)), composed of ordinary operations.
 
-    It supports what the kernel does not: a `bias` of the scores, a soft cap, dropout by function
-    `drop`, and access to the probabilities.
+    Unlike the kernel, it supports a `bias` of the scores, a soft cap, dropout by function `drop`,
+    and access to the probabilities.
     """
     scores = _to_float32(matmul(_heads_first(q), _heads_first(k), transpose_b=True)) * scale
     scores = scores if cap is None else p.tanh(scores / cap) * cap

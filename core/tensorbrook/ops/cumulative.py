@@ -112,7 +112,7 @@ def _shift(x: Tensor, axis: int, distance: int, fill) -> Tensor:
 
 
 def _product_of_others(x: Tensor, axes) -> Tensor:
-    """For each element the product of all other elements along `axes`: those before, and after."""
+    """The product of all other elements along `axes` for each element: before it and after it."""
     if not x.spec.count:
         return x
     perm = tuple(a for a in range(x.ndim) if a not in axes) + tuple(axes)

@@ -14,7 +14,7 @@ def einsum(equation: str, *inputs) -> Tensor:
     """The contraction that an equation specifies.
 
     Axes with the same letter are multiplied elementwise, axes that are not in the result are summed
-    over, and `...` stands for axes that broadcast.
+    over, and `...` denotes axes that broadcast.
 
     >>> tf.einsum("bij,bjk->bik", tf.ones((2, 3, 4)), tf.ones((2, 4, 5))).shape
     (2, 3, 5)

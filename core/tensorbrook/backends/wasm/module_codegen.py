@@ -132,7 +132,7 @@ def walk_steps(steps: tuple[ScheduledKernel, ...]) -> Iterator[ScheduledKernel]:
 
 def table_words(plan: Plan) -> int:
     """Return the number of words of all address tables: one word for each buffer of an epilogue.
-    Every epilogue has a table of its own, as threads may be in different kernels."""
+    Every epilogue has a separate table, because threads may be in different kernels."""
     return sum(len(loop_signature(step.kernel.epilogue).buffers) for step in walk_steps(plan.steps)
                if isinstance(step.kernel, KernelCall) and step.kernel.epilogue)
 

@@ -1,9 +1,8 @@
-"""Binding limits: the number of buffers that a kernel binds while fusion lets it grow.
+"""Binding limits: bound the number of buffers of a kernel while fusion lets it grow.
 
-A value without consumers outside of its kernel takes no buffer, and the new value of a Variable
-takes that of the old one where it is written over it. Which equations still join the kernel is not
-known while it grows: all that have not joined count as outside, so a finished kernel binds at most
-as many buffers as were counted.
+A value without consumers outside of its kernel takes no buffer, and a Variable that is updated in
+place takes one buffer for both values. Equations that have not joined the kernel yet count as
+consumers outside of it, so the count is an upper bound for the finished kernel.
 """
 from __future__ import annotations
 

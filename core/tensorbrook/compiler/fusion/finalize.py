@@ -1,4 +1,4 @@
-"""Finalization of fusion groups: groups become loop kernels that store what escapes from them."""
+"""Finalization of fusion groups: groups become loop kernels that store their escaping values."""
 from __future__ import annotations
 
 from dataclasses import replace
@@ -11,7 +11,7 @@ from .fusion_group import FusionGroup
 
 
 def finalize_groups(lowering: Lowering, context: PassContext) -> Lowering:
-    """Turn groups into loop kernels with coalesced axes, and calls with groups into kernel calls
+    """Convert groups to loop kernels with coalesced axes, and calls with groups to kernel calls
     with epilogues."""
     escaping = set(lowering.outputs).union(*(k.reads for k in lowering.kernels))
 

@@ -25,8 +25,8 @@ class FusionGroup:
 
     A value belongs to the earliest pass over a row that can compute it: a reduction to the pass of
     its operand, and an elementwise value that depends on a reduction to the pass after it. Views
-    and index strides are over `space`, which `set_space` may change to another of as many
-    elements.
+    and index strides are over `space`, which `set_space` may change to a space with the same number
+    of elements.
     """
 
     def __init__(self, space: tuple[int, ...], axes: tuple[int, ...] = ()):

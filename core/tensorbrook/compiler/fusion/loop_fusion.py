@@ -29,7 +29,7 @@ MAX_CANDIDATES = 4
 
 
 def fuse_loops(lowering: Lowering, context: PassContext) -> Lowering:
-    """Turn the equations of the graph into fusion groups, kernel calls and scans."""
+    """Combine the equations of the graph into fusion groups, kernel calls and scans."""
     graph = lowering.graph
     bindings = BindingLimits(graph, context.target.max_buffers_per_kernel, lowering.aliases)
     sources = {v: (v, View.of(v.spec.shape)) for v in graph.inputs}

@@ -119,8 +119,8 @@ class _FiniteChecks:
 
 
 def _every_pixel_contributes(e: Eqn) -> bool:
-    """Whether each pixel and each output gradient takes part in the gradient of a filter: not
-    where strides leave pixels out, nor where a window may lie outside the image."""
+    """Whether each pixel and each output gradient contributes to the gradient of a filter: not if
+    strides skip pixels, nor if a window may be entirely outside of the image."""
     _, h, w, _, kh, kw, _, oh, ow, *steps, top, left, _ = e.kernel_call[1]
     below, right = oh - 1 + kh - h - top, ow - 1 + kw - w - left
     return steps == [1, 1, 1, 1] and all(0 <= pad < k for pad, k in (

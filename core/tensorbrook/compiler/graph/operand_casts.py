@@ -17,12 +17,13 @@ from ..context import PassContext
 # Up to this number of products read the float32 source; more would move more bytes than the cast.
 MAX_FLOAT32_READERS = 3
 
-# What a product reads for an operand, the dtype that it casts it to, and views to compute before.
+# The atom that a product reads for an operand, the dtype to which it casts the atom, and the views
+# that must be computed before.
 Source = tuple[Atom, DType, list[Eqn]]
 
 
 def fuse_operand_casts(graph: Graph, context: PassContext) -> Graph:
-    """Let kernel calls read what their operands are casts of, and drop the casts that are dead."""
+    """Let kernel calls read the sources of casts, and drop the casts that become dead."""
     if not context.target.kernels_casting_operands:
         return graph
     sources = _CastSources(graph, context.target)
@@ -68,7 +69,7 @@ class _CastSources:
             return out, dtype, [*views, Eqn(PRIMITIVES["reshape"], (x,), e.attrs, (out,))]
         x, = e.args
         if x.spec.shape != atom.spec.shape:
-            return unchanged                     # a scalar that stands for a tensor full of it
+            return unchanged                     # a scalar that is broadcast
         if (x.spec.dtype, atom.spec.dtype) == (dtypes.float16, dtypes.float32):
             return self.source_of(x)
         if (x.spec.dtype, atom.spec.dtype) == (dtypes.float32, dtypes.float16) \

@@ -76,7 +76,7 @@ def _propagate_constants(e: Eqn) -> Eqn:
 
 
 def _drop_invariant_carries(e: Eqn) -> tuple[Eqn, list[Eqn]]:
-    """Turn carries that leave every iteration as they entered it into constants."""
+    """Convert carries that no iteration changes to constants of the scan."""
     graph, n, xs = e.attrs["body"].graph, e.attrs["carries"], e.attrs["xs"]
     still = [i for i in range(n) if graph.outputs[i] is graph.inputs[i]]
     moving = [i for i in range(n) if graph.outputs[i] is not graph.inputs[i]]
@@ -89,7 +89,7 @@ def _drop_invariant_carries(e: Eqn) -> tuple[Eqn, list[Eqn]]:
 
 
 def _hoist_invariants(e: Eqn) -> tuple[Eqn, list[Eqn]]:
-    """Loop-invariant code motion: compute before the loop what depends on constants alone.
+    """Loop-invariant code motion: equations that depend only on constants move out of the loop.
 
     A view of constants is hoisted only where a kernel call needs it as a buffer; elsewhere a view
     costs nothing in the loop.

@@ -28,8 +28,8 @@ class RecomputeExpression:
 
 
 def is_bit_exact(expression: RecomputeExpression) -> bool:
-    """Whether a consumer computes the same bits as the loop, on each backend whose additions round
-    as they are written."""
+    """Whether a consumer computes the same bits as the loop, on every backend that rounds each
+    addition as written."""
     ops = expression.ops()
     for op in ops:
         if not any(_is_varying(expression, a) for a in op.args):

@@ -75,7 +75,8 @@ def _non_load_operands(k: Kernel) -> Iterator[Atom]:
 
 def _rewrite_store(k: Kernel, loop: LoopKernel, s: Store, is_stored: bool, uses: int,
                    replacements: dict[Var, Atom]) -> list[Store]:
-    """The stores in place of one; `replacements` records what consumers load instead."""
+    """Return the stores that replace `s`; `replacements` maps its target to the atom that consumers
+    load instead."""
     cast = loop.values[s.value]
     if is_stored or not isinstance(cast, ElementwiseOp) or not cast.expression.is_cast:
         return [s]

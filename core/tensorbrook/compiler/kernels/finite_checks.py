@@ -123,8 +123,8 @@ class _Insertion:
 
 
 def _value_holding(loop: LoopKernel, atom: Atom) -> int | None:
-    """The value of a loop that holds all of an atom: what is stored there, or the result of a
-    product as it is loaded, in its dtype or in float32."""
+    """Return the position of a value with all elements of an atom: the value that the loop stores
+    to it, or the load of a product's result, in its dtype or in float32."""
     stored = [s.value for s in loop.stores if s.target is atom]
     loaded = [i for i, v in enumerate(loop.values) if isinstance(v, Load) and v.source is atom
               and v.dtype in (atom.spec.dtype, dtypes.float32)]

@@ -142,7 +142,7 @@ class RematCandidate:
     # ── feasibility ──
 
     def _can_recompute_in(self, n: int) -> bool:
-        """Whether kernel n can compute what it needs, to the same bits."""
+        """Whether kernel n can recompute the dropped values that it reads, bit for bit."""
         dropped, sources, uses = self.dropped_in[n], self._sources_in(n), self.uses
         loop = uses.loop(n)
         contracted = {v for v in dropped if may_contract_to_fma(self.expressions[v])}
@@ -179,8 +179,8 @@ class RematCandidate:
 
     @cached_property
     def benefit(self) -> float:
-        """The bytes that are not moved, less the bytes that are moved instead and those that could
-        be moved in the time of the arithmetic."""
+        """The bytes that are no longer moved, minus the bytes that are moved instead, minus the
+        bytes that could be moved in the time of the additional arithmetic."""
         bytes_of, producer = self.uses.bytes_of, self.producer
         left = needed_values(producer.loop, self._stored_positions())
         cost = arithmetic_cost(producer.loop, left) - producer.arithmetic_cost

@@ -103,8 +103,8 @@ class _Search:
         return None
 
     def _without_unprofitable(self, candidate: RematCandidate | None) -> RematCandidate | None:
-        """The candidate without the variables that had better stay stored; of many variables, all
-        are dropped or none."""
+        """Remove variables from the candidate while that increases its benefit; of many variables,
+        all are dropped or none."""
         while candidate is not None and 1 < len(candidate.dropped) <= MAX_SEPARATE_DECISIONS:
             fewer = [self._largest_feasible(candidate.producer, candidate.source,
                                             candidate.dropped - {v}) for v in candidate.dropped]
@@ -119,8 +119,8 @@ class _Search:
         return -1.0 if candidate.raises_peak else candidate.benefit
 
     def _key(self, producer: Producer) -> tuple:
-        """Everything that a decision depends on but for live bytes: the signatures of the producer
-        and its consumers, which of their buffers are the same, and what is known of each."""
+        """A key of the inputs of a decision except live bytes: the signatures of the producer and
+        its consumers, which of their buffers are the same, and the facts about each buffer."""
         uses = self.uses
         consumers = sorted({n for v in producer.candidates for n in uses.consumers[v]})
         kernels = [producer.kernel, *(uses.kernels[n] for n in consumers)]

@@ -19,8 +19,8 @@ def assign_arena(lowering: Lowering, context: PassContext) -> Lowering:
     """Assign each live interval an offset in the arena.
 
     Kernels between two barriers run concurrently, so reusing a buffer between them would need
-    another barrier. Buffers therefore stay occupied until the next barrier, for as many of them as
-    memory allows.
+    another barrier. Buffers therefore stay occupied until the next barrier, as far as memory
+    allows.
     """
     timeline = Timeline(lowering.kernels)
     intervals = lowering.intervals

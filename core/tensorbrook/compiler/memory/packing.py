@@ -102,7 +102,7 @@ class _Gaps:
 
 
 def _first_fit(intervals: Sequence[LiveInterval]) -> tuple[int, Packed]:
-    """Each interval in turn at the lowest offset that is free during its life."""
+    """Place the intervals in order, each at the lowest offset that is free during its lifetime."""
     packed: Packed = []
     total = 0
     for interval in intervals:

@@ -130,8 +130,8 @@ class _RangeSet:
 
 
 def memory_accesses(k: Kernel) -> list[tuple[Atom, bool]]:
-    """The atoms that a kernel touches, and whether it writes them; of a scan also what the kernels
-    of its body write for each other."""
+    """Return the atoms that a kernel accesses, each with whether it writes the atom; for a scan
+    also the atoms that the kernels of its body write for each other."""
     found: list[tuple[Atom, bool]] = [(v, True) for v in k.writes]
     found += [(v, False) for v in k.reads]
     if isinstance(k, ScanKernel):

@@ -189,7 +189,7 @@ class Dropout(Elementwise):
 
     `rate` in [0, 1) is the fraction; the other elements are multiplied by 1 / (1 - rate), which
     keeps the expected sum. Along the axes of size 1 in `noise_shape` all elements share one random
-    decision; None stands for the size of the input. Raises InvalidArgumentError for another rate.
+    decision; None means the size of the input. Raises InvalidArgumentError for another rate.
     """
 
     def __init__(self, rate: float, noise_shape: Any = None, seed: int | None = None,

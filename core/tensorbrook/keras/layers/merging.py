@@ -49,7 +49,7 @@ class _Elementwise(_Merge):
 
     def compute_output_shape(self, input_shape: Any) -> Shape:
         input_shapes = self.as_shape_list(input_shape)
-        # -1 stands for an unknown size: it broadcasts with itself and with 1 only.
+        # -1 is an unknown size, which broadcasts only with another unknown size and with 1.
         known = [tuple(-1 if n is None else n for n in s) for s in input_shapes]
         if len(set(map(len, known))) > 1:
             raise self.error(f"the inputs have shapes {', '.join(map(str, input_shapes))}",
