@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+import pytest
+
 PROC = Path("/proc")
 INTERVAL_S = 3.0         # a sample takes about 50 ms of CPU time, mostly in the kernel
 
@@ -37,6 +39,7 @@ class ResourceUsage:
             self.peak_bytes = max(self.peak_bytes, sum(memory_bytes(each.pid) for each in tree))
             self.cpu_seconds |= {(p.pid, p.start_time): p.cpu_seconds for p in tree}
 
+    @pytest.hookimpl(trylast=True)
     def pytest_terminal_summary(self, terminalreporter):
         self._finished.set()
         # Linux counts a child only if its parent waits for it; a browser does not wait for all.

@@ -8,6 +8,7 @@ import sys
 import pytest
 
 import environment
+from resource_usage import memory_bytes, process_tree
 from units import DIVIDED, LONG, unit_of
 
 ABORTING = "import os\ndef test_before(): pass\ndef test_aborts(): os.abort()\n"
@@ -49,6 +50,26 @@ def test_one_worker_drives_the_page(ran):
     passed = re.findall(r"^\[(gw\d)\] .* PASSED tests/(\S+)::", ran.stdout, re.MULTILINE)
     assert [worker for worker, path in passed if path == "web/test_page.py"] == ["gw0"] * 4
     assert ("gw1", "test_a.py") in passed
+
+
+BUSY = """
+import time
+block = b"x" * 60_000_000
+while time.process_time() < 0.5: pass
+print(flush=True)
+input()
+"""
+
+
+def test_the_usage_of_a_child_process_is_measured():
+    with subprocess.Popen([sys.executable, "-c", BUSY], stdin=subprocess.PIPE,
+                          stdout=subprocess.PIPE) as child:
+        child.stdout.readline()
+        processes = {process.pid: process for process in process_tree(os.getpid())}
+        assert 0.4 < processes[child.pid].cpu_seconds < 2
+        assert 60e6 < memory_bytes(child.pid) < 120e6
+        child.communicate(b"\n")
+    assert child.pid not in {process.pid for process in process_tree(os.getpid())}
 
 
 def test_the_files_of_the_schedule_exist():
