@@ -65,7 +65,7 @@ _NO_SUM = frozenset({"mul", "div", "neg", "abs", "max", "min", "select", *COMPAR
 # backends/wasm/math_library.py, which functions.wgsl resembles. A division and a square root are
 # one instruction each that takes the time of eight additions.
 OPERATION_COST = {
-    "div": 8, "sqrt": 8, "floordiv": 9, "mod": 12, "exp": 18, "expm1": 19, "log": 32, "log1p": 41,
+    "div": 8, "sqrt": 8, "floordiv": 9, "mod": 258, "exp": 18, "expm1": 19, "log": 32, "log1p": 41,
     "tanh": 20, "sin": 42, "cos": 40, "erf": 34, "sigmoid": 26, "pow": 114}
 
 

@@ -119,7 +119,7 @@ def _round_to_dtype(value: Scalar, dtype: DType) -> Scalar:
         return bool(value)
     if dtype.is_floating:
         try:
-            return struct.unpack(dtype.format, struct.pack(dtype.format, value))[0]
+            return struct.unpack(dtype.format, struct.pack(dtype.format, float(value)))[0]
         except OverflowError:
             return math.copysign(math.inf, value)
     bits = 8 * dtype.size
