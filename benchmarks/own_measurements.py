@@ -8,9 +8,13 @@ from typing import Any
 from . import peak_rates
 from .browser import BenchmarkPage
 from .interleaved_runs import QUICK, Timing
-from .workloads import OURS, Workload, models
+from .workloads import OURS, Workload, inference, models
 
-PROFILED, FIRST_CALLS = (models.MLP, models.LENET), (models.LENET, models.GPT)
+PROFILED = models.MLP, models.LENET
+FIRST_CALLS = (
+    models.LENET, models.GPT,
+    models.gpt(width=64, depth=12)._replace(name="12-block GPT training step, width 64"),
+    inference.mobilenet(), inference.bert(depth=12)._replace(name="12-layer BERT inference"))
 
 
 def measure_peak_rates(page: BenchmarkPage, timing: Timing) -> dict:
