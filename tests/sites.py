@@ -8,8 +8,10 @@ import threading
 from collections.abc import Iterator
 
 import pytest
+from starlette.responses import Response
+from starlette.routing import Route
 
-from tensorbrook.studio.server import STATIC, Server
+from tensorbrook.studio.server import HEADERS, STATIC, Server
 
 BUILD_OUTPUTS = ("index.html", "run.html", "tensorbrook.whl", "pyodide/pyodide.mjs",
                  "engine/engine-threads.wasm")
@@ -39,6 +41,13 @@ def unisolated_url(page_build) -> Iterator[str]:
         yield f"http://127.0.0.1:{server.server_port}/"
         server.shutdown()
         thread.join()
+
+
+def answer_script(name: str, body: str, status: int = 200) -> Route:
+    """A route for `Server` that answers the page's script of this name with another body."""
+    (script,) = STATIC.glob(f"assets/{name}-*.js")
+    response = Response(body, status, HEADERS, "text/javascript")
+    return Route(f"/assets/{script.name}", lambda _: response)
 
 
 class QuietHandler(http.server.SimpleHTTPRequestHandler):

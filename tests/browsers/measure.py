@@ -20,7 +20,7 @@ from playwright.sync_api import sync_playwright
 from tensorbrook.studio.browser import launch_options
 from tensorbrook.studio.server import Server
 
-ROUNDS = 5          # the browsers take turns, and the best time of each counts
+ROUNDS = 6          # the browsers take turns, and the best time of each counts
 THREADS = (1, 2)
 
 PROGRAM = """
@@ -63,6 +63,12 @@ print(json.dumps({
 }))
 """
 PYTHON_START = "start of Python"
+TITLES = {"firefox": "Firefox", "webkit": "WebKit"}
+
+
+def plain(value: float) -> str:
+    """Three significant digits without an exponent."""
+    return f"{value:.0f}" if value >= 100 else f"{value:.3g}"
 
 
 class Chromium:
@@ -106,12 +112,12 @@ def print_table(drivers: list[Driver], url: str, threads: int) -> None:
                 best[driver.name][name] = min(previous, time_ms)
     chromium, *others = best
     print(f"\n| {threads} thread{'s' * (threads > 1)} | Chromium, ms | "
-          + " | ".join(f"{name.capitalize()}, ms | ratio" for name in others) + " |")
+          + " | ".join(f"{TITLES[name]}, ms | ratio" for name in others) + " |")
     print("|---" * (2 + 2 * len(others)) + "|")
     for name, reference in best[chromium].items():
-        cells = [f"{best[other][name]:.3g} | {best[other][name] / reference:.2f}"
+        cells = [f"{plain(best[other][name])} | {best[other][name] / reference:.2f}"
                  for other in others]
-        print(f"| {name} | {reference:.3g} | {' | '.join(cells)} |", flush=True)
+        print(f"| {name} | {plain(reference)} | {' | '.join(cells)} |", flush=True)
 
 
 def main() -> None:

@@ -6,9 +6,13 @@ import json
 from contextlib import closing
 
 import numpy as np
+import pytest
 from drivers import Driver, Firefox, WebKit
 from page import (capabilities, click, figure, open_page, run_python, save_picture, text,
                   wait_until)
+from sites import answer_script
+
+from tensorbrook.studio.server import Server
 
 # The build of the engine, and whether the browser has JSPI; both lack WebGPU on Linux.
 EXPECTED = {"firefox": ("threads", True), "webkit": ("threads-simd", False)}
@@ -155,6 +159,29 @@ def draw_a_one(driver: Driver) -> None:
         "(({ x, y, width, height }) => [x, y, width, height])"
         "(document.querySelector('[data-testid=draw]').getBoundingClientRect())")
     driver.drag([(x + 0.5 * width, y + part * height) for part in (0.15, 0.4, 0.6, 0.85)])
+
+
+# ── failures ──
+
+
+BROKEN_SCRIPTS = {"raises": ("throw new Error('broken on purpose')", 200, "broken on purpose"),
+                  "is missing": ("", 404, "could not be loaded")}
+
+
+@pytest.mark.parametrize("name", BROKEN_SCRIPTS)
+def test_failure_while_modules_load_is_shown(page_build, driver: Driver, name: str):
+    body, status, reason = BROKEN_SCRIPTS[name]
+    with Server(routes=[answer_script("index", body, status)]) as server:
+        driver.open(server.url)
+        wait_until(driver, lambda: reason in text(driver, "page-failure"))
+
+
+@pytest.mark.parametrize("name", BROKEN_SCRIPTS)
+def test_failure_of_the_worker_is_shown(page_build, driver: Driver, name: str):
+    body, status, reason = BROKEN_SCRIPTS[name]
+    with Server(routes=[answer_script("worker", body, status)]) as server:
+        driver.open(server.url)
+        wait_until(driver, lambda: reason in text(driver, "status"))
 
 
 # ── pages and browsers that lack something ──

@@ -8,10 +8,9 @@ from contextlib import contextmanager
 import pytest
 from pages import BOOT_TIMEOUT_MS
 from playwright.sync_api import Browser, Page, Route, expect
-from starlette import routing
-from starlette.responses import Response
+from sites import answer_script
 
-from tensorbrook.studio.server import HEADERS, STATIC, Server
+from tensorbrook.studio.server import Server
 
 PAGES = {"studio": "", "runtime": "run.html"}
 NO_SHARED_MEMORY = "delete globalThis.SharedArrayBuffer;"
@@ -142,13 +141,6 @@ def test_worker_that_never_answers_is_reported(browser: Browser, site_url: str, 
         expect(status).to_contain_text("reload the page")
 
 
-def answer_thread_worker(body: str, status: int) -> routing.Route:
-    """The route of the helper threads' script: the page cannot intercept a worker of a worker."""
-    (script,) = STATIC.glob("assets/thread_worker-*.js")
-    response = Response(body, status, HEADERS, "text/javascript")
-    return routing.Route(f"/assets/{script.name}", lambda _: response)
-
-
 # Body and status of the script.
 BROKEN_THREADS = {"throws": ("throw new Error('broken on purpose')", 200),
                   "never answers": ("// It handles no message.", 200),
@@ -158,7 +150,8 @@ BROKEN_THREADS = {"throws": ("throw new Error('broken on purpose')", 200),
 @pytest.mark.parametrize("name", BROKEN_THREADS)
 def test_engine_starts_without_threads_if_a_helper_thread_fails(
         page_build, browser: Browser, name: str):
-    routes = [answer_thread_worker(*BROKEN_THREADS[name])]
+    # A page cannot intercept the script of a worker that a worker starts.
+    routes = [answer_script("thread_worker", *BROKEN_THREADS[name])]
     with Server(routes=routes) as server, new_page(browser) as page:
         page.goto(f"{server.url}run.html?threads=2")
         expect(page.get_by_test_id("notice")).to_contain_text(
