@@ -204,7 +204,7 @@ class CountedBytes(bytes):
 
 def test_a_compiled_program_with_many_constants_is_parsed_in_linear_time():
     program = CompiledProgram(b"\0asm" * 100, tuple(bytes([n % 256]) * 1000 for n in range(500)),
-                              1, (4,), {}, 0, 1, False, 0)
+                              1, (4,), {}, 0, 1, False, 0, 0)
     data = CountedBytes(program.to_bytes())
     CountedBytes.copied = 0
     assert CompiledProgram.from_bytes(data) == program

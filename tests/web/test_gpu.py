@@ -381,7 +381,7 @@ def test_a_page_without_isolation_uses_jspi(gpu_browser: Browser, unisolated_url
 def test_the_worker_transport_requires_isolation(gpu_browser: Browser, unisolated_url: str):
     page = open_page(gpu_browser, f"{unisolated_url}run.html?gpu=worker")
     gpu = page.evaluate("tensorbrook.runtime.boot()")["gpu"]
-    assert not gpu["present"] and "not cross-origin isolated" in gpu["reason"]
+    assert not gpu["present"] and "requires cross-origin isolation" in gpu["reason"]
     page.close()
 
 
