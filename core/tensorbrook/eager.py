@@ -32,7 +32,9 @@ class EagerContext(PlacementPolicy):
         chain = self.chain
         if chain.gpu is not None:
             chain = chain.chain_for(args)
-        key = (prim.name, *[a.spec for a in args], *attributes_key(attrs))
+        key = (prim.name, *[a.spec for a in args])
+        if attrs:
+            key += attributes_key(attrs)
         cached = chain.programs.get(key)
         if cached is None:
             spec = prim.spec(*[a.spec for a in args], **attrs)

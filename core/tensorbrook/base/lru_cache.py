@@ -22,9 +22,9 @@ class LRUCache(OrderedDict):
     def get(self, key: Any, default: Any = None) -> Any:
         try:
             self.move_to_end(key)
-        except KeyError:
+            return self[key]
+        except KeyError:         # not in the cache, or evicted by another thread just now
             return default
-        return super().get(key, default)
 
     def put(self, key: Any, value: Any) -> Any:
         """Insert or replace an entry, and evict others beyond the capacity; returns the value."""

@@ -7,11 +7,10 @@ not depend on the position of its element, and no access is outside a buffer.
 """
 from collections.abc import Callable
 
-from ...ir.graph import Atom
-from ...ir.kernel_signature import loop_signature
 from ...ir.kernels import LoopKernel
 from ...ir.loop_axes import order_axes
 from .assembler import I32, V128, Function, shuffle
+from .buffer_addresses import BufferAddresses
 from .expression_codegen import CompiledExpression
 from .host import WORD_BYTES
 from .loop_emitter import TAIL, LoopEmitterBase
@@ -32,12 +31,12 @@ _LANE_SWAPS = shuffle(2, 3, 0, 1), shuffle(1, 0, 3, 2)
 MAX_ROW_CACHE_BYTES = 1 << 20
 
 
-def emit_loop_kernel(loop: LoopKernel, parallel: bool, relaxed: bool) -> Function:
-    """Return the function `(thread, threads, *addresses)` of a loop kernel, with the addresses of
-    its buffers in the order of its signature; if `parallel`, each thread computes its partition."""
-    buffers = _buffer_numbers(loop)
+def emit_loop_kernel(loop: LoopKernel, addresses: BufferAddresses, parallel: bool,
+                     relaxed: bool) -> Function:
+    """Return the function `(thread, threads, *addresses)` of a loop kernel; if `parallel`, each
+    thread computes its partition."""
     uses_scratch = len(loop.passes) > 1
-    param_count = FIRST_ADDRESS_PARAM + len(buffers) + uses_scratch
+    param_count = FIRST_ADDRESS_PARAM + len(addresses.params) + uses_scratch
     if 0 in loop.reduced_space:
         return Function((I32,) * param_count)
     loop = order_axes(loop)
@@ -46,26 +45,22 @@ def emit_loop_kernel(loop: LoopKernel, parallel: bool, relaxed: bool) -> Functio
     cached_values = sum(len(p.spilled) for p in passes)
     if LANE_BYTES * nest.row_layout()[1] * cached_values > MAX_ROW_CACHE_BYTES:
         passes = assign_pass_values(loop, relaxed, keep=False)
-    values = LoopValues(loop, passes, nest, buffers, relaxed)
+    values = LoopValues(loop, passes, nest, addresses, relaxed)
     return _LoopKernelEmitter(nest, values, param_count).function(parallel)
 
 
-def emit_epilogue(loop: LoopKernel, relaxed: bool) -> Function:
+def emit_epilogue(loop: LoopKernel, addresses: BufferAddresses, relaxed: bool) -> Function:
     """Return the function `(table, row, rows, column, columns)` that computes one rectangle of a
-    loop over (rows, columns); `table` has the addresses of its buffers."""
+    loop over (rows, columns); `table` holds the addresses."""
     passes = assign_pass_values(loop, relaxed)
     nest = epilogue_nest(loop, passes)
-    values = LoopValues(loop, passes, nest, _buffer_numbers(loop), relaxed)
+    values = LoopValues(loop, passes, nest, addresses, relaxed)
     emitter = _EpilogueEmitter(nest, values, _COLUMNS + 1)
     for axis, (begin, count) in enumerate(((_ROW, _ROWS), (_COLUMN, _COLUMNS))):
         emitter.subranges[nest.axis_groups.index((axis,))] = begin, count
     if rows_are_contiguous(loop):
         emitter.flatten_rows(loop.iteration_space[1])
     return emitter.function()
-
-
-def _buffer_numbers(loop: LoopKernel) -> dict[Atom, int]:
-    return {atom: n for n, atom in enumerate(loop_signature(loop).buffers)}
 
 
 class _LoopEmitter(LoopEmitterBase):

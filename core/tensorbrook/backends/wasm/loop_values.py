@@ -1,5 +1,4 @@
 """Lowering of a LoopKernel's values to an InstructionGraph, its accumulators and its stores."""
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ...base.dtypes import DType
@@ -16,6 +15,7 @@ from ...ir.kernels import (
 )
 from ...ir.scalar_expression import ScalarExpression, scalar_expression
 from .assembler import OPCODES, v128_const
+from .buffer_addresses import BufferAddresses
 from .expression_codegen import (
     NAN_DROPPING_REDUCTIONS,
     CompiledExpression,
@@ -81,12 +81,12 @@ class Accumulator:
 
 
 class LoopValues:
-    """A loop's values as nodes of `graph`, with its accumulators and stores. `buffers` numbers the
-    buffers of the loop."""
+    """A loop's values as nodes of `graph`, with its accumulators and stores. The `addresses` of
+    its buffers are parameters."""
 
     def __init__(self, loop: LoopKernel, passes: list[PassValues], nest: LoopNest,
-                 buffers: Mapping[Atom, int], relaxed: bool):
-        self.loop, self.nest, self.buffers, self.relaxed = loop, nest, buffers, relaxed
+                 addresses: BufferAddresses, relaxed: bool):
+        self.loop, self.nest, self.addresses, self.relaxed = loop, nest, addresses, relaxed
         self.graph = InstructionGraph(relaxed)
         self.accumulators: list[Accumulator] = []
         self.stores: list[StoreNode] = []
@@ -147,7 +147,8 @@ class LoopValues:
 
     def memory_leaf(self, atom: Atom, view: View, dtype: DType, post_reduce: bool) -> MemoryLeaf:
         strides = tuple(s * dtype.size for s in self.loop_strides(view.strides, post_reduce))
-        return MemoryLeaf(self.buffers[atom], strides, view.offset * dtype.size, dtype.size)
+        param, offset = self.addresses.of[atom]
+        return MemoryLeaf(param, strides, offset + view.offset * dtype.size, dtype.size)
 
     def add_leaf(self, leaf: MemoryLeaf | IndexLeaf) -> int:
         level = max((i + 1 for i, stride in enumerate(leaf.strides) if stride), default=0)

@@ -3,16 +3,18 @@
 Every loop kernel and every epilogue is a separate function and `run` calls them in order: V8
 optimizes a function after many calls, and kernels are called more often than `run`. Kernels with
 equal signatures, as the layers of a model have, share one function, which receives the addresses of
-its buffers.
+its buffers; see buffer_addresses.py.
 """
+from collections import Counter
 from collections.abc import Callable, Iterator
 
 from ...base.lru_cache import LRUCache
 from ...ir.graph import Atom
-from ...ir.kernel_signature import KernelSignature, loop_signature
+from ...ir.kernel_signature import loop_signature
 from ...ir.kernels import KernelCall, LoopKernel, ScanKernel
 from ...ir.plan import BufferLocation, Plan, ScheduledKernel, align_up
 from .assembler import F32, F64, I32, Function, Module, f32_const
+from .buffer_addresses import BufferAddresses, arena_relative_addresses, separate_addresses
 from .disassembler import disassemble
 from .host import ARENA_WORD, EPILOGUE, FIRST_SLOT_WORD, THREADS_WORD, WORD_BYTES
 from .loop_codegen import emit_epilogue, emit_loop_kernel
@@ -44,7 +46,7 @@ def _module(plan: Plan, relaxed: bool, shared: bool, timestamps: int | None = No
     engine = _import_engine_functions(plan, module)
     if timestamps is not None:
         engine["now"] = module.import_function("host", "now", (), (F64,))
-    generated = _GeneratedFunctions(module, relaxed)
+    generated = _GeneratedFunctions(module, plan, relaxed)
     for step in walk_steps(plan.steps):
         generated.add(step)
     run = Function((I32, I32))
@@ -66,33 +68,43 @@ class _GeneratedFunctions:
     # has many of them in common. The least recently used are dropped.
     cache = LRUCache(MAX_CACHED_FUNCTIONS)
 
-    def __init__(self, module: Module, relaxed: bool):
-        self.module, self.relaxed = module, relaxed
+    def __init__(self, module: Module, plan: Plan, relaxed: bool):
+        self.module, self.relaxed, self.locations = module, relaxed, plan.buffer_locations
+        loops = filter(None, map(_generated_loop, walk_steps(plan.steps)))
+        self.uses = Counter(loop_signature(loop).key for loop in loops)
         self.indices: dict[tuple, int] = {}
-        self.of_step: dict[int, tuple[int, KernelSignature]] = {}
+        self.of_step: dict[int, tuple[int, tuple[Atom, ...]]] = {}      # index, address parameters
 
     def add(self, step: ScheduledKernel) -> None:
         """Add the function of a step, unless the module has it or the step needs none."""
-        k = step.kernel
-        loop = k if isinstance(k, LoopKernel) else k.epilogue if isinstance(k, KernelCall) else None
+        loop = _generated_loop(step)
         if loop is None:
             return
         signature = loop_signature(loop)
-        key = (signature.key, self.relaxed,
-               step.parallel if isinstance(k, LoopKernel) else "epilogue")
+        addresses = separate_addresses(signature.buffers) if self.uses[signature.key] > 1 \
+            else arena_relative_addresses(signature.buffers, self.locations)
+        key = (signature.key, addresses.key, self.relaxed,
+               step.parallel if isinstance(step.kernel, LoopKernel) else "epilogue")
         if key not in self.indices:
-            self.indices[key] = self.module.add(self._function(key, loop, step))
-        self.of_step[id(step)] = self.indices[key], signature
+            self.indices[key] = self.module.add(self._function(key, loop, addresses, step))
+        self.of_step[id(step)] = self.indices[key], addresses.params
 
-    def _function(self, key: tuple, loop: LoopKernel, step: ScheduledKernel) -> Function:
+    def _function(self, key: tuple, loop: LoopKernel, addresses: BufferAddresses,
+                  step: ScheduledKernel) -> Function:
         function = self.cache.get(key)
         if function is None:
             if isinstance(step.kernel, LoopKernel):
-                function = emit_loop_kernel(loop, step.parallel, self.relaxed)
+                function = emit_loop_kernel(loop, addresses, step.parallel, self.relaxed)
             else:
-                function = emit_epilogue(loop, self.relaxed)
+                function = emit_epilogue(loop, addresses, self.relaxed)
             self.cache.put(key, function)
         return function
+
+
+def _generated_loop(step: ScheduledKernel) -> LoopKernel | None:
+    """The loop of a step for which code is generated: the kernel, or the epilogue of a call."""
+    k = step.kernel
+    return k if isinstance(k, LoopKernel) else k.epilogue if isinstance(k, KernelCall) else None
 
 
 class _RunEmitter:
@@ -131,7 +143,7 @@ def walk_steps(steps: tuple[ScheduledKernel, ...]) -> Iterator[ScheduledKernel]:
 
 
 def table_words(plan: Plan) -> int:
-    """Return the number of words of all address tables: one word for each buffer of an epilogue.
+    """Return the number of words of all address tables: up to one for each buffer of an epilogue.
     Every epilogue has a separate table, because threads may be in different kernels."""
     return sum(len(loop_signature(step.kernel.epilogue).buffers) for step in walk_steps(plan.steps)
                if isinstance(step.kernel, KernelCall) and step.kernel.epilogue)
@@ -226,9 +238,9 @@ def _emit_steps(r: _RunEmitter, steps: tuple[ScheduledKernel, ...],
 
 
 def _emit_loop_call(r: _RunEmitter, step: ScheduledKernel):
-    index, signature = r.generated.of_step[id(step)]
+    index, params = r.generated.of_step[id(step)]
     r.push_threads(step.parallel)
-    for atom in signature.buffers:
+    for atom in params:
         r.push_address(atom)
     if len(step.kernel.passes) > 1:
         r.f.get(THREAD_PARAM)
@@ -365,13 +377,13 @@ def _emit_kernel_call(r: _RunEmitter, step: ScheduledKernel):
 
 def _emit_epilogue_table(r: _RunEmitter, step: ScheduledKernel) -> int:
     """Store the addresses of an epilogue's buffers; returns the table's offset in the block."""
-    index, signature = r.generated.of_step[id(step)]
+    index, params = r.generated.of_step[id(step)]
     begin = WORD_BYTES * r.table_word
-    for n, atom in enumerate(signature.buffers):
+    for n, atom in enumerate(params):
         r.f.get(ARGUMENTS_PARAM)
         r.push_address(atom)
         r.f.memory("i32.store", begin + WORD_BYTES * n)
-    r.table_word += len(signature.buffers)
+    r.table_word += len(params)
     _set_epilogue(r.f, r.module, index)
     return begin
 
