@@ -96,3 +96,28 @@ def test_the_least_recently_used_programs_are_evicted(browser: Browser, site_url
     _, num_compiled_again = visit(context, url, MAX_PROGRAMS)
     assert num_compiled >= 1 and num_compiled_again == 0
     context.close()
+
+
+LARGE = """
+import tensorbrook as tf
+table = [[float(i + j) for j in range(1024)] for i in range(1100)]        # 4.5 MB of constants
+
+@tf.function
+def f(x):
+    return tf.reduce_sum(tf.constant(table) * x)
+
+print(float(f(tf.constant(0.0))), tf.config.get_counters()["compiled"])
+"""
+
+
+def test_a_program_with_large_constants_is_not_cached(browser: Browser, site_url: str):
+    """It would evict the programs of many visits."""
+    context = browser.new_context()
+    page = open_page(context, f"{site_url}run.html")
+    result = page.evaluate("source => tensorbrook.runPython(source)", LARGE)
+    assert result["error"] is None, result
+    num_compiled = int(result["stdout"].split()[1])
+    page.evaluate(WAIT_FOR_STORED_PROGRAMS, num_compiled - 1)
+    page.wait_for_timeout(500)
+    assert page.evaluate(COUNT_STORED_PROGRAMS) == num_compiled - 1
+    context.close()

@@ -13,6 +13,8 @@ const CACHE_PREFIX = "tensorbrook programs ";
 /** Enough for a few models and the programs of their layers. */
 const MAX_PROGRAMS = 400;
 const MAX_BYTES = 32 << 20;
+/** A larger program, which has large constants, would evict most others. */
+const MAX_PROGRAM_BYTES = MAX_BYTES / 8;
 
 const hex = (bytes: ArrayBuffer): string =>
   Array.from(new Uint8Array(bytes), (byte) => byte.toString(16).padStart(2, "0")).join("");
@@ -54,8 +56,9 @@ export class ProgramCache {
     return program;
   }
 
-  /** Add a program. The browser stores it when Python next waits. */
+  /** Add a program that is not too large. The browser stores it when Python next waits. */
   put(key: string, program: Bytes): void {
+    if (program.length > MAX_PROGRAM_BYTES) return;
     this.insert(key, program);
     this.cache?.put(this.url(key), new Response(program)).catch((error: unknown) => {
       console.warn("cannot store a program in the cache:", error);
