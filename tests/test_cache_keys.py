@@ -77,6 +77,7 @@ def test_every_float_attribute_has_a_case():
     assert {pair for pair in names if pair[1] in ("fill", "scale")} <= FLOAT_ATTRIBUTES
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("operation, first, second", PAIRS, ids=name)
 def test_eager_operations_with_different_attributes_are_separate(operation, first, second):
     """Each result is that of the operation as the only one, in a program of its own."""

@@ -17,6 +17,8 @@ from tensorbrook.compiler import lower, optimize
 from tensorbrook.compiler.fusion.fusion_group import MAX_PASSES
 from tensorbrook.ir import Graph
 
+pytestmark = pytest.mark.slow
+
 # Per layer, a deep model may count at most this much more than a shallow one. Both have constant
 # parts, such as the loss, which make the ratio smaller.
 GROWTH = 1.15

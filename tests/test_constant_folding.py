@@ -17,6 +17,8 @@ from tensorbrook.base import dtypes
 from tensorbrook.ir import PRIMITIVES
 from tensorbrook.tensor import bind
 
+pytestmark = pytest.mark.slow
+
 FLOATS = [0.0, -0.0, 1.0, -1.0, 0.5, -2.5, 7.0, 2.0, -3.4e38, 2.0**31, inf, -inf, nan]
 VALUES = {
     "float32": FLOATS + [1e-40],

@@ -74,6 +74,7 @@ def table_size() -> int:
     return main.table.size(main.store)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [1, 2])
 def test_unloaded_programs_free_their_instances_and_table_slots(count):
     with backends.threads(count):

@@ -80,6 +80,7 @@ class CyclicBlock:
         self.memory.free(*self.block)
 
 
+@pytest.mark.slow
 def test_reference_cycles_are_collected_before_memory_runs_out():
     memory = HeapAllocator(FakeHost(limit=1000 + 3 * BIG))
     gc.disable()
