@@ -10,7 +10,7 @@ import pytest
 
 import tensorbrook as tf
 
-pytestmark = pytest.mark.usefixtures("backend")
+pytestmark = [pytest.mark.usefixtures("backend"), pytest.mark.slow(on="webgpu")]
 
 LENGTHS = [*range(1, 10), 255, 256, 257]
 DTYPES = ["float32", "float16", "int32", "uint8", "bool"]

@@ -11,7 +11,7 @@ import pytest
 
 import tensorbrook as tf
 
-pytestmark = pytest.mark.usefixtures("backend")
+pytestmark = [pytest.mark.usefixtures("backend"), pytest.mark.slow(on="webgpu")]
 
 INTEGERS = ("int32", "uint8")
 COUNTS = [1, 2, 3, 5, 7, 8, 9, 100, 255, 256, 257, 300, 65535, 65537]
