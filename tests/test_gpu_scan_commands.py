@@ -1,12 +1,12 @@
 """The commands of scans on a GPU: the host prepares and sends each distinct command once."""
 import re
-import sys
 from types import SimpleNamespace
 
 import pytest
 
 import backends
 import tensorbrook as tf
+from call_counting import PYTHON_CALLS, count_calls
 from tensorbrook.backends.webgpu import command_builder, target_info
 from tensorbrook.backends.webgpu.command_builder import compile_plan
 from tensorbrook.backends.webgpu.compiled_program import Binding, Commands, Copy, Dispatch
@@ -80,24 +80,10 @@ def test_a_shader_is_parsed_once_per_kernel(name, monkeypatch):
     assert counts[0] == counts[1]
 
 
-def count_calls(function, *args) -> int:
-    calls = 0
-
-    def profile(frame, event, argument):
-        nonlocal calls
-        calls += event == "call"
-
-    sys.setprofile(profile)
-    try:
-        function(*args)
-    finally:
-        sys.setprofile(None)
-    return calls
-
-
 @pytest.mark.parametrize("name", PLANS)
 def test_compilation_is_linear_in_the_number_of_iterations(name):
-    calls = [count_calls(compile_plan, PLANS[name](n), DEVICE) for n in (40, 240, 440)]
+    calls = [count_calls(compile_plan, PLANS[name](n), DEVICE, events=PYTHON_CALLS)
+             for n in (40, 240, 440)]
     assert calls[2] - calls[1] == pytest.approx(calls[1] - calls[0], rel=0.05)
     assert calls[1] - calls[0] <= 200 * 150
 

@@ -7,26 +7,11 @@ import numpy as np
 import pytest
 
 import tensorbrook as tf
+from call_counting import count_calls
 from tensorbrook.backends.wasm.compiled_program import CompiledProgram
 from tensorbrook.base import dtypes, host_array
 from tensorbrook.keras import data_conversion
 from tensorbrook.keras.batch_iterator import EpochShuffler
-
-
-def count_calls(function, *args) -> int:
-    """The number of calls, of Python functions and of C functions, while `function` runs."""
-    calls = 0
-
-    def profile(frame, event, argument):
-        nonlocal calls
-        calls += event in ("call", "c_call")
-
-    sys.setprofile(profile)
-    try:
-        function(*args)
-    finally:
-        sys.setprofile(None)
-    return calls
 
 
 def nested(rows, columns, value):

@@ -10,6 +10,7 @@ import pytest
 from drivers import Driver, Firefox, WebKit
 from page import (capabilities, click, figure, open_page, run_python, save_picture, text,
                   wait_until)
+from page_scripts import STEP
 from sites import answer_script
 
 from tensorbrook.studio.server import Server
@@ -44,19 +45,6 @@ STOP = """(async () => {
   return [error, exit_code, restarts];
 })()"""
 
-STEP = """
-import tensorbrook as tf
-w = tf.Variable([[1.0], [2.0]])
-
-@tf.function
-def step(x):
-    with tf.GradientTape() as tape:
-        loss = tf.reduce_mean(tf.square(x @ w))
-    w.assign_sub(0.1 * tape.gradient(loss, w))
-    return loss
-
-print([float(step(tf.ones((4, 2)))) for _ in range(3)], tf.config.get_counters()["compiled"])
-"""
 STORED = """(async () => {
   const stores = await Promise.all((await caches.keys()).map((name) => caches.open(name)));
   const stored = await Promise.all(stores.map((store) => store.keys()));
@@ -168,20 +156,14 @@ BROKEN_SCRIPTS = {"raises": ("throw new Error('broken on purpose')", 200, "broke
                   "is missing": ("", 404, "could not be loaded")}
 
 
+@pytest.mark.parametrize("script, element", [("index", "page-failure"), ("worker", "status")])
 @pytest.mark.parametrize("name", BROKEN_SCRIPTS)
-def test_failure_while_modules_load_is_shown(page_build, driver: Driver, name: str):
+def test_failure_of_a_script_is_shown(page_build, driver: Driver, name: str, script: str,
+                                      element: str):
     body, status, reason = BROKEN_SCRIPTS[name]
-    with Server(routes=[answer_script("index", body, status)]) as server:
+    with Server(routes=[answer_script(script, body, status)]) as server:
         driver.open(server.url)
-        wait_until(driver, lambda: reason in text(driver, "page-failure"))
-
-
-@pytest.mark.parametrize("name", BROKEN_SCRIPTS)
-def test_failure_of_the_worker_is_shown(page_build, driver: Driver, name: str):
-    body, status, reason = BROKEN_SCRIPTS[name]
-    with Server(routes=[answer_script("worker", body, status)]) as server:
-        driver.open(server.url)
-        wait_until(driver, lambda: reason in text(driver, "status"))
+        wait_until(driver, lambda: reason in text(driver, element))
 
 
 # ── pages and browsers that lack something ──

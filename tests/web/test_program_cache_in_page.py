@@ -2,22 +2,10 @@
 
 from __future__ import annotations
 
+from page_scripts import STEP
 from pages import open_page
 from playwright.sync_api import Browser, BrowserContext
 
-STEP = """
-import tensorbrook as tf
-w = tf.Variable([[1.0], [2.0]])
-
-@tf.function
-def step(x):
-    with tf.GradientTape() as tape:
-        loss = tf.reduce_mean(tf.square(x @ w))
-    w.assign_sub(0.1 * tape.gradient(loss, w))
-    return loss
-
-print([float(step(tf.ones((4, 2)))) for _ in range(3)], tf.config.get_counters()["compiled"])
-"""
 MAX_PROGRAMS = 400                  # of the cache, web/runtime/program_cache.ts
 FILL = """
 import tensorbrook as tf

@@ -82,6 +82,15 @@ class ReduceOp:
 Value = Union[Load, ScalarConstant, IndexValue, ElementwiseOp, ReduceOp]
 
 
+def remap_operands(value: Value, number: dict[int, int]) -> Value:
+    """The value with the new positions of its operands."""
+    if isinstance(value, ElementwiseOp):
+        return ElementwiseOp(value.expression, tuple(number[i] for i in value.args), value.dtype)
+    if isinstance(value, ReduceOp):
+        return ReduceOp(number[value.arg], value.reduction, value.dtype)
+    return value
+
+
 @dataclass(frozen=True, eq=False)
 class Store:
     """Stores the value at position `value` to the element that `view` maps the index to."""

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from ...base.lru_cache import LRUCache
 from ...ir.graph import Atom
 from ...ir.kernel_signature import loop_signature
-from ...ir.kernels import KernelCall, LoopKernel, ScanKernel
+from ...ir.kernels import KernelCall, LoopKernel, ScanKernel, generated_loop
 from ...ir.plan import BufferLocation, Plan, ScheduledKernel, align_up
 from .assembler import F32, F64, I32, Function, Module, f32_const
 from .buffer_addresses import BufferAddresses, arena_relative_addresses, separate_addresses
@@ -70,14 +70,14 @@ class _GeneratedFunctions:
 
     def __init__(self, module: Module, plan: Plan, relaxed: bool):
         self.module, self.relaxed, self.locations = module, relaxed, plan.buffer_locations
-        loops = filter(None, map(_generated_loop, walk_steps(plan.steps)))
+        loops = filter(None, (generated_loop(step.kernel) for step in walk_steps(plan.steps)))
         self.uses = Counter(loop_signature(loop).key for loop in loops)
         self.indices: dict[tuple, int] = {}
         self.of_step: dict[int, tuple[int, tuple[Atom, ...]]] = {}      # index, address parameters
 
     def add(self, step: ScheduledKernel) -> None:
         """Add the function of a step, unless the module has it or the step needs none."""
-        loop = _generated_loop(step)
+        loop = generated_loop(step.kernel)
         if loop is None:
             return
         signature = loop_signature(loop)
@@ -99,12 +99,6 @@ class _GeneratedFunctions:
                 function = emit_epilogue(loop, addresses, self.relaxed)
             self.cache.put(key, function)
         return function
-
-
-def _generated_loop(step: ScheduledKernel) -> LoopKernel | None:
-    """The loop of a step for which code is generated: the kernel, or the epilogue of a call."""
-    k = step.kernel
-    return k if isinstance(k, LoopKernel) else k.epilogue if isinstance(k, KernelCall) else None
 
 
 class _RunEmitter:

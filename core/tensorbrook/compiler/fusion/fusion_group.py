@@ -9,6 +9,7 @@ from ...base.views import View
 from ...ir import (Atom, Const, ElementwiseOp, Eqn, IndexValue, Load, LoopKernel, ReduceOp, RowPass,
                    ScalarConstant, Store, Value, Var)
 from ...base.value_keys import value_key
+from ...ir.kernels import remap_operands
 from ...ir.scalar_expression import IDENTITY
 from ..cost_model import MIN_PARALLEL_ROWS
 
@@ -165,7 +166,7 @@ class FusionGroup:
         passes = [([], []) for _ in range(1 + max((p for p, _ in self.sites), default=0))]
         for i in order:
             row_pass, reduced = self.sites[i]
-            passes[row_pass][reduced].append(_renumber(self.values[i], number))
+            passes[row_pass][reduced].append(remap_operands(self.values[i], number))
         stores = [Store(number[i], var, view) for i, var, view in self._stores(escaping)]
         return LoopKernel(self.space, self.axes,
                           tuple(RowPass(tuple(e), tuple(r)) for e, r in passes), tuple(stores),
@@ -178,12 +179,3 @@ class FusionGroup:
             elif var in escaping:
                 yield i, var, View.of(self.reduced_space if self.sites[i][1] else self.space)
         yield from self.extra_stores
-
-
-def _renumber(value: Value, number: dict[int, int]) -> Value:
-    """The value with the new positions of its operands."""
-    if isinstance(value, ElementwiseOp):
-        return ElementwiseOp(value.expression, tuple(number[i] for i in value.args), value.dtype)
-    if isinstance(value, ReduceOp):
-        return ReduceOp(number[value.arg], value.reduction, value.dtype)
-    return value

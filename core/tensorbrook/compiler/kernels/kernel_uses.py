@@ -41,7 +41,8 @@ class KernelUses(KernelIndex):
 
     def last_use(self, atom: Atom) -> int:
         """The last kernel that reads or writes a variable that kernels define."""
-        return max((*self.consumers.get(atom, ()), *self.producers[atom]))
+        consumers, last = self.consumers.get(atom), self.producers[atom][-1]
+        return max(consumers[-1], last) if consumers else last
 
     def is_intermediate(self, atom: Atom) -> bool:
         """Whether a variable is neither an input nor an output."""

@@ -7,6 +7,7 @@ from dataclasses import replace
 from ...ir import (Atom, ElementwiseOp, Kernel, KernelCall, Load, LoopKernel, ReduceOp, RowPass,
                    ScalarConstant, Store, Value)
 from ...base.value_keys import value_key
+from ...ir.kernels import remap_operands
 
 
 class LoopBuilder:
@@ -105,15 +106,6 @@ def operands_of(value: Value) -> tuple[int, ...]:
     if isinstance(value, ElementwiseOp):
         return value.args
     return (value.arg,) if isinstance(value, ReduceOp) else ()
-
-
-def remap_operands(value: Value, number: dict[int, int]) -> Value:
-    """The value with the new positions of its operands."""
-    if isinstance(value, ElementwiseOp):
-        return ElementwiseOp(value.expression, tuple(number[i] for i in value.args), value.dtype)
-    if isinstance(value, ReduceOp):
-        return ReduceOp(number[value.arg], value.reduction, value.dtype)
-    return value
 
 
 def _remap_stores(stores: Iterable[Store], number: dict[int, int]) -> list[Store]:

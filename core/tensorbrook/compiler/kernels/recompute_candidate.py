@@ -11,12 +11,13 @@ from math import prod
 from ...base.views import View
 from ...ir import (Atom, ElementwiseOp, Kernel, KernelCall, Load, LoopKernel, ScalarConstant,
                    Store, TensorSpec, Var, generated_loop)
+from ...ir.kernels import remap_operands
 from ...ir.scalar_expression import CAST
 from ..memory.aliasing import can_update_in_place
 from .bit_exactness import (RecomputeExpression, feeds_discontinuity, is_bit_exact, may_be_product,
                             may_contract_to_fma)
 from .kernel_uses import KernelUses
-from .loop_rewriter import (LoopBuilder, needed_values, remap_operands, replace_generated_loop,
+from .loop_rewriter import (LoopBuilder, needed_values, replace_generated_loop,
                             replace_loads, replace_stores)
 
 
